@@ -1,0 +1,171 @@
+"""Every setting, once: a frozen model per stage, each default with its unit and the reason for it.
+
+Files are TOML, one table per section; unknown keys are refused. Times are seconds.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from diarize.errors import ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class AudioConfig(Section):
+    """Decoding (docs/decoding.md)."""
+
+    channel: str = Field(
+        "auto",
+        pattern=r"^(auto|mix|per-channel|[0-9]+)$",
+        description="auto looks at the channels first; mix averages all; N takes the N-th, from 0; per-channel treats "
+        "each as one speaker's line",
+    )
+
+
+class VadConfig(Section):
+    """Voice activity detection (docs/vad.md)."""
+
+    backend: str = Field("silero", description="silero, energy, or module:factory")
+    threshold: float = Field(
+        0.5, gt=0, lt=1, description="probability at which speech begins: the model's own operating point"
+    )
+    off_threshold: float = Field(
+        0.35,
+        gt=0,
+        lt=1,
+        description="probability under which speech ends; lower than threshold, so that it does not flicker",
+    )
+    min_speech: float = Field(0.1, ge=0, description="s; shorter bursts are no speech")
+    min_silence: float = Field(0.1, ge=0, description="s; shorter pauses do not end a segment")
+    pad: float = Field(0.03, ge=0, description="s added at both ends")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.off_threshold > self.threshold:
+            raise ValueError(f"off_threshold ({self.off_threshold}) may not exceed threshold ({self.threshold})")
+        return self
+
+
+class WindowsConfig(Section):
+    """Windows over speech, one embedding each (docs/windows.md)."""
+
+    length: float = Field(1.6, gt=0, description="s; what the GE2E model was trained on")
+    hop: float = Field(0.8, gt=0, description="s between the starts of two windows")
+
+
+class EmbedderConfig(Section):
+    """Speaker embeddings (docs/embeddings.md)."""
+
+    backend: str = Field(
+        "auto", description="auto, ge2e, a model of the store, a path to an .onnx file, or module:factory"
+    )
+    batch: int = Field(64, ge=1, description="windows computed at once; memory against speed")
+
+
+class ClusterConfig(Section):
+    """Spectral clustering (docs/clustering.md)."""
+
+    num_speakers: int | None = Field(None, ge=1, description="the count, where it is known")
+    min_speakers: int = Field(1, ge=1, description="fewest speakers to find")
+    max_speakers: int = Field(20, ge=1, description="most speakers to find")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min_speakers > self.max_speakers:
+            raise ValueError(f"min_speakers ({self.min_speakers}) may not exceed max_speakers ({self.max_speakers})")
+        return self
+
+
+class TurnsConfig(Section):
+    """Windows to turns (docs/turns.md)."""
+
+    gap: float = Field(0.3, ge=0, description="s; a shorter silence within one speaker's talk does not end the turn")
+    min_turn: float = Field(
+        0.2, ge=0, description="s; a shorter change of speaker within speech is noise of the labels"
+    )
+
+
+class AsrConfig(Section):
+    """Speech recognition (docs/words.md)."""
+
+    backend: str = Field(
+        "auto",
+        description="auto, whisper:<size, store name or folder>, pocketsphinx, none, or module:factory",
+    )
+    language: str | None = Field(None, description="ISO 639-1 code; unset: detected")
+    hotwords: str | None = Field(None, description="words the recognizer should expect")
+    initial_prompt: str | None = Field(None, description="text that sets style and vocabulary")
+    beam: int = Field(5, ge=1, description="beam size; Whisper's own default")
+    batch: int = Field(8, ge=1, description="speech chunks decoded at once")
+
+
+class LabelConfig(Section):
+    """Words to speakers (docs/labels.md)."""
+
+    max_distance: float = Field(
+        0.5, ge=0, description="s; a word in no turn goes to the nearest turn that is no further"
+    )
+    pause: float = Field(1.0, ge=0, description="s; a pause this long ends an utterance")
+
+
+class OutputConfig(Section):
+    """Exports (docs/formats.md)."""
+
+    formats: tuple[str, ...] = Field(
+        ("txt", "srt", "vtt", "rttm", "uem", "csv", "ctm", "stm", "seglst"),
+        description="written beside transcript.json, which is always written",
+    )
+
+
+class RunConfig(Section):
+    """How, not what: nothing here changes a result."""
+
+    device: Device = Field("auto", description="where models run; auto takes cuda where it works")
+    workers: int = Field(1, ge=1, description="recordings at a time, each in a process of its own when more than one")
+    offline: bool = Field(False, description="never open a network connection")
+
+
+class Config(Section):
+    """All sections. `diarizer` replaces the stages up to turns by an end-to-end backend."""
+
+    diarizer: str | None = Field(
+        None, description="pyannote:<hub id or folder>, or module:factory; unset: the stages below"
+    )
+    audio: AudioConfig = AudioConfig()
+    vad: VadConfig = VadConfig()
+    windows: WindowsConfig = WindowsConfig()
+    embedder: EmbedderConfig = EmbedderConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    turns: TurnsConfig = TurnsConfig()
+    asr: AsrConfig = AsrConfig()
+    label: LabelConfig = LabelConfig()
+    output: OutputConfig = OutputConfig()
+    run: RunConfig = RunConfig()
+
+
+def parse(values: Mapping[str, Any], where: str) -> Config:
+    """A Config from nested values. Raises ConfigError, which names `where`, the key, the value and what is allowed."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise ConfigError(where, key, f"{first['msg']} (got {first['input']!r})", "See: diarize config show") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The nested values of a TOML file. Raises ConfigError where it cannot be read or is no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(str(path), "file", str(error)) from error

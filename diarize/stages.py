@@ -1,0 +1,66 @@
+"""The verbs: what each stage must be able to do. Any object with this call signature is a backend.
+
+`name` is a backend's identity: what it is, the digest of its weights, and every setting that changes its result. It is
+part of the provenance of each transcript.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from diarize.types import Audio, Candidate, Embeddings, Labels, Segment, Transcript, Turn, Vectors, Word
+
+
+class Detector(Protocol):
+    """Where somebody speaks: sorted, disjoint segments."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, audio: Audio) -> tuple[Segment, ...]: ...
+
+
+class Embedder(Protocol):
+    """The voice heard in each segment: one unit row a segment, in the order given."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings: ...
+
+
+class Clusterer(Protocol):
+    """(n, d) unit rows -> (n,) labels 0..k-1, numbered by first appearance."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, vectors: Vectors) -> Labels: ...
+
+
+class Identifier(Protocol):
+    """One vector a speaker (k, d) -> for each, the enrolled voices considered, best first; () means unknown."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, vectors: Vectors) -> tuple[tuple[Candidate, ...], ...]: ...
+
+
+class Recognizer(Protocol):
+    """The words said in the speech segments, with times on the recording's own clock, and the language (or None)."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]: ...
+
+
+class Diarizer(Protocol):
+    """End to end: who speaks when, without the stages above."""
+
+    @property
+    def name(self) -> str: ...
+    def __call__(self, audio: Audio) -> tuple[Turn, ...]: ...
+
+
+class Exporter(Protocol):
+    """A transcript as text; writing the file is somebody else's work."""
+
+    def __call__(self, transcript: Transcript) -> str: ...

@@ -1,0 +1,54 @@
+"""Set algebra on stretches of time: sorted, disjoint segments in, the same out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from diarize.types import Segment
+
+
+def union(segments: Iterable[Segment], gap: float = 0.0) -> tuple[Segment, ...]:
+    """Sorted, disjoint segments covering `segments`; neighbours at most `gap` seconds apart become one."""
+    merged: list[Segment] = []
+    for segment in sorted(segments, key=lambda s: (s.start, s.end)):
+        if merged and segment.start - merged[-1].end <= gap:
+            if segment.end > merged[-1].end:
+                merged[-1] = Segment(merged[-1].start, segment.end)
+        else:
+            merged.append(Segment(segment.start, segment.end))
+    return tuple(merged)
+
+
+def gaps(segments: Sequence[Segment], duration: float) -> tuple[Segment, ...]:
+    """What `segments` (any order, may overlap) leave free of [0, duration)."""
+    free: list[Segment] = []
+    at = 0.0
+    for segment in union(segments):
+        if segment.start >= duration:
+            break
+        if segment.start > at:
+            free.append(Segment(at, segment.start))
+        at = segment.end
+    if at < duration:
+        free.append(Segment(at, duration))
+    return tuple(free)
+
+
+def intersect(left: Sequence[Segment], right: Sequence[Segment]) -> tuple[Segment, ...]:
+    """What lies in both of two sorted, disjoint sequences."""
+    common: list[Segment] = []
+    i = j = 0
+    while i < len(left) and j < len(right):
+        start, end = max(left[i].start, right[j].start), min(left[i].end, right[j].end)
+        if start < end:
+            common.append(Segment(start, end))
+        if left[i].end < right[j].end:
+            i += 1
+        else:
+            j += 1
+    return tuple(common)
+
+
+def total(segments: Iterable[Segment]) -> float:
+    """Seconds covered by `segments`; what two of them share counts once."""
+    return sum(segment.duration for segment in union(segments))

@@ -1,0 +1,355 @@
+"""The values that flow from stage to stage. Times are float seconds from the start of the recording.
+
+Times are tested with `is None`, never with truth (0.0 is a time), and never for equality. Arrays are read-only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from math import isfinite
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize import text as _text
+from diarize.intervals import Index
+
+Samples = NDArray[np.float32]  # (n_samples,), in [-1, 1]
+Vectors = NDArray[np.float32]  # (n, d), rows of unit length
+Labels = NDArray[np.int64]  # (n,), 0..k-1
+
+UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 "unit" vector may be
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """A stretch of time [start, end), 0 <= start < end, in seconds."""
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.start) and isfinite(self.end) and 0 <= self.start < self.end):
+            raise ValueError(f"a segment needs finite 0 <= start < end, got {self.start} .. {self.end}")
+
+    @property
+    def duration(self) -> float:
+        return self.end - self.start
+
+    @property
+    def middle(self) -> float:
+        return (self.start + self.end) / 2
+
+    def overlap(self, other: Segment) -> float:
+        """Seconds shared with `other`; 0.0 when they only touch."""
+        return max(0.0, min(self.end, other.end) - max(self.start, other.start))
+
+    def distance(self, other: Segment) -> float:
+        """Seconds of silence between this and `other`; 0.0 when they touch or overlap."""
+        return max(0.0, self.start - other.end, other.start - self.end)
+
+    def shift(self, seconds: float) -> Self:
+        return replace(self, start=self.start + seconds, end=self.end + seconds)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Turn(Segment):
+    """One speaker talking. Turns of two speakers may overlap."""
+
+    speaker: str
+    confidence: float | None = None  # in [0, 1]; None: the diarizer gives none
+
+    def __post_init__(self) -> None:
+        Segment.__post_init__(self)
+        if self.confidence is not None and not 0 <= self.confidence <= 1:
+            raise ValueError(f"a turn's confidence lies in [0, 1], got {self.confidence}")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A recognized word. A word may have zero length (start == end), as recognizers do report such words.
+
+    It looks like a `Segment` and offers `overlap` and `distance` to one, but it is none: a segment is never empty.
+    """
+
+    start: float
+    end: float
+    text: str
+    probability: float = 1.0  # in [0, 1], from the recognizer
+    speaker: str | None = None  # None: nobody was heard there
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.start) and isfinite(self.end) and 0 <= self.start <= self.end):
+            raise ValueError(f"a word needs finite 0 <= start <= end, got {self.start} .. {self.end} ({self.text!r})")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"a word's probability lies in [0, 1], got {self.probability} ({self.text!r})")
+
+    @property
+    def duration(self) -> float:
+        return self.end - self.start
+
+    @property
+    def middle(self) -> float:
+        return (self.start + self.end) / 2
+
+    def overlap(self, other: Segment) -> float:
+        """Seconds shared with `other`; 0.0 for a word of zero length."""
+        return max(0.0, min(self.end, other.end) - max(self.start, other.start))
+
+    def distance(self, other: Segment) -> float:
+        """Seconds between this word and `other`; 0.0 when they touch or overlap."""
+        return max(0.0, self.start - other.end, other.start - self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance(Segment):
+    """Consecutive words of one speaker, without a long pause inside. `speaker=None`: nobody was heard there."""
+
+    speaker: str | None
+    words: tuple[Word, ...]
+
+    @property
+    def text(self) -> str:
+        return _text.join(word.text for word in self.words)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """One recording, decoded: mono float32 (n,) in [-1, 1] at `rate` Hz; may be memory-mapped.
+
+    `digest` is the sha256 of the file's bytes, `lost` the spans that could not be decoded (they are silence here).
+    """
+
+    id: str
+    samples: Samples = field(repr=False)
+    rate: int = 16_000
+    digest: str = ""
+    lost: tuple[Segment, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1 or self.samples.dtype != np.float32:
+            raise ValueError(f"{self.id}: samples must be float32 (n,), got {self.samples.dtype} {self.samples.shape}")
+        if self.rate <= 0:
+            raise ValueError(f"{self.id}: the rate must be positive, got {self.rate} Hz")
+        self.samples.flags.writeable = False
+
+    @property
+    def duration(self) -> float:
+        return len(self.samples) / self.rate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """Row i of `vectors` (n, d), unit length, is the voice heard in `segments[i]`.
+
+    `model` is the embedder's identity: vectors of two models never meet.
+    """
+
+    segments: tuple[Segment, ...]
+    vectors: Vectors = field(repr=False)
+    model: str
+
+    def __post_init__(self) -> None:
+        if self.vectors.dtype != np.float32 or self.vectors.ndim != 2 or len(self.vectors) != len(self.segments):
+            raise ValueError(
+                f"{len(self.segments)} segments need float32 vectors ({len(self.segments)}, d), "
+                f"got {self.vectors.dtype} {self.vectors.shape}"
+            )
+        lengths = np.linalg.norm(self.vectors, axis=1)
+        if len(lengths) and not np.allclose(lengths, 1, atol=UNIT_TOLERANCE):
+            raise ValueError(f"vectors must have unit length, got {lengths.min():.4f} .. {lengths.max():.4f}")
+        self.vectors.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Voice:
+    """An enrolled person's voice: `vector` float32 (d,) of unit length, from `seconds` of enrolment speech."""
+
+    id: str
+    name: str
+    vector: NDArray[np.float32] = field(repr=False)
+    model: str
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if self.vector.dtype != np.float32 or self.vector.ndim != 1:
+            raise ValueError(f"{self.name}: a voice is float32 (d,), got {self.vector.dtype} {self.vector.shape}")
+        if not abs(float(np.linalg.norm(self.vector)) - 1) <= UNIT_TOLERANCE:
+            raise ValueError(f"{self.name}: a voice has unit length, got {float(np.linalg.norm(self.vector)):.4f}")
+        self.vector.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One enrolled voice that was considered for a speaker of a recording, with its score."""
+
+    voice: str  # Voice.id
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A speaker of one recording: `id` as turns and words carry it, and the name once somebody recognised them."""
+
+    id: str
+    name: str | None = None  # None: unknown
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What a reader is shown."""
+        return self.id if self.name is None else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was decoded, and how: the facts an examiner asks for. Nothing here differs between two identical runs."""
+
+    path: str  # relative to the input folder it was found in; the file's name where it was given by itself
+    digest: str  # sha256 of the file's bytes
+    size: int  # bytes
+    container: str = ""
+    codec: str = ""
+    stream: int = 0  # index of the audio stream that was chosen
+    streams: int = 1  # audio streams in the file
+    rate: int = 0  # Hz, as recorded
+    channels: int = 0  # as recorded
+    channel: str = ""  # which channels were used, and why
+    declared: float | None = None  # s, what the container says; None: it says nothing
+    decoded: float = 0.0  # s of sound that were decoded
+    notes: tuple[str, ...] = ()  # what a person should know: clipping, replaced samples, gaps, ...
+
+
+def _frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(mapping))
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a transcript came to be, as far as it decides the result; what differs from run to run is kept elsewhere."""
+
+    product: str = ""  # name and version
+    source: Source | None = None
+    stages: Mapping[str, str] = field(default_factory=dict)  # stage -> identity of the backend
+    settings: Mapping[str, Any] = field(default_factory=dict)  # section -> key -> value, as used
+    notes: tuple[str, ...] = ()  # what was degraded, replaced or left out, and how to get better
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", _frozen(self.stages))
+        object.__setattr__(self, "settings", _frozen(self.settings))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy does not pickle
+        return type(self), (self.product, self.source, dict(self.stages), dict(self.settings), self.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """Who said what, when, in one recording. What every exporter takes.
+
+    `turns` are sorted by start; `words` stand in the order in which they were recognized or read. Every speaker named
+    by a turn or a word is one of `speakers`; `lost` are the spans of the recording that could not be decoded.
+    """
+
+    recording: str
+    duration: float
+    language: str | None = None
+    speakers: tuple[Speaker, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    words: tuple[Word, ...] = ()
+    lost: tuple[Segment, ...] = ()
+    provenance: Provenance = field(default_factory=Provenance)
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.duration) and self.duration >= 0):
+            raise ValueError(f"{self.recording}: a duration is finite and not negative, got {self.duration}")
+        known = [speaker.id for speaker in self.speakers]
+        if len(set(known)) != len(known):
+            raise ValueError(f"{self.recording}: two speakers share an id: {known}")
+        used = {turn.speaker for turn in self.turns} | {w.speaker for w in self.words if w.speaker is not None}
+        if unknown := sorted(used - set(known)):
+            raise ValueError(f"{self.recording}: turns or words of speakers who are not listed: {unknown}")
+        if any(a.start > b.start for a, b in zip(self.turns, self.turns[1:], strict=False)):
+            raise ValueError(f"{self.recording}: turns must be sorted by start")
+
+    def label(self, speaker: str | None) -> str:
+        """What a reader is shown for a speaker id; "" for nobody."""
+        return "" if speaker is None else next(s.label for s in self.speakers if s.id == speaker)
+
+    def utterances(self, pause: float = 1.0) -> tuple[Utterance, ...]:
+        """Speaker blocks: words in order of time, cut where the speaker changes or `pause` seconds (or more) pass.
+
+        A block that consists of words of zero length only is given one millisecond, so that it is a segment.
+        """
+        blocks: list[list[Word]] = []
+        until = 0.0
+        for word in sorted(self.words, key=lambda w: (w.start, w.end)):
+            if blocks and blocks[-1][-1].speaker == word.speaker and word.start - until < pause:
+                blocks[-1].append(word)
+                until = max(until, word.end)
+            else:
+                blocks.append([word])
+                until = word.end
+        return tuple(
+            Utterance(b[0].start, max(max(w.end for w in b), b[0].start + 0.001), b[0].speaker, tuple(b))
+            for b in blocks
+        )
+
+    def spoken(self) -> tuple[tuple[Turn, str], ...]:
+        """Every turn with the text said in it.
+
+        A labelled word belongs to the turn of its speaker that it overlaps most, else to the nearest one; words of
+        nobody are in no turn (`utterances()` has them).
+        """
+        said: list[list[Word]] = [[] for _ in self.turns]
+        of: dict[str, list[int]] = {}
+        for i, turn in enumerate(self.turns):
+            of.setdefault(turn.speaker, []).append(i)
+        index = {speaker: Index([self.turns[i] for i in own]) for speaker, own in of.items()}
+        for word in sorted(self.words, key=lambda w: (w.start, w.end)):
+            if word.speaker is not None and word.speaker in index:
+                said[of[word.speaker][index[word.speaker].closest(word)]].append(word)
+        return tuple((turn, _text.join(w.text for w in said[i])) for i, turn in enumerate(self.turns))
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Diarization errors in seconds. Counts add (`+`, `sum`); the rate is derived, so rates are never averaged."""
+
+    missed: float = 0.0
+    false_alarm: float = 0.0
+    confusion: float = 0.0
+    total: float = 0.0  # s of reference speech, overlap counted for each speaker
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if not (isfinite(getattr(self, item.name)) and getattr(self, item.name) >= 0):
+                raise ValueError(f"{item.name} is a number of seconds, got {getattr(self, item.name)}")
+
+    def __add__(self, other: Errors) -> Errors:
+        if not isinstance(other, Errors):
+            raise TypeError(
+                f"error counts add to error counts, not to {type(other).__name__}: a mean of rates is no rate"
+            )
+        return Errors(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __radd__(self, other: int) -> Errors:
+        if other != 0 or not isinstance(other, int):  # sum() starts from int 0
+            raise TypeError(f"error counts add to error counts, not to {other!r}")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """Diarization error rate: (missed + false alarm + confusion) / total; 0 when there was nothing and no error."""
+        wrong = self.missed + self.false_alarm + self.confusion
+        if self.total > 0:
+            return wrong / self.total
+        return 0.0 if wrong == 0 else float("inf")
+
+
+def speakers_of(turns: Iterable[Turn]) -> tuple[Speaker, ...]:
+    """The speakers of `turns`, in order of first appearance, none of them named."""
+    return tuple(Speaker(id) for id in dict.fromkeys(turn.speaker for turn in turns))
