@@ -1,0 +1,76 @@
+"""Files that are either whole or not there: written beside their place, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from diarize.errors import OutputError
+
+_BLOCK = 1 << 20  # bytes read at a time when hashing
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Put `content` (text as UTF-8) under `path`, replacing what was there in one step.
+
+    A crash at any moment leaves the old file or the new one. Raises OutputError where the folder cannot be written.
+    """
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private; a result is as private as its user wants
+        os.replace(temporary, path)
+        temporary = ""
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OutputError(str(path), f"cannot be written: {error.strerror or error}", _cure(error)) from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes. Raises OSError where it cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive a power failure (POSIX: fsync of the folder). Where folders cannot be opened, it is moot."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _cure(error: OSError) -> str:
+
+    return {
+        errno.ENOSPC: "The disk is full: free some room and run the same command again.",
+        errno.EDQUOT: "The quota is used up: free some room and run the same command again.",
+        errno.EROFS: "The file system is read-only: choose another output folder.",
+        errno.EACCES: "You may not write there: choose another output folder, or change its rights.",
+    }.get(error.errno or 0, "Choose another output folder.")
