@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from diarize.errors import OutputError
@@ -19,22 +20,18 @@ def write(path: Path, content: str | bytes) -> None:
     A crash at any moment leaves the old file or the new one. Raises OutputError where the folder cannot be written.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    temporary = ""
+    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private; a result is as private as its user wants
-        os.replace(temporary, path)
-        temporary = ""
+        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise OutputError(str(path), f"cannot be written: {error.strerror or error}", _cure(error)) from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:
@@ -47,23 +44,13 @@ def sha256(path: Path) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power failure (POSIX: fsync of the folder). Where folders cannot be opened, it is moot."""
-    try:
+    """Make a rename survive a power failure (POSIX: fsync of the folder); moot where folders cannot be opened."""
+    with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _cure(error: OSError) -> str:

@@ -1,0 +1,1 @@
+"""The door: arguments -> settings -> one recipe -> report -> exit status."""
