@@ -1,0 +1,206 @@
+"""GE2E speaker embeddings (Wan et al. 2018, arXiv 1710.10467) with the weights of Resemblyzer (Apache-2.0).
+
+Three LSTM layers of 256 over 160 frames of a mel power spectrogram (40 bands, 25 ms every 10 ms, not logarithmic); the
+last hidden state goes through a linear layer, ReLU and L2 normalisation. The graph is built here from the weights and
+run by ONNX Runtime.
+
+Frames lie on one grid for the whole recording, so that windows that overlap share their spectra; a window starts at the
+frame nearest to its segment's start (5 ms off at most).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize import memory
+from diarize.backends import onnx_sessions
+from diarize.errors import AudioError, FormatError
+from diarize.files import sha256
+from diarize.models import checkpoint
+from diarize.types import Audio, Embeddings, Samples, Segment
+from diarize.units import RATE
+
+HOP = 160  # samples between frames
+FFT = 400  # samples of a frame
+BANDS = 40
+FRAMES = 160  # of a window, 1.6 s
+HIDDEN = 256
+LAYERS = 3
+STRIDE = 80  # frames at most between the parts of a segment longer than a window
+LEVEL = 10 ** (-30 / 20)  # RMS to which quieter windows are raised: -30 dBFS
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    start: int  # frame
+    owner: int  # position of the segment
+
+
+class GE2E:
+    """An `Embedder`. A segment longer than 1.6 s gets the mean of windows over it, a shorter one of what is around it."""
+
+    def __init__(self, session: Any, digest: str, batch: int, threads: int) -> None:
+        self._session, self._batch, self._threads = session, batch, threads
+        self.name = f"ge2e@{digest[:16]}"
+
+    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+        """Raises AudioError where the rate is not 16 kHz."""
+        if audio.rate != RATE:
+            raise AudioError(audio.id, f"ge2e needs {RATE} Hz, this is {audio.rate} Hz", "Resample it first.")
+        last = len(audio.samples) // HOP
+        parts = sorted(
+            (_Part(start, i) for i, segment in enumerate(segments) for start in _starts(segment, last)),
+            key=lambda part: (part.start, part.owner),
+        )
+        batches = [parts[i : i + self._batch] for i in range(0, len(parts), self._batch)]
+
+        def embed(batch: Sequence[_Part]) -> NDArray[np.float32]:
+            power = _power(audio.samples, [part.start for part in batch])
+            vectors: NDArray[np.float32] = self._session.run(None, {"power": power})[0]
+            return vectors
+
+        sums = np.zeros((len(segments), HIDDEN), np.float32)
+        for batch, vectors in zip(batches, onnx_sessions.ordered(embed, batches, self._threads), strict=True):
+            for part, vector in zip(batch, vectors, strict=True):
+                sums[part.owner] += vector
+            memory.release(audio.samples)
+        return Embeddings(tuple(segments), _unit(sums), self.name)
+
+
+def load(model: Path, batch: int = 64, device: str = "cpu", threads: int = 0) -> GE2E:
+    """The embedder whose weights are Resemblyzer's checkpoint `model`. Raises FormatError where it holds other tensors.
+
+    `batch` windows are computed at once by each of `threads` threads (0: one a core); neither changes the result.
+    """
+    tensors = checkpoint.read_tensors(model)
+    try:
+        graph = _graph(tensors)
+    except KeyError as error:
+        raise FormatError(str(model), f"the GE2E model has a tensor {error}, this file has none") from error
+    session = onnx_sessions.open_session(graph, device)
+    return GE2E(session, sha256(model), batch, onnx_sessions.workers(threads))
+
+
+def _starts(segment: Segment, last: int) -> list[int]:
+    """First frames of the windows that cover a segment; `last` is the recording's last frame."""
+    first, end = round(segment.start * RATE / HOP), round(segment.end * RATE / HOP)
+    spare = end - first - FRAMES
+    if spare <= 0:  # the window reaches into what is around, equally to both sides where there is room
+        return [max(0, min(first + spare // 2, last - FRAMES))]
+    return [first + round(i * spare / count) for count in [ceil(spare / STRIDE)] for i in range(count + 1)]
+
+
+def _power(samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
+    """Power spectra (windows, 160, 201) of windows starting at frames `starts` (sorted), at their level.
+
+    As librosa does with its defaults: frame k is centred at sample 160 k, Hann window (periodic), |rfft|^2.
+    """
+    found = np.empty((len(starts), FRAMES, FFT // 2 + 1), np.float32)
+    hann = np.hanning(FFT + 1)[:-1].astype(np.float32)
+    i = 0
+    while i < len(starts):  # a run of windows that overlap shares its spectra
+        j = i + 1
+        while j < len(starts) and starts[j] < starts[j - 1] + FRAMES:
+            j += 1
+        first, count = starts[i], starts[j - 1] + FRAMES - starts[i]
+        sound = _cut(samples, first * HOP - FFT // 2, (first + count - 1) * HOP + FFT // 2)
+        spectra = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(sound, FFT)[::HOP] * hann, axis=1)
+        power = np.square(spectra.real) + np.square(spectra.imag)
+        for k in range(i, j):
+            at = starts[k] - first
+            heard = sound[FFT // 2 + at * HOP :][: FRAMES * HOP]
+            rms = float(np.sqrt(np.mean(np.square(heard), dtype=np.float64)))
+            gain = max(1.0, LEVEL / rms) if rms > 0 else 1.0
+            np.multiply(power[at : at + FRAMES], np.float32(gain**2), out=found[k])
+        i = j
+    return found
+
+
+def _cut(samples: Samples, start: int, end: int) -> Samples:
+    """Samples start .. end as they lie in the recording, zeros outside of it."""
+    found = np.zeros(end - start, np.float32)
+    inside = samples[max(start, 0) : max(0, min(end, len(samples)))]
+    found[max(-start, 0) : max(-start, 0) + len(inside)] = inside
+    return found
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows brought to unit length; a row of zeros (nothing was heard) points equally in all directions."""
+    rows = np.where(np.any(rows != 0, axis=1, keepdims=True), rows, np.float32(1))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _filterbank() -> NDArray[np.float32]:
+    """Mel filters (201, 40) of Slaney's Auditory Toolbox, as librosa's default: linear under 1 kHz, logarithmic above,
+    triangles of equal area."""
+    step = np.log(6.4) / 27  # 27 steps from 1 kHz (mel 15) to 6.4 kHz
+
+    def to_hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15)))
+
+    edges = to_hertz(np.linspace(0, 15 + np.log(RATE / 2 / 1000) / step, BANDS + 2))
+    ramps = edges[:, None] - np.linspace(0, RATE / 2, FFT // 2 + 1)[None, :]
+    widths = np.diff(edges)
+    rising, falling = -ramps[:-2] / widths[:-1, None], ramps[2:] / widths[1:, None]
+    triangles = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))[:, None]
+    return triangles.T.astype(np.float32)
+
+
+def _graph(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
+    """The network as a serialized ONNX graph: `power` (N, 160, 201) -> `vectors` (N, 256)."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    def constant(name: str, value: NDArray[Any]) -> str:
+        constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    constants: list[Any] = []
+    nodes = [
+        helper.make_node("MatMul", ["power", constant("filters", _filterbank())], ["mel"]),
+        helper.make_node("Transpose", ["mel"], ["layer0"], perm=[1, 0, 2]),  # time first, as ONNX's LSTM wants it
+    ]
+    constant("directions", np.array([1]))
+    constant("direction", np.array([0]))
+    for i in range(LAYERS):
+        gates = [constant(f"{kind}{i}", _gates(tensors[f"lstm.weight_{kind}_l{i}"])[None]) for kind in ("ih", "hh")]
+        bias = np.concatenate([_gates(tensors[f"lstm.bias_{kind}_l{i}"]) for kind in ("ih", "hh")])
+        gates.append(constant(f"bias{i}", bias[None]))
+        nodes.append(helper.make_node("LSTM", [f"layer{i}", *gates], [f"all{i}", f"end{i}"], hidden_size=HIDDEN))
+        nodes.append(helper.make_node("Squeeze", [f"all{i}", "directions"], [f"layer{i + 1}"]))
+    nodes += [
+        helper.make_node("Squeeze", [f"end{LAYERS - 1}", "direction"], ["end"]),
+        helper.make_node(
+            "Gemm",
+            ["end", constant("weight", tensors["linear.weight"]), constant("bias", tensors["linear.bias"])],
+            ["linear"],
+            transB=1,
+        ),
+        helper.make_node("Relu", ["linear"], ["positive"]),
+        helper.make_node("LpNormalization", ["positive"], ["vectors"], axis=1, p=2),
+    ]
+    del nodes[2 * LAYERS + 1]  # nobody reads all steps of the last layer
+    shape = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "ge2e",
+        [shape("power", onnx.TensorProto.FLOAT, ["N", FRAMES, FFT // 2 + 1])],
+        [shape("vectors", onnx.TensorProto.FLOAT, ["N", HIDDEN])],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def _gates(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of a torch LSTM (input, forget, cell, output) in ONNX's order (input, output, forget, cell)."""
+    i, f, g, o = np.split(weight, 4)
+    return np.concatenate([i, o, f, g])

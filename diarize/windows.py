@@ -1,0 +1,29 @@
+"""Windows over speech, one voice vector each (docs/windows.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+from diarize.config import WindowsConfig
+from diarize.timeline import union
+from diarize.types import Segment
+from diarize.units import round_time
+
+_TOLERANCE = 1e-6  # s; differences of times are not exact
+
+
+def over(speech: Sequence[Segment], config: WindowsConfig | None = None) -> tuple[Segment, ...]:
+    """Windows sorted by start, which together cover exactly the `speech` (any order; may overlap).
+
+    A stretch of speech no longer than a window is one window. A longer one is cut into windows of full length that
+    start every `hop` seconds; the last one is moved back to end where the speech ends, so that none is short.
+    """
+    config = config or WindowsConfig()
+    found: list[Segment] = []
+    for stretch in union(speech):
+        steps = max(0, ceil((stretch.duration - config.length - _TOLERANCE) / config.hop))
+        starts = [stretch.start + i * config.hop for i in range(steps)]
+        found += [Segment(round_time(start), round_time(start + config.length)) for start in starts]
+        found.append(Segment(round_time(max(stretch.start, stretch.end - config.length)), round_time(stretch.end)))
+    return tuple(found)
