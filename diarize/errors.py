@@ -6,6 +6,7 @@ DiarizeError
 │   ├── UnknownBackend     no such name
 │   └── MissingExtra       the package behind it is not installed
 ├── ModelError             a model file is not there, or is not what it should be
+│   ├── UnknownModel       no such name in the registry
 │   ├── ModelMissing       not in the store
 │   ├── ModelDamaged       its digest is not the pinned one
 │   └── ModelUnavailable   it cannot be fetched: offline, denied, no such source
@@ -67,6 +68,17 @@ class MissingExtra(BackendError):
 
 class ModelError(DiarizeError):
     """A model file is not there, or is not what it should be."""
+
+
+class UnknownModel(ModelError):
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(name, tuple(known))
+        self.name, self.known = name, tuple(known)
+
+    def __str__(self) -> str:
+        close = difflib.get_close_matches(self.name, self.known, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"No model is called {self.name!r}.{hint} Known: {', '.join(self.known)}."
 
 
 class ModelMissing(ModelError):

@@ -27,7 +27,7 @@ def write(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -43,7 +43,7 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename survive a power failure (POSIX: fsync of the folder); moot where folders cannot be opened."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
