@@ -1,0 +1,181 @@
+"""What recognizers share: speech cut to chunks, tokens merged to words, and doubts about what came out (docs/words.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from unicodedata import category
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize import timeline
+from diarize.text import join, unspaced
+from diarize.types import Samples, Segment, Word
+from diarize.units import to_samples
+
+_QUIET = 0.2  # s; the stretch whose energy is compared when speech must be cut: about a syllable
+_HOP = 0.01  # s between two such stretches
+
+LONGEST_PHRASE = 40  # words (or characters, in scripts without spaces) of a phrase that is looked for as a loop
+LEAST_TIMES = 5  # repetitions in a row that no speaker is expected to make
+LEAST_WORDS = 10  # words in all: five times "no" is emphasis, ten times is not
+
+WORDLESS = 5.0  # s; a shorter speech segment without a word is a cough or a laugh
+_LISTED = 5  # places that one remark names; more are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Loop(Segment):
+    """A phrase that was recognized many times in a row."""
+
+    phrase: str
+    times: int
+
+
+def chunks(
+    samples: Samples, rate: int, speech: Iterable[Segment], longest: float, pause: float
+) -> tuple[Segment, ...]:
+    """Speech as chunks of at most `longest` seconds that a recognizer hears at once; sorted, disjoint, all speech covered.
+
+    `samples` is (n,) at `rate` Hz; speech beyond its end is left out. Neighbours at most `pause` seconds apart share a
+    chunk while there is room. Where the room ends, the cut is the longest pause in the chunk's second half; speech is
+    cut only where a segment alone is longer than a chunk, in its quietest fifth of a second between half and whole
+    chunk length.
+    """
+    if longest <= 2 * _QUIET:
+        raise ValueError(f"chunks must be longer than {2 * _QUIET} s, got {longest}")
+    duration = len(samples) / rate
+    pieces = [
+        piece
+        for segment in timeline.union(speech)
+        if segment.start < duration
+        for piece in _pieces(samples, rate, Segment(segment.start, min(segment.end, duration)), longest)
+    ]
+    return tuple(_groups(pieces, longest, pause))
+
+
+def _pieces(samples: Samples, rate: int, segment: Segment, longest: float) -> Iterator[Segment]:
+    start = segment.start
+    while segment.end - start > longest:
+        cut = _quietest(samples, rate, Segment(start + longest / 2, start + longest))
+        yield Segment(start, cut)
+        start = cut
+    yield Segment(start, segment.end)
+
+
+def _quietest(samples: Samples, rate: int, within: Segment) -> float:
+    """Middle of the stretch of least energy; the latest where several are equal, as that leaves the longest chunk."""
+    first = to_samples(within.start, rate)
+    hop, hops = max(1, to_samples(_HOP, rate)), round(_QUIET / _HOP)
+    sound = samples[first : to_samples(within.end, rate)].astype(np.float64)
+    blocks = len(sound) // hop
+    energy = np.concatenate([[0.0], np.cumsum(np.square(sound[: blocks * hop]).reshape(blocks, hop).sum(axis=1))])
+    stretches = energy[hops:] - energy[:-hops]
+    quietest = len(stretches) - 1 - int(np.argmin(stretches[::-1]))
+    return (first + (quietest + hops / 2) * hop) / rate
+
+
+def _groups(pieces: Sequence[Segment], longest: float, pause: float) -> Iterator[Segment]:
+    first = 0
+    while first < len(pieces):
+        start, last = pieces[first].start, first
+        while last + 1 < len(pieces) and _gap(pieces, last) <= pause and pieces[last + 1].end - start <= longest:
+            last += 1
+        if last + 1 < len(pieces) and _gap(pieces, last) <= pause:  # there was no room, so choose where to part
+            late = [i for i in range(first, last + 1) if pieces[i].end - start >= longest / 2] or [last]
+            last = max(late, key=lambda i: (_gap(pieces, i), i))
+        yield Segment(start, pieces[last].end)
+        first = last + 1
+
+
+def _gap(pieces: Sequence[Segment], i: int) -> float:
+    return pieces[i + 1].start - pieces[i].end
+
+
+def merge(tokens: Iterable[Word]) -> tuple[Word, ...]:
+    """Tokens as Whisper gives them, a leading space meaning that a word begins, as words without outer whitespace.
+
+    A token without leading space goes on with the word before it (" well", "-known"; " 3", ".5"), unless one of the
+    two characters that meet belongs to a script without spaces; there each token stays a word (" 私", "は"), but for
+    vowel signs and other marks, which belong to the letter before them. A merged word has the smallest of the
+    probabilities of its tokens. Empty tokens are dropped.
+    """
+    words: list[Word] = []
+    for token in tokens:
+        text = token.text.strip()
+        if not text:
+            continue
+        if words and not token.text[0].isspace() and _goes_on(words[-1].text, text):
+            before = words[-1]
+            words[-1] = replace(
+                before,
+                end=max(before.end, token.end),
+                text=before.text + text,
+                probability=min(before.probability, token.probability),
+            )
+        else:
+            words.append(replace(token, text=text))
+    return tuple(words)
+
+
+def _goes_on(before: str, text: str) -> bool:
+    return category(text[0]).startswith("M") or not (unspaced(before[-1]) or unspaced(text[0]))
+
+
+def loops(words: Iterable[Word]) -> tuple[Loop, ...]:
+    """Phrases of 1 to 40 words said at least 5 times in a row, and at least 10 words long in all, by order of time.
+
+    Recognizers fall into such loops over silence, noise and music. Letter case and punctuation make no difference.
+    """
+    heard = sorted(((w, key) for w in words if (key := _key(w.text))), key=lambda item: (item[0].start, item[0].end))
+    numbers: dict[str, int] = {}
+    ids = np.array([numbers.setdefault(key, len(numbers)) for _, key in heard], dtype=np.int64)
+    taken = np.zeros(len(ids), dtype=bool)
+    found: list[Loop] = []
+    for length in range(1, min(LONGEST_PHRASE, len(ids) // LEAST_TIMES) + 1):
+        for first, last in _runs((ids[length:] == ids[:-length]) & ~taken[length:] & ~taken[:-length]):
+            times = (last - first) // length + 1
+            if times < LEAST_TIMES or times * length < LEAST_WORDS:
+                continue
+            spoken = [word for word, _ in heard[first : first + times * length]]
+            taken[first : first + times * length] = True
+            start, end = spoken[0].start, max(word.end for word in spoken)
+            phrase = join(word.text for word in spoken[:length])
+            found.append(Loop(start, max(end, start + 0.001), phrase, times))
+    return tuple(sorted(found))
+
+
+def _key(text: str) -> str:
+    return "".join(c for c in text.casefold() if category(c)[0] in "LMN")
+
+
+def _runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """First and one-past-last position of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
+    yield from ((int(first), int(last)) for first, last in edges.reshape(-1, 2))
+
+
+def wordless(words: Iterable[Word], speech: Iterable[Segment], least: float = WORDLESS) -> tuple[Segment, ...]:
+    """Speech segments of at least `least` seconds in which no word was recognized."""
+    said = np.sort(np.array([word.middle for word in words], dtype=np.float64))
+    return tuple(
+        s
+        for s in timeline.union(speech)
+        if s.duration >= least and np.searchsorted(said, s.start) == np.searchsorted(said, s.end, side="right")
+    )
+
+
+def remarks(words: Sequence[Word], speech: Sequence[Segment]) -> tuple[str, ...]:
+    """What a reader of the transcript should know about its words; nothing is dropped because of it."""
+    repeated = [
+        f"{loop.phrase!r} was recognized {loop.times} times in a row from {loop.start:.1f} s to {loop.end:.1f} s: "
+        "recognizers repeat themselves over noise and silence, so listen before relying on it."
+        for loop in loops(words)
+    ]
+    empty = wordless(words, speech)
+    if not empty:
+        return tuple(repeated)
+    places = ", ".join(f"{s.start:.1f}-{s.end:.1f} s" for s in empty[:_LISTED])
+    more = f" and {len(empty) - _LISTED} more places" if len(empty) > _LISTED else ""
+    return (*repeated, f"No word was recognized in speech at {places}{more}.")
