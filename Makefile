@@ -1,0 +1,38 @@
+# make setup | demo | test | check | bench: each sets up what it needs by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OUT ?= out/demo
+
+.PHONY: setup demo test check bench test-pyannote clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python run_pipeline.py models pull
+	touch $@
+
+demo: $(READY)
+	$(BIN)/python run_pipeline.py process examples/conversation.flac --out $(OUT)
+	@echo
+	@cat $(OUT)/conversation/transcript.txt
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_house.py
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks.accuracy --json benchmarks/results/accuracy.json
+	$(BIN)/python -m benchmarks.speed --json benchmarks/results/speed.json
+
+clean:
+	rm -rf $(VENV) .venv-pyannote out

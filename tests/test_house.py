@@ -1,0 +1,100 @@
+"""The house rules: imports point one way, importing is light, one door prints, no file grows a second noun."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNTIMES = {
+    "torch", "torchaudio", "onnx", "onnxruntime", "transformers", "faster_whisper", "ctranslate2", "pyannote", "pocketsphinx",
+    "librosa", "kaldi_native_fbank",
+}  # fmt: skip
+OUTER = {"run_pipeline", "notebooks", "benchmarks", "tests", "examples"}
+STAGES = ("asr", "vad", "windows", "cluster", "turns", "voices", "label", "score", "audio")  # modules of one stage each
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of everything a file imports, `from a import b` as `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def offending(files: list[Path], forbidden: set[str]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files
+        for name in imports(path)
+        if any(name == bad or name.startswith(bad + ".") for bad in forbidden)
+    ]
+
+
+def test_the_library_knows_nothing_of_what_is_built_on_it() -> None:
+    assert offending(modules("diarize"), OUTER | {"pipelines"}) == []
+
+
+def test_recipes_know_nothing_of_the_door() -> None:
+    assert offending(modules("pipelines"), OUTER) == []
+
+
+def test_only_backends_import_model_runtimes() -> None:
+    others = [path for path in modules("diarize") if path.parent.name != "backends"]
+    assert offending([*others, *modules("pipelines"), ROOT / "run_pipeline.py"], RUNTIMES) == []
+
+
+def test_formats_and_backends_do_not_import_each_other() -> None:
+    assert offending(modules("diarize/formats"), {"diarize.backends"}) == []
+    assert offending(modules("diarize/backends"), {"diarize.formats"}) == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_no_other_stage(stage: str) -> None:
+    path = ROOT / "diarize" / f"{stage}.py"
+    if not path.exists():
+        pytest.skip(f"there is no {stage} stage yet")
+    assert offending([path], {f"diarize.{other}" for other in STAGES if other != stage}) == []
+
+
+def test_the_library_neither_prints_nor_parses_arguments() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in modules("diarize")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert found == []
+    assert offending(modules("diarize"), {"argparse", "rich"}) == []
+
+
+def test_nothing_unpickles() -> None:
+    assert offending([*modules("diarize"), *modules("pipelines")], {"pickle", "shelve", "joblib", "dill", "marshal"}) == []
+
+
+@pytest.mark.parametrize("folder", ["diarize", "pipelines", "tests", "benchmarks", "."])
+def test_no_file_is_too_long(folder: str) -> None:
+    files = list(ROOT.glob("*.py")) if folder == "." else modules(folder)
+    assert [f"{path.relative_to(ROOT)}" for path in files if len(path.read_text(encoding="utf-8").splitlines()) > 500] == []
+
+
+def test_importing_is_light() -> None:
+    heavy = ["torch", "onnxruntime", "pandas", "librosa", "faster_whisper"]
+    code = f"import sys, diarize, diarize.types, diarize.backends; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_names_that_say_nothing_are_not_used() -> None:
+    empty = {"utils", "helpers", "util", "helper", "common", "misc", "manager", "handler"}
+    assert [str(p.relative_to(ROOT)) for f in ("diarize", "pipelines", "tests") for p in modules(f) if p.stem in empty] == []
