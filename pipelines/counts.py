@@ -1,0 +1,87 @@
+"""Speaker counts that are known per recording, from a CSV or TOML file.
+
+CSV: a header with `recording` and any of `num_speakers`, `min_speakers`, `max_speakers`; an empty cell says nothing.
+TOML: a table per recording with the same keys. A recording is named by its id, its path below the folder, or its file
+name, with or without suffix.
+"""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from diarize.config import ClusterConfig
+from diarize.errors import ConfigError
+from pipelines.inputs import Input
+
+KEYS = ("num_speakers", "min_speakers", "max_speakers")
+
+
+def read(path: Path) -> dict[str, dict[str, int]]:
+    """Recording -> what is known of it. Raises ConfigError, which names the line or table."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = _toml(text) if path.suffix.lower() == ".toml" else _csv(text, path)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, csv.Error) as error:
+        raise ConfigError(str(path), "file", str(error), "Use CSV, or TOML in a file called .toml.") from error
+    return {recording: _whole(row, str(path), recording) for recording, row in rows.items()}
+
+
+def apply(
+    known: Mapping[str, Mapping[str, int]], inputs: Sequence[Input], base: ClusterConfig, where: str
+) -> list[ClusterConfig]:
+    """The clustering settings of each input. Raises ConfigError for a recording that is not there, or named by two."""
+    by_name: dict[str, list[int]] = {}
+    for i, item in enumerate(inputs):
+        path = PurePath(item.name)
+        for name in {item.id, item.name, path.name, path.stem, str(path.with_suffix(""))}:
+            by_name.setdefault(name, []).append(i)
+    found = [base] * len(inputs)
+    for recording, row in known.items():
+        at = by_name.get(recording, [])
+        if len(at) != 1:
+            problem = "no such recording among the inputs" if not at else "several recordings are called that"
+            raise ConfigError(where, recording, problem, "Name it by its path below the folder.")
+        try:
+            found[at[0]] = ClusterConfig.model_validate(base.model_dump() | row)
+        except ValidationError as error:
+            raise ConfigError(where, recording, error.errors()[0]["msg"]) from error
+    return found
+
+
+def _csv(text: str, path: Path) -> dict[str, dict[str, Any]]:
+    reader = csv.DictReader(text.splitlines(), strict=True)
+    header = tuple(reader.fieldnames or ())
+    if "recording" not in header or not set(header) <= {"recording", *KEYS}:
+        wanted = f"the columns are recording, {', '.join(KEYS)}"
+        raise ConfigError(str(path), "line 1", f"{wanted}; found {', '.join(map(repr, header)) or 'nothing'}")
+    rows: dict[str, dict[str, Any]] = {}
+    for row in reader:
+        if None in row or None in row.values():
+            raise ConfigError(str(path), f"line {reader.line_num}", f"needs {len(header)} cells")
+        recording = row.pop("recording")
+        if recording in rows:
+            raise ConfigError(str(path), f"line {reader.line_num}", f"{recording!r} stands there twice")
+        rows[recording] = {key: cell for key, cell in row.items() if cell.strip()}
+    return rows
+
+
+def _toml(text: str) -> dict[str, dict[str, Any]]:
+    return {name: row if isinstance(row, dict) else {"": row} for name, row in tomllib.loads(text).items()}
+
+
+def _whole(row: Mapping[str, Any], where: str, recording: str) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for key, item in row.items():
+        if key not in KEYS:
+            raise ConfigError(where, f"{recording}: {key or item!r}", "no such setting", f"Known: {', '.join(KEYS)}.")
+        try:
+            numbers[key] = int(str(item).strip())
+        except ValueError as error:
+            raise ConfigError(where, f"{recording}: {key}", f"a whole number, got {item!r}") from error
+    return numbers

@@ -1,0 +1,179 @@
+"""Settings and the model store -> which backends run, with which weights, and what that leaves to be desired.
+
+A plan is plain data: it is made once, before any work, and each worker process builds its own stages from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from diarize.models.registry import REGISTRY
+from diarize.models.store import Store
+
+from diarize import backends
+from diarize.cluster import Spectral
+from diarize.config import Config
+from diarize.errors import ModelUnavailable, UnknownBackend
+from pipelines.recording import Stages
+
+Progress = Callable[[str, int, int | None], None]  # told (file, bytes so far, bytes in all or None) of a download
+
+EMBEDDERS = ("wespeaker-resnet34-lm", "eres2netv2", "campplus", "ge2e")  # best first
+WHISPERS = (
+    "whisper-large-v3-turbo",
+    "whisper-large-v3",
+    "whisper-medium",
+    "whisper-small",
+    "whisper-base",
+    "whisper-tiny",
+)
+WHISPER_TO_FETCH = "whisper-small"  # what auto fetches: the best that keeps up with speech on two cores
+VAD_MODEL = "silero-vad-v6"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend and what it is built with."""
+
+    stage: str
+    name: str  # as `backends.load` takes it
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def load(self, **more: Any) -> Any:
+        return backends.load(self.stage, self.name, **self.options, **more)
+
+
+@dataclass(frozen=True)
+class Plan:
+    config: Config
+    detect: Choice
+    embed: Choice
+    recognize: Choice | None
+    diarize: Choice | None
+    notes: tuple[str, ...]  # what was replaced or left out, and how to get better
+    models: dict[str, str]  # name in the store -> sha256, of the models that this plan uses
+
+    def build(self, threads: int = 0) -> Stages:
+        """The stages, with their models loaded. `threads` a model may use; 0 leaves it to the runtime."""
+        return Stages(
+            detect=self.detect.load(threads=threads),
+            embed=self.embed.load(threads=threads),
+            cluster=Spectral(self.config.cluster),
+            recognize=self.recognize.load(threads=threads) if self.recognize is not None else None,
+            diarize=self.diarize.load(cluster=self.config.cluster) if self.diarize is not None else None,
+        )
+
+
+def make(config: Config, store: Store, progress: Progress | None = None) -> Plan:
+    """Choose every backend, and fetch the models that are missing (unless offline).
+
+    Raises UnknownBackend, MissingExtra and ModelError, each with its cure.
+    """
+    notes: list[str] = []
+    used: dict[str, str] = {}
+
+    def model(name: str) -> Path:
+        path = store.find(name) or store.pull(name, progress)
+        used[name] = store.digest(name)
+        return path
+
+    detect = _detector(config, model)
+    embed = _embedder(config, store, model, notes)
+    recognize = _recognizer(config, store, model, notes)
+    diarize = None
+    if config.diarizer is not None:
+        name, _, argument = config.diarizer.partition(":")
+        if name == "pyannote":
+            diarize = Choice(
+                "diarizer", name, {"model": argument, "device": config.run.device, "offline": store.offline}
+            )
+        else:
+            diarize = Choice("diarizer", config.diarizer)
+    return Plan(config, detect, embed, recognize, diarize, tuple(notes), used)
+
+
+def _detector(config: Config, model: Callable[[str], Path]) -> Choice:
+    options: dict[str, Any] = {"config": config.vad}
+    if config.vad.backend == "silero":
+        options |= {"model": model(VAD_MODEL), "device": config.run.device}
+    return Choice("vad", config.vad.backend, options)
+
+
+def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice:
+    wanted = config.embedder.backend
+    options: dict[str, Any] = {"batch": config.embedder.batch, "device": config.run.device}
+    if wanted == "auto":
+        wanted = next((name for name in EMBEDDERS if store.find(name) is not None), EMBEDDERS[-1])
+        if wanted != EMBEDDERS[0]:
+            notes.append(
+                f"embedder: {wanted}, the best that is in the model store; better: diarize models pull {EMBEDDERS[0]}"
+            )
+    if wanted == "ge2e":
+        return Choice("embedder", "ge2e", {"model": model("ge2e"), **options})
+    if wanted in REGISTRY and REGISTRY[wanted].role == "embedder":
+        return Choice("embedder", "onnx", {"model": model(wanted), "format": REGISTRY[wanted].format, **options})
+    if wanted.endswith(".onnx"):
+        return Choice("embedder", "onnx", {"model": Path(wanted), "format": {}, **options})
+    if ":" in wanted:
+        return Choice("embedder", wanted)
+    known = [name for name, entry in REGISTRY.items() if entry.role == "embedder"]
+    raise UnknownBackend("embedder", wanted, ("auto", *known, "FILE.onnx", "module:factory"))
+
+
+def _recognizer(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice | None:
+    wanted = config.asr.backend
+    if wanted == "none":
+        return None
+    if wanted == "auto":
+        return _best_recognizer(config, store, model, notes)
+    if wanted == "pocketsphinx":
+        return Choice("asr", "pocketsphinx", {"config": config.asr})
+    name, _, size = wanted.partition(":")
+    if name == "whisper":
+        folder = Path(size)
+        if size and folder.is_dir():
+            return _whisper(config, folder, "")
+        entry = size if size in REGISTRY else f"whisper-{size or 'small'}"
+        if entry not in REGISTRY:
+            known = [f"whisper:{e.removeprefix('whisper-')}" for e in REGISTRY if e.startswith("whisper-")]
+            raise UnknownBackend("asr", wanted, ("auto", "none", "pocketsphinx", *known, "whisper:FOLDER"))
+        return _whisper(config, model(entry), store.digest(entry))
+    if ":" in wanted:
+        return Choice("asr", wanted)
+    raise UnknownBackend("asr", wanted, ("auto", "none", "pocketsphinx", "whisper:<size or folder>", "module:factory"))
+
+
+def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice | None:
+    """The best Whisper in the store, else one that can be fetched, else pocketsphinx, else none; said in `notes`."""
+    if find_spec("faster_whisper") is None:
+        notes.append("recognizer: Whisper is not installed; for better words: pip install 'diarize-pipeline[whisper]'")
+    else:
+        there = next((name for name in WHISPERS if store.find(name) is not None), None)
+        if there is not None:
+            return _whisper(config, model(there), store.digest(there))
+        try:
+            return _whisper(config, model(WHISPER_TO_FETCH), store.digest(WHISPER_TO_FETCH))
+        except ModelUnavailable as error:
+            notes.append(
+                f"recognizer: no Whisper model is in the store, and none could be fetched ({error.problem}); "
+                f"for better words: diarize models pull {WHISPER_TO_FETCH}"
+            )
+    english = config.asr.language in (None, "en")
+    if find_spec("pocketsphinx") is not None and english:
+        notes.append("recognizer: pocketsphinx, English, a draft with about every second word wrong")
+        return Choice("asr", "pocketsphinx", {"config": config.asr})
+    notes.append(
+        "recognizer: none, so the transcript has no words"
+        + ("" if english else f" (pocketsphinx has no {config.asr.language!r})")
+    )
+    return None
+
+
+def _whisper(config: Config, folder: Path, digest: str) -> Choice:
+    return Choice(
+        "asr", "whisper", {"model": folder, "digest": digest, "config": config.asr, "device": config.run.device}
+    )

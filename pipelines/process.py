@@ -1,0 +1,189 @@
+"""The main job: recordings in, a folder of labelled transcripts and speaker timelines out."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+from diarize import files, formats
+from diarize.config import Config
+from diarize.errors import ConfigError
+from diarize.models.store import Store
+from pipelines import batch, counts, inputs, outputs, plan, tables
+from pipelines.inputs import Input
+from pipelines.plan import Plan
+from pipelines.work import PRODUCT, Job, Outcome
+
+PACKAGES = (
+    "av",
+    "faster-whisper",
+    "kaldi-native-fbank",
+    "librosa",
+    "numpy",
+    "onnxruntime",
+    "pocketsphinx",
+    "pyannote.audio",
+    "scikit-learn",
+    "scipy",
+    "torch",
+)  # fmt: skip - whose version may change a result
+
+
+class Watcher(Protocol):
+    """What is told of a run while it goes on."""
+
+    def fetching(self, file: str, done: int, total: int | None) -> None: ...
+    def planned(self, plan: Plan, jobs: Sequence[Job]) -> None: ...
+    def entered(self, id: str, stage: str) -> None: ...
+    def finished(self, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for, beside the settings."""
+
+    paths: tuple[Path, ...]
+    out: Path
+    match: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    counts: Path | None = None  # speaker counts known per recording
+    words: Path | None = None  # a transcript made elsewhere; a folder of them, named like the recordings
+
+
+@dataclass(frozen=True)
+class Report:
+    outcomes: tuple[Outcome, ...]  # one an input, in the order of the inputs
+    passed_over: tuple[str, ...]  # files that were not taken for recordings
+    notes: tuple[str, ...]  # what the plan leaves to be desired
+    interrupted: bool = False
+
+    @property
+    def status(self) -> int:
+        """Exit status: 0 all done, 3 some failed, 4 nothing could be processed, 5 environment, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        if any(row.environment for row in self.outcomes):
+            return 5
+        done = sum(row.status == "done" for row in self.outcomes)
+        return 4 if done == 0 else 3 if done < len(self.outcomes) else 0
+
+
+def process(request: Request, config: Config, store: Store, watcher: Watcher) -> Report:
+    """Do the main job. Raises ConfigError, BackendError, ModelError and OutputError before any work is done.
+
+    After that, whatever happens to a recording is a row of the report. Ctrl-C ends the work, and what is finished stays.
+    """
+    for name in config.output.formats:
+        formats.suffix(name)
+    refuse_odd_output(request.out, request.paths)
+    found = inputs.find(request.paths, request.match, request.ignore)
+    if not found.inputs:
+        return Report((), found.passed_over, ())
+    jobs = _jobs(found.inputs, request, config)
+    chosen = plan.make(config, store, watcher.fetching)
+    outputs.make(request.out)
+    watcher.planned(chosen, jobs)
+    started = datetime.now(UTC)
+    rows: dict[str, Outcome] = {}
+    interrupted = False
+    try:
+        for row in batch.run(jobs, chosen, request.out, config.run.workers, watcher.entered):
+            rows[row.id] = row
+            watcher.finished(row)
+            if row.environment:  # the next recording would meet the same
+                break
+    except KeyboardInterrupt:
+        interrupted = True
+    reason = "the run was interrupted" if interrupted else "not begun: the run was ended by a fault of the machine"
+    outcomes = tuple(
+        rows.get(job.input.id, Outcome(job.input.id, job.input.name, "interrupted", reason=reason)) for job in jobs
+    )
+    report = Report(outcomes, found.passed_over, chosen.notes, interrupted)
+    write(request.out, report, chosen, started)
+    return report
+
+
+def write(out: Path, report: Report, chosen: Plan, started: datetime) -> None:
+    """The run's own files. `provenance.json` alone differs between two identical runs. Raises OutputError."""
+    tables.write(out, (outputs.read(out / row.id) for row in report.outcomes if row.status == "done"))
+    run = {
+        "schema": "diarize-run/1",
+        "product": PRODUCT,
+        "settings": chosen.config.model_dump(mode="json", exclude={"run"}),
+        "versions": versions(),
+        "models": chosen.models,
+        "notes": report.notes,
+        "recordings": [asdict(row) for row in report.outcomes],
+        "passed_over": report.passed_over,
+    }
+    now = datetime.now(UTC)
+    circumstances = {
+        "started": started.isoformat(timespec="seconds"),
+        "finished": now.isoformat(timespec="seconds"),
+        "seconds": round((now - started).total_seconds(), 3),
+        "machine": {"system": platform.platform(), "python": platform.python_version(), "host": platform.node()},
+        "run": chosen.config.run.model_dump(mode="json"),
+    }
+    files.write(out / "provenance.json", outputs.as_json(circumstances))
+    files.write(out / "run.json", outputs.as_json(run))
+
+
+def versions() -> dict[str, str]:
+    """Installed package -> version, of those that may change a result."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def refuse_odd_output(out: Path, paths: Iterable[Path]) -> None:
+    """Raises ConfigError where results would go through a link, over a file, or into the folder of the inputs."""
+    if out.is_symlink():
+        raise ConfigError("--out", str(out), "is a link, and results are not written through links", "Name its target.")
+    if out.exists() and not out.is_dir():
+        raise ConfigError("--out", str(out), "is a file", "Name a folder.")
+    for path in paths:
+        if path.is_dir() and out.resolve() == path.resolve():
+            raise ConfigError(
+                "--out", str(out), "is the folder of the recordings", "Name another one: inputs stay as they are."
+            )
+
+
+def _jobs(found: Sequence[Input], request: Request, config: Config) -> list[Job]:
+    settings = [config.cluster] * len(found)
+    if request.counts is not None:
+        settings = counts.apply(counts.read(request.counts), found, config.cluster, str(request.counts))
+    jobs = [Job(item, cluster) for item, cluster in zip(found, settings, strict=True)]
+    if request.words is None:
+        return jobs
+    if request.words.is_dir():
+        return [replace(job, words=_words_of(job.input, request.words)) for job in jobs]
+    if not request.words.is_file():
+        raise ConfigError("--transcript", str(request.words), "no such file or folder")
+    if len(jobs) > 1:
+        problem = f"one file for {len(jobs)} recordings"
+        raise ConfigError(
+            "--transcript", str(request.words), problem, "Name a folder of files called like the recordings."
+        )
+    return [replace(jobs[0], words=request.words)]
+
+
+def _words_of(item: Input, folder: Path) -> Path:
+    stems = {item.id, Path(item.name).stem}
+    found = sorted(
+        path for path in folder.iterdir() if (path.is_file() and path.name.split(".")[0] in stems) or path.stem in stems
+    )
+    if len(found) != 1:
+        problem = "no file" if not found else f"{len(found)} files"
+        raise ConfigError(
+            "--transcript", str(folder), f"{problem} for {item.name}", f"Put one there, called {item.id}.json, say."
+        )
+    return found[0]

@@ -1,0 +1,121 @@
+"""Where settings come from: command line, then file, then environment, then default; the first to say anything wins.
+
+Environment variables are `DIARIZE_<SECTION>_<KEY>`, as `DIARIZE_CLUSTER_MIN_SPEAKERS=2`; `DIARIZE_CONFIG` names a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diarize import config as configuration
+from diarize.config import Config, Section
+from diarize.errors import ConfigError
+
+PREFIX = "DIARIZE_"
+NOT_SETTINGS = ("DIARIZE_CONFIG", "DIARIZE_MODELS", "DIARIZE_SHARED")  # variables of this name that are read elsewhere
+
+
+@dataclass(frozen=True)
+class Settings:
+    config: Config
+    origins: Mapping[str, str]  # dotted key -> "command line", the file, the variable, or "default"
+
+
+def resolve(command_line: Mapping[str, Any], file: Path | None, environment: Mapping[str, str]) -> Settings:
+    """All layers merged. `command_line` is dotted key -> value, without what the user did not give.
+
+    Raises ConfigError, which names the layer, the key and the value.
+    """
+    if file is None and environment.get("DIARIZE_CONFIG"):
+        file = Path(environment["DIARIZE_CONFIG"])
+    layers: list[tuple[str, dict[str, Any]]] = [(variable, {key: value}) for variable, key, value in _from(environment)]
+    if file is not None:
+        nested = configuration.read(file)
+        configuration.parse(nested, str(file))  # so that an error names the file
+        layers.append((str(file), dict(_flatten(nested))))
+    layers.append(("command line", dict(command_line)))
+    origins = dict.fromkeys(known(), "default")
+    merged: dict[str, Any] = {}
+    for where, layer in layers:
+        for key, value in layer.items():
+            origins[key] = where
+            _put(merged, key, value)
+    where = next((origin for origin in reversed(origins.values()) if origin != "default"), "settings")
+    return Settings(_parse(merged, origins, where), origins)
+
+
+def known(section: type[Section] = Config, prefix: str = "") -> list[str]:
+    """Every setting's dotted key, in the order of the sections."""
+    found: list[str] = []
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            found += known(kind, f"{prefix}{name}.")
+        else:
+            found.append(prefix + name)
+    return found
+
+
+def describe(key: str) -> str:
+    """What a setting means: its unit and reason."""
+    section: type[Section] = Config
+    *path, last = key.split(".")
+    for name in path:
+        section = section.model_fields[name].annotation  # type: ignore[assignment]
+    return section.model_fields[last].description or ""
+
+
+def value(config: Config, key: str) -> Any:
+    """The value of a dotted key."""
+    found: Any = config
+    for name in key.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def _parse(merged: Mapping[str, Any], origins: Mapping[str, str], otherwise: str) -> Config:
+    try:
+        return configuration.parse(merged, otherwise)
+    except ConfigError as error:
+        where = origins.get(error.key) or next(
+            (origin for key, origin in origins.items() if key.startswith(error.key + ".") and origin != "default"),
+            otherwise,
+        )
+        raise ConfigError(where, error.key, error.problem, error.cure) from error
+
+
+def _from(environment: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
+    """(variable, dotted key, value) of each variable that is a setting. Raises ConfigError for an unknown one."""
+    variables = {PREFIX + key.upper().replace(".", "_"): key for key in known()}
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
+            continue
+        if variable not in variables:
+            close = difflib.get_close_matches(variable, variables, n=1)
+            cure = f"Did you mean {close[0]}?" if close else "See: diarize config show"
+            raise ConfigError("environment", variable, "no such setting", cure)
+        key = variables[variable]
+        yield variable, key, _split(text) if key == "output.formats" else text
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _flatten(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, item in nested.items():
+        if isinstance(item, Mapping):
+            yield from _flatten(item, f"{prefix}{name}.")
+        else:
+            yield prefix + name, item
+
+
+def _put(nested: dict[str, Any], key: str, item: Any) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        nested = nested.setdefault(name, {})
+    nested[last] = item

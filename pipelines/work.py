@@ -1,0 +1,184 @@
+"""One recording, from its file to its folder of results: what a worker does."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import diarize
+from diarize import audio, files
+from diarize.cluster import Spectral
+from diarize.config import ClusterConfig, Config
+from diarize.errors import BackendError, DiarizeError, ModelError, OutputError, StageError
+from diarize.formats import words as word_files
+from diarize.types import Audio, Segment, Transcript, Word
+from pipelines import outputs
+from pipelines.inputs import Input
+from pipelines.plan import Plan
+from pipelines.recording import Stages, transcribe
+
+PRODUCT = f"diarize-pipeline {diarize.__version__}"
+
+Status = Literal["done", "failed", "crashed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recording and what is special about it."""
+
+    input: Input
+    cluster: ClusterConfig  # the run's, or this recording's own
+    words: Path | None = None  # a transcript made elsewhere, instead of a recognizer
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One row of the report: plain data, so that it crosses process borders."""
+
+    id: str
+    name: str
+    status: Status
+    stage: str = ""
+    reason: str = ""
+    digest: str = ""
+    duration: float | None = None  # s
+    lost: float = 0.0  # s that could not be decoded
+    speakers: int = 0
+    turns: int = 0
+    words: int = 0
+    notes: tuple[str, ...] = ()
+    environment: bool = False  # the machine is at fault (a full disk, a missing model), not the recording
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """Words that another recognizer wrote into a file, in the place of a recognizer."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return f"file:{files.sha256(self.path)}"
+
+    def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]:
+        return word_files.read(self.path)
+
+
+class Worker:
+    """Does jobs one after the other with stages that are built once."""
+
+    def __init__(
+        self, plan: Plan, out: Path, threads: int = 0, watch: Callable[[str, str], None] | None = None
+    ) -> None:
+        """`watch` is told (recording id, stage) as each stage begins."""
+        self._plan, self._out, self._threads = plan, out, threads
+        self._watch = watch or (lambda id, stage: None)
+        self._stages: Stages | None = None
+
+    def __call__(self, job: Job) -> Outcome:
+        """Never raises for a recording's own faults; whatever goes wrong becomes a row."""
+        item = job.input
+        row = Outcome(item.id, item.name, "failed")
+        try:
+            if item.problem is not None:
+                raise item.problem
+            return self._process(job)
+        except StageError as error:
+            return replace(row, stage=error.stage, reason=error.reason)
+        except OutputError as error:
+            return replace(row, stage="write", reason=str(error), environment=True)
+        except (BackendError, ModelError) as error:
+            return replace(row, stage="load", reason=str(error), environment=True)
+        except DiarizeError as error:
+            return replace(row, stage="read", reason=str(error))
+        except Exception as error:  # a mistake of ours must not end the batch either
+            return replace(row, stage="unexpected", reason=f"{type(error).__name__}: {error}")
+
+    def _process(self, job: Job) -> Outcome:
+        item, config = job.input, self._plan.config
+        started, clock = datetime.now(UTC), time.monotonic()
+        seconds: dict[str, float] = {}
+        current = ""
+
+        def enter(stage: str) -> None:
+            nonlocal current, clock
+            now = time.monotonic()
+            if current:
+                seconds[current] = round(seconds.get(current, 0.0) + now - clock, 3)
+            current, clock = stage, now
+            self._watch(item.id, stage)
+
+        enter("read")
+        with tempfile.TemporaryDirectory(prefix="diarize-") as scratch:
+            recording = audio.read(
+                item.path, id=item.id, name=item.name, channel=config.audio.channel, scratch=Path(scratch)
+            )
+            if self._stages is None:
+                enter("load")
+                self._stages = self._plan.build(self._threads)
+            stages = replace(self._stages, cluster=Spectral(job.cluster))
+            if job.words is not None:
+                stages = replace(stages, recognize=FromFile(job.words))
+            settings = config.model_copy(update={"cluster": job.cluster})
+            transcript = transcribe(recording, stages, settings, PRODUCT, enter)
+        if self._plan.notes:
+            provenance = replace(transcript.provenance, notes=(*self._plan.notes, *transcript.provenance.notes))
+            transcript = replace(transcript, provenance=provenance)
+        enter("write")
+        outputs.write(
+            self._out / item.id,
+            transcript,
+            config.output.formats,
+            circumstances(started, seconds, recording.audios[0].duration),
+        )
+        return outcome(transcript, item)
+
+
+def outcome(transcript: Transcript, item: Input) -> Outcome:
+    """The row of a finished recording."""
+    source = transcript.provenance.source
+    return Outcome(
+        id=item.id,
+        name=item.name,
+        status="done",
+        digest=source.digest if source is not None else "",
+        duration=transcript.duration,
+        lost=round(sum(span.duration for span in transcript.lost), 3),
+        speakers=len(transcript.speakers),
+        turns=len(transcript.turns),
+        words=len(transcript.words),
+        notes=transcript.provenance.notes,
+    )
+
+
+def circumstances(started: datetime, seconds: dict[str, float], duration: float) -> dict[str, Any]:
+    """What differs from run to run: when, where, how long."""
+    return {
+        "product": PRODUCT,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "audio_seconds": round(duration, 3),
+        "machine": {"system": platform.platform(), "python": platform.python_version(), "host": platform.node()},
+    }
+
+
+def copy(out: Path, original: Outcome, item: Input, config: Config) -> Outcome:
+    """The results of a recording once more, for another file with the same bytes. Raises OutputError."""
+    transcript = outputs.read(out / original.id)
+    source = transcript.provenance.source
+    provenance = replace(
+        transcript.provenance,
+        source=replace(source, path=item.name) if source is not None else None,
+        notes=(*transcript.provenance.notes, f"the same bytes as {original.name}: processed once"),
+    )
+    transcript = replace(transcript, recording=item.id, provenance=provenance)
+    outputs.write(
+        out / item.id, transcript, config.output.formats, circumstances(datetime.now(UTC), {}, transcript.duration)
+    )
+    return outcome(transcript, item)

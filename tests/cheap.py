@@ -1,0 +1,96 @@
+"""Backends that need no model, for tests of what is around them; and ones that go wrong on purpose.
+
+They say nothing about accuracy: the embedder hears the pitch of pure tones.
+"""
+
+from __future__ import annotations
+
+import os
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diarize.types import Audio, Embeddings, Segment, Word
+
+
+@dataclass(frozen=True)
+class Pitch:
+    """Each segment's spectrum in eight octave bands, as a unit vector."""
+
+    name: str = "pitch"
+
+    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+        rows = np.zeros((len(segments), 8), dtype=np.float32)
+        for row, segment in zip(rows, segments, strict=True):
+            piece = audio.samples[int(segment.start * audio.rate) : int(segment.end * audio.rate)]
+            power = np.abs(np.fft.rfft(piece, 4096)) ** 2 + 1e-12
+            edges = np.geomspace(2, len(power), 9).astype(int)
+            row[:] = [np.sqrt(power[a:b].sum()) for a, b in pairwise(edges)]
+            row /= np.linalg.norm(row)
+        return Embeddings(tuple(segments), rows, self.name)
+
+
+@dataclass(frozen=True)
+class Dying(Pitch):
+    """Ends its process on recordings that are called so, as a crashing library does."""
+
+    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+        if "segfault" in audio.id:
+            os._exit(139)
+        if "mistake" in audio.id:
+            raise KeyError("a mistake")
+        if "memory" in audio.id:
+            raise MemoryError("no room for 1 TB")
+        return super().__call__(audio, segments)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Says the number of each second of speech."""
+
+    name: str = "clock"
+
+    def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]:
+        seconds = [s for segment in speech for s in range(int(np.ceil(segment.start)), int(segment.end))]
+        return tuple(Word(s, s + 0.5, str(s), 0.9) for s in seconds), "en"
+
+
+def embedder(**options: Any) -> Pitch:
+    return Pitch()
+
+
+def dying_embedder(**options: Any) -> Dying:
+    return Dying()
+
+
+def recognizer(**options: Any) -> Clock:
+    return Clock()
+
+
+def write_tones(path: Path, tones: Sequence[tuple[float, float]], rate: int = 16_000) -> Path:
+    """A wav file: tones of (Hz, s) one after the other, half a second of silence around each; 0 Hz is silence."""
+    gap = np.zeros(rate // 2)
+    pieces = [gap]
+    for hertz, seconds in tones:
+        t = np.arange(int(seconds * rate)) / rate
+        pieces += [0.3 * np.sin(2 * np.pi * hertz * t) if hertz else np.zeros(len(t)), gap]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.concatenate(pieces) * 32767).astype("<i2").tobytes())
+    return path
+
+
+SETTINGS = [
+    "--vad=energy",
+    "--embedder=tests.cheap:embedder",
+    "--asr=tests.cheap:recognizer",
+    "--offline",
+]  # for the command line
