@@ -14,31 +14,35 @@ _TOLERANCE = 1e-6  # s; differences of times are not exact
 
 
 def segments(
-    probabilities: NDArray[np.floating], step: float, duration: float, config: VadConfig | None = None
+    probabilities: NDArray[np.floating],
+    step: float,
+    duration: float,
+    config: VadConfig | None = None,
+    lag: float = 0.0,
 ) -> tuple[Segment, ...]:
     """Sorted, disjoint speech segments of a recording of `duration` seconds.
 
-    `probabilities` (n,): that somebody speaks in [i * step, (i + 1) * step) seconds. In this order: speech begins at
-    `threshold` and lasts until a probability falls under `off_threshold`; pauses shorter than `min_silence` are
+    `probabilities` (n,): that somebody speaks in the `step` seconds from i * step - lag. In this order: speech begins
+    at `threshold` and lasts until a probability falls under `off_threshold`; pauses shorter than `min_silence` are
     filled; what is then shorter than `min_speech` is dropped; the rest grows by `pad` at both ends, and what then
     touches becomes one.
     """
     config = config or VadConfig()
     active = hysteresis(probabilities, config.threshold, config.off_threshold)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]])))
-    runs = [
-        Segment(start * step, min(end * step, duration))
-        for start, end in edges.reshape(-1, 2)
-        if start * step < duration
-    ]
-    joined = union(runs, gap=config.min_silence - _TOLERANCE) if config.min_silence > 0 else tuple(runs)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]))).reshape(-1, 2)
+    runs = [_clipped(first * step - lag, end * step - lag, duration) for first, end in edges.tolist()]
+    if runs and active[-1]:  # nothing after the last frame says that the speech ended before the recording
+        runs[-1] = _clipped(edges[-1, 0] * step - lag, duration, duration)
+    joined = union((run for run in runs if run), gap=max(0.0, config.min_silence - _TOLERANCE))
     kept = [run for run in joined if run.duration >= config.min_speech - _TOLERANCE]
-    padded = (
-        Segment(round_time(max(0.0, run.start - config.pad)), round_time(min(duration, run.end + config.pad)))
-        for run in kept
-        if round_time(min(duration, run.end + config.pad)) > round_time(max(0.0, run.start - config.pad))
-    )
-    return union(padded)
+    padded = (_clipped(run.start - config.pad, run.end + config.pad, duration) for run in kept)
+    return union(run for run in padded if run)
+
+
+def _clipped(start: float, end: float, duration: float) -> Segment | None:
+    """The segment within a recording, to the millisecond; None where nothing is left of it."""
+    start, end = round_time(max(0.0, start)), round_time(min(end, duration))
+    return Segment(start, end) if start < end else None
 
 
 def hysteresis(probabilities: NDArray[np.floating], on: float, off: float) -> NDArray[np.bool_]:

@@ -44,7 +44,7 @@ class _Part:
 
 
 class GE2E:
-    """An `Embedder`. A segment longer than 1.6 s gets the mean of windows over it, a shorter one of what is around it."""
+    """An `Embedder`. A segment longer than 1.6 s gets the mean of windows over it; a shorter one, what is around it."""
 
     def __init__(self, session: Any, digest: str, batch: int, threads: int) -> None:
         self._session, self._batch, self._threads = session, batch, threads
@@ -142,14 +142,14 @@ def _filterbank() -> NDArray[np.float32]:
     triangles of equal area."""
     step = np.log(6.4) / 27  # 27 steps from 1 kHz (mel 15) to 6.4 kHz
 
-    def to_hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp(step * (mel - 15)))
-
-    edges = to_hertz(np.linspace(0, 15 + np.log(RATE / 2 / 1000) / step, BANDS + 2))
+    mels = np.linspace(0, 15 + np.log(RATE / 2 / 1000) / step, BANDS + 2)
+    edges = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp(step * (mels - 15)))  # Hz
     ramps = edges[:, None] - np.linspace(0, RATE / 2, FFT // 2 + 1)[None, :]
     widths = np.diff(edges)
     rising, falling = -ramps[:-2] / widths[:-1, None], ramps[2:] / widths[1:, None]
-    triangles = np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))[:, None]
+    triangles: NDArray[np.float64] = (
+        np.maximum(0, np.minimum(rising, falling)) * (2 / (edges[2:] - edges[:-2]))[:, None]
+    )
     return triangles.T.astype(np.float32)
 
 
@@ -195,9 +195,9 @@ def _graph(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
         [shape("vectors", onnx.TensorProto.FLOAT, ["N", HIDDEN])],
         constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    return bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    )
 
 
 def _gates(weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,9 +1,10 @@
 """Silero VAD v6 (MIT) in ONNX Runtime: the state of its recurrent layer is carried over the whole recording.
 
-The graph takes `input` (frames, 576), each 512 samples behind 64 samples of context, and the state `h`, `c` (1, 1, 128);
-it gives `speech_probs` and the next state. Its convolutions, nine tenths of the work, see one frame at a time; only the
-LSTM runs through time. So the graph is cut in two before the LSTM: frames are encoded by several threads, then the
-LSTM passes over them. The result is the same to the bit whatever the number of threads and the size of the blocks.
+The graph takes `input` (frames, 576), each 512 samples behind 64 samples of context, and the state `h`, `c`, each
+(1, 1, 128); it gives `speech_probs` and the next state. Its convolutions, nine tenths of the work, see one frame at a
+time; only the LSTM runs through time. So the graph is cut in two before the LSTM: frames are encoded by several
+threads, then the LSTM passes over them. The result is the same to the bit whatever the number of threads and the size
+of the blocks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from diarize.types import Audio, Samples, Segment
 from diarize.units import RATE
 
 FRAME = 512  # samples, 32 ms
+LAG = 0.03  # s; its answers come about a frame late, at beginnings and at ends (docs/vad.md)
 CONTEXT = 64  # samples before a frame that the model also sees
 STATE = 128  # values of the recurrent layer
 BLOCK = 1024  # frames encoded at once, 33 s: larger ones fall out of the processor's cache
@@ -35,10 +37,10 @@ class Silero:
         self._encoder, self._decoder, self._config = encoder, decoder, config
         self._threads, self._block = threads, block
         settings = ",".join(f"{k}={v}" for k, v in config.model_dump().items() if k != "backend")
-        self.name = f"silero@{digest[:16]}({settings})"
+        self.name = f"silero@{digest[:16]}({settings},lag={LAG})"
 
     def __call__(self, audio: Audio) -> tuple[Segment, ...]:
-        return vad.segments(self.probabilities(audio), FRAME / audio.rate, audio.duration, self._config)
+        return vad.segments(self.probabilities(audio), FRAME / audio.rate, audio.duration, self._config, LAG)
 
     def probabilities(self, audio: Audio) -> NDArray[np.float32]:
         """(frames,): that somebody speaks in each 32 ms. Raises AudioError where the rate is not 16 kHz."""
@@ -78,12 +80,12 @@ def load(
         decoder = extract([lstm.input[0], "h", "c"], ["speech_probs", "hn", "cn"])
     except Exception as error:
         raise ModelDamaged("silero-vad", str(model), "a silero v6 graph", f"{digest} ({error})") from error
-    sessions = [onnx_sessions.open_session(part.SerializeToString(), device) for part in (encoder, decoder)]
-    return Silero(*sessions, digest, config or VadConfig(), onnx_sessions.workers(threads), block)
+    encode, decode = (onnx_sessions.open_session(part.SerializeToString(), device) for part in (encoder, decoder))
+    return Silero(encode, decode, digest, config or VadConfig(), onnx_sessions.workers(threads), block)
 
 
 def _frames(samples: Samples, first: int, last: int) -> Samples:
-    """Frames first .. last of a recording, each behind its context: (last - first, 576). Silence around the recording."""
+    """Frames first .. last, each behind its context: (last - first, 576). Around the recording there is silence."""
     start, end = first * FRAME - CONTEXT, last * FRAME
     block = np.zeros(end - start, np.float32)
     inside = samples[max(start, 0) : min(end, len(samples))]
