@@ -1,0 +1,32 @@
+"""Speakers of a recording as vectors: what is compared with enrolled voices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from diarize.intervals import Index
+from diarize.types import Embeddings, Speaker, Turn, Vectors
+
+
+def pool(speakers: Sequence[Speaker], turns: Sequence[Turn], voices: Embeddings) -> Vectors:
+    """One unit vector a speaker (k, d): the mean of the windows they speak longest in, weighted by those seconds.
+
+    A speaker who is nobody's loudest in any window is represented by the windows that they share. Raises ValueError
+    for a speaker who is in no window.
+    """
+    position = {speaker.id: i for i, speaker in enumerate(speakers)}
+    index = Index(turns)
+    seconds = np.zeros((len(voices.segments), len(speakers)), dtype=np.float64)  # s that speaker k talks in window n
+    for n, window in enumerate(voices.segments):
+        for i in index.overlapping(window):
+            seconds[n, position[turns[i].speaker]] += turns[i].overlap(window)
+    longest = seconds.max(axis=1, keepdims=True, initial=0.0)
+    alone = np.where((seconds == longest) & (seconds > 0), seconds, 0.0)
+    weights = np.where(alone.any(axis=0), alone, seconds)
+    if not weights.any(axis=0).all():
+        silent = [speaker.id for speaker, heard in zip(speakers, weights.any(axis=0), strict=True) if not heard]
+        raise ValueError(f"no window holds speech of {', '.join(silent)}")
+    means = weights.T @ voices.vectors.astype(np.float64)
+    return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
