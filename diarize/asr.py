@@ -1,4 +1,4 @@
-"""What recognizers share: speech cut to chunks, tokens merged to words, and doubts about what came out (docs/words.md)."""
+"""What recognizers share: chunks of speech, words out of tokens, doubts about the result (docs/words.md)."""
 
 from __future__ import annotations
 
@@ -33,10 +33,8 @@ class Loop(Segment):
     times: int
 
 
-def chunks(
-    samples: Samples, rate: int, speech: Iterable[Segment], longest: float, pause: float
-) -> tuple[Segment, ...]:
-    """Speech as chunks of at most `longest` seconds that a recognizer hears at once; sorted, disjoint, all speech covered.
+def chunks(samples: Samples, rate: int, speech: Iterable[Segment], longest: float, pause: float) -> tuple[Segment, ...]:
+    """Speech as chunks of at most `longest` seconds, each heard at once; sorted, disjoint, no speech left out.
 
     `samples` is (n,) at `rate` Hz; speech beyond its end is left out. Neighbours at most `pause` seconds apart share a
     chunk while there is room. Where the room ends, the cut is the longest pause in the chunk's second half; speech is

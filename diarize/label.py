@@ -10,7 +10,7 @@ from diarize.intervals import Index
 from diarize.types import Turn, Word
 
 
-def label(words: Iterable[Word], turns: Sequence[Turn], config: LabelConfig = LabelConfig()) -> tuple[Word, ...]:
+def label(words: Iterable[Word], turns: Sequence[Turn], config: LabelConfig | None = None) -> tuple[Word, ...]:
     """The same words in the same order, each with the speaker of its time; a speaker it had before is forgotten.
 
     `turns` are sorted by start and may overlap. Each word is looked at alone, so that its place in the order and the
@@ -25,6 +25,7 @@ def label(words: Iterable[Word], turns: Sequence[Turn], config: LabelConfig = La
 
     O((W + T) log T) where few turns overlap. Raises ValueError when turns are not sorted.
     """
+    config = config or LabelConfig()
     index = Index(turns)
     return tuple(replace(word, speaker=_speaker(word, turns, index, config.max_distance)) for word in words)
 

@@ -1,0 +1,215 @@
+"""Whisper through faster-whisper, on our own samples and our own speech segments (docs/words.md).
+
+Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision" (arXiv 2212.04356). Word times come
+from cross-attention and dynamic time warping, as faster-whisper computes them. Nothing here opens a network connection.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diarize import asr, files
+from diarize.config import AsrConfig, Device
+from diarize.errors import BackendError, ConfigError
+from diarize.types import Audio, Samples, Segment, Word
+from diarize.units import RATE, round_time, to_samples
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
+WINDOW = 30.0  # s that Whisper hears at once (section 2.2); a shorter chunk is padded with silence and costs the same
+LONGEST = WINDOW - 0.01  # s; a hundredth is left for rounding to samples
+PAUSE = 2.0  # s; shorter pauses stay inside a chunk, for context; over longer silences Whisper invents words
+
+LANGUAGE_CHUNKS = 5  # chunks that the language is detected from, spread evenly over the recording
+NO_SPEECH = 0.6  # Whisper's own two thresholds (section 4.5): a chunk is taken for silence when the probability of
+UNLIKELY = -1.0  # no speech is above the first and the mean log-probability of its text is below the second
+
+_FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, faster-whisper would ask the hub for it
+_WEIGHTS = "model.bin"
+
+
+@dataclass(frozen=True)
+class Whisper:
+    """A `Recognizer`. `notes` says what was degraded when it was loaded."""
+
+    name: str
+    notes: tuple[str, ...]
+    model: WhisperModel
+    config: AsrConfig
+
+    def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]:
+        """Words by time, and the language; without speech none, and the language of the settings.
+
+        Raises ValueError where the audio is not at 16 kHz.
+        """
+        if audio.rate != RATE:
+            raise ValueError(f"{audio.id}: Whisper hears {RATE} Hz, got {audio.rate} Hz")
+        chunks = asr.chunks(audio.samples, RATE, speech, LONGEST, PAUSE)
+        if not chunks:
+            return (), self.config.language
+        language = self.config.language or _language(self.model, audio.samples, chunks)
+        words = [
+            word
+            for first in range(0, len(chunks), self.config.batch)
+            for word in self._words(audio.samples, chunks[first : first + self.config.batch], language)
+        ]
+        return tuple(words), language
+
+    def _words(self, samples: Samples, chunks: Sequence[Segment], language: str) -> Iterator[Word]:
+        """The words of one batch of chunks. Only the samples of the batch are held in memory."""
+        from faster_whisper import BatchedInferencePipeline
+
+        # faster-whisper counts the start of a clip in whole hundredths and cuts off the rest, so each chunk gets a slot
+        # of 30 s of its own, and the time in the recording is added here.
+        slot = to_samples(WINDOW)
+        sound = np.zeros(len(chunks) * slot, dtype=np.float32)
+        clips = []
+        for i, chunk in enumerate(chunks):
+            heard = _samples(samples, chunk)
+            sound[i * slot : i * slot + len(heard)] = heard
+            clips.append({"start": i * WINDOW, "end": i * WINDOW + (len(heard) + 0.5) / RATE})  # it rounds down
+        # A pipeline of its own for each batch: it remembers where speech ended, and an error would leave that behind.
+        segments, _ = BatchedInferencePipeline(self.model).transcribe(
+            sound,
+            language=language,
+            clip_timestamps=clips,
+            vad_filter=False,
+            word_timestamps=True,
+            beam_size=self.config.beam,
+            batch_size=self.config.batch,
+            temperature=0.0,  # beam search alone: no sampling, so the same input gives the same words
+            hotwords=_or_none(self.config.hotwords),
+            initial_prompt=_or_none(self.config.initial_prompt),
+        )
+        for i, results in itertools.groupby(segments, key=lambda segment: round(segment.seek / (100 * WINDOW))):
+            chunk = chunks[i]
+            yield from asr.merge(_tokens(results, chunk.start - i * WINDOW, chunk))
+
+
+def load(
+    model: Path, config: AsrConfig | None = None, device: Device = "auto", threads: int = 0, digest: str = ""
+) -> Whisper:
+    """The Whisper of a faster-whisper folder (`model.bin`, `config.json`, `tokenizer.json`, vocabulary).
+
+    `digest` is the sha256 of its weights where the caller knows it. `threads` is for the CPU; 0 leaves the choice to
+    CTranslate2. "auto" takes CUDA where it works. Raises BackendError where the folder or the device cannot be used,
+    ConfigError where language, hot words or prompt do not suit the model.
+    """
+    if missing := [name for name in _FILES if not (model / name).is_file()]:
+        raise BackendError(
+            f"{model} is no faster-whisper folder: {', '.join(missing)} missing. "
+            "Give the folder of a converted model, or the name of one in the model store (diarize models list)."
+        )
+    config = config or AsrConfig()
+    whisper, notes = _open(model, device, threads)
+    _check(whisper, config)
+    return Whisper(_name(model, whisper, config, digest or files.sha256(model / _WEIGHTS)), notes, whisper, config)
+
+
+def _open(model: Path, device: Device, threads: int) -> tuple[WhisperModel, tuple[str, ...]]:
+    import ctranslate2
+
+    notes: tuple[str, ...] = ()
+    if device == "cuda" or (device == "auto" and ctranslate2.get_cuda_device_count() > 0):
+        try:
+            supported = ctranslate2.get_supported_compute_types("cuda")
+            whisper = _whisper(model, "cuda", "float16" if "float16" in supported else "float32", threads)
+            # Libraries of CUDA are loaded when they are first needed, so a model that loads may still not run.
+            whisper.encode(np.zeros((whisper.model.n_mels, 3000), dtype=np.float32))
+            return whisper, notes
+        except (RuntimeError, ValueError) as error:
+            if device == "cuda":
+                raise BackendError(f"Whisper cannot run on CUDA: {error}. Use --device cpu.") from error
+            notes = (f"Whisper ran on the CPU, as CUDA does not work here: {error}",)
+    try:
+        return _whisper(model, "cpu", "int8", threads), notes
+    except (RuntimeError, ValueError) as error:
+        raise BackendError(f"{model} cannot be loaded as a Whisper model: {error}") from error
+
+
+def _whisper(model: Path, device: str, compute_type: str, threads: int) -> WhisperModel:
+    from faster_whisper import WhisperModel
+
+    return WhisperModel(
+        str(model), device=device, compute_type=compute_type, cpu_threads=threads, local_files_only=True
+    )
+
+
+def _check(whisper: WhisperModel, config: AsrConfig) -> None:
+    has = whisper.hf_tokenizer.token_to_id  # the library knows languages that came with later models
+    languages = [code for code in whisper.supported_languages if code == "en" or has(f"<|{code}|>") is not None]
+    if config.language is not None and config.language not in languages:
+        known = "English only" if languages == ["en"] else ", ".join(sorted(languages))
+        raise ConfigError(
+            "settings", "asr.language", f"this model does not know {config.language!r}", f"Known: {known}."
+        )
+    texts = [text for text in (_or_none(config.hotwords), _or_none(config.initial_prompt)) if text]
+    tokens = sum(len(whisper.hf_tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
+    room = whisper.max_length // 2 - 1
+    if tokens > room:
+        raise ConfigError(
+            "settings",
+            "asr.hotwords, asr.initial_prompt",
+            f"together they have {tokens} tokens, and Whisper takes {room}",
+            "Shorten them: what is said last in the prompt counts most.",
+        )
+
+
+def _name(model: Path, whisper: WhisperModel, config: AsrConfig, digest: str) -> str:
+    parts = [
+        "whisper",
+        model.name,
+        digest[:16],
+        f"faster-whisper-{version('faster-whisper')}",
+        f"{whisper.model.device}-{whisper.model.compute_type}",
+        f"beam{config.beam}",
+        f"batch{config.batch}",  # matrix products of another shape round differently
+        f"language-{config.language or 'detected'}",
+    ]
+    told = [_or_none(config.hotwords) or "", _or_none(config.initial_prompt) or ""]
+    if any(told):
+        parts.append(f"told-{hashlib.sha256(chr(0).join(told).encode()).hexdigest()[:16]}")
+    return "/".join(parts)
+
+
+def _or_none(text: str | None) -> str | None:
+    return (text or "").strip() or None
+
+
+def _samples(samples: Samples, chunk: Segment) -> Samples:
+    return samples[to_samples(chunk.start) : to_samples(chunk.end)]
+
+
+def _language(whisper: WhisperModel, samples: Samples, chunks: Sequence[Segment]) -> str:
+    """One language a recording: that of the greatest mean probability over a few chunks, weighted by their length."""
+    if not whisper.model.is_multilingual:
+        return "en"
+    chosen = np.unique(np.linspace(0, len(chunks) - 1, min(LANGUAGE_CHUNKS, len(chunks))).round().astype(int))
+    weights: dict[str, float] = defaultdict(float)
+    for chunk in (chunks[int(i)] for i in chosen):
+        _, _, probabilities = whisper.detect_language(audio=_samples(samples, chunk))
+        for language, probability in probabilities:
+            weights[language] += probability * chunk.duration
+    return min(weights, key=lambda language: (-weights[language], language))
+
+
+def _tokens(results: Iterable[Any], shift: float, chunk: Segment) -> Iterator[Word]:
+    """faster-whisper's words of one chunk on the recording's clock, kept inside the chunk."""
+    for segment in results:
+        if segment.no_speech_prob > NO_SPEECH and segment.avg_logprob < UNLIKELY:
+            continue
+        for word in segment.words or ():
+            start, end = (min(max(float(t) + shift, chunk.start), chunk.end) for t in (word.start, word.end))
+            start = min(round_time(start), chunk.end)
+            end = min(max(round_time(end), start), chunk.end)
+            yield Word(start, end, word.word, min(max(float(word.probability), 0.0), 1.0))
