@@ -1,4 +1,4 @@
-"""Words to text. Scripts written without spaces (Han, kana, Thai, Lao, Khmer, Myanmar) are joined without them."""
+"""Words to text, and text to words. Scripts written without spaces (Han, kana, Thai, Lao, Khmer, Myanmar) need none."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ _UNSPACED = (
 )
 _BREAKS = frozenset(("Cc", "Cs", "Zl", "Zp"))  # control, lone surrogate, line and paragraph separator
 _CLOSING = frozenset(",.;:!?%)]}»”’…؟،؛।")
+_TRAILING = frozenset(("Mn", "Mc", "Me", "Cf", "Lm", "Po", "Pe", "Pf"))  # never begin a word of an unspaced script
+_OPENING = frozenset(("Ps", "Pi"))  # never end one
+_VOWELS_BEFORE = frozenset("เแโใไເແໂໃໄ")  # Thai and Lao vowels that are written before their consonant
+_VOWELS_AFTER = frozenset("ะาำๅະາຳ")  # and those that are spaced letters after it
 
 
 def unspaced(character: str) -> bool:
@@ -38,3 +42,28 @@ def join(words: Iterable[str]) -> str:
         tight = not line or unspaced(line[-1]) or unspaced(word[0]) or all(c in _CLOSING for c in word)
         line += word if tight else " " + word
     return line
+
+
+def split(text: str) -> list[str]:
+    """Text to words: at white space, and in scripts that use none at every letter with the marks that belong to it.
+
+    No character but white space is left out: `"".join(split(text)) == "".join(text.split())`.
+    """
+    words: list[str] = []
+    for chunk in text.split():
+        begin = 0
+        for i in range(1, len(chunk)):
+            if parts(chunk[i - 1], chunk[i]):
+                words.append(chunk[begin:i])
+                begin = i
+        words.append(chunk[begin:])
+    return words
+
+
+def parts(before: str, after: str) -> bool:
+    """Whether a word, or a line, may end between two characters that no space parts."""
+    if not (unspaced(before) or unspaced(after)):
+        return False
+    if before in _VOWELS_BEFORE or category(before) in _OPENING or before == "\u200d":
+        return False
+    return after not in _VOWELS_AFTER and after not in _CLOSING and category(after) not in _TRAILING

@@ -1,0 +1,52 @@
+"""A transcript as text: name -> (module, file suffix, what it is). One module a format, imported when it is asked for.
+
+Every module has `dumps(transcript) -> str`; those that can be read back have `loads(text, where)` too.
+`diarize.formats.words` reads the words of other recognizers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+
+from diarize.errors import ConfigError
+from diarize.types import Transcript
+
+FORMATS: dict[str, tuple[str, str, str]] = {
+    "json": ("diarize.formats.transcript_json", ".json", "everything, exactly; what all others can be made from"),
+    "txt": ("diarize.formats.txt", ".txt", "a line an utterance, for reading"),
+    "srt": ("diarize.formats.srt", ".srt", "SubRip subtitles"),
+    "vtt": ("diarize.formats.vtt", ".vtt", "WebVTT subtitles with voice tags"),
+    "rttm": ("diarize.formats.rttm", ".rttm", "who spoke when (NIST RT-09)"),
+    "uem": ("diarize.formats.uem", ".uem", "the parts of the recording that were heard (NIST)"),
+    "csv": ("diarize.formats.csv", ".csv", "a row a turn, for spreadsheets"),
+    "ctm": ("diarize.formats.ctm", ".ctm", "a line a word (NIST sclite)"),
+    "stm": ("diarize.formats.stm", ".stm", "a line a turn with its text (NIST sclite)"),
+    "seglst": ("diarize.formats.seglst", ".seglst.json", "segment list (CHiME-7, MeetEval)"),
+    "speakers": ("diarize.formats.speakers", ".speakers.json", "the ids of RTTM and STM, and whom they mean"),
+}
+
+
+def names() -> tuple[str, ...]:
+    """The names of all formats."""
+    return tuple(FORMATS)
+
+
+def dumps(format: str, transcript: Transcript) -> str:
+    """`transcript` in the format called `format`. Raises ConfigError for an unknown name."""
+    module = import_module(_entry(format)[0])
+    text: str = module.dumps(transcript)
+    return text
+
+
+def suffix(format: str) -> str:
+    """What a file of this format is called at the end, with its dot. Raises ConfigError for an unknown name."""
+    return _entry(format)[1]
+
+
+def _entry(format: str) -> tuple[str, str, str]:
+    if format in FORMATS:
+        return FORMATS[format]
+    close = difflib.get_close_matches(format.lower().removeprefix("."), FORMATS, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise ConfigError("formats", repr(format), "no such format", f"{hint}Known: {', '.join(FORMATS)}.")

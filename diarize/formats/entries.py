@@ -1,0 +1,59 @@
+"""What a file of another tool says, before anything is trusted: text with times that may be missing or impossible."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import isfinite
+
+MOST = 1e7  # s, some 115 days: no recording is longer, and a later time is none
+
+_CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,3}):(\d{1,2}(?:[.,]\d{1,9})?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stretch of text as a file gives it. `start` and `end` in seconds, None where they are missing or no numbers.
+
+    `words` are its words, where the file times them one by one; `word` says that the entry itself is one word.
+    """
+
+    text: str
+    start: float | None
+    end: float | None
+    speaker: str | None = None
+    probability: float = 1.0
+    word: bool = False
+    words: tuple[Entry, ...] = ()
+
+
+def seconds(value: object) -> float | None:
+    """A time as files write it, in seconds: a number, `1.5`, `1,5`, `01:02.5` or `00:01:02,500`; else None.
+
+    NaN, infinities, whatever overflows, and times beyond 115 days are no times. Negative ones are passed on.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if clock := _CLOCK.fullmatch(text):
+            hours, minutes, rest = clock.groups()
+            return _within(int(hours or 0) * 3600 + int(minutes) * 60 + float(rest.replace(",", ".")))
+        value = text.replace(",", ".", 1) if "." not in text else text
+    try:
+        return _within(float(value))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _within(time: float) -> float | None:
+    return time if isfinite(time) and abs(time) <= MOST else None
+
+
+def probability(value: object) -> float:
+    """A confidence in [0, 1]; what is none (missing, no number) is 1, what lies outside is moved to the nearer end."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 1.0
+    except (ValueError, OverflowError):
+        return 1.0
+    return min(1.0, max(0.0, number)) if number == number else 1.0

@@ -1,0 +1,40 @@
+"""JSON that every reader takes: valid UTF-8 whatever the strings hold, and no number that JSON does not know."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from diarize.errors import FormatError
+
+_LONE = re.compile("[\ud800-\udfff]")  # half a surrogate pair, as file names with undecodable bytes have them
+
+
+def dump(value: Any, where: str) -> str:
+    """One line of JSON, keys in the order given. Raises FormatError where a value has no form in JSON.
+
+    Lone surrogates are escaped (RFC 8259, 7). Two that form a pair are one character when they are read back.
+    """
+    try:
+        line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise FormatError(where, f"a value cannot be written as JSON ({error})") from error
+    return _LONE.sub(lambda half: f"\\u{ord(half.group()):04x}", line)
+
+
+def parse(text: str, where: str) -> Any:
+    """The value of a JSON text. Raises FormatError, with line and column, where it is none.
+
+    NaN and Infinity, which Python's parser lets pass, are refused: they are not JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise FormatError(f"{where}:{error.lineno}", f"no JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError) as error:
+        raise FormatError(where, f"no usable JSON: {error}") from None
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no JSON number")

@@ -1,0 +1,18 @@
+"""The ids of RTTM, UEM, CTM, STM, and whom they mean: the map back from safe tokens to names (JSON)."""
+
+from __future__ import annotations
+
+from diarize.formats.jsontext import dump
+from diarize.formats.names import token
+from diarize.types import Transcript
+
+
+def dumps(transcript: Transcript) -> str:
+    """{"recording": {"token", "id"}, "speakers": [{"token", "id", "name"}, ...]}, one speaker a line."""
+    where = transcript.recording
+    people = [
+        "    " + dump({"token": token(speaker.id), "id": speaker.id, "name": speaker.name}, where)
+        for speaker in transcript.speakers
+    ]
+    listed = "[\n" + ",\n".join(people) + "\n  ]" if people else "[]"
+    return f'{{\n  "recording": {dump({"token": token(where), "id": where}, where)},\n  "speakers": {listed}\n}}\n'

@@ -1,0 +1,243 @@
+"""The transcript itself, as JSON: the source of truth, from which every other format can be made again.
+
+Keys stand in a fixed order, turns and words one a line, times to the millisecond; `loads(dumps(t))` is `t` where the
+times of `t` are rounded (`diarize.formats.times.rounded`). `transcript.schema.json`, beside this module, is the JSON Schema.
+
+A key this version does not know is refused: passed over, it would be lost when the transcript is written again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diarize.errors import FormatError
+from diarize.formats.jsontext import dump, parse
+from diarize.formats.times import rounded
+from diarize.types import Candidate, Provenance, Segment, Source, Speaker, Transcript, Turn, Word
+
+SCHEMA = "diarize-transcript/1"
+
+_Noun = TypeVar("_Noun")
+_KEYS = ("schema", "recording", "duration", "language", "speakers", "turns", "words", "lost", "provenance")
+
+
+def dumps(transcript: Transcript) -> str:
+    """The transcript as JSON, with a newline at the end.
+
+    Raises FormatError where the provenance's settings hold what JSON cannot (sequences come back as lists).
+    """
+    transcript = rounded(transcript)
+    where = transcript.recording
+
+    def listed(items: list[dict[str, Any]]) -> str:
+        return "[\n" + ",\n".join("    " + dump(item, where) for item in items) + "\n  ]" if items else "[]"
+
+    provenance = transcript.provenance
+    values = {
+        "schema": dump(SCHEMA, where),
+        "recording": dump(transcript.recording, where),
+        "duration": dump(transcript.duration, where),
+        "language": dump(transcript.language, where),
+        "speakers": listed(
+            [
+                {"id": s.id, "name": s.name, "candidates": [_values(c) for c in s.candidates]}
+                for s in transcript.speakers
+            ]
+        ),
+        "turns": listed([_values(turn) for turn in transcript.turns]),
+        "words": listed([_values(word) for word in transcript.words]),
+        "lost": listed([_values(segment) for segment in transcript.lost]),
+        "provenance": "{\n    "
+        + ",\n    ".join(
+            f"{dump(key, where)}: {dump(value, where)}"
+            for key, value in {
+                "product": provenance.product,
+                "source": None if provenance.source is None else _values(provenance.source),
+                "stages": dict(provenance.stages),
+                "settings": dict(provenance.settings),
+                "notes": list(provenance.notes),
+            }.items()
+        )
+        + "\n  }",
+    }
+    return "{\n" + ",\n".join(f'  "{key}": {values[key]}' for key in _KEYS) + "\n}\n"
+
+
+def loads(text: str, where: str) -> Transcript:
+    """The transcript of a JSON text. Nothing is guessed or converted.
+
+    Raises FormatError, which names `where` and the key, for anything that is not a transcript of this schema.
+    """
+    value = parse(text.lstrip("\ufeff"), where)
+    if not isinstance(value, dict) or not isinstance(value.get("schema"), str):
+        raise FormatError(where, f'no transcript: it lacks "schema": "{SCHEMA}"')
+    if value["schema"] != SCHEMA:
+        version = re.fullmatch(r"diarize-transcript/([0-9]{1,9})", value["schema"])
+        if version and int(version[1]) > 1:
+            raise FormatError(
+                where, f"made by a newer version ({value['schema']}; this one reads {SCHEMA})", "Upgrade."
+            )
+        raise FormatError(where, f"unknown schema {value['schema']!r}; this version reads {SCHEMA}")
+    top = _Record(value, where, "", _KEYS)
+    try:
+        return Transcript(
+            recording=top.text("recording"),
+            duration=top.number("duration"),
+            language=top.optional("language", top.text),
+            speakers=top.items("speakers", _speaker, ("id", "name", "candidates")),
+            turns=top.items("turns", _turn, ("start", "end", "speaker", "confidence")),
+            words=top.items("words", _word, ("start", "end", "text", "probability", "speaker")),
+            lost=top.items("lost", lambda r: Segment(r.number("start"), r.number("end")), ("start", "end")),
+            provenance=_provenance(top.record("provenance", ("product", "source", "stages", "settings", "notes"))),
+        )
+    except ValueError as error:  # an invariant of the nouns
+        raise FormatError(where, str(error)) from None
+
+
+def read(path: Path) -> Transcript:
+    """The transcript in a file. Raises FormatError, also where there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise FormatError(str(path), f"no UTF-8 text: {error.reason} at byte {error.start}") from None
+    return loads(text, str(path))
+
+
+class _Record:
+    """A JSON object whose keys are exactly `keys`, read with their types checked."""
+
+    def __init__(self, value: Any, where: str, path: str, keys: tuple[str, ...]) -> None:
+        self.where, self.path = where, path
+        if not isinstance(value, dict):
+            raise FormatError(where, f"{path} is {_kind(value)}, not an object")
+        if missing := [key for key in keys if key not in value]:
+            raise FormatError(where, f"{path or 'the transcript'} lacks {', '.join(missing)}")
+        if unknown := [key for key in value if key not in keys]:
+            raise FormatError(
+                where, f"{path or 'the transcript'} has keys that {SCHEMA} does not: {', '.join(unknown)}"
+            )
+        self.value = value
+
+    def text(self, key: str) -> str:
+        return str(self._checked(key, str))
+
+    def number(self, key: str) -> float:
+        try:
+            return float(self._checked(key, (int, float)))
+        except OverflowError:
+            raise self._wrong(key, "is too large for a number") from None
+
+    def whole(self, key: str) -> int:
+        return int(self._checked(key, int))
+
+    def optional(self, key: str, read: Callable[[str], _Noun]) -> _Noun | None:
+        return None if self.value[key] is None else read(key)
+
+    def record(self, key: str, keys: tuple[str, ...]) -> _Record:
+        return _Record(self.value[key], self.where, self._path(key), keys)
+
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        value: Mapping[str, Any] = self._checked(key, dict)
+        return value
+
+    def items(self, key: str, read: Callable[[_Record], _Noun], keys: tuple[str, ...]) -> tuple[_Noun, ...]:
+        items = self._checked(key, list)
+        return tuple(read(_Record(item, self.where, f"{self._path(key)}[{i}]", keys)) for i, item in enumerate(items))
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        items = self._checked(key, list)
+        if not all(isinstance(item, str) for item in items):
+            raise self._wrong(key, "holds something else than strings")
+        return tuple(items)
+
+    def _path(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def _wrong(self, key: str, problem: str) -> FormatError:
+        return FormatError(self.where, f"{self._path(key)} {problem}")
+
+    def _checked(self, key: str, kind: type | tuple[type, ...]) -> Any:
+        value = self.value[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise self._wrong(key, f"is {_kind(value)}")
+        return value
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _speaker(record: _Record) -> Speaker:
+    return Speaker(
+        record.text("id"),
+        record.optional("name", record.text),
+        record.items(
+            "candidates",
+            lambda r: Candidate(r.text("voice"), r.text("name"), r.number("score")),
+            ("voice", "name", "score"),
+        ),
+    )
+
+
+def _turn(record: _Record) -> Turn:
+    confidence = record.optional("confidence", record.number)
+    return Turn(record.number("start"), record.number("end"), record.text("speaker"), confidence)
+
+
+def _word(record: _Record) -> Word:
+    return Word(
+        record.number("start"),
+        record.number("end"),
+        record.text("text"),
+        record.number("probability"),
+        record.optional("speaker", record.text),
+    )
+
+
+def _provenance(record: _Record) -> Provenance:
+    source = record.optional("source", lambda key: record.record(key, tuple(f.name for f in fields(Source))))
+    stages = record.mapping("stages")
+    if not all(isinstance(stage, str) for stage in stages.values()):
+        raise FormatError(record.where, "provenance.stages holds something else than strings")
+    return Provenance(
+        product=record.text("product"),
+        source=None if source is None else _source(source),
+        stages=stages,
+        settings=record.mapping("settings"),
+        notes=record.texts("notes"),
+    )
+
+
+def _source(record: _Record) -> Source:
+    return Source(
+        path=record.text("path"),
+        digest=record.text("digest"),
+        size=record.whole("size"),
+        container=record.text("container"),
+        codec=record.text("codec"),
+        stream=record.whole("stream"),
+        streams=record.whole("streams"),
+        rate=record.whole("rate"),
+        channels=record.whole("channels"),
+        channel=record.text("channel"),
+        declared=record.optional("declared", record.number),
+        decoded=record.number("decoded"),
+        notes=record.texts("notes"),
+    )
+
+
+def _values(noun: Any) -> dict[str, Any]:
+    """A noun's fields, in their order; numbers as Python's own float, so that 1 and 1.0 are written alike."""
+    values = {
+        field.name: float(value) if "float" in str(field.type) and value is not None else value
+        for field in fields(noun)
+        for value in (getattr(noun, field.name),)
+    }
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
