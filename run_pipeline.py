@@ -13,11 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diarize.models.store import Store
-
 import diarize
-from diarize.errors import BackendError, ConfigError, DiarizeError, ModelDamaged, ModelError, OutputError, UnknownBackend
-from pipelines import export, face, process, settings
+from diarize.errors import (
+    BackendError,
+    ConfigError,
+    DiarizeError,
+    ModelDamaged,
+    ModelError,
+    OutputError,
+    UnknownBackend,
+)
+from diarize.models.store import Store
+from pipelines import doctor, export, face, models, process, settings
 
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     # option of `process` -> the setting it gives, and how it is read; what a setting means stands in diarize/config.py
@@ -90,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     again.set_defaults(command=_export)
 
     store = commands.add_parser("models", help="the model store")
-    store.set_defaults(offline=None)
+    store.add_argument("--offline", action="store_true", help="never open a network connection")
     actions = store.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="what there is, and what is in the store").set_defaults(command=_models_list)
     pull = actions.add_parser("pull", help="fetch models into the store")
@@ -158,6 +165,47 @@ def _export(given: argparse.Namespace) -> int:
     for path in export.export(given.folders, given.formats):
         face.say(str(path))
     return 0
+
+
+def _models_list(given: argparse.Namespace) -> int:
+    face.say(face.model_table(models.overview(Store())))
+    return 0
+
+
+def _models_pull(given: argparse.Namespace) -> int:
+    failed = False
+    with face.watcher(quiet=False, verbose=False) as watcher:
+        for pulled in models.pull(Store(offline=bool(given.offline)), given.names, watcher.fetching, given.force):
+            failed |= bool(pulled.problem)
+            face.say(pulled.problem or f"{pulled.name}: {pulled.path}")
+            for file, digest in pulled.pins:
+                face.say(f"  pinned by this download: {file} sha256 {digest}")
+    return 5 if failed else 0
+
+
+def _models_verify(given: argparse.Namespace) -> int:
+    found = models.verify(Store())
+    face.say(face.model_table(found))
+    return 6 if any(status.state == "damaged" for status in found) else 0
+
+
+def _models_import(given: argparse.Namespace) -> int:
+    found = models.bring(Store(), given.folder)
+    for item in found:
+        face.say(f"{item.path}: {item.model or 'not taken'}" + (f" ({item.problem})" if item.problem else ""))
+    return 0 if any(item.model for item in found) else 4
+
+
+def _models_path(given: argparse.Namespace) -> int:
+    face.say(str(models.path(Store())))
+    return 0
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    facts = doctor.examine(Store())
+    for text in face.diagnosis(facts):
+        face.say(text)
+    return 0 if facts.ready else 5
 
 
 def _config_show(given: argparse.Namespace) -> int:

@@ -12,51 +12,46 @@ from typing import Protocol
 from diarize.types import Audio, Candidate, Embeddings, Labels, Segment, Transcript, Turn, Vectors, Word
 
 
-class Detector(Protocol):
-    """Where somebody speaks: sorted, disjoint segments."""
+class Named(Protocol):
+    """Anything with an identity."""
 
     @property
     def name(self) -> str: ...
+
+
+class Detector(Named, Protocol):
+    """Where somebody speaks: sorted, disjoint segments."""
+
     def __call__(self, audio: Audio) -> tuple[Segment, ...]: ...
 
 
-class Embedder(Protocol):
+class Embedder(Named, Protocol):
     """The voice heard in each segment: one unit row a segment, in the order given."""
 
-    @property
-    def name(self) -> str: ...
     def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings: ...
 
 
-class Clusterer(Protocol):
+class Clusterer(Named, Protocol):
     """(n, d) unit rows -> (n,) labels 0..k-1, numbered by first appearance."""
 
-    @property
-    def name(self) -> str: ...
     def __call__(self, vectors: Vectors) -> Labels: ...
 
 
-class Identifier(Protocol):
+class Identifier(Named, Protocol):
     """One vector a speaker (k, d) -> for each, the enrolled voices considered, best first; () means unknown."""
 
-    @property
-    def name(self) -> str: ...
     def __call__(self, vectors: Vectors) -> tuple[tuple[Candidate, ...], ...]: ...
 
 
-class Recognizer(Protocol):
+class Recognizer(Named, Protocol):
     """The words said in the speech segments, with times on the recording's own clock, and the language (or None)."""
 
-    @property
-    def name(self) -> str: ...
     def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]: ...
 
 
-class Diarizer(Protocol):
+class Diarizer(Named, Protocol):
     """End to end: who speaks when, without the stages above."""
 
-    @property
-    def name(self) -> str: ...
     def __call__(self, audio: Audio) -> tuple[Turn, ...]: ...
 
 

@@ -48,7 +48,7 @@ def apply(
             problem = "no such recording among the inputs" if not at else "several recordings are called that"
             raise ConfigError(where, recording, problem, "Name it by its path below the folder.")
         try:
-            found[at[0]] = ClusterConfig.model_validate(base.model_dump() | row)
+            found[at[0]] = ClusterConfig.model_validate(base.model_dump() | dict(row))
         except ValidationError as error:
             raise ConfigError(where, recording, error.errors()[0]["msg"]) from error
     return found

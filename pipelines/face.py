@@ -26,6 +26,8 @@ from rich.table import Table
 from rich.text import Text
 
 from diarize.errors import printable
+from diarize.models.store import Status
+from pipelines.doctor import Facts
 from pipelines.plan import Plan
 from pipelines.process import Report, Watcher
 from pipelines.work import Job, Outcome
@@ -194,6 +196,37 @@ def closing(report: Report) -> Table:
         style = COLOURS[row.status] if row.status != "done" or row.lost else ""
         table.add_row(Text(printable(row.name)), *(Text(cell, style=style) for cell in cells))
     return table
+
+
+def model_table(found: Sequence[Status]) -> Table:
+    """The models of the registry, and how each stands in the store."""
+    rows = []
+    for status in found:
+        size = status.entry.size
+        state = status.state + (f": {status.problem}" if status.problem else "")
+        known = status.entry
+        rows.append(
+            [known.name, known.role, state, f"{size / 1e6:.1f}" if size else "?", known.licence, known.description]
+        )
+    return table(["model", "role", "state", "MB", "licence", "what it is"], rows)
+
+
+def diagnosis(facts: Facts) -> Iterator[str | Table]:
+    """What `doctor` found, as lines and tables."""
+    yield f"diarize-pipeline {facts.version}, Python {facts.python}, {facts.system}, {facts.cores} cores"
+    yield f"ffmpeg: {facts.ffmpeg}"
+    for device in facts.devices:
+        yield f"{device.runtime}: " + (device.problem or f"runs on {'cuda' if device.cuda else 'cpu'}")
+    yield f"model store: {facts.store.path}"
+    yield f"temporary files: {facts.temporary.path}"
+    packages = [[p.name, p.version or "missing", "core"] for p in facts.core]
+    packages += [[p.name, p.version or "missing", extra.name] for extra in facts.extras for p in extra.packages]
+    yield table(["package", "version", "part of"], packages)
+    yield model_table(facts.models)
+    lacks = [[lack.what, "needed" if lack.needed else "optional", lack.cure] for lack in facts.lacks]
+    if lacks:
+        yield table(["missing", "", "how to get it"], lacks)
+    yield "ready: the main job can run" if facts.ready else "not ready: something that is needed is missing"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

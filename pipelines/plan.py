@@ -11,13 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from diarize.models.registry import REGISTRY
-from diarize.models.store import Store
-
 from diarize import backends
 from diarize.cluster import Spectral
 from diarize.config import Config
 from diarize.errors import ModelUnavailable, UnknownBackend
+from diarize.models.registry import REGISTRY
+from diarize.models.store import Store
 from pipelines.recording import Stages
 
 Progress = Callable[[str, int, int | None], None]  # told (file, bytes so far, bytes in all or None) of a download

@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Report:
-    outcomes: tuple[Outcome, ...]  # one an input, in the order of the inputs
+    outcomes: tuple[Outcome, ...]  # one an input, in their order
     passed_over: tuple[str, ...]  # files that were not taken for recordings
     notes: tuple[str, ...]  # what the plan leaves to be desired
     interrupted: bool = False
@@ -76,7 +76,7 @@ class Report:
 def process(request: Request, config: Config, store: Store, watcher: Watcher) -> Report:
     """Do the main job. Raises ConfigError, BackendError, ModelError and OutputError before any work is done.
 
-    After that, whatever happens to a recording is a row of the report. Ctrl-C ends the work, and what is finished stays.
+    After that, whatever happens to a recording is a row of the report. Ctrl-C ends the work; what is finished stays.
     """
     for name in config.output.formats:
         formats.suffix(name)

@@ -1,4 +1,4 @@
-"""One recording in, one labelled transcript out. The whole method is `turns_of` and `transcribe`."""
+"""One recording in, one labelled transcript out. The whole method is `hear`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from diarize.audio import Recording
-
 from diarize import asr, label, timeline, turns, windows
+from diarize.audio import Recording
 from diarize.config import Config
 from diarize.errors import DiarizeError, StageError
-from diarize.stages import Clusterer, Detector, Diarizer, Embedder, Identifier, Recognizer
+from diarize.stages import Clusterer, Detector, Diarizer, Embedder, Identifier, Named, Recognizer
 from diarize.types import (
     Audio,
     Candidate,
@@ -41,15 +40,42 @@ class Stages:
     recognize: Recognizer | None = None  # None: no words are wanted
     diarize: Diarizer | None = None
 
+    def notes(self) -> tuple[str, ...]:
+        """What the backends say of how they run, as of a device that was not to be had."""
+        backends = (self.detect, self.embed, self.cluster, self.identify, self.recognize, self.diarize)
+        return tuple(note for backend in backends for note in getattr(backend, "notes", ()))
+
     def names(self) -> dict[str, str]:
         """Stage -> identity of the backend, of those that run."""
-        used = (
+        used: dict[str, Named | None] = (
             {"diarize": self.diarize}
             if self.diarize is not None
             else {"detect": self.detect, "embed": self.embed, "cluster": self.cluster}
         )
         used |= {"identify": self.identify, "recognize": self.recognize}
         return {stage: backend.name for stage, backend in used.items() if backend is not None}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the stages found in a recording."""
+
+    speech: tuple[Segment, ...]
+    speakers: tuple[Speaker, ...]
+    turns: tuple[Turn, ...]
+    words: tuple[Word, ...]
+    language: str | None
+
+
+def hear(audio: Audio, stages: Stages, config: Config, watch: Watch) -> Heard:
+    """The method, whole: who said what, when."""
+    speech, spoken, voices = turns_of(audio, stages, config, watch)
+    speakers = speakers_of(spoken)
+    if stages.identify is not None and voices is not None and speakers:
+        watch("identify")
+        speakers = tuple(map(named, speakers, stages.identify(pool(speakers, spoken, voices))))
+    words, language = _words(audio, speech, stages.recognize, watch)
+    return Heard(speech, speakers, spoken, label.label(words, spoken, config.label), language)
 
 
 def turns_of(
@@ -69,15 +95,39 @@ def turns_of(
     return speech, turns.merge(voices.segments, labels, speech, config.turns), voices
 
 
+def hear_channels(channels: Sequence[Audio], stages: Stages, config: Config, watch: Watch) -> Heard:
+    """Each channel is one speaker's line, and is recognized by itself."""
+    speech: list[Segment] = []
+    spoken: list[Turn] = []
+    words: list[Word] = []
+    languages: list[str] = []
+    for number, audio in enumerate(channels, start=1):
+        id = f"CHANNEL_{number}"
+        watch("detect")
+        own = stages.detect(audio)
+        speech += own
+        spoken += [Turn(round_time(s.start), round_time(s.end), id) for s in timeline.union(own, config.turns.gap)]
+        heard, language = _words(audio, own, stages.recognize, watch)
+        words += [replace(word, speaker=id) for word in heard]
+        languages += [] if language is None else [language]
+    speakers = tuple(Speaker(f"CHANNEL_{number}") for number in range(1, len(channels) + 1))
+    return Heard(
+        speech=timeline.union(speech),
+        speakers=speakers,
+        turns=tuple(sorted(spoken, key=lambda turn: (turn.start, turn.speaker))),
+        words=tuple(sorted(words, key=lambda word: (word.start, word.end))),
+        language=Counter(languages).most_common(1)[0][0] if languages else None,
+    )
+
+
 def transcribe(
     recording: Recording, stages: Stages, config: Config, product: str = "", watch: Watch = lambda stage: None
 ) -> Transcript:
-    """Who said what, when, in one recording.
+    """The labelled transcript of a decoded recording, with its provenance.
 
-    With one channel a speaker (`audio.channel = "per-channel"`) each channel is its own speaker and is recognized by
-    itself. Raises StageError, which names the recording and the stage, for anything that goes wrong inside a stage.
+    Raises StageError, which names the recording and the stage, for anything that goes wrong inside a stage.
     """
-    first = recording.audios[0]
+    audio = recording.audios[0]
     stage = "diarize"
 
     def enter(name: str) -> None:
@@ -86,38 +136,28 @@ def transcribe(
         watch(name)
 
     try:
-        if len(recording.audios) > 1:
-            speakers, spoken, words, language = _by_channel(recording.audios, stages, config, enter)
+        if config.audio.channel == "per-channel":
+            heard = hear_channels(recording.audios, stages, config, enter)
         else:
-            speech, spoken, voices = turns_of(first, stages, config, enter)
-            speakers = speakers_of(spoken)
-            if stages.identify is not None and voices is not None and speakers:
-                enter("identify")
-                candidates = stages.identify(pool(speakers, spoken, voices))
-                speakers = tuple(map(named, speakers, candidates))
-            enter("recognize")
-            words, language = _words(first, speech, stages.recognize)
-            enter("label")
-            words = label.label(words, spoken, config.label)
+            heard = hear(audio, stages, config, enter)
     except DiarizeError as error:
-        raise StageError(first.id, stage, str(error)) from error
+        raise StageError(audio.id, stage, str(error)) from error
     except (MemoryError, RuntimeError, ValueError, ArithmeticError) as error:
-        raise StageError(first.id, stage, f"{type(error).__name__}: {error}") from error
-    notes = (*recording.source.notes, *_remarks(words, spoken, config))
+        raise StageError(audio.id, stage, f"{type(error).__name__}: {error}") from error
     return Transcript(
-        recording=first.id,
-        duration=round_time(first.duration),
-        language=language,
-        speakers=speakers,
-        turns=spoken,
-        words=tuple(replace(w, start=round_time(w.start), end=round_time(w.end)) for w in words),
-        lost=first.lost,
+        recording=audio.id,
+        duration=round_time(audio.duration),
+        language=heard.language,
+        speakers=heard.speakers,
+        turns=heard.turns,
+        words=tuple(replace(w, start=round_time(w.start), end=round_time(w.end)) for w in heard.words),
+        lost=audio.lost,
         provenance=Provenance(
             product=product,
             source=recording.source,
             stages=stages.names(),
-            settings=config.model_dump(exclude={"run", "output"}),
-            notes=notes,
+            settings=config.model_dump(mode="json", exclude={"run", "output"}),
+            notes=(*stages.notes(), *_remarks(heard, stages, config)),
         ),
     )
 
@@ -128,42 +168,18 @@ def named(speaker: Speaker, candidates: tuple[Candidate, ...]) -> Speaker:
 
 
 def _words(
-    audio: Audio, speech: Sequence[Segment], recognize: Recognizer | None
+    audio: Audio, speech: Sequence[Segment], recognize: Recognizer | None, watch: Watch
 ) -> tuple[tuple[Word, ...], str | None]:
-    """Words and language; a recognizer is never shown a recording without speech, where it would invent some."""
-    return ((), None) if recognize is None or not speech else recognize(audio, speech)
+    if recognize is None:
+        return (), None
+    watch("recognize")
+    return recognize(audio, speech)
 
 
-def _by_channel(
-    channels: Sequence[Audio], stages: Stages, config: Config, watch: Watch
-) -> tuple[tuple[Speaker, ...], tuple[Turn, ...], tuple[Word, ...], str | None]:
-    """Each channel is one speaker's line: (speakers, turns, words, language)."""
-    spoken: list[Turn] = []
-    words: list[Word] = []
-    languages: list[str] = []
-    for number, audio in enumerate(channels, start=1):
-        id = f"CHANNEL_{number}"
-        watch("detect")
-        speech = stages.detect(audio)
-        own = timeline.union(speech, config.turns.gap)
-        spoken += [Turn(round_time(s.start), round_time(s.end), id) for s in own]
-        watch("recognize")
-        heard, language = _words(audio, speech, stages.recognize)
-        words += [replace(word, speaker=id) for word in heard]
-        languages += [language] if language is not None else []
-    spoken.sort()
-    words.sort(key=lambda word: (word.start, word.end))
-    language = Counter(languages).most_common(1)[0][0] if languages else None
-    return speakers_of(spoken), tuple(spoken), tuple(words), language
-
-
-def _remarks(words: Sequence[Word], spoken: Sequence[Turn], config: Config) -> tuple[str, ...]:
+def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
     """What a reader of the transcript should know about it."""
-    remarks = [
-        f"the same words over and over from {loop.start:.1f} s to {loop.end:.1f} s: probably invented by the recognizer"
-        for loop in asr.loops(words)
-    ]
-    wanted, found = config.cluster.num_speakers, len({turn.speaker for turn in spoken})
-    if wanted is not None and spoken and found < wanted and config.diarizer is None:
-        remarks.append(f"{wanted} speakers were asked for, but there is speech enough for {found} only")
-    return tuple(remarks)
+    remarks = asr.remarks(heard.words, heard.speech) if stages.recognize is not None else ()
+    wanted, found = config.cluster.num_speakers, len(heard.speakers)
+    if wanted is not None and 0 < found < wanted and stages.diarize is None:
+        remarks += (f"{wanted} speakers were asked for, but there is speech enough for {found} only",)
+    return remarks

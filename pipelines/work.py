@@ -153,7 +153,7 @@ def outcome(transcript: Transcript, item: Input) -> Outcome:
         speakers=len(transcript.speakers),
         turns=len(transcript.turns),
         words=len(transcript.words),
-        notes=transcript.provenance.notes,
+        notes=(*(source.notes if source is not None else ()), *transcript.provenance.notes),
     )
 
 
