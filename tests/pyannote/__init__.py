@@ -1,0 +1,1 @@
+"""Tests that need the environment of the extra `pyannote` (make test-pyannote)."""
