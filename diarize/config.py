@@ -128,7 +128,7 @@ class OutputConfig(Section):
     """Exports (docs/formats.md)."""
 
     formats: tuple[str, ...] = Field(
-        ("txt", "srt", "vtt", "rttm", "uem", "csv", "ctm", "stm", "seglst"),
+        ("txt", "srt", "vtt", "rttm", "uem", "csv", "ctm", "stm", "seglst", "speakers"),
         description="written beside transcript.json, which is always written",
     )
 

@@ -28,7 +28,7 @@ def write(folder: Path, transcript: Transcript, names: Iterable[str], circumstan
         committed.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(str(committed), f"cannot be replaced: {error.strerror}") from error
-    export(folder, transcript, names)
+    export(folder, transcript, [name for name in names if name != "json"])
     files.write(folder / PROVENANCE, as_json(circumstances))
     files.write(committed, transcript_json.dumps(transcript))
 
