@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,22 +22,33 @@ def write(path: Path, content: str | bytes) -> None:
     A crash at any moment leaves the old file or the new one. Raises OutputError where the folder cannot be written.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
+    with replacing(path) as file:
+        _fill(file, data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill piece by piece; it takes the place of `path` when the block ends. If that raises, nothing changes.
+
+    Raises OutputError where the folder cannot be written, also for an OSError of the block.
+    """
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:
-            _fill(file, data)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
+        raise OutputError(str(path), f"cannot be written: {error.strerror or error}", _cure(error)) from error
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise OutputError(str(path), f"cannot be written: {error.strerror or error}", _cure(error)) from error
 
 
 def _fill(file: BinaryIO, data: bytes) -> None:
     file.write(data)
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

@@ -33,19 +33,19 @@ def unguard(cell: str) -> str:
     return cell[1:] if cell.startswith("'") else cell
 
 
-def guard_speaker(speaker: str | None) -> str:
-    """Like `guard`, and tells nobody (an empty cell) from a speaker whose id is empty (an apostrophe)."""
-    return "" if speaker is None else guard(speaker) or "'"
+def guard_optional(cell: str | None) -> str:
+    """Like `guard`, and tells what is missing (an empty cell) from what is empty (an apostrophe)."""
+    return "" if cell is None else guard(cell) or "'"
 
 
-def unguard_speaker(cell: str) -> str | None:
+def unguard_optional(cell: str) -> str | None:
     return unguard(cell) if cell else None
 
 
 def dumps(transcript: Transcript) -> str:
     """A header and one row a turn; what was said in no turn has rows too, so that no text is lost."""
     transcript = rounded(transcript)
-    names = {speaker.id: speaker.name or "" for speaker in transcript.speakers}
+    names: dict[str | None, str | None] = {speaker.id: speaker.name for speaker in transcript.speakers}
     sheet = io.StringIO()
     writer = csv.writer(sheet)  # the "excel" dialect: commas, quotes where needed, CRLF
     writer.writerow(COLUMNS)
@@ -56,9 +56,9 @@ def dumps(transcript: Transcript) -> str:
                 f"{row.start:.3f}",
                 f"{row.end:.3f}",
                 f"{row.duration:.3f}",
-                guard_speaker(row.speaker),
+                guard_optional(row.speaker),
                 guard(row.text),
-                "" if row.speaker is None else guard(names[row.speaker]),
+                guard_optional(names.get(row.speaker)),
                 "" if row.confidence is None else repr(float(row.confidence)),
             )
         )
@@ -95,7 +95,7 @@ def loads(text: str, where: str) -> dict[str, tuple[Row, ...]]:
             Row(
                 start,
                 end,
-                unguard_speaker(cell["speaker"]),
+                unguard_optional(cell["speaker"]),
                 unguard(cell["text"]),
                 None if confidence is None else number(confidence, place),
             )

@@ -2,8 +2,9 @@
 
 An utterance is cut into cues of at most two lines of 42 columns and 7 seconds (Netflix, "Timed Text Style Guide:
 General Requirements" and "English"): what is longer covers the picture, and stays after it has been read. A wide
-character of East Asia takes two columns. A cue ends early at the end of a sentence once its first line is full. Cues of two speakers
-may overlap, as their words do; no cue is stretched beyond its words, so that times agree with the other formats.
+character of East Asia takes two columns. A cue ends early at the end of a sentence once its first line is full. Cues of
+two speakers may overlap, as their words do; no cue is stretched beyond its words, so that times agree with the other
+formats.
 """
 
 from __future__ import annotations

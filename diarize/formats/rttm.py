@@ -17,10 +17,8 @@ from diarize.types import Transcript, Turn
 from diarize.units import round_time
 
 _FIELDS = (9, 10)  # the tenth, signal lookahead time, is younger than the others (RTTM 1.3 has nine)
-_OTHERS = frozenset(
-    ("SEGMENT", "NOSCORE", "NO_RT_METADATA", "LEXEME", "NON-LEX", "NON-SPEECH", "FILLER", "EDIT", "IP", "SU", "CB")
-    + ("A/P", "SPKR-INFO")
-)
+_OTHERS = frozenset(("SEGMENT", "NOSCORE", "NO_RT_METADATA", "LEXEME", "NON-LEX", "NON-SPEECH", "FILLER", "EDIT", "IP"))
+_OTHERS |= {"SU", "CB", "A/P", "SPKR-INFO"}
 
 
 def dumps(transcript: Transcript) -> str:

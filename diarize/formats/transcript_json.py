@@ -1,7 +1,8 @@
 """The transcript itself, as JSON: the source of truth, from which every other format can be made again.
 
 Keys stand in a fixed order, turns and words one a line, times to the millisecond; `loads(dumps(t))` is `t` where the
-times of `t` are rounded (`diarize.formats.times.rounded`). `transcript.schema.json`, beside this module, is the JSON Schema.
+times of `t` are rounded (`diarize.formats.times.rounded`). The JSON Schema is `transcript.schema.json`, beside this
+module.
 
 A key this version does not know is refused: passed over, it would be lost when the transcript is written again.
 """

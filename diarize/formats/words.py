@@ -2,7 +2,7 @@
 (see `whisper_json`), SRT, WebVTT, CTM, SegLST, and this project's own `transcript.json`.
 
 The kind is told by what is in the file; the name decides only where the file is empty. Times that are missing or
-impossible get the ones that `repair` finds. Nothing that is text is left out; styles, notes and cue numbers are no text.
+impossible get the ones that `repair` finds. No text is left out; styles, notes and cue numbers are no text.
 """
 
 from __future__ import annotations

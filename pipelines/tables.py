@@ -1,0 +1,196 @@
+"""The tables of a run: every turn of every recording (timeline), and what each speaker adds up to (speakers).
+
+One transcript is held at a time and rows go to the disk in blocks, so that memory does not grow with the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diarize import files
+from diarize.errors import FormatError
+from diarize.formats.csv import guard, guard_optional, unguard, unguard_optional
+from diarize.formats.names import encodable
+from diarize.formats.rows import rows
+from diarize.formats.times import rounded
+from diarize.timeline import total
+from diarize.types import Transcript
+from diarize.units import round_time
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+TIMELINE = {
+    "recording": "string",
+    "start": "float64",
+    "end": "float64",
+    "duration": "float64",
+    "speaker": "string",
+    "name": "string",
+    "text": "string",
+}
+SPEAKERS = {
+    "recording": "string",
+    "speaker": "string",
+    "name": "string",
+    "seconds": "float64",
+    "share": "float64",
+    "turns": "int64",
+    "words": "int64",
+}
+_OPTIONAL = ("speaker", "name")
+_BLOCK = 50_000  # rows held before they are written: some tens of megabytes
+
+
+def timeline(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
+    """One row a turn: recording, start, end, duration (s), speaker, name, text; by recording as given, then by start.
+
+    What was said in no turn has rows too; their speaker is missing (`pandas.NA`) where nobody was heard.
+    """
+    return _frame([row for transcript in transcripts for row in _timeline(rounded(transcript))], TIMELINE)
+
+
+def speakers(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
+    """One row a speaker of a recording: recording, speaker, name, seconds, share, turns, words.
+
+    `seconds` is the time in which the speaker talks (their own overlapping turns count once), `share` its part of the
+    sum over the speakers of the recording, in [0, 1]. Words of nobody have a row whose speaker is missing.
+    """
+    return _frame([row for transcript in transcripts for row in _speakers(rounded(transcript))], SPEAKERS)
+
+
+def write(out: Path, transcripts: Iterable[Transcript]) -> None:
+    """`timeline.csv`, `timeline.parquet` and `speakers.csv` into `out`, each whole or not at all.
+
+    Reads `transcripts` once; the same ones give the same bytes. Cells of the CSV files are guarded against formulas
+    (see `diarize.formats.csv`), those of the Parquet file are exact. Raises OutputError.
+    """
+    import pyarrow.parquet
+
+    with ExitStack() as stack:
+        sheet, parquet, summary = (
+            stack.enter_context(files.replacing(out / name))
+            for name in ("timeline.csv", "timeline.parquet", "speakers.csv")
+        )
+        schema = pyarrow.schema([(name, _arrow(kind)) for name, kind in TIMELINE.items()])
+        columns = stack.enter_context(pyarrow.parquet.ParquetWriter(parquet, schema, compression="zstd"))
+        for file, kinds in ((sheet, TIMELINE), (summary, SPEAKERS)):
+            file.write(_csv(_frame([], kinds), header=True))
+        for block, kinds in _blocks(transcripts):
+            frame = _frame(block, kinds)
+            (sheet if kinds is TIMELINE else summary).write(_csv(frame, header=False))
+            if kinds is TIMELINE:
+                columns.write_table(pyarrow.Table.from_pandas(frame, schema=schema, preserve_index=False))
+
+
+def read(path: Path) -> pandas.DataFrame:
+    """A CSV file of `write` as it was: texts are texts (`NA`, `01`), only the columns of numbers are numbers.
+
+    Raises FormatError where the file is not one of them.
+    """
+    import pandas
+
+    try:
+        raw = pandas.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise FormatError(str(path), f"no table: {error}") from error
+    kinds = _kinds(raw)
+    if not kinds:
+        raise FormatError(str(path), f"no table of this project: its columns are {', '.join(map(str, raw.columns))}")
+    cells = {
+        name: [unguard_optional(cell) if name in _OPTIONAL else unguard(cell) for cell in raw[name]]
+        if kind == "string"
+        else raw[name]
+        for name, kind in kinds.items()
+    }
+    try:
+        return pandas.DataFrame(cells).astype(kinds)
+    except ValueError as error:
+        raise FormatError(str(path), f"no table: {error}") from error
+
+
+def _blocks(transcripts: Iterable[Transcript]) -> Iterator[tuple[list[tuple[Any, ...]], dict[str, str]]]:
+    held: dict[int, tuple[list[tuple[Any, ...]], dict[str, str]]] = {0: ([], TIMELINE), 1: ([], SPEAKERS)}
+    for transcript in transcripts:
+        transcript = rounded(transcript)
+        held[0][0].extend(_timeline(transcript))
+        held[1][0].extend(_speakers(transcript))
+        for block, kinds in held.values():
+            if len(block) >= _BLOCK:
+                yield block, kinds
+                block.clear()
+    yield from (kept for kept in held.values() if kept[0])
+
+
+def _timeline(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
+    names = {speaker.id: speaker.name for speaker in transcript.speakers}
+    for row in rows(transcript):
+        name = None if row.speaker is None else names[row.speaker]
+        length = round_time(row.duration)
+        yield transcript.recording, row.start, row.end, length, row.speaker, name, row.text
+
+
+def _speakers(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
+    spoken = {s.id: [turn for turn in transcript.turns if turn.speaker == s.id] for s in transcript.speakers}
+    seconds = {id: round_time(total(turns)) for id, turns in spoken.items()}
+    everyone = sum(seconds.values())
+    words = Counter(word.speaker for word in transcript.words)
+    for speaker in transcript.speakers:
+        own = seconds[speaker.id]
+        share = round(own / everyone, 4) if everyone else 0.0
+        counts = (len(spoken[speaker.id]), words[speaker.id])
+        yield transcript.recording, speaker.id, speaker.name, own, share, *counts
+    if words[None]:
+        yield transcript.recording, None, None, 0.0, 0.0, 0, words[None]
+
+
+def _frame(found: list[tuple[Any, ...]], kinds: dict[str, str]) -> pandas.DataFrame:
+    import pandas
+
+    cells = zip(*found, strict=True) if found else ([] for _ in kinds)
+    columns = {
+        name: pandas.Series([_cell(value) for value in column], dtype=kind)
+        for (name, kind), column in zip(kinds.items(), cells, strict=True)
+    }
+    return pandas.DataFrame(columns)
+
+
+def _cell(value: Any) -> Any:
+    return encodable(value) if isinstance(value, str) else value
+
+
+def _csv(frame: pandas.DataFrame, header: bool) -> bytes:
+    guarded = frame.copy()
+    for name, kind in _kinds(frame).items():
+        if kind == "string":
+            guarded[name] = [_guarded(cell, name) for cell in frame[name]]
+        else:
+            guarded[name] = [str(cell) if kind == "int64" else _decimal(cell, name) for cell in frame[name]]
+    text: str = guarded.to_csv(index=False, header=header, lineterminator="\r\n")
+    return text.encode("utf-8")
+
+
+def _guarded(cell: Any, name: str) -> str:
+    if name in _OPTIONAL:
+        return guard_optional(cell if isinstance(cell, str) else None)  # pandas.NA is no string
+    return guard(cell)
+
+
+def _decimal(value: float, name: str) -> str:
+    return f"{value:.4f}" if name == "share" else f"{value:.3f}"
+
+
+def _kinds(frame: pandas.DataFrame) -> dict[str, str]:
+    """The table that has these columns; {} where there is none."""
+    return next((kinds for kinds in (TIMELINE, SPEAKERS) if list(frame.columns) == list(kinds)), {})
+
+
+def _arrow(kind: str) -> pyarrow.DataType:
+    import pyarrow
+
+    return pyarrow.string() if kind == "string" else pyarrow.type_for_alias(kind)
