@@ -75,7 +75,9 @@ class EmbedderConfig(Section):
     backend: str = Field(
         "auto", description="auto, ge2e, a model of the store, a path to an .onnx file, or module:factory"
     )
-    batch: int = Field(64, ge=1, description="windows computed at once; memory against speed")
+    batch: int = Field(
+        16, ge=1, description="windows that each thread computes at once; more is no faster and takes more memory"
+    )
 
 
 class ClusterConfig(Section):

@@ -16,9 +16,9 @@ def release(array: NDArray[Any]) -> None:
     and mappings that may hold unsaved private changes (copy-on-write), are left alone.
     """
     owner: object = array
-    while isinstance(owner, np.ndarray):
+    while isinstance(owner, np.ndarray | memoryview):
         if isinstance(owner, np.memmap) and owner.mode == "c":
             return
-        owner = owner.base
+        owner = owner.obj if isinstance(owner, memoryview) else owner.base
     if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows, which trims by itself
         owner.madvise(mmap.MADV_DONTNEED)

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import memory
+from diarize import memory, pooling
 from diarize.backends import onnx_sessions
 from diarize.errors import AudioError, FormatError
+from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.models import checkpoint
 from diarize.types import Audio, Embeddings, Samples, Segment
@@ -66,15 +67,15 @@ class GE2E:
             vectors: NDArray[np.float32] = self._session.run(None, {"power": power})[0]
             return vectors
 
-        sums = np.zeros((len(segments), HIDDEN), np.float32)
-        for batch, vectors in zip(batches, onnx_sessions.ordered(embed, batches, self._threads), strict=True):
-            for part, vector in zip(batch, vectors, strict=True):
-                sums[part.owner] += vector
+        found = [np.zeros((0, HIDDEN), np.float32)]
+        for vectors in onnx_sessions.ordered(embed, batches, self._threads):
+            found.append(vectors)
             memory.release(audio.samples)
-        return Embeddings(tuple(segments), _unit(sums), self.name)
+        vectors = pooling.pool(np.concatenate(found), [part.owner for part in parts], len(segments))
+        return Embeddings(tuple(segments), vectors, self.name)
 
 
-def load(model: Path, batch: int = 64, device: str = "cpu", threads: int = 0) -> GE2E:
+def load(model: Path, batch: int = 16, device: str = "cpu", threads: int = 0) -> GE2E:
     """The embedder whose weights are Resemblyzer's checkpoint `model`. Raises FormatError where it holds other tensors.
 
     `batch` windows are computed at once by each of `threads` threads (0: one a core); neither changes the result.
@@ -110,7 +111,7 @@ def _power(samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
         while j < len(starts) and starts[j] < starts[j - 1] + FRAMES:
             j += 1
         first, count = starts[i], starts[j - 1] + FRAMES - starts[i]
-        sound = _cut(samples, first * HOP - FFT // 2, (first + count - 1) * HOP + FFT // 2)
+        sound = cut(samples, first * HOP - FFT // 2, (first + count - 1) * HOP + FFT // 2)
         spectra = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(sound, FFT)[::HOP] * hann, axis=1)
         power = np.square(spectra.real) + np.square(spectra.imag)
         for k in range(i, j):
@@ -121,20 +122,6 @@ def _power(samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
             np.multiply(power[at : at + FRAMES], np.float32(gain**2), out=found[k])
         i = j
     return found
-
-
-def _cut(samples: Samples, start: int, end: int) -> Samples:
-    """Samples start .. end as they lie in the recording, zeros outside of it."""
-    found = np.zeros(end - start, np.float32)
-    inside = samples[max(start, 0) : max(0, min(end, len(samples)))]
-    found[max(-start, 0) : max(-start, 0) + len(inside)] = inside
-    return found
-
-
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows brought to unit length; a row of zeros (nothing was heard) points equally in all directions."""
-    rows = np.where(np.any(rows != 0, axis=1, keepdims=True), rows, np.float32(1))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _filterbank() -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from diarize import memory, vad
 from diarize.backends import onnx_sessions
 from diarize.config import VadConfig
 from diarize.errors import AudioError, ModelDamaged
+from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.types import Audio, Samples, Segment
 from diarize.units import RATE
@@ -87,7 +88,5 @@ def load(
 def _frames(samples: Samples, first: int, last: int) -> Samples:
     """Frames first .. last, each behind its context: (last - first, 576). Around the recording there is silence."""
     start, end = first * FRAME - CONTEXT, last * FRAME
-    block = np.zeros(end - start, np.float32)
-    inside = samples[max(start, 0) : min(end, len(samples))]
-    block[max(-start, 0) : max(-start, 0) + len(inside)] = inside
-    return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(block, CONTEXT + FRAME)[::FRAME])
+    views = np.lib.stride_tricks.sliding_window_view(cut(samples, start, end), CONTEXT + FRAME)
+    return np.ascontiguousarray(views[::FRAME])

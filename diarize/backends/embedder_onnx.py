@@ -1,0 +1,175 @@
+"""Any speaker model in ONNX that takes Kaldi filter banks: WeSpeaker, 3D-Speaker, NeMo as exported by sherpa-onnx.
+
+What features a model was trained on is no part of an ONNX graph. It comes from the model store's `format`, else from
+the metadata that sherpa-onnx's exporters write into the file, else it is WeSpeaker's. The names of inputs and outputs
+come from the graph itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize import memory, pooling
+from diarize.backends import onnx_sessions
+from diarize.errors import AudioError, FormatError
+from diarize.excerpt import cut
+from diarize.files import sha256
+from diarize.types import Audio, Embeddings, Samples, Segment
+from diarize.units import to_samples
+
+SHORTEST = 0.5  # s; a shorter segment is widened, as pooling over a handful of frames says nothing about a voice
+LONGEST = 10.0  # s; a longer one is cut, so that memory stays bounded
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Log mel filter banks as `compute-fbank-feats` of Kaldi makes them, dither off."""
+
+    rate: int = 16_000  # Hz
+    num_mel_bins: int = 80
+    frame_length: float = 0.025  # s
+    frame_shift: float = 0.01  # s
+    window: str = "hamming"
+    sample_scale: float = 32_768.0  # what a sample of 1.0 is multiplied by
+    mean_normalised: bool = True  # each bin's mean over the segment is subtracted
+    variance_normalised: bool = False  # and then divided by its standard deviation
+    slaney: bool = False  # librosa's mel scale from 0 Hz and no removal of the mean sample, as NeMo has it
+
+    def __call__(self, samples: Samples) -> NDArray[np.float32]:
+        """(n,) -> (frames, num_mel_bins)."""
+        import kaldi_native_fbank
+
+        options = kaldi_native_fbank.FbankOptions()
+        options.frame_opts.samp_freq = self.rate
+        options.frame_opts.frame_length_ms = self.frame_length * 1000
+        options.frame_opts.frame_shift_ms = self.frame_shift * 1000
+        options.frame_opts.window_type = self.window
+        options.frame_opts.dither = 0.0
+        options.mel_opts.num_bins = self.num_mel_bins
+        if self.slaney:
+            options.frame_opts.remove_dc_offset = False
+            options.mel_opts.low_freq = 0.0
+            options.mel_opts.is_librosa = True
+        bank = kaldi_native_fbank.OnlineFbank(options)
+        bank.accept_waveform(self.rate, (samples * np.float32(self.sample_scale)).tolist())
+        bank.input_finished()
+        frames: NDArray[np.float32] = np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])
+        if self.mean_normalised:
+            frames = frames - frames.mean(axis=0)
+        if self.variance_normalised:
+            frames = frames / (frames.std(axis=0) + np.float32(1e-5))
+        return frames.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    samples: int  # how many; parts of one length are computed together
+    start: int  # sample
+    owner: int  # position of the segment
+
+
+class Onnx:
+    """An `Embedder`. Segments under 0.5 s are widened into what is around them, over 10 s they are averaged."""
+
+    def __init__(self, session: Any, name: str, features: Features, batch: int, threads: int) -> None:
+        self._session, self._features, self._batch, self._threads = session, features, batch, threads
+        self.name = name
+
+    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+        """Raises AudioError where the rate is not the model's."""
+        rate = self._features.rate
+        if audio.rate != rate:
+            raise AudioError(audio.id, f"{self.name} needs {rate} Hz, this is {audio.rate} Hz", "Resample it first.")
+        parts = [part for i, segment in enumerate(segments) for part in _parts(segment, i, rate, len(audio.samples))]
+        parts.sort(key=lambda part: (part.samples, part.start, part.owner))
+        batches: list[list[_Part]] = []
+        for part in parts:
+            if not batches or len(batches[-1]) == self._batch or batches[-1][0].samples != part.samples:
+                batches.append([])
+            batches[-1].append(part)
+
+        def embed(batch: Sequence[_Part]) -> NDArray[np.float32]:
+            sounds = (cut(audio.samples, part.start, part.start + part.samples) for part in batch)
+            return self._run(np.stack([self._features(sound) for sound in sounds]))
+
+        found = []
+        for vectors in onnx_sessions.ordered(embed, batches, self._threads):
+            found.append(vectors)
+            memory.release(audio.samples)
+        rows = np.concatenate(found) if found else np.zeros((0, self._size), np.float32)
+        return Embeddings(tuple(segments), pooling.pool(rows, [part.owner for part in parts], len(segments)), self.name)
+
+    @property
+    def _size(self) -> int:
+        size = self._session.get_outputs()[-1].shape[-1]
+        return size if isinstance(size, int) else 1
+
+    def _run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, frames, bins) -> (n, d)."""
+        first, *others = self._session.get_inputs()
+        inputs: dict[str, NDArray[Any]] = {first.name: frames}
+        if others:  # NeMo: bins before frames, and how many frames there are; its last output is the vector
+            inputs = {first.name: np.ascontiguousarray(frames.transpose(0, 2, 1))}
+            inputs[others[0].name] = np.full(len(frames), frames.shape[1], np.int64)
+        vectors: NDArray[np.float32] = self._session.run([self._session.get_outputs()[-1].name], inputs)[0]
+        return vectors.reshape(len(frames), -1)
+
+
+def load(
+    model: Path, format: Mapping[str, Any] | None = None, batch: int = 16, device: str = "cpu", threads: int = 0
+) -> Onnx:
+    """The embedder whose network is the ONNX file `model`.
+
+    `format` is what the model store says of its input (the fields of `Features`; others are ignored). Raises
+    FormatError where the file is no ONNX model, or one that takes something else than filter banks.
+    """
+    try:
+        session = onnx_sessions.open_session(model, device)
+    except Exception as error:
+        raise FormatError(str(model), f"ONNX Runtime cannot read it: {error}") from error
+    kind = (format or {}).get("features", "kaldi-fbank")
+    shape = session.get_inputs()[0].shape
+    if kind != "kaldi-fbank" or len(shape) != 3 or len(session.get_inputs()) > 2:
+        raise FormatError(str(model), f"a speaker model takes filter banks (N, T, bins), this one takes {kind} {shape}")
+    features = features_of(format or {}, session.get_modelmeta().custom_metadata_map)
+    name = f"onnx:{model.stem}@{sha256(model)[:16]}({features})"
+    return Onnx(session, name, features, batch, onnx_sessions.workers(threads))
+
+
+def features_of(format: Mapping[str, Any], metadata: Mapping[str, str]) -> Features:
+    """The features that the store's `format` names, or the `metadata` of sherpa-onnx's exporters, or WeSpeaker's."""
+    known = {key: value for key, value in format.items() if key in Features.__dataclass_fields__}
+    if known:
+        return Features(**known)
+    framework = metadata.get("framework", "wespeaker")
+    unit = framework == "nemo" or metadata.get("normalize_samples", "0") == "1"
+    return Features(
+        rate=int(metadata.get("sample_rate", 16_000)),
+        num_mel_bins=int(metadata.get("feat_dim", 80)),
+        frame_length=int(metadata.get("window_size_ms", 25)) / 1000,
+        frame_shift=int(metadata.get("window_stride_ms", 10)) / 1000,
+        window=metadata.get("window_type", {"wespeaker": "hamming", "nemo": "hann"}.get(framework, "povey")),
+        sample_scale=1.0 if unit else 32_768.0,
+        mean_normalised=metadata.get("feature_normalize_type", "global-mean") in ("global-mean", "per_feature"),
+        variance_normalised=metadata.get("feature_normalize_type") == "per_feature",
+        slaney=framework == "nemo",
+    )
+
+
+def _parts(segment: Segment, owner: int, rate: int, total: int) -> list[_Part]:
+    """Pieces of one length, which cover the segment."""
+    start, end = to_samples(segment.start, rate), to_samples(segment.end, rate)
+    least = to_samples(SHORTEST, rate)
+    if end - start < least:
+        start = max(0, min((start + end - least) // 2, total - least))
+        return [_Part(least, start, owner)]
+    count = ceil((end - start) / to_samples(LONGEST, rate))
+    size = (end - start) // count
+    return [_Part(size, start + i * size, owner) for i in range(count)]
