@@ -1,0 +1,325 @@
+"""A file -> Audio: decoded once, truthfully, at 16 kHz mono, with everything that was lost said (docs/decoding.md)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from diarize import channels, containers
+from diarize.canvas import release
+from diarize.errors import AudioError
+from diarize.packets import FileBytes, Packets
+from diarize.placement import JITTER, Placer
+from diarize.resample import Writer
+from diarize.timeline import total, union
+from diarize.types import Audio, Segment, Source
+from diarize.units import RATE
+
+__all__ = ["Recording", "read", "release"]
+
+SHORTFALL = 0.25  # s; less than this between the declared and the decoded length is padding and rounding
+LONGEST = 100 * 3600.0  # s; no recording is longer, and no header is believed that says so
+CREDIBLE = 0.01  # share of the declared length that must be there before the rest is called lost
+SLOWEST, FASTEST = 1_000, 1_000_000  # Hz; rates outside are damage, or an attack on the resampler's memory
+MOST_CHANNELS = 64  # what FFmpeg's resampler takes
+_PROTECTED = ("drms", "enca")  # ISO/IEC 14496-12, protected sample entries; drms is Apple's
+_TAIL = 64 << 10  # bytes; a page of an Ogg file is never longer (RFC 3533)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """What was read from one file: one Audio, or one per channel where that was asked for."""
+
+    audios: tuple[Audio, ...]
+    source: Source
+
+
+def read(
+    path: Path, *, id: str, name: str | None = None, channel: str = "auto", scratch: Path | None = None
+) -> Recording:
+    """Decode a recording: 16 kHz, mono, float32 in [-1, 1]; time 0 is where the file's own timeline begins.
+
+    `name` is what `Source.path` shows (default: the file's name); `channel` is auto, mix, per-channel or a number from
+    0; recordings of more than ten minutes are kept in an unnamed file in `scratch` (default: the system's folder for
+    temporary files) and memory-mapped. With per-channel every channel gives an Audio of the same id.
+
+    Raises AudioError where the file is no recording, holds no sound, cannot be read, or changed while it was read; a
+    recording that is only damaged is returned, with `Audio.lost` and `Source.notes` saying so. Raises OutputError where
+    `scratch` is full.
+    """
+    try:
+        with _opened(path) as file:
+            before = os.fstat(file.fileno())
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            found = _Found(path, file, before.st_size)
+            writer, lost = found.decode(scratch or Path(tempfile.gettempdir()))
+            _unchanged(path, file, before, digest)
+    except OSError as error:
+        raise AudioError(str(path), _reason(error), _cure(error)) from error
+    try:
+        choice = channels.choose(writer.statistics, channel)
+    except ValueError as error:
+        raise AudioError(str(path), str(error), "Choose another with --channel.") from error
+    gain, level_notes = writer.levels.judge(choice.weights)
+    plain = writer.channels == 1 and gain == 1
+    audios = tuple(
+        Audio(id, writer.canvas.samples() if plain else writer.canvas.mix(row, gain), RATE, digest, lost)
+        for row in choice.weights
+    )
+    source = Source(
+        path=path.name if name is None else name,
+        digest=digest,
+        size=before.st_size,
+        container=found.container,
+        codec=found.codec,
+        stream=found.stream,
+        streams=found.streams,
+        rate=writer.first_rate,
+        channels=writer.channels,
+        channel=choice.reason,
+        declared=found.declared,
+        decoded=round(writer.seconds, 6),
+        notes=(*found.notes, *level_notes),
+    )
+    return Recording(audios, source)
+
+
+class _Found:
+    """What is found out about one open file while it is decoded."""
+
+    def __init__(self, path: Path, file: FileIO, size: int) -> None:
+        self.path, self.size = path, size
+        self.container = self.codec = ""
+        self.stream = self.streams = 0
+        self.declared: float | None = None  # s
+        self.notes: list[str] = []
+        self._bytes = FileBytes(file)
+
+    def decode(self, scratch: Path) -> tuple[Writer, tuple[Segment, ...]]:
+        """Everything that can be decoded, at its place, and the spans that cannot."""
+        if self.size == 0:
+            raise self._error("is empty (0 bytes)")
+        head = self._bytes.peek(0, containers.HEAD)
+        containers.refuse(str(self.path), head)
+        wav = containers.wav_size(head, self.size)
+        options = {"ignore_length": "1"} if wav is not None and wav.unusable else {}
+        if options:
+            self.notes.append("the header does not say how long the recording is: read to the end of the file")
+        with self._open(head, options) as container:
+            stream = self._choose(container)
+            exact = self._declare(container, stream, head, wav)
+            packets = Packets(container, stream, self._bytes, self.container in containers.BARE)
+            pieces = iter(packets)
+            first = next(pieces, None)
+            if first is None:
+                raise self._silent(packets)
+            starts = [float(s.start_time * s.time_base) for s in _timed(container) if s.start_time is not None]
+            origin = min(starts, default=first.time or 0.0)
+            writer, placer = Writer(first, scratch), Placer(origin, self.declared)
+            for piece in chain([first], pieces):
+                self._bounds(piece.rate, piece.samples.shape[1], placer.cursor)
+                for start, placed in placer.place(piece):
+                    writer.add(start, placed)
+            for start, placed in placer.finish():
+                writer.add(start, placed)
+            writer.close()
+            own = float(stream.start_time * stream.time_base) if stream.start_time is not None else origin
+            lost = self._lost(writer, placer, packets, own - origin, origin, exact)
+        if not writer.canvas.length:
+            raise self._silent(packets)
+        self._observe(writer, placer, packets, lost)
+        return writer, lost
+
+    @contextmanager
+    def _open(self, head: bytes, options: dict[str, str]) -> Iterator[Any]:
+        try:
+            container = containers.open_container(self._bytes, options)
+        except Exception as error:  # PyAV raises many kinds; all mean that FFmpeg found no container here
+            self._bytes.check()
+            raise self._error(*containers.unreadable(head)) from error
+        with container:
+            self.container = container.format.name
+            yield container
+
+    def _choose(self, container: Any) -> Any:
+        """The audio stream to decode: marked as default, else with most channels, else the first."""
+        streams = [s for s in container.streams.audio if s.codec_context is not None]
+        if not streams:
+            kind = "has a picture but no sound" if container.streams.video else "holds no sound"
+            raise self._error(kind if not container.streams.audio else "holds sound that no decoder here reads")
+        from av.stream import Disposition
+
+        chosen = max(
+            streams,
+            key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.layout.nb_channels, -s.index),
+        )
+        if chosen.codec_context.codec_tag in _PROTECTED:
+            raise self._error("is protected by DRM", "Get an unprotected copy from whoever made it.")
+        if len(streams) > 1:
+            self.notes.append(
+                f"{len(streams)} audio streams: stream {chosen.index} was taken "
+                "(marked as default, else most channels, else first)"
+            )
+        self.codec = chosen.codec_context.name
+        self.stream, self.streams = chosen.index, len(container.streams.audio)
+        return chosen
+
+    def _declare(self, container: Any, stream: Any, head: bytes, wav: containers.WavSize | None) -> bool:
+        """Set `declared`; True where it is the sound's own length, and a shortfall therefore a loss."""
+        rate = stream.codec_context.sample_rate
+        seconds = None if container.duration is None else container.duration / 1e6
+        exact = len(_timed(container)) == 1
+        if self.container == "mp3":
+            seconds = containers.mp3_seconds(self._bytes.peek(containers.id3_length(head), containers.HEAD), rate)
+        elif self.container in containers.BARE:
+            seconds = None
+        elif wav is not None and seconds is not None:
+            if wav.actual < wav.declared < 0xFFFFFFFF:  # FFmpeg reports what is there; the header knew more
+                seconds *= wav.declared / max(wav.actual, 1)
+        elif stream.duration is not None:
+            seconds, exact = float(stream.duration * stream.time_base), True
+        self.declared = seconds if seconds is not None and 0 < seconds <= LONGEST else None
+        return exact
+
+    def _bounds(self, rate: int, count: int, cursor: float) -> None:
+        if not SLOWEST <= rate <= FASTEST:
+            raise self._error(f"has a sample rate of {rate} Hz; {SLOWEST} to {FASTEST} Hz can be read")
+        if not 1 <= count <= MOST_CHANNELS:
+            raise self._error(f"has {count} channels; up to {MOST_CHANNELS} can be read")
+        if cursor > LONGEST:
+            raise self._error(f"is longer than {LONGEST / 3600:.0f} hours", "Cut it into parts.")
+
+    def _lost(
+        self, writer: Writer, placer: Placer, packets: Packets, lead: float, origin: float, exact: bool
+    ) -> tuple[Segment, ...]:
+        """The spans without sound; the canvas is made as long as the recording was."""
+        # Before the sound's own first stamp there was nothing to lose: the picture began earlier.
+        if lead > SHORTFALL:
+            self.notes.append(f"the sound begins {lead:.2f} s after the recording")
+        holes = [(max(start, lead), end) for start, end in placer.holes if end - max(start, lead) > JITTER / 10]
+        end = placer.cursor
+        # Some containers count their length from the start of their stamps, some from the first sample.
+        missing = 0.0 if self.declared is None else self.declared - max(end, end + origin)
+        if missing > SHORTFALL and exact and end >= CREDIBLE * (end + missing):
+            self.notes.append(f"cut off: the file says {self.declared:.2f} s, and {end:.2f} s are there")
+            holes.append((end, end + missing))
+        elif missing > SHORTFALL:
+            self.notes.append(f"the file says {self.declared:.2f} s, its sound ends at {end:.2f} s")
+        elif packets.trailing > SHORTFALL and missing >= 0:
+            holes.append((end, end + packets.trailing))
+        lost = union(Segment(round(start, 6), round(stop, 6)) for start, stop in holes)
+        writer.canvas.extend(round(max([end, *(span.end for span in lost)]) * RATE))
+        return lost
+
+    def _observe(self, writer: Writer, placer: Placer, packets: Packets, lost: tuple[Segment, ...]) -> None:
+        """Notes on what was met while decoding."""
+        say = self.notes.append
+        if lost:
+            say(f"{total(lost):.2f} s in {len(lost)} spans could not be decoded and are silent")
+        if packets.failed:
+            say(f"{packets.failed} of {packets.packets} packets could not be decoded")
+        if packets.estimated > 0:
+            say("the length of what was lost is told from bytes: later times may be off where the bit rate varies")
+        if self.container == "ogg" and not containers.ogg_ends(self._bytes.peek(max(0, self.size - _TAIL), _TAIL)):
+            say("the end of the stream is not marked: it was cut off, or is still being written")
+        if placer.corrections:
+            say(f"time stamps drift: corrected {placer.corrections} times, by 0.1 s at most each")
+        if placer.disbelieved:
+            say(f"{placer.disbelieved} time stamps contradict the others and were not followed")
+        if placer.repeated > 0:
+            say(f"{placer.repeated:.2f} s of sound are stamped as already heard and were left out")
+        for at, rate, count in writer.changes[:3]:
+            say(f"from {at:.2f} s on: {rate} Hz, {count} channels")
+        if len(writer.changes) > 3:
+            say(f"rate or channels change {len(writer.changes)} times in all")
+
+    def _silent(self, packets: Packets) -> AudioError:
+        if packets.encrypted:
+            return self._error("is encrypted (DRM)", "Get an unprotected copy from whoever made it.")
+        if packets.failed:
+            return self._error(f"is damaged: none of its {packets.packets} packets could be decoded")
+        return self._error("holds no sound (0 samples)")
+
+    def _error(self, problem: str, cure: str = "") -> AudioError:
+        return AudioError(str(self.path), problem, cure)
+
+
+def _timed(container: Any) -> list[Any]:
+    """The streams that make the timeline: sound and moving pictures, no cover art."""
+    from av.stream import Disposition
+
+    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    return [*container.streams.audio, *films]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FileIO]:
+    """A regular file, open for reading; anything that could block or never end is refused before it is opened."""
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:  # a null byte in the name
+        raise AudioError(str(path), "is no possible file name") from error
+    if not stat.S_ISREG(mode):
+        raise AudioError(str(path), f"is {_kind(mode)}, not a file")
+    # The file may be swapped for a FIFO in this moment: do not wait for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with FileIO(os.open(path, flags)) as file:
+        if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
+            raise AudioError(str(path), f"is {_kind(mode)}, not a file")
+        yield file
+
+
+def _kind(mode: int) -> str:
+    return {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }.get(stat.S_IFMT(mode), "something special")
+
+
+def _unchanged(path: Path, file: FileIO, before: os.stat_result, digest: str) -> None:
+    """Raises AudioError where the file under `path` is no longer the one that was read."""
+
+    def facts(status: os.stat_result) -> tuple[int, ...]:
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+    problem = AudioError(str(path), "changed while it was read", "Try again when it is finished.")
+    try:
+        if facts(before) == facts(os.fstat(file.fileno())) == facts(path.stat()):
+            return
+        with path.open("rb") as again:
+            if hashlib.file_digest(again, "sha256").hexdigest() != digest:
+                raise problem
+    except OSError as error:
+        raise problem from error
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ENOENT:
+        return "does not exist, or is a link to something that does not"
+    if error.errno == errno.ELOOP:
+        return "is a link that leads back to itself"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "may not be read"
+    return f"cannot be read ({error.strerror or error})"
+
+
+def _cure(error: OSError) -> str:
+    return {
+        errno.EACCES: "Change its rights.",
+        errno.EIO: "The disk or the network failed: copy the file and try again.",
+        errno.ESTALE: "The network share is gone: mount it and try again.",
+    }.get(error.errno or 0, "")

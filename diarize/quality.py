@@ -1,0 +1,83 @@
+"""What is wrong with the level of a recording: broken samples, clipping, an offset, samples beyond full scale."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+ABSURD = 1e10  # a sample beyond this is damage, not sound: even 32-bit integers mistaken for floats end at 2.1e9
+FULL = 0.97  # of full scale; mu-law ends at 0.98, 8-bit at 0.99
+CLIPPED = 1e-4  # share of samples standing at full scale from which clipping is worth a note
+OFFSET = 0.01  # of full scale (-40 dB); a constant offset from which it is worth a note
+OUTLIER = 8.0  # a peak so many times over the loud parts (99th percentile) is a burst of damage, not the level
+_SPAN = 1600  # samples (0.1 s at 16 kHz) a peak is taken of
+
+
+class Levels:
+    """Gathers, block by block and channel by channel, what `judge` needs to know."""
+
+    def __init__(self, channels: int) -> None:
+        self.replaced = 0  # samples that were no numbers
+        self._count = 0
+        self._clipped = np.zeros(channels)
+        self._sums = np.zeros(channels)
+        self._peak = np.zeros(channels)  # as recorded
+        self._peaks: list[NDArray[np.float32]] = []  # (spans, channels) at 16 kHz: a resampler overshoots
+
+    def repair(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take in (n, channels) samples as recorded; returns them with NaN, infinite and absurd ones as 0."""
+        if not len(block):
+            return block
+        # A comparison with NaN is false, so one look at the extremes finds every broken sample.
+        low, high = block.min(axis=0), block.max(axis=0)
+        if not ((low >= -ABSURD).all() and (high <= ABSURD).all()):
+            broken = ~(np.abs(block) <= ABSURD)
+            self.replaced += int(broken.sum())
+            block = np.where(broken, np.float32(0), block)
+            low, high = block.min(axis=0), block.max(axis=0)
+        peak = np.maximum(-low, high)
+        self._peak = np.maximum(self._peak, peak)
+        self._count += len(block)
+        self._sums += block.sum(axis=0, dtype=np.float64)
+        for c in np.flatnonzero(peak >= FULL):
+            line = block[:, c]
+            stands = (line[1:] == line[:-1]) & (np.abs(line[1:]) >= FULL)
+            self._clipped[c] += int(stands.sum())
+        return block
+
+    def measure(self, block: NDArray[np.float32]) -> None:
+        """Take in the same sound at 16 kHz."""
+        if len(block):
+            self._peaks.append(np.maximum.reduceat(np.abs(block), np.arange(0, len(block), _SPAN), axis=0))
+
+    def judge(self, weights: NDArray[np.float32]) -> tuple[float, tuple[str, ...]]:
+        """The gain that brings the channels that `weights` (outputs, channels) use into [-1, 1], and notes on them."""
+        used = np.flatnonzero(np.any(weights != 0, axis=0))
+        notes = []
+        if self.replaced:
+            notes.append(f"{self.replaced} samples were no numbers (NaN or infinite) and were set to 0")
+        gain, bursts = self._gain(used)
+        if (peak := float(self._peak[used].max())) > 1:
+            notes.append(f"samples reach {peak:.3g} times full scale; all were scaled by {gain:.3g}")
+        if bursts:
+            notes.append(f"{bursts} bursts of 0.1 s far above everything else were cut at full scale")
+        share = float(self._clipped[used].max()) / max(self._count, 1)
+        if share >= CLIPPED:
+            notes.append(f"clipped: {share:.2%} of the samples stand at full scale")
+        offset = float(np.abs(self._sums[used]).max()) / max(self._count, 1) * gain
+        if offset >= OFFSET:
+            notes.append(f"constant offset (DC) of {offset:.1%} of full scale")
+        return gain, tuple(notes)
+
+    def _gain(self, used: NDArray[np.intp]) -> tuple[float, int]:
+        if not self._peaks:
+            return 1.0, 0
+        peaks = np.concatenate(self._peaks)[:, used].max(axis=1)
+        highest = float(peaks.max())
+        if highest <= 1:
+            return 1.0, 0
+        usual = float(np.quantile(peaks[peaks > 0], 0.99, method="lower"))
+        if highest <= OUTLIER * usual:
+            return 1 / highest, 0
+        level = max(1.0, usual)
+        return 1 / level, int((peaks > level).sum())
