@@ -68,6 +68,12 @@ class WindowsConfig(Section):
     length: float = Field(1.6, gt=0, description="s; what the GE2E model was trained on")
     hop: float = Field(0.8, gt=0, description="s between the starts of two windows")
 
+    @model_validator(mode="after")
+    def _gapless(self) -> Self:
+        if self.hop > self.length:
+            raise ValueError(f"hop ({self.hop}) may not exceed length ({self.length}): speech between would be lost")
+        return self
+
 
 class EmbedderConfig(Section):
     """Speaker embeddings (docs/embeddings.md)."""
