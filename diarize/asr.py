@@ -36,7 +36,8 @@ class Loop(Segment):
 def chunks(samples: Samples, rate: int, speech: Iterable[Segment], longest: float, pause: float) -> tuple[Segment, ...]:
     """Speech as chunks of at most `longest` seconds, each heard at once; sorted, disjoint, no speech left out.
 
-    `samples` is (n,) at `rate` Hz; speech beyond its end is left out. Neighbours at most `pause` seconds apart share a
+    `samples` is (n,) at `rate` Hz; speech beyond its end, or shorter than a sample, is
+    left out. Neighbours at most `pause` seconds apart share a
     chunk while there is room. Where the room ends, the cut is the longest pause in the chunk's second half; speech is
     cut only where a segment alone is longer than a chunk, in its quietest fifth of a second between half and whole
     chunk length.
@@ -47,7 +48,7 @@ def chunks(samples: Samples, rate: int, speech: Iterable[Segment], longest: floa
     pieces = [
         piece
         for segment in timeline.union(speech)
-        if segment.start < duration
+        if to_samples(segment.start, rate) < min(to_samples(segment.end, rate), len(samples))
         for piece in _pieces(samples, rate, Segment(segment.start, min(segment.end, duration)), longest)
     ]
     return tuple(_groups(pieces, longest, pause))
