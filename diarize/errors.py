@@ -9,7 +9,8 @@ DiarizeError
 │   ├── UnknownModel       no such name in the registry
 │   ├── ModelMissing       not in the store
 │   ├── ModelDamaged       its digest is not the pinned one
-│   └── ModelUnavailable   it cannot be fetched: offline, denied, no such source
+│   ├── ModelUnavailable   it cannot be fetched: offline, denied, no such source
+│   └── ModelRefused       it is of another kind than asked for, or holds more than data
 ├── AudioError             a recording cannot be read, or holds no usable samples
 ├── FormatError            a value cannot be written in, or read from, a file format
 ├── OutputError            a result cannot be written
@@ -111,6 +112,15 @@ class ModelUnavailable(ModelError):
 
     def __str__(self) -> str:
         return _sentence(f"The model {self.model!r} cannot be fetched: {self.problem}", self.cure)
+
+
+class ModelRefused(ModelError):
+    def __init__(self, model: str, problem: str, cure: str = "") -> None:
+        super().__init__(model, problem, cure)
+        self.model, self.problem, self.cure = model, problem, cure
+
+    def __str__(self) -> str:
+        return _sentence(f"The model {self.model!r} is refused: {self.problem}", self.cure)
 
 
 class AudioError(DiarizeError):

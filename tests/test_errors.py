@@ -18,6 +18,7 @@ EVERY = [
     errors.ModelMissing("ge2e", "/models"),
     errors.ModelDamaged("ge2e", "/models/ge2e", "aa", "bb"),
     errors.ModelUnavailable("ge2e", "offline", "Run it with a network"),
+    errors.ModelRefused("talk", "a checkpoint holds more than weights", "Use another model."),
     errors.AudioError("a.wav", "is empty", "Leave it out."),
     errors.FormatError("a.json:3", "no such key"),
     errors.OutputError("out", "cannot be written: No space left on device", "Free some room."),
@@ -46,7 +47,7 @@ def test_errors_carry_their_values_and_the_cure() -> None:
     assert "Did you mean 'silero'?" in str(EVERY[1])
     assert "pip install 'diarize-pipeline[whisper]'" in str(EVERY[2])
     assert "diarize models pull ge2e" in str(EVERY[3])
-    assert str(EVERY[6]) == "a.wav: is empty. Leave it out."
+    assert str(EVERY[7]) == "a.wav: is empty. Leave it out."
 
 
 def test_fault_38_a_hostile_file_name_cannot_disturb_a_terminal() -> None:

@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import numpy as np
 
 from diarize import files
 from diarize.config import ClusterConfig, Device
-from diarize.errors import ConfigError, FormatError, ModelUnavailable
+from diarize.errors import BackendError, ModelRefused, ModelUnavailable
 from diarize.types import Audio, Turn
 from diarize.units import round_time
 
@@ -53,8 +53,17 @@ class Pyannote:
     """A loaded pipeline: Audio -> turns, overlapping where people talk at once."""
 
     pipeline: Any = field(repr=False)  # pyannote.audio.pipelines.SpeakerDiarization, on its device
-    name: str
+    identity: str  # of the package and the weights
     cluster: ClusterConfig
+
+    @property
+    def name(self) -> str:
+        counts = self.cluster.num_speakers or f"{self.cluster.min_speakers}-{self.cluster.max_speakers}"
+        return f"{self.identity} speakers={counts}"
+
+    def bounded(self, cluster: ClusterConfig) -> Pyannote:
+        """The same pipeline with other bounds on the number of speakers; nothing is loaded again."""
+        return replace(self, cluster=cluster)
 
     def __call__(self, audio: Audio) -> tuple[Turn, ...]:
         """Who speaks when, sorted, speakers numbered by first appearance, times in whole milliseconds.
@@ -92,11 +101,10 @@ def load(
     Hugging Face hub, where `token` (unset: HF_TOKEN, or a stored login) opens models that ask for consent.
 
     `cluster` bounds the number of speakers; `offline` takes hub models only from what was downloaded before.
-    Raises ModuleNotFoundError without pyannote.audio, ModelUnavailable where the model cannot be had, FormatError where
-    it is no diarization pipeline or a checkpoint holds more than weights, ConfigError for a device that is not there.
+    Raises ModuleNotFoundError without pyannote.audio, ModelUnavailable where the model cannot be had, ModelRefused
+    where it is no diarization pipeline or holds more than weights, BackendError for a device that is not there.
     """
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # read whenever it would report
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"  # read once, when the hub's client is imported
     with _quiet():
         import pyannote.audio
 
@@ -109,10 +117,8 @@ def load(
             raise _unreadable(folder, error) from error
     pipeline.to(_device(device))
 
-    cluster = ClusterConfig() if cluster is None else cluster
-    asked = cluster.num_speakers or f"{cluster.min_speakers}-{cluster.max_speakers}"
-    name = f"pyannote.audio {version('pyannote.audio')} sha256:{_digest(folder, parts)} speakers={asked}"
-    return Pyannote(pipeline, name, cluster)
+    identity = f"pyannote.audio {version('pyannote.audio')} sha256:{_digest(folder, parts)}"
+    return Pyannote(pipeline, identity, ClusterConfig() if cluster is None else cluster)
 
 
 def turns_of(tracks: Iterable[tuple[float, float, Any]], duration: float) -> tuple[Turn, ...]:
@@ -144,9 +150,12 @@ def _folder(model: str, offline: bool, token: str | None) -> Path:
 
 
 def _download(id: str, revision: str | None, offline: bool, token: str | None) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # its variable is read once, at an import that may be long past
+    disable_progress_bars()
     page = f"https://huggingface.co/{id}"
     try:
         folder = snapshot_download(
@@ -179,7 +188,7 @@ def _download(id: str, revision: str | None, offline: bool, token: str | None) -
 
 
 def _parts(folder: Path, offline: bool, token: str | None) -> tuple[dict[str, Any], tuple[Path, ...]]:
-    """config.yaml with every part as a local path, and the files behind them. Raises FormatError, ModelUnavailable."""
+    """config.yaml with every part as a local path, and the files behind them. Raises ModelRefused, ModelUnavailable."""
     import yaml
     from pyannote.audio.core.plda import PLDA
 
@@ -188,13 +197,13 @@ def _parts(folder: Path, offline: bool, token: str | None) -> tuple[dict[str, An
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         name, given = config["pipeline"]["name"], dict(config["pipeline"]["params"])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
-        raise FormatError(
+        raise ModelRefused(
             str(path), f"it cannot be read as a pipeline: {type(error).__name__}: {_first_line(error)}"
         ) from error
     if name not in PIPELINES:
-        raise FormatError(str(path), f"the pipeline {name!r} is not {PIPELINES[0]}", "Name a diarization pipeline.")
+        raise ModelRefused(str(path), f"the pipeline {name!r} is not {PIPELINES[0]}", "Name a diarization pipeline.")
     if "preprocessors" in config:
-        raise FormatError(str(path), "it runs code of its own (preprocessors)", "Remove that section.")
+        raise ModelRefused(str(path), "it runs code of its own (preprocessors)", "Remove that section.")
 
     found: list[Path] = []
     for part in ("segmentation", "embedding"):
@@ -209,7 +218,7 @@ def _parts(folder: Path, offline: bool, token: str | None) -> tuple[dict[str, An
         # pyannote.audio 4 would download a PLDA model for every pipeline; other clusterings never look at it
         given["plda"] = object.__new__(PLDA)
     if missing := [str(file) for file in found if not file.is_file()]:
-        raise FormatError(str(path), f"a part is missing: {', '.join(missing)}", "Get the whole folder of the model.")
+        raise ModelRefused(str(path), f"a part is missing: {', '.join(missing)}", "Get the whole folder of the model.")
     kept = {key: config[key] for key in ("version", "dependencies", "params", "freeze") if key in config}
     return {**kept, "pipeline": {"name": name, "params": {**given, "legacy": False}}}, tuple(found)
 
@@ -220,7 +229,7 @@ def _place(folder: Path, part: str, value: Any, offline: bool, token: str | None
     if isinstance(value, Mapping):
         value, below = value.get("checkpoint"), str(value.get("subfolder") or "")
     if not isinstance(value, str) or not value:
-        raise FormatError(str(folder / CONFIG), f"it names no {part}")
+        raise ModelRefused(str(folder / CONFIG), f"it names no {part}")
     if value == "$model" or value.startswith("$model/"):
         return folder / value.removeprefix("$model").lstrip("/") / below
     if (folder / value).exists():  # an absolute path stays as it is
@@ -238,7 +247,7 @@ def _device(device: Device) -> Any:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("run", "device", "cuda was asked for, but PyTorch finds none", "Use --device auto or cpu.")
+        raise BackendError("pyannote.audio cannot run on CUDA: PyTorch finds no device. Use --device cpu.")
     return torch.device("cpu" if device == "cpu" or not torch.cuda.is_available() else "cuda")
 
 
@@ -277,16 +286,16 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-def _unreadable(folder: Path, error: Exception) -> FormatError:
+def _unreadable(folder: Path, error: Exception) -> ModelRefused:
     import pickle
 
     if isinstance(error, pickle.UnpicklingError):
         named = re.search(r"GLOBAL (\S+)", str(error))
         what = f"it asks for {named[1]}" if named else "it is no plain checkpoint"
-        return FormatError(
+        return ModelRefused(
             str(folder), f"a checkpoint holds more than weights, and is not opened: {what}", "Use another model."
         )
-    return FormatError(str(folder), f"pyannote.audio cannot load it: {type(error).__name__}: {_first_line(error)}")
+    return ModelRefused(str(folder), f"pyannote.audio cannot load it: {type(error).__name__}: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:
