@@ -161,6 +161,8 @@ def _download(model: str, address: str, file: File, target: Path, progress: Prog
                 model, f"the connection to {host} broke after {done} of {total} bytes", "Run the same command again"
             )
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise _network_failure(model, address, error) from error
 
 
@@ -241,6 +243,7 @@ class _SafeRedirect(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         old, new = urllib.parse.urlsplit(req.full_url), urllib.parse.urlsplit(newurl)
         if new.scheme != "https" and new.scheme != old.scheme:
+            fp.close()
             raise urllib.error.URLError(f"it redirects to {new.scheme}")
         request = super().redirect_request(req, fp, code, msg, headers, newurl)
         if request is not None and new.netloc == old.netloc and (token := req.get_header("Authorization")):

@@ -1,0 +1,67 @@
+"""The model store as recipes: plain results that somebody else prints (docs/models.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diarize.errors import ModelError
+from diarize.models.registry import entry
+from diarize.models.store import Imported, Progress, Status, Store
+
+NEEDED = ("silero-vad-v6", "ge2e")  # what the main job runs on when nothing better is there
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """One model that was asked for: where it is now, or what went wrong (with the cure)."""
+
+    name: str
+    path: Path | None
+    pins: tuple[tuple[str, str], ...] = ()  # (file, sha256) that no registry knew: settled by this download
+    problem: str = ""
+
+
+def overview(store: Store) -> tuple[Status, ...]:
+    """Every model of the registry, and how it stands in the store."""
+    return store.list()
+
+
+def pull(
+    store: Store, names: Sequence[str] = (), progress: Progress | None = None, force: bool = False
+) -> Iterator[Pulled]:
+    """Fetch models, one result each as it comes; no names: those that the main job needs.
+
+    Raises UnknownModel before anything is fetched. A model that cannot be had does not stop the others.
+    """
+    wanted = tuple(dict.fromkeys(names)) or NEEDED
+    for name in wanted:
+        entry(name, store.registry)
+    for name in wanted:
+        try:
+            path = store.pull(name, progress, force)
+        except ModelError as error:
+            yield Pulled(name, None, problem=str(error))
+        else:
+            yield Pulled(name, path, tuple(sorted(store.pins(name).items())))
+
+
+def verify(store: Store) -> tuple[Status, ...]:
+    """Every model that is there, read and hashed again."""
+    return store.verify()
+
+
+def bring(store: Store, folder: Path) -> tuple[Imported, ...]:
+    """Take the models that lie in `folder`, recognised by their digests. Raises ModelError."""
+    return store.import_folder(folder)
+
+
+def path(store: Store) -> Path:
+    """The folder of the store."""
+    return store.folder
+
+
+def command(name: str) -> str:
+    """What to type to get a model."""
+    return f"diarize models pull {name}"

@@ -1,0 +1,25 @@
+"""Fixtures that several tests share."""
+
+from __future__ import annotations
+
+import pytest
+
+from diarize.errors import DiarizeError
+from diarize.models.store import Store
+
+
+@pytest.fixture(scope="session")
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store that holds silero-vad-v6 and ge2e: the user's own, or one in pytest's cache folder, filled once."""
+    wanted = ("silero-vad-v6", "ge2e")
+    try:
+        own = Store(offline=True)
+        if all(own.find(name) is not None for name in wanted):
+            return own
+        cache = getattr(request.config, "cache", None)
+        kept = Store(cache.mkdir("models") if cache is not None else tmp_path_factory.mktemp("models"))
+        for name in wanted:
+            kept.pull(name)
+    except DiarizeError as error:
+        pytest.skip(f"the models of these tests can be had from nowhere: {error}")
+    return kept

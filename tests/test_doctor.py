@@ -1,0 +1,115 @@
+"""The doctor tells the truth: each thing that is taken away is noticed, with what brings it back."""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+import diarize
+from diarize.backends import devices
+from diarize.models.store import Store
+from pipelines import doctor
+from pipelines.doctor import Facts
+
+
+@pytest.fixture(autouse=True)
+def quick_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "found", lambda: (devices.Device("onnxruntime", False),))
+
+
+def cures(facts: Facts) -> dict[str, str]:
+    return {lack.what: lack.cure for lack in facts.lacks}
+
+
+def test_what_is_installed_is_told_with_its_version(tmp_path: Path) -> None:
+    facts = doctor.examine(Store(tmp_path))
+    packages = {package.name: package.version for package in facts.core}
+    assert facts.version == diarize.__version__
+    assert packages["numpy"] == metadata.version("numpy")
+    assert all(package.version for package in facts.core)
+    assert {"whisper", "pocketsphinx", "pyannote", "dev"} <= {extra.name for extra in facts.extras}
+    assert facts.cores >= 1
+    assert facts.python.startswith("3.")
+    assert facts.ffmpeg.startswith("not needed")
+
+
+def test_missing_models_come_with_the_command_that_gets_them(tmp_path: Path) -> None:
+    facts = doctor.examine(Store(tmp_path / "empty"))
+    assert not facts.ready
+    assert "diarize models pull silero-vad-v6" in cures(facts).values()
+    assert "diarize models pull whisper-small" in cures(facts).values()
+    assert [lack.needed for lack in facts.lacks][:2] == [True, True]
+    assert not (tmp_path / "empty").exists()  # looking changes nothing
+
+
+def test_with_the_needed_models_it_is_ready(store: Store) -> None:
+    facts = doctor.examine(store)
+    assert facts.ready
+    assert {status.entry.name for status in facts.models if status.state == "present"} >= {"silero-vad-v6", "ge2e"}
+
+
+def test_a_damaged_model_is_told_apart_from_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "ge2e").mkdir()
+    (tmp_path / "ge2e" / "pretrained.pt").write_bytes(b"cut short")
+    lacks = cures(doctor.examine(Store(tmp_path)))
+    assert lacks["model ge2e (damaged)"] == "diarize models pull ge2e --force"
+
+
+def test_a_missing_package_comes_with_its_requirement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name in ("scipy", "faster-whisper"):
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    facts = doctor.examine(Store(tmp_path))
+    assert cures(facts)["scipy"].startswith("pip install 'scipy>=")
+    assert cures(facts)["extra whisper (faster-whisper)"] == "pip install 'diarize-pipeline[whisper]'"
+    assert not facts.ready
+
+
+def test_a_project_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def requires(name: str) -> list[str]:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    assert cures(doctor.examine(Store(tmp_path)))["diarize-pipeline"] == "pip install 'diarize-pipeline'"
+
+
+def test_fault_60_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*args: object, **kwargs: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", none)
+    facts = doctor.examine(Store(tmp_path))
+    assert facts.temporary.problem
+    assert "Set TMPDIR to a folder that you may write to" in cures(facts).values()
+
+
+def test_fault_60_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    facts = doctor.examine(Store(tmp_path / "file" / "store"))
+    assert facts.store.problem == f"{tmp_path / 'file'} is no folder"
+    assert "Set DIARIZE_MODELS to a folder that you may write to" in cures(facts).values()
+
+
+def test_runtimes_are_asked_and_broken_ones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+
+    def broken() -> bool:
+        raise ImportError("libcudart.so: cannot open shared object file")
+
+    monkeypatch.setattr(devices, "_ctranslate2", broken)
+    monkeypatch.setattr(devices, "_torch", lambda: True)
+    monkeypatch.setattr(devices, "find_spec", lambda name: object())
+    found = {device.runtime: device for device in devices.found()}
+    assert found["torch"].cuda
+    assert "libcudart" in found["ctranslate2"].problem
+    assert not found["onnxruntime"].problem
+    facts = doctor.examine(Store(tmp_path))
+    assert facts.cuda
+    assert any("libcudart" in what for what in cures(facts))
