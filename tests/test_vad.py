@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,7 +79,7 @@ def test_segments_are_sorted_apart_and_inside(
     config = VadConfig(min_speech=speech, min_silence=silence, pad=pad)
     duration = max(0.0, len(values) * 0.1 - 0.04)
     found = spans(values, config, duration, lag)
-    assert all(a.end < b.start for a, b in zip(found, found[1:], strict=False))
+    assert all(a.end < b.start for a, b in pairwise(found))
     assert all(0 <= s.start < s.end <= round(duration, 3) for s in found)
 
 

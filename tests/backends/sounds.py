@@ -51,4 +51,4 @@ def spoken(seconds: float, level: float = 0.2, seed: int = 0) -> NDArray[np.floa
             part, state[i] = lfilter([1 - radius], [1, -2 * radius * np.cos(angle), radius**2], part, zi=state[i])
         out.append(part)
     sound = np.concatenate(out) * (0.6 + 0.4 * np.sin(2 * np.pi * 4 * np.arange(count) / RATE))
-    return sound * level / np.sqrt(np.mean(sound**2))
+    return np.asarray(sound * level / np.sqrt(np.mean(sound**2)))

@@ -35,7 +35,7 @@ def original(model: Path, mels: np.ndarray) -> np.ndarray:
     linear.load_state_dict({k.removeprefix("linear."): v for k, v in tensors.items() if k.startswith("linear.")})
     with torch.no_grad():
         raw = torch.relu(linear(lstm(torch.tensor(mels))[1][0][-1]))
-        return (raw / raw.norm(dim=1, keepdim=True)).numpy()
+        return np.asarray(raw / raw.norm(dim=1, keepdim=True))
 
 
 def test_vectors_are_those_of_librosa_and_torch(model: Path, embed: embedder_ge2e.GE2E) -> None:

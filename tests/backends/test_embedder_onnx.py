@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from diarize.backends import embedder_onnx
+from diarize.errors import AudioError, FormatError
+from diarize.models.registry import REGISTRY
+from diarize.types import Segment
+from tests.backends.sounds import RATE, audio, noise, spoken
+
+BINS, DIMENSION = 80, 6
+SEGMENTS = [Segment(0.0, 1.6), Segment(0.7, 1.3), Segment(0.8, 2.4), Segment(2.0, 2.1), Segment(3.0, 4.6)]
+
+
+def write_model(
+    path: Path, names: tuple[str, str] = ("feats", "embs"), metadata: Mapping[str, str] | None = None
+) -> Path:
+    """Mean over time of x^2 (the mean of x itself is 0 after normalisation), times a matrix."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nemo = (metadata or {}).get("framework") == "nemo"
+    source, target = names
+    weights = np.random.default_rng(1).standard_normal((BINS, DIMENSION)).astype(np.float32)
+    axis = 2 if nemo else 1
+    value = helper.make_tensor_value_info
+    inputs = [value(source, TensorProto.FLOAT, ["N", BINS, "T"] if nemo else ["N", "T", BINS])]
+    outputs = [value(target, TensorProto.FLOAT, ["N", DIMENSION])]
+    nodes = [
+        helper.make_node("Mul", [source, source], ["squares"]),
+        helper.make_node("ReduceMean", ["squares"], ["mean"], axes=[axis], keepdims=0),
+        helper.make_node("MatMul", ["mean", "weights"], [target]),
+    ]
+    if nemo:
+        inputs.append(value("length", TensorProto.INT64, ["N"]))
+        outputs.insert(0, value("logits", TensorProto.INT64, ["N"]))
+        nodes.append(helper.make_node("Identity", ["length"], ["logits"]))
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, [numpy_helper.from_array(weights, "weights")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    for key, text in (metadata or {}).items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, text
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def filter_banks(samples: NDArray[np.floating], window: str) -> NDArray[np.float64]:
+    """Kaldi's log mel filter banks at its defaults, written down from its documentation."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(samples, np.float64), 400)[::160]
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    frames = frames - 0.97 * np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
+    phase = 2 * np.pi * np.arange(400) / 399
+    frames = frames * {"povey": (0.5 - 0.5 * np.cos(phase)) ** 0.85, "hamming": 0.54 - 0.46 * np.cos(phase)}[window]
+    power = np.abs(np.fft.rfft(frames, 512)) ** 2
+
+    def mel(hertz: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        return 1127 * np.log1p(np.asarray(hertz) / 700)
+
+    edges = np.linspace(mel(20.0), mel(8000.0), BINS + 2)
+    at = mel(np.arange(257) * RATE / 512)[None]
+    left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    filters = np.maximum(0, np.minimum((at - left) / (middle - left), (right - at) / (right - middle)))
+    energies: NDArray[np.float64] = np.maximum(power @ filters.T, np.finfo(np.float32).eps)
+    return np.log(energies)
+
+
+@pytest.mark.parametrize(("window", "scale"), [("hamming", 32768.0), ("povey", 1.0)])
+def test_features_are_kaldis(window: str, scale: float) -> None:
+    sound = spoken(1.0).astype(np.float32)
+    raw = embedder_onnx.Features(window=window, sample_scale=scale, mean_normalised=False)(sound)
+    expected = filter_banks(sound * scale, window)
+    assert raw.shape == expected.shape == (98, BINS)
+    assert np.abs(raw - expected).max() < 2e-3
+    normal = embedder_onnx.Features(window=window, sample_scale=scale)(sound)
+    assert np.abs(normal - (expected - expected.mean(axis=0))).max() < 2e-3
+
+
+def test_features_of_nemo_have_unit_variance() -> None:
+    features = embedder_onnx.features_of({}, {"framework": "nemo", "feature_normalize_type": "per_feature"})
+    frames = features(spoken(1.0).astype(np.float32))
+    assert np.abs(frames.mean(axis=0)).max() < 1e-3
+    assert np.abs(frames.std(axis=0) - 1).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("names", "entry"), [(("feats", "embs"), "wespeaker-resnet34-lm"), (("x", "embedding"), "campplus")]
+)
+def test_vectors_are_the_networks(tmp_path: Path, names: tuple[str, str], entry: str) -> None:
+    import onnxruntime
+
+    model = write_model(tmp_path / "tiny.onnx", names)
+    sound = audio(spoken(5))
+    found = embedder_onnx.load(model, REGISTRY[entry].format)(sound, SEGMENTS[:1])
+    features = embedder_onnx.features_of(REGISTRY[entry].format, {})(sound.samples[: int(1.6 * RATE)])
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {names[0]: features[None]})[0]
+    assert np.abs(found.vectors[0] - expected / np.linalg.norm(expected)).max() < 1e-6
+
+
+def test_the_store_says_how_features_are_made() -> None:
+    wespeaker = embedder_onnx.features_of(REGISTRY["wespeaker-resnet34-lm"].format, {})
+    assert (wespeaker.window, wespeaker.sample_scale, wespeaker.mean_normalised) == ("hamming", 32768.0, True)
+    speaker3d = embedder_onnx.features_of(REGISTRY["campplus"].format, {"normalize_samples": "0"})
+    assert (speaker3d.window, speaker3d.sample_scale) == ("povey", 1.0)
+
+
+def test_a_file_can_say_how_features_are_made(tmp_path: Path) -> None:
+    said = {"framework": "3d-speaker", "normalize_samples": "1", "sample_rate": "8000"}
+    features = embedder_onnx.features_of({}, said)
+    assert (features.rate, features.window, features.sample_scale) == (8000, "povey", 1.0)
+    model = write_model(tmp_path / "tiny.onnx", metadata=said)
+    with pytest.raises(AudioError, match="8000 Hz"):
+        embedder_onnx.load(model)(audio(spoken(1)), [])
+    assert embedder_onnx.load(model, {"rate": 16000})(audio(spoken(1)), [Segment(0.0, 1.0)]).vectors.shape == (
+        1,
+        DIMENSION,
+    )
+
+
+def test_a_nemo_model_takes_bins_before_frames(tmp_path: Path) -> None:
+    said = {"framework": "nemo", "feature_normalize_type": "global-mean"}
+    model = write_model(tmp_path / "nemo.onnx", ("audio_signal", "embs"), said)
+    plain = write_model(tmp_path / "plain.onnx")
+    features = {"slaney": True, "sample_scale": 1.0, "window": "hann"}
+    sound = audio(spoken(5))
+    expected = embedder_onnx.load(plain, features)(sound, SEGMENTS).vectors
+    assert np.abs(embedder_onnx.load(model)(sound, SEGMENTS).vectors - expected).max() < 1e-6
+
+
+def test_neither_threads_nor_order_change_a_bit_and_batches_only_the_last(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "tiny.onnx")
+    sound = audio(np.concatenate([spoken(4), noise(3)]))
+    segments = [Segment(0.1 * i, 0.1 * i + (1.6 if i % 3 else 0.7)) for i in range(40)]
+    expected = embedder_onnx.load(model, threads=1)(sound, segments).vectors
+    assert np.array_equal(embedder_onnx.load(model, threads=3)(sound, segments[::-1]).vectors[::-1], expected)
+    for batch in (1, 7):
+        assert np.abs(embedder_onnx.load(model, batch=batch)(sound, segments).vectors - expected).max() < 1e-5
+
+
+def test_segments_of_any_length_have_a_vector(tmp_path: Path) -> None:
+    embed = embedder_onnx.load(write_model(tmp_path / "tiny.onnx"), threads=1)
+    sound = audio(spoken(30))
+    found = embed(sound, [Segment(0.0, 0.01), Segment(3.0, 28.5), Segment(29.9, 30.0)])
+    assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(1)
+    thirds = embed(sound, [Segment(3.0, 11.5), Segment(11.5, 20.0), Segment(20.0, 28.5)]).vectors.sum(axis=0)
+    assert np.abs(found.vectors[1] - thirds / np.linalg.norm(thirds)).max() < 1e-6
+
+
+@pytest.mark.parametrize("segments", [[], [Segment(0.0, 1.0)]])
+def test_fault_21_silence_has_unit_vectors(tmp_path: Path, segments: Sequence[Segment]) -> None:
+    found = embedder_onnx.load(write_model(tmp_path / "tiny.onnx"))(audio(np.zeros(RATE)), segments)
+    assert found.vectors.shape == (len(segments), DIMENSION)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.05, 0.5, 5.0])
+def test_fault_23_short_recordings(tmp_path: Path, seconds: float) -> None:
+    embed = embedder_onnx.load(write_model(tmp_path / "tiny.onnx"))
+    assert embed(audio(noise(seconds)), [Segment(0.0, seconds)]).vectors.shape == (1, DIMENSION)
+
+
+def test_the_name_says_weights_and_features(tmp_path: Path) -> None:
+    from diarize.files import sha256
+
+    model = write_model(tmp_path / "tiny.onnx")
+    name = embedder_onnx.load(model).name
+    assert sha256(model)[:16] in name
+    assert name != embedder_onnx.load(model, {"window": "povey"}).name
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "page.onnx").write_text("<html>not found</html>")
+    with pytest.raises(FormatError, match="page"):
+        embedder_onnx.load(tmp_path / "page.onnx")
+
+
+def test_a_model_that_takes_no_filter_banks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="samples"):
+        embedder_onnx.load(write_model(tmp_path / "tiny.onnx"), {"features": "samples"})
