@@ -23,7 +23,7 @@ FORMATS: dict[str, tuple[str, str, str]] = {
     "ctm": ("diarize.formats.ctm", ".ctm", "a line a word (NIST sclite)"),
     "stm": ("diarize.formats.stm", ".stm", "a line a turn with its text (NIST sclite)"),
     "seglst": ("diarize.formats.seglst", ".seglst.json", "segment list (CHiME-7, MeetEval)"),
-    "speakers": ("diarize.formats.speakers", ".speakers.json", "the ids of RTTM and STM, and whom they mean"),
+    "speakers": ("diarize.formats.speakers", ".speakers.json", "the ids of RTTM, STM and SegLST, and whom they mean"),
 }
 
 

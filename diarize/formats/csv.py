@@ -12,7 +12,7 @@ import csv
 import io
 
 from diarize.errors import FormatError
-from diarize.formats.names import encodable
+from diarize.formats.naming import encodable
 from diarize.formats.rows import Row, number, rows, segment
 from diarize.formats.times import rounded
 from diarize.types import Transcript

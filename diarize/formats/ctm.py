@@ -6,9 +6,11 @@ which has some (`New York`) becomes several, its time parted by characters.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from diarize.errors import FormatError
 from diarize.formats.entries import Entry, probability, seconds
-from diarize.formats.names import NOBODY, plain, token
+from diarize.formats.naming import NOBODY, plain, token
 from diarize.formats.repair import fill
 from diarize.formats.rows import number
 from diarize.formats.sclite import escape, unescape
@@ -22,15 +24,22 @@ def dumps(transcript: Transcript) -> str:
     """One line a word; "" when there are none. Words without a visible character are no words."""
     transcript = rounded(transcript)
     file = token(transcript.recording)
-    lines = []
+    lines: list[tuple[float, str]] = []
     for word in sorted(transcript.words, key=lambda w: (w.start, w.end)):
         parts = join([word.text]).split()
-        inner: list[float | None] = [None] * (2 * len(parts) - 2) if parts else []
-        times = [round_time(t) for t in fill([word.start, *inner, word.end], [len(p) for p in parts])] if parts else []
-        for i, part in enumerate(parts):
-            start, end = times[2 * i], times[2 * i + 1]
-            lines.append(f"{file} 1 {start:.3f} {end - start:.3f} {escape(part)} {word.probability:.3f}\n")
-    return "".join(lines)
+        for part, start, end in _timed(parts, word):
+            line = f"{file} 1 {start:.3f} {end - start:.3f} {escape(part)} {word.probability:.3f}\n"
+            lines.append((start, line))
+    return "".join(line for _, line in sorted(lines, key=itemgetter(0)))
+
+
+def _timed(parts: list[str], word: Word) -> list[tuple[str, float, float]]:
+    """The parts of a word that has spaces in it, its time divided among them by characters."""
+    if not parts:
+        return []
+    inner: list[float | None] = [None] * (2 * len(parts) - 2)
+    times = [round_time(time) for time in fill([word.start, *inner, word.end], [len(part) for part in parts])]
+    return list(zip(parts, times[::2], times[1::2], strict=True))
 
 
 def loads(text: str, where: str) -> dict[str, tuple[Word, ...]]:

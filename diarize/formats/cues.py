@@ -16,7 +16,7 @@ from unicodedata import east_asian_width
 
 from diarize.errors import FormatError
 from diarize.formats.entries import Entry, seconds
-from diarize.formats.names import visible
+from diarize.formats.naming import visible
 from diarize.formats.rows import Row, segment
 from diarize.text import join, parts
 from diarize.types import Segment, Transcript, Word

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from diarize.errors import FormatError
 from diarize.types import Segment, Transcript
+from diarize.units import round_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ def rows(transcript: Transcript) -> Iterator[Row]:
     placed = {turn.speaker for turn in transcript.turns}
     rest = replace(transcript, turns=(), words=tuple(w for w in transcript.words if w.speaker not in placed))
     found = [Row(t.start, t.end, t.speaker, text, t.confidence) for t, text in transcript.spoken()]
-    found += [Row(u.start, u.end, u.speaker, u.text) for u in rest.utterances() if u.text]
+    found += [Row(u.start, round_time(u.end), u.speaker, u.text) for u in rest.utterances() if u.text]
     return iter(sorted(found, key=lambda row: (row.start, row.end)))
 
 

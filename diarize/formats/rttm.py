@@ -10,7 +10,7 @@ map from the safe ids to names is a format of its own, `speakers`.
 from __future__ import annotations
 
 from diarize.errors import FormatError
-from diarize.formats.names import plain, token
+from diarize.formats.naming import plain, token
 from diarize.formats.rows import number, segment
 from diarize.formats.times import rounded
 from diarize.types import Transcript, Turn

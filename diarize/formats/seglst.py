@@ -1,6 +1,7 @@
 """SegLST, the segment list of CHiME-7 and MeetEval: JSON, one object a turn.
 
-Names stand in it as they are: JSON bears all. What nobody said has no speaker (null).
+Its ids are those of RTTM and STM, so that a scorer finds the same recording and speaker in all of them; the `speakers`
+format maps them to names. What nobody said has the speaker `<NA>`: MeetEval fails on null.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 from diarize.errors import FormatError
 from diarize.formats.entries import Entry, seconds
 from diarize.formats.jsontext import dump, parse
+from diarize.formats.naming import NOBODY, plain, token
 from diarize.formats.rows import Row, rows, segment
 from diarize.formats.times import rounded
 from diarize.types import Transcript
@@ -18,11 +20,12 @@ from diarize.types import Transcript
 def dumps(transcript: Transcript) -> str:
     """A list with one object a turn, also one without text; an empty list when nobody spoke."""
     transcript = rounded(transcript)
+    file = token(transcript.recording)
     segments = [
         dump(
             {
-                "session_id": transcript.recording,
-                "speaker": row.speaker,
+                "session_id": file,
+                "speaker": NOBODY if row.speaker is None else token(row.speaker),
                 "start_time": row.start,
                 "end_time": row.end,
                 "words": row.text,
@@ -64,7 +67,7 @@ def _segments(value: Any, where: str) -> list[tuple[str, Entry]]:
         said, speaker = item.get("words", ""), item.get("speaker")
         if not isinstance(said, str):
             raise FormatError(f"{where}: segment {at}", "words is no string")
-        who = None if speaker is None else str(speaker)
+        who = None if speaker is None or speaker == NOBODY else plain(str(speaker))
         entry = Entry(said, seconds(item.get("start_time")), seconds(item.get("end_time")), who)
-        found.append((str(item["session_id"]), entry))
+        found.append((plain(str(item["session_id"])), entry))
     return found

@@ -1,9 +1,9 @@
-"""The ids of RTTM, UEM, CTM, STM, and whom they mean: the map back from safe tokens to names (JSON)."""
+"""The ids of RTTM, UEM, CTM, STM and SegLST, and whom they mean: the map back from safe tokens to names (JSON)."""
 
 from __future__ import annotations
 
 from diarize.formats.jsontext import dump
-from diarize.formats.names import token
+from diarize.formats.naming import token
 from diarize.types import Transcript
 
 

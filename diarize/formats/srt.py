@@ -10,7 +10,7 @@ import re
 
 from diarize.formats.cues import checked, cues, timing, voiced
 from diarize.formats.entries import Entry
-from diarize.formats.names import labels
+from diarize.formats.naming import labels
 from diarize.formats.rows import Row
 from diarize.formats.times import clock, rounded
 from diarize.types import Transcript

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from diarize.errors import FormatError
-from diarize.formats.names import NOBODY, plain, token
+from diarize.formats.naming import NOBODY, plain, token
 from diarize.formats.rows import Row, number, rows, segment
 from diarize.formats.sclite import escape, unescape
 from diarize.formats.times import rounded

@@ -5,7 +5,7 @@ Without words, one line a turn. Words of nobody are said by `?`.
 
 from __future__ import annotations
 
-from diarize.formats.names import labels, visible
+from diarize.formats.naming import labels, visible
 from diarize.formats.times import rounded, short_clock
 from diarize.types import Transcript
 

@@ -6,7 +6,7 @@ What could not be decoded is left out, so that a scorer does not ask for speech 
 from __future__ import annotations
 
 from diarize.errors import FormatError
-from diarize.formats.names import plain, token
+from diarize.formats.naming import plain, token
 from diarize.formats.rows import number, segment
 from diarize.formats.times import rounded
 from diarize.timeline import gaps, union

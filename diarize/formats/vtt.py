@@ -11,7 +11,7 @@ import re
 
 from diarize.formats.cues import Cue, checked, cues, timing, voiced
 from diarize.formats.entries import Entry, seconds
-from diarize.formats.names import labels
+from diarize.formats.naming import labels
 from diarize.formats.repair import between
 from diarize.formats.rows import Row
 from diarize.formats.times import clock, rounded

@@ -1,0 +1,179 @@
+"""SRT and WebVTT: what is shown, what cannot happen, and what FFmpeg makes of them."""
+
+from __future__ import annotations
+
+import html
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+
+import av
+import pytest
+from hypothesis import given, settings
+
+from diarize import formats
+from diarize.errors import FormatError
+from diarize.formats import cues, srt, vtt
+from diarize.formats.naming import labels, visible
+from diarize.formats.rows import Row
+from diarize.formats.times import clock
+from diarize.text import join
+from diarize.types import Speaker, Transcript, Turn, Word
+from tests.formats.samples import HOSTILE, MEETING, transcripts
+
+
+class Tags(HTMLParser):
+    """Every tag and text of a piece of markup, as an HTML parser sees it."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.said = ""
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.said += data
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+@given(transcripts())
+@settings(deadline=None)
+def test_nothing_that_is_said_is_missing_and_no_cue_is_broken(transcript: Transcript) -> None:
+    said = squeezed("".join(visible(join([w.text for w in u.words])) for u in transcript.utterances()))
+    shown = labels(transcript)
+    web = [cue.strip("\n").split("\n") for cue in vtt.dumps(transcript).split("\n\n")[1:] if cue.strip()]
+    assert all(cues.timing(cue[0]) is not None and 2 <= len(cue) <= 3 and all(cue) for cue in web)
+    assert not any("-->" in line for cue in web for line in cue[1:])
+    sub = [cue.split("\n") for cue in srt.dumps(transcript).split("\n\n") if cue]
+    assert [cue[0] for cue in sub] == [str(i + 1) for i in range(len(sub))]
+    assert all(cues.timing(cue[1]) is not None and 3 <= len(cue) <= 4 and all(cue) for cue in sub)
+    assert len(sub) == len(web) or transcript.words
+    if transcript.words:
+        back = vtt.loads(vtt.dumps(transcript), "t.vtt")
+        assert sorted(squeezed("".join(row.text for row in back))) == sorted(said)
+        assert {row.speaker for row in back} <= {None, *(" ".join(label.split()) for label in shown.values())}
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_fault_41_names_and_text_are_inert_markup(name: str) -> None:
+    transcript = Transcript("r", 9.0, None, (Speaker("S", name),), (Turn(0, 9, "S"),), (Word(0, 1, name, 1.0, "S"),))
+    for line in vtt.dumps(transcript).split("\n")[3:]:
+        parsed = Tags(line)
+        assert set(parsed.tags) <= {"v"}
+    if visible(name):
+        (row,) = vtt.loads(vtt.dumps(transcript), "t.vtt")
+        assert row.text == visible(name)
+        assert row.speaker == labels(transcript)["S"]
+    assert not set("<>") & set(srt.dumps(transcript).replace("-->", ""))
+    assert "{\\" not in srt.dumps(transcript)
+
+
+@pytest.mark.parametrize(("module", "demuxer"), [(srt, "srt"), (vtt, "webvtt")])
+def test_ffmpeg_reads_the_same_cues(module: ModuleType, demuxer: str, tmp_path: Path) -> None:
+    path = tmp_path / "meeting"
+    path.write_text(module.dumps(MEETING), encoding="utf-8")
+    with av.open(str(path), format=demuxer) as container:
+        packets = [(p.pts, p.duration, bytes(p).decode()) for p in container.demux() if p.pts is not None]
+    rows = module.loads(module.dumps(MEETING), "meeting")
+    assert [(pts, duration) for pts, duration, _ in packets] == [
+        (round(row.start * 1000), round(row.duration * 1000)) for row in rows
+    ]
+    for (_, _, text), row in zip(packets, rows, strict=True):
+        assert squeezed(row.text) in squeezed(html.unescape(text))
+
+
+@given(transcripts())
+@settings(deadline=None)
+def test_cues_are_short_and_in_order(transcript: Transcript) -> None:
+    found = cues.cues(transcript, lambda speaker: "")
+    assert [cue.start for cue in found] == sorted(cue.start for cue in found)
+    longest = max((word.duration for word in transcript.words), default=0.0)
+    if transcript.words:
+        assert all(cue.duration <= max(cues.LONGEST, longest + 0.001) + 1e-9 for cue in found)
+
+
+def test_long_speech_is_cut_into_two_lines_of_42_columns() -> None:
+    words = tuple(Word(i * 0.3, i * 0.3 + 0.25, f"word{i}" + "." * (i % 9 == 8), 1.0, "A") for i in range(200))
+    talk = Transcript("r", 99.0, None, (Speaker("A", "Anna"),), (Turn(0, 99, "A"),), words)
+    for cue in cues.cues(talk, lambda speaker: "[Anna]: "):
+        assert len(cue.lines) <= 2 and all(cues.width(line) <= 42 for line in cue.lines)
+        assert cue.duration <= 7.0
+    assert join(row.text for row in srt.loads(srt.dumps(talk), "t.srt")) == join(word.text for word in words)
+
+
+def test_fault_42_scripts_without_spaces_are_cut_by_columns() -> None:
+    words = tuple(Word(i * 0.1, i * 0.1 + 0.1, character, 1.0, "A") for i, character in enumerate("東京へ行く、" * 20))
+    talk = Transcript("r", 99.0, "ja", (Speaker("A"),), (Turn(0, 99, "A"),), words)
+    found = cues.cues(talk, lambda speaker: "")
+    assert all(len(cue.lines) <= 2 and all(cues.width(line) <= 42 for line in cue.lines) for cue in found)
+    assert "".join("".join(cue.lines) for cue in found) == "東京へ行く、" * 20
+    assert not any(line.startswith("、") for cue in found for line in cue.lines)
+
+
+@pytest.mark.parametrize(
+    "text", ["שלום עולם", "مرحبا بالعالم", "नमस्ते दुनिया", "สวัสดีชาวโลก", "你好 world 世界", "한국어 문장"]
+)
+def test_fault_42_every_script_is_shown_and_read_back(text: str) -> None:
+    words = tuple(Word(i, i + 0.9, part, 1.0, "A") for i, part in enumerate(text.split()))
+    talk = Transcript("r", 9.0, None, (Speaker("A", text[:5]),), (Turn(0, 9, "A"),), words)
+    for module in (srt, vtt):
+        (row,) = module.loads(module.dumps(talk), "t")
+        assert (row.text, row.speaker) == (join(text.split()), visible(text[:5]))
+    assert f"{visible(text[:5])}: {join(text.split())}\n" in formats.dumps("txt", talk)
+
+
+def test_directional_overrides_are_kept_out_of_what_people_read() -> None:
+    trick = "\u202egnp.exe\u202c \u2066x\u2069"
+    talk = Transcript("r", 9.0, None, (Speaker("A", trick),), (Turn(0, 9, "A"),), (Word(0, 1, trick, 1.0, "A"),))
+    for name in ("txt", "srt", "vtt"):
+        assert not set("\u202e\u202c\u2066\u2069") & set(formats.dumps(name, talk))
+    assert trick in formats.dumps("json", talk)
+
+
+def test_clocks() -> None:
+    assert clock(0.0) == "00:00:00.000"
+    assert clock(3599.9996, ",") == "01:00:00,000"
+    assert clock(72 * 3600 + 61.5) == "72:01:01.500"
+    assert clock(400 * 3600) == "400:00:00.000"
+
+
+def test_srt_of_other_tools_is_read() -> None:
+    text = (
+        "\ufeff1\r\n00:00:01,000 --> 00:00:02,500 X1:0\r\n<i>Hello</i> {\\an8}there\r\n\r\nafter a blank line\r\n\r\n"
+        "2\r\n0:00:03.5 --> 0:00:04.25\r\n1\r\n3\r\n00:00:05,000 --> 00:00:06,000\r\n[SPEAKER_01]: a < b\r\n"
+    )
+    assert srt.loads(text, "x") == (
+        Row(1.0, 2.5, None, "Hello there after a blank line"),
+        Row(3.5, 4.25, None, "1"),
+        Row(5.0, 6.0, "SPEAKER_01", "a < b"),
+    )
+
+
+def test_vtt_of_other_tools_is_read() -> None:
+    text = (
+        "WEBVTT - title\n\nSTYLE\n::cue { color: red }\n\nNOTE a\n00:09 --> note\n\n"
+        "intro\n00:01.000 --> 00:04.000 align:start\n<v.loud Anna Maria>Hi <b>there</b> &amp; <c.x>you</c>\n\n"
+        "00:05.000 --> 00:06.000\n<00:05.000><c>one</c><00:05.500><c> two</c>\n\n"
+        "00:07.000 --> 00:09.000\n<v A>yes</v> <v B>no</v>\n"
+    )
+    assert vtt.loads(text, "x") == (
+        Row(1.0, 4.0, "Anna Maria", "Hi there & you"),
+        Row(5.0, 5.5, None, "one"),
+        Row(5.5, 6.0, None, "two"),
+        Row(7.0, 8.2, "A", "yes"),
+        Row(8.2, 9.0, "B", "no"),
+    )
+
+
+@pytest.mark.parametrize("times", ["00:00:02,000 --> 00:00:01,000", "00:99:99:99 --> 1", "--:-- --> 00:00:02.000"])
+@pytest.mark.parametrize(("module", "head"), [(srt, "1"), (vtt, "WEBVTT\n")])
+def test_cues_without_a_usable_time_are_told(module: ModuleType, head: str, times: str) -> None:
+    with pytest.raises(FormatError, match="t: cue 1"):
+        module.loads(f"{head}\n{times}\nx\n", "t")
