@@ -116,18 +116,23 @@ class AsrConfig(Section):
         "auto",
         description="auto, whisper:<size, store name or folder>, pocketsphinx, none, or module:factory",
     )
-    language: str | None = Field(None, description="ISO 639-1 code; unset: detected")
-    hotwords: str | None = Field(None, description="words the recognizer should expect")
-    initial_prompt: str | None = Field(None, description="text that sets style and vocabulary")
+    language: str | None = Field(None, description="ISO 639-1 code; unset: detected, once a recording")
+    hotwords: str | None = Field(None, description="words the recognizer should expect (Whisper)")
+    initial_prompt: str | None = Field(None, description="text that sets style and vocabulary (Whisper)")
     beam: int = Field(5, ge=1, description="beam size; Whisper's own default")
-    batch: int = Field(8, ge=1, description="speech chunks decoded at once")
+    batch: int = Field(
+        8, ge=1, description="chunks of up to 30 s decoded at once; memory against speed; faster-whisper's default"
+    )
 
 
 class LabelConfig(Section):
     """Words to speakers (docs/labels.md)."""
 
     max_distance: float = Field(
-        0.5, ge=0, description="s; a word in no turn goes to the nearest turn that is no further"
+        0.5,
+        ge=0,
+        description="s; a word in no turn goes to the nearest turn that is no further; less loses words where turns "
+        "begin late, more gains nothing",
     )
     pause: float = Field(1.0, ge=0, description="s; a pause this long ends an utterance")
 
