@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.errors import FormatError
+from diarize.errors import ModelRefused
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
@@ -62,7 +62,7 @@ class _Tensor:
 def read_tensors(path: Path, part: str = "model_state") -> dict[str, NDArray[np.float32]]:
     """The float32 tensors under the key `part` of the checkpoint at `path`, by name: read-only, C-contiguous.
 
-    Raises FormatError where the file is no such checkpoint, is cut short, or holds anything beyond the allow-list;
+    Raises ModelRefused where the file is no such checkpoint, is cut short, or holds anything beyond the allow-list;
     OSError where it cannot be read.
     """
     file = io.BytesIO(path.read_bytes())
@@ -81,7 +81,7 @@ def read_tensors(path: Path, part: str = "model_state") -> dict[str, NDArray[np.
         storages = _storages(file, keys, counts)
         return {name: _array(value, storages) for name, value in tensors.items()}
     except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
-        raise FormatError(str(path), f"cannot be read as a checkpoint: {error}") from error
+        raise ModelRefused(str(path), f"it cannot be read as a checkpoint: {error}") from error
 
 
 def _storages(file: io.BytesIO, keys: Any, counts: dict[str, int]) -> dict[str, NDArray[np.float32]]:

