@@ -9,7 +9,7 @@ The rule, applied in the order of the file:
 4. Unknown times lie between the nearest known ones before and after, in proportion to the characters of the words.
    Where the known ones are out of order, the words between them are empty, at the earlier place in the file.
 5. Before the first and after the last known time, words last a fifteenth of a second a character (180 words a minute).
-6. A word of which one time is known lasts no longer than that.
+6. A word of which the file gives one time lasts no longer than that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from diarize.units import round_time
 PACE = 15.0  # characters a second: conversation at 180 words a minute, five letters a word
 
 
-def words(entries: Iterable[Entry], where: str) -> tuple[Word, ...]:
+def repaired(entries: Iterable[Entry], where: str) -> tuple[Word, ...]:
     """The words of a file with times, in its order (rule: see above).
 
     Raises FormatError where there are words, but no time anywhere in the file.
@@ -96,10 +96,10 @@ def _flat(entry: Entry) -> list[Entry]:
         inner = [replace(entry, text=text)] if (text := entry.text.strip()) else []
     else:
         inner = [replace(entry, text=text, start=None, end=None) for text in split(entry.text)]
-    if inner and inner[0].start is None:
-        inner[0] = replace(inner[0], start=entry.start, word=False)
-    if inner and inner[-1].end is None:
-        inner[-1] = replace(inner[-1], end=entry.end, word=inner[-1].word and len(inner) > 1)
+    if inner and inner[0].start is None and entry.start is not None:
+        inner[0] = replace(inner[0], start=entry.start, word=False)  # not its own time: rule 6 does not hold for it
+    if inner and inner[-1].end is None and entry.end is not None:
+        inner[-1] = replace(inner[-1], end=entry.end, word=False)
     return inner
 
 

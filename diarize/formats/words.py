@@ -58,13 +58,13 @@ def loads(text: str, where: str, recording: str = "") -> tuple[tuple[Word, ...],
     text = text.removeprefix("\ufeff")
     head = text.lstrip()
     if head.startswith("WEBVTT"):
-        return repair.words(vtt.entries(text), where), None
+        return repair.repaired(vtt.entries(text), where), None
     if head.startswith(("{", "[")) and not _looks_timed(text):
         return _json(parse(text, where), text, where, recording)
     if _looks_timed(text):
-        return repair.words(srt.entries(text), where), None
+        return repair.repaired(srt.entries(text), where), None
     if _looks_like_ctm(head):
-        return repair.words(_one(ctm.entries(text, where), where, recording), where), None
+        return repair.repaired(_one(ctm.entries(text, where), where, recording), where), None
     if not head and where.lower().endswith(_EMPTY):
         return (), None
     raise FormatError(where, "is empty" if not head else "is of no known kind", _KINDS)
@@ -86,9 +86,9 @@ def _json(value: Any, text: str, where: str, recording: str) -> tuple[tuple[Word
         transcript = transcript_json.loads(text, where)
         return transcript.words, transcript.language
     if isinstance(value, list) and value and isinstance(value[0], dict) and "session_id" in value[0]:
-        return repair.words(_one(seglst.entries(value, where), where, recording), where), None
+        return repair.repaired(_one(seglst.entries(value, where), where, recording), where), None
     entries, language = whisper_json.entries(value, where)
-    return repair.words(entries, where), language
+    return repair.repaired(entries, where), language
 
 
 def _one(found: dict[str, list[Entry]], where: str, recording: str) -> list[Entry]:
