@@ -22,6 +22,7 @@ from diarize.errors import (
     ModelError,
     OutputError,
     UnknownBackend,
+    UnknownModel,
 )
 from diarize.models.store import Store
 from pipelines import doctor, export, face, models, process, settings
@@ -49,6 +50,7 @@ STATUS: dict[type[DiarizeError], int] = {
     # the first that fits
     ConfigError: 2,
     UnknownBackend: 2,
+    UnknownModel: 2,
     ModelDamaged: 6,
     ModelError: 5,
     BackendError: 5,

@@ -7,6 +7,7 @@ that a terminal cannot show are escaped; file names are shown as text, whatever 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -57,16 +58,24 @@ def open_streams() -> None:
 
 def say(text: str | Table = "", stream: TextIO | None = None) -> None:
     """Print text or a table; a closed stream is no error."""
-    with _closed_is_fine():
-        console(stream or sys.stdout).print(text if isinstance(text, Table) else Text(text), soft_wrap=True)
+    console(stream or sys.stdout).print(text if isinstance(text, Table) else Text(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
     say(text, sys.stderr)
 
 
+class Patient(Console):
+    """A console that goes on without a reader: rich's own ends the program when its stream is closed."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError):  # or Python complains when it flushes at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 def console(stream: TextIO) -> Console:
-    return Console(file=stream, highlight=False, markup=False, emoji=False)
+    return Patient(file=stream, highlight=False, markup=False, emoji=False)
 
 
 @contextlib.contextmanager
@@ -241,12 +250,3 @@ def clock(seconds: float) -> str:
     """A length of time as h:mm:ss."""
     whole = round(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-
-
-@contextlib.contextmanager
-def _closed_is_fine() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):  # or Python complains again when it flushes at exit
-            sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123

@@ -98,6 +98,8 @@ def safe(name: str) -> str:
     kept = "".join(c if c.isalnum() or c in "._-" else "_" for c in composed)
     kept = re.sub(r"^[.\-]+|[.\-]+$", lambda edge: "_" * len(edge.group()), kept) or "_"
     short = kept.encode()[:LONGEST].decode("utf-8", "ignore")
+    if not _is_file_name(short):
+        short = short.encode("ascii", "replace").decode().replace("?", "_")
     altered = (
         short != composed.replace(" ", "_") or kept.split(".")[0].casefold() in RESERVED or kept.casefold() in RUN_FILES
     )
@@ -109,9 +111,21 @@ def _marked(id: str, name: str) -> str:
     return f"{id.encode()[: LONGEST - 9].decode('utf-8', 'ignore')}-{digest}"
 
 
+def _is_file_name(name: str) -> bool:
+    """True for a name that this system's files can have: an ASCII locale has no other letters."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _bytes(name: str) -> bytes:
-    """A file name as bytes, also one that is no valid Unicode."""
-    return name.encode("utf-8", "surrogatepass")
+    """A file name as the bytes that it stands for, also one that is no valid Unicode."""
+    try:
+        return os.fsencode(name)
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")
 
 
 def _is_folder(path: Path) -> bool:

@@ -42,6 +42,9 @@ class Choice:
     name: str  # as `backends.load` takes it
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        backends.check(self.stage, self.name)
+
     def load(self, **more: Any) -> Any:
         return backends.load(self.stage, self.name, **self.options, **more)
 

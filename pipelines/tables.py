@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from diarize import files
 from diarize.errors import FormatError
 from diarize.formats.csv import guard, guard_optional, unguard, unguard_optional
-from diarize.formats.names import encodable
+from diarize.formats.naming import encodable
 from diarize.formats.rows import rows
 from diarize.formats.times import rounded
 from diarize.timeline import total

@@ -7,6 +7,7 @@ named by its path, "their_package.vad:load". These modules are the only ones tha
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from diarize.errors import MissingExtra, UnknownBackend
@@ -31,23 +32,37 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
+def check(stage: str, name: str) -> None:
+    """Raises UnknownBackend, with the nearest known name, for a backend that is not there. Loads nothing."""
+    module = _target(stage, name)[0].partition(":")[0]
+    try:
+        there = find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it is not there
+        there = False
+    if not there:
+        raise UnknownBackend(stage, name, tuple(BACKENDS[stage]))
+
+
 def load(stage: str, name: str, **options: Any) -> Any:
     """The backend of `stage` called `name`, or the one at "package.module:factory".
 
     Raises UnknownBackend (with the nearest known name) and MissingExtra (with the extra to install).
     """
-    if ":" in name:
-        target, extra = name, ""
-    elif name in BACKENDS[stage]:
-        target, extra = BACKENDS[stage][name]
-    else:
-        raise UnknownBackend(stage, name, tuple(BACKENDS[stage]))
+    check(stage, name)
+    target, extra = _target(stage, name)
     module, _, factory = target.partition(":")
     try:
         return getattr(import_module(module), factory)(**options)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] == "diarize":
+        if not extra or (error.name or "").split(".")[0] == "diarize":
             raise
-        if not extra:
-            raise UnknownBackend(stage, name, tuple(BACKENDS[stage])) from error
         raise MissingExtra(name, extra) from error
+
+
+def _target(stage: str, name: str) -> tuple[str, str]:
+    """("module:factory", extra) of a backend."""
+    if ":" in name:
+        return name, ""
+    if name not in BACKENDS[stage]:
+        raise UnknownBackend(stage, name, tuple(BACKENDS[stage]))
+    return BACKENDS[stage][name]
