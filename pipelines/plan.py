@@ -13,7 +13,7 @@ from typing import Any
 
 from diarize import backends
 from diarize.cluster import Spectral
-from diarize.config import Config
+from diarize.config import Config, Section
 from diarize.errors import ModelUnavailable, UnknownBackend
 from diarize.models.registry import REGISTRY
 from diarize.models.store import Store
@@ -41,12 +41,13 @@ class Choice:
     stage: str
     name: str  # as `backends.load` takes it
     options: dict[str, Any] = field(default_factory=dict)
+    threaded: bool = False  # its factory takes the number of threads it may use
 
     def __post_init__(self) -> None:
         backends.check(self.stage, self.name)
 
-    def load(self, **more: Any) -> Any:
-        return backends.load(self.stage, self.name, **self.options, **more)
+    def load(self, threads: int) -> Any:
+        return backends.load(self.stage, self.name, **self.options, **({"threads": threads} if self.threaded else {}))
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ class Plan:
     def build(self, threads: int = 0) -> Stages:
         """The stages, with their models loaded. `threads` a model may use; 0 leaves it to the runtime."""
         return Stages(
-            detect=self.detect.load(threads=threads),
-            embed=self.embed.load(threads=threads),
+            detect=self.detect.load(threads),
+            embed=self.embed.load(threads),
             cluster=Spectral(self.config.cluster),
-            recognize=self.recognize.load(threads=threads) if self.recognize is not None else None,
-            diarize=self.diarize.load(cluster=self.config.cluster) if self.diarize is not None else None,
+            recognize=self.recognize.load(threads) if self.recognize is not None else None,
+            diarize=self.diarize.load(threads) if self.diarize is not None else None,
         )
 
 
@@ -90,19 +91,20 @@ def make(config: Config, store: Store, progress: Progress | None = None) -> Plan
     if config.diarizer is not None:
         name, _, argument = config.diarizer.partition(":")
         if name == "pyannote":
-            diarize = Choice(
-                "diarizer", name, {"model": argument, "device": config.run.device, "offline": store.offline}
-            )
+            place = {"model": argument, "device": config.run.device, "offline": store.offline}
+            diarize = Choice("diarizer", name, place | {"cluster": config.cluster})
         else:
-            diarize = Choice("diarizer", config.diarizer)
+            diarize = _own("diarizer", config.diarizer, config.cluster, config)
     return Plan(config, detect, embed, recognize, diarize, tuple(notes), used)
 
 
 def _detector(config: Config, model: Callable[[str], Path]) -> Choice:
-    options: dict[str, Any] = {"config": config.vad}
     if config.vad.backend == "silero":
-        options |= {"model": model(VAD_MODEL), "device": config.run.device}
-    return Choice("vad", config.vad.backend, options)
+        options = {"model": model(VAD_MODEL), "config": config.vad, "device": config.run.device}
+        return Choice("vad", "silero", options, threaded=True)
+    if config.vad.backend == "energy":
+        return Choice("vad", "energy", {"config": config.vad})
+    return _own("vad", config.vad.backend, config.vad, config)
 
 
 def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice:
@@ -115,14 +117,15 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
                 f"embedder: {wanted}, the best that is in the model store; better: diarize models pull {EMBEDDERS[0]}"
             )
     if wanted == "ge2e":
-        return Choice("embedder", "ge2e", {"model": model("ge2e"), **options})
-    if wanted in REGISTRY and REGISTRY[wanted].role == "embedder":
-        return Choice("embedder", "onnx", {"model": model(wanted), "format": REGISTRY[wanted].format, **options})
-    if wanted.endswith(".onnx"):
-        return Choice("embedder", "onnx", {"model": Path(wanted), "format": {}, **options})
-    if ":" in wanted:
-        return Choice("embedder", wanted)
+        return Choice("embedder", "ge2e", {"model": model("ge2e"), **options}, threaded=True)
     known = [name for name, entry in REGISTRY.items() if entry.role == "embedder"]
+    if wanted in known:
+        format = REGISTRY[wanted].format
+        return Choice("embedder", "onnx", {"model": model(wanted), "format": format, **options}, threaded=True)
+    if wanted.endswith(".onnx"):
+        return Choice("embedder", "onnx", {"model": Path(wanted), "format": {}, **options}, threaded=True)
+    if ":" in wanted:
+        return _own("embedder", wanted, config.embedder, config)
     raise UnknownBackend("embedder", wanted, ("auto", *known, "FILE.onnx", "module:factory"))
 
 
@@ -145,8 +148,13 @@ def _recognizer(config: Config, store: Store, model: Callable[[str], Path], note
             raise UnknownBackend("asr", wanted, ("auto", "none", "pocketsphinx", *known, "whisper:FOLDER"))
         return _whisper(config, model(entry), store.digest(entry))
     if ":" in wanted:
-        return Choice("asr", wanted)
+        return _own("asr", wanted, config.asr, config)
     raise UnknownBackend("asr", wanted, ("auto", "none", "pocketsphinx", "whisper:<size or folder>", "module:factory"))
+
+
+def _own(stage: str, factory: str, section: Section, config: Config) -> Choice:
+    """Somebody's own backend, "module:factory": its factory is given the section of the settings and the device."""
+    return Choice(stage, factory, {"config": section, "device": config.run.device})
 
 
 def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice | None:
@@ -176,6 +184,5 @@ def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path],
 
 
 def _whisper(config: Config, folder: Path, digest: str) -> Choice:
-    return Choice(
-        "asr", "whisper", {"model": folder, "digest": digest, "config": config.asr, "device": config.run.device}
-    )
+    options = {"model": folder, "digest": digest, "config": config.asr, "device": config.run.device}
+    return Choice("asr", "whisper", options, threaded=True)
