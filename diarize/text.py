@@ -26,7 +26,7 @@ _VOWELS_AFTER = frozenset("ะาำๅະາຳ")  # and those that are spaced 
 
 def unspaced(character: str) -> bool:
     """True for a character of a script that is written without spaces between words."""
-    return any(first <= ord(character) <= last for first, last in _UNSPACED)
+    return character >= "\u0e00" and any(first <= ord(character) <= last for first, last in _UNSPACED)
 
 
 def join(words: Iterable[str]) -> str:
@@ -36,7 +36,9 @@ def join(words: Iterable[str]) -> str:
     """
     line = ""
     for word in words:
-        word = " ".join("".join(" " if category(c) in _BREAKS else c for c in word).split())
+        if not word.isprintable():  # the quick way for almost every word: what is printable has none of them
+            word = "".join(" " if category(c) in _BREAKS else c for c in word)
+        word = " ".join(word.split())
         if not word:
             continue
         tight = not line or unspaced(line[-1]) or unspaced(word[0]) or all(c in _CLOSING for c in word)

@@ -76,12 +76,13 @@ def _cue(start: float, end: float, speaker: str | None, text: str) -> Cue:
 
 def width(text: str) -> int:
     """Columns that a text takes on a screen of fixed width (Unicode Standard Annex 11)."""
-    return sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
+    return len(text) if text.isascii() else sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def fits(text: str) -> bool:
     """True where two lines of 42 columns hold `text`."""
-    return width(text) <= COLUMNS or len(_lines(text)) == 2
+    columns = width(text)
+    return columns <= COLUMNS or (columns <= 2 * COLUMNS + 1 and len(_lines(text)) == 2)
 
 
 def _lines(text: str) -> tuple[str, ...]:

@@ -3,8 +3,8 @@ Evaluation Plan", appendix A: ten fields parted by spaces,
 
     SPEAKER <file> <channel> <start> <duration> <NA> <NA> <speaker> <confidence> <NA>
 
-No comments are written: the specification has none, and readers in use (pyannote.database, ESPnet) fail on them. The
-map from the safe ids to names is a format of its own, `speakers`.
+SPEAKER lines alone are written. Readers in use fail on `;;` comments (pyannote.database) and on SPKR-INFO lines
+(MeetEval), so that the map from the safe ids to names is a format of its own, `speakers`.
 """
 
 from __future__ import annotations
