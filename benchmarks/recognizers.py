@@ -39,12 +39,13 @@ class Result:
     seconds: float  # of audio
     words: int  # in the truth
     errors: int  # substituted, deleted and inserted
+    timed: int  # words of the truth whose place is known
     placed: int
     cpu: float  # s
 
     def row(self) -> str:
         return (
-            f"WER {self.errors / self.words:6.1%}  placed {self.placed / self.words:6.1%}  "
+            f"WER {self.errors / self.words:6.1%}  placed {self.placed / max(self.timed, 1):6.1%}  "
             f"RTF {self.cpu / self.seconds:.3f}  {self.utterances} utterances, {self.words} words  {self.name}"
         )
 
@@ -75,7 +76,7 @@ def measure(recognizer: Recognizer, data: Path, every: int) -> Result:
     texts = json.loads((data / "libri-dev" / "transcripts.json").read_text())
     names = sorted(texts)[::every]
     seconds = cpu = 0.0
-    words = errors = right = 0
+    words = errors = timed = right = 0
     for name in names:
         samples, rate = soundfile.read(data / "libri-dev" / f"{name}.flac", dtype="float32")
         audio = Audio(name, np.ascontiguousarray(samples), rate)
@@ -85,9 +86,11 @@ def measure(recognizer: Recognizer, data: Path, every: int) -> Result:
         truth = plain(texts[name]["text"])
         words += len(truth)
         errors += distance(truth, [part for word in heard for part in plain(word.text)])
-        right += placed(texts[name]["words"], heard)
+        places = texts[name]["words"] or ()
+        timed += len(places)
+        right += placed(places, heard)
         seconds += audio.duration
-    return Result(recognizer.name, len(names), round(seconds, 2), words, errors, right, round(cpu, 2))
+    return Result(recognizer.name, len(names), round(seconds, 2), words, errors, timed, right, round(cpu, 2))
 
 
 def main(arguments: Sequence[str]) -> None:

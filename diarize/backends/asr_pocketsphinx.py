@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diarize import asr, files
+from diarize import asr, files, memory
 from diarize.config import AsrConfig
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Samples, Segment, Word
@@ -54,8 +54,11 @@ class PocketSphinx:
         """Words by time, and "en". Raises ValueError where the audio is not at 16 kHz."""
         if audio.rate != RATE:
             raise ValueError(f"{audio.id}: PocketSphinx hears {RATE} Hz, got {audio.rate} Hz")
-        pieces = asr.chunks(audio.samples, RATE, speech, LONGEST, PAUSE)
-        return tuple(word for piece in pieces for word in self._words(audio.samples, piece)), LANGUAGE
+        words: list[Word] = []
+        for piece in asr.chunks(audio.samples, RATE, speech, LONGEST, PAUSE):
+            words += self._words(audio.samples, piece)
+            memory.release(audio.samples)
+        return tuple(words), LANGUAGE
 
     def _words(self, samples: Samples, piece: Segment) -> Iterator[Word]:
         sound = samples[to_samples(piece.start) : to_samples(piece.end)]

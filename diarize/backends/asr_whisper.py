@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diarize import asr, files
+from diarize import asr, files, memory
 from diarize.config import AsrConfig, Device
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Samples, Segment, Word
@@ -58,11 +58,10 @@ class Whisper:
         if not chunks:
             return (), self.config.language
         language = self.config.language or _language(self.model, audio.samples, chunks)
-        words = [
-            word
-            for first in range(0, len(chunks), self.config.batch)
-            for word in self._words(audio.samples, chunks[first : first + self.config.batch], language)
-        ]
+        words: list[Word] = []
+        for first in range(0, len(chunks), self.config.batch):
+            words += self._words(audio.samples, chunks[first : first + self.config.batch], language)
+            memory.release(audio.samples)
         return tuple(words), language
 
     def _words(self, samples: Samples, chunks: Sequence[Segment], language: str) -> Iterator[Word]:
