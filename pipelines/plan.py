@@ -174,7 +174,7 @@ def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path],
             )
     english = config.asr.language in (None, "en")
     if find_spec("pocketsphinx") is not None and english:
-        notes.append("recognizer: pocketsphinx, English, a draft with about every second word wrong")
+        notes.append("recognizer: pocketsphinx instead, a draft to find places by (docs/words.md)")
         return Choice("asr", "pocketsphinx", {"config": config.asr})
     notes.append(
         "recognizer: none, so the transcript has no words"
