@@ -29,15 +29,18 @@ def dumps(transcript: Transcript) -> str:
     """
     transcript = rounded(transcript)
     shown = labels(transcript)
-    silent = not transcript.words
-    found = cues(transcript, lambda speaker: f"[{shown[speaker]}]: " if silent and speaker is not None else "")
-    return "\n".join(("WEBVTT\n", *(_block(cue, shown) for cue in found)))
+    return "\n".join(("WEBVTT\n", *(_block(cue, shown) for cue in cues(transcript, lambda speaker: ""))))
 
 
 def _block(cue: Cue, shown: dict[str | None, str]) -> str:
-    text = "\n".join(html.escape(line, quote=False) for line in cue.lines)
-    if cue.speaker is not None:
-        text = f"<v {html.escape(shown[cue.speaker], quote=False)}>{text}</v>"
+    """One cue. Its text shows the speaker too where it is empty, or begins as if it did (`[Anna]: `)."""
+    label = None if cue.speaker is None else shown[cue.speaker]
+    said = " ".join(cue.lines)
+    doubtful = not said or voiced(Entry(said, None, None, label)).text != said
+    text = (f"[{shown[cue.speaker]}]: " if doubtful else "") + "\n".join(cue.lines)
+    text = html.escape(text.rstrip(), quote=False)
+    if label is not None:
+        text = f"<v {html.escape(label, quote=False)}>{text}</v>"
     return f"{clock(cue.start)} --> {clock(cue.end)}\n{text}\n"
 
 

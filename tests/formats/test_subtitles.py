@@ -75,13 +75,23 @@ def test_fault_41_names_and_text_are_inert_markup(name: str) -> None:
     assert "{\\" not in srt.dumps(transcript)
 
 
+def crowd() -> Transcript:
+    """A word and a turn for every hostile name that has something to show."""
+    names = [name for name in HOSTILE if visible(name) and len(name) < 100]
+    words = tuple(Word(i, i + 0.5, name, 1.0, name) for i, name in enumerate(names))
+    return Transcript(
+        "r", 99.0, None, tuple(map(Speaker, names)), tuple(Turn(w.start, w.end, w.text) for w in words), words
+    )
+
+
+@pytest.mark.parametrize("transcript", [MEETING, crowd()], ids=["meeting", "crowd"])
 @pytest.mark.parametrize(("module", "demuxer"), [(srt, "srt"), (vtt, "webvtt")])
-def test_ffmpeg_reads_the_same_cues(module: ModuleType, demuxer: str, tmp_path: Path) -> None:
+def test_ffmpeg_reads_the_same_cues(module: ModuleType, demuxer: str, transcript: Transcript, tmp_path: Path) -> None:
     path = tmp_path / "meeting"
-    path.write_text(module.dumps(MEETING), encoding="utf-8")
+    path.write_text(module.dumps(transcript), encoding="utf-8")
     with av.open(str(path), format=demuxer) as container:
         packets = [(p.pts, p.duration, bytes(p).decode()) for p in container.demux() if p.pts is not None]
-    rows = module.loads(module.dumps(MEETING), "meeting")
+    rows = module.loads(module.dumps(transcript), "meeting")
     assert [(pts, duration) for pts, duration, _ in packets] == [
         (round(row.start * 1000), round(row.duration * 1000)) for row in rows
     ]

@@ -274,6 +274,36 @@ def test_a_word_with_one_time_does_not_swallow_the_silence_beside_it() -> None:
     assert told(repaired(entries, "t")) == [("hi", 1.0, 1.133), ("you", 59.8, 60.0)]
 
 
+heads = st.sampled_from(
+    ["", "WEBVTT\n\n", "[", '{"segments": [', "1\n00:00:01,000 --> 00:00:02,000\n", "a 1 0 1 x 1\n"]
+)
+lines = st.lists(
+    st.one_of(
+        st.text(max_size=20), st.sampled_from(["00:01.000 --> 00:02.000", "<v A>x", "a 1 0 1 y", '{"word": "a"}'])
+    ),
+    max_size=6,
+)
+
+
+@given(heads, lines)
+@settings(deadline=None)
+def test_any_text_is_read_or_refused(head: str, rest: list[str]) -> None:
+    try:
+        found, _ = words.loads(head + "\n".join(rest), "t.srt")
+    except FormatError as error:
+        assert str(error).startswith("t.srt")
+    else:
+        assert all(word.text and 0 <= word.start <= word.end for word in found)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_text_or_refused(data: bytes) -> None:
+    try:
+        words.decode(data, "t")
+    except FormatError as error:
+        assert "is not UTF-" in str(error)
+
+
 numbers = st.one_of(
     st.none(), st.floats(), st.integers(), st.booleans(), st.sampled_from(["1,5", "x", "", "1e400", "99:99", "-0", "٣"])
 )
