@@ -2,7 +2,7 @@
 
 Three LSTM layers of 256 over 160 frames of a mel power spectrogram (40 bands, 25 ms every 10 ms, not logarithmic); the
 last hidden state goes through a linear layer, ReLU and L2 normalisation. The graph is built here from the weights and
-run by ONNX Runtime.
+run by ONNX Runtime. Quiet speech is brought up first, as the network sees power, not its logarithm.
 
 Frames lie on one grid for the whole recording, so that windows that overlap share their spectra; a window starts at the
 frame nearest to its segment's start (5 ms off at most).
@@ -25,8 +25,9 @@ from diarize.errors import AudioError, FormatError
 from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.models import checkpoint
+from diarize.timeline import union
 from diarize.types import Audio, Embeddings, Samples, Segment
-from diarize.units import RATE
+from diarize.units import RATE, to_samples
 
 HOP = 160  # samples between frames
 FFT = 400  # samples of a frame
@@ -35,7 +36,8 @@ FRAMES = 160  # of a window, 1.6 s
 HIDDEN = 256
 LAYERS = 3
 STRIDE = 80  # frames at most between the parts of a segment longer than a window
-LEVEL = 10 ** (-30 / 20)  # RMS to which quieter windows are raised: -30 dBFS
+LEVEL = -20  # dBFS, RMS to which quieter speech is raised, by measurement (docs/embeddings.md)
+BLOCK = 60 * RATE  # samples whose level is computed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class GE2E:
 
     def __init__(self, session: Any, digest: str, batch: int, threads: int) -> None:
         self._session, self._batch, self._threads = session, batch, threads
-        self.name = f"ge2e@{digest[:16]}"
+        self.name = f"ge2e@{digest[:16]}(level={LEVEL})"
 
     def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
         """Raises AudioError where the rate is not 16 kHz."""
@@ -62,8 +64,11 @@ class GE2E:
         )
         batches = [parts[i : i + self._batch] for i in range(0, len(parts), self._batch)]
 
+        level = _level(audio, segments)
+        gain = np.float32(max(1.0, 10 ** (LEVEL / 20) / level) ** 2 if level > 0 else 1.0)  # of the power
+
         def embed(batch: Sequence[_Part]) -> NDArray[np.float32]:
-            power = _power(audio.samples, [part.start for part in batch])
+            power = _power(audio.samples, [part.start for part in batch]) * gain
             vectors: NDArray[np.float32] = self._session.run(None, {"power": power})[0]
             return vectors
 
@@ -89,6 +94,22 @@ def load(model: Path, batch: int = 16, device: str = "cpu", threads: int = 0) ->
     return GE2E(session, sha256(model), batch, onnx_sessions.workers(threads))
 
 
+def _level(audio: Audio, segments: Sequence[Segment]) -> float:
+    """RMS of the recording where the segments are.
+
+    One level for a recording keeps what is loud and soft in it; brought up window by window, voices move apart.
+    """
+    energy, count = 0.0, 0
+    for stretch in union(segments):
+        start, end = to_samples(stretch.start), to_samples(stretch.end)
+        for first in range(start, end, BLOCK):
+            heard = audio.samples[first : min(first + BLOCK, end)]
+            energy += float(np.square(heard, dtype=np.float64).sum())
+            count += len(heard)
+        memory.release(audio.samples)
+    return float(np.sqrt(energy / count)) if count else 0.0
+
+
 def _starts(segment: Segment, last: int) -> list[int]:
     """First frames of the windows that cover a segment; `last` is the recording's last frame."""
     first, end = round(segment.start * RATE / HOP), round(segment.end * RATE / HOP)
@@ -99,7 +120,7 @@ def _starts(segment: Segment, last: int) -> list[int]:
 
 
 def _power(samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
-    """Power spectra (windows, 160, 201) of windows starting at frames `starts` (sorted), at their level.
+    """Power spectra (windows, 160, 201) of windows starting at frames `starts` (sorted).
 
     As librosa does with its defaults: frame k is centred at sample 160 k, Hann window (periodic), |rfft|^2.
     """
@@ -115,11 +136,7 @@ def _power(samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
         spectra = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(sound, FFT)[::HOP] * hann, axis=1)
         power = np.square(spectra.real) + np.square(spectra.imag)
         for k in range(i, j):
-            at = starts[k] - first
-            heard = sound[FFT // 2 + at * HOP :][: FRAMES * HOP]
-            rms = float(np.sqrt(np.mean(np.square(heard), dtype=np.float64)))
-            gain = max(1.0, LEVEL / rms) if rms > 0 else 1.0
-            np.multiply(power[at : at + FRAMES], np.float32(gain**2), out=found[k])
+            found[k] = power[starts[k] - first :][:FRAMES]
         i = j
     return found
 
