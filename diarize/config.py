@@ -134,7 +134,6 @@ class LabelConfig(Section):
         description="s; a word in no turn goes to the nearest turn that is no further; less loses words where turns "
         "begin late, more gains nothing",
     )
-    pause: float = Field(1.0, ge=0, description="s; a pause this long ends an utterance")
 
 
 class OutputConfig(Section):

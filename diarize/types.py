@@ -5,7 +5,7 @@ Times are tested with `is None`, never with truth (0.0 is a time), and never for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from types import MappingProxyType
@@ -280,19 +280,25 @@ class Transcript:
         return "" if speaker is None else next(s.label for s in self.speakers if s.id == speaker)
 
     def utterances(self, pause: float = 1.0) -> tuple[Utterance, ...]:
-        """Speaker blocks: words in order of time, cut where the speaker changes or `pause` seconds (or more) pass.
+        """Speaker blocks by start: one speaker's words, until another speaks in between or `pause` seconds pass.
 
-        A block that consists of words of zero length only is given one millisecond, so that it is a segment.
+        Words of two speakers who talk at once do not cut each other: only a word that begins after the last word of
+        a block and ends before its next one does. A block of words without length is given one millisecond, so that
+        it is a segment.
         """
+        words = sorted(self.words, key=lambda w: (w.start, w.end))
         blocks: list[list[Word]] = []
-        until = 0.0
-        for word in sorted(self.words, key=lambda w: (w.start, w.end)):
-            if blocks and blocks[-1][-1].speaker == word.speaker and word.start - until < pause:
-                blocks[-1].append(word)
-                until = max(until, word.end)
+        latest: dict[str | None, list[Word]] = {}  # speaker -> their block that may go on
+        until: dict[str | None, float] = {}  # speaker -> where it ends
+        for i, word in enumerate(words):
+            who = word.speaker
+            if who in latest and word.start - until[who] < pause and not _between(words, i, until[who]):
+                latest[who].append(word)
+                until[who] = max(until[who], word.end)
             else:
-                blocks.append([word])
-                until = word.end
+                latest[who] = [word]
+                until[who] = word.end
+                blocks.append(latest[who])
         return tuple(
             Utterance(b[0].start, max(max(w.end for w in b), b[0].start + 0.001), b[0].speaker, tuple(b))
             for b in blocks
@@ -348,6 +354,17 @@ class Errors:
         if self.total > 0:
             return wrong / self.total
         return 0.0 if wrong == 0 else float("inf")
+
+
+def _between(words: Sequence[Word], i: int, since: float) -> bool:
+    """Whether somebody else's word lies wholly between `since` and the start of word `i` of words sorted by start."""
+    for j in range(i - 1, -1, -1):
+        before = words[j]
+        if before.start < since:
+            return False
+        if before.speaker != words[i].speaker and before.end <= words[i].start:
+            return True
+    return False
 
 
 def speakers_of(turns: Iterable[Turn]) -> tuple[Speaker, ...]:

@@ -131,6 +131,23 @@ def test_utterances_end_where_the_speaker_changes_or_pauses() -> None:
     ]
 
 
+def test_people_who_talk_at_once_are_not_cut_word_by_word() -> None:
+    said = transcript(
+        Word(0.0, 1.0, "we", speaker="A"),
+        Word(0.9, 1.4, "no", speaker="B"),
+        Word(1.2, 2.0, "should", speaker="A"),
+        Word(1.8, 2.2, "wait", speaker="B"),
+        Word(2.1, 2.5, "go", speaker="A"),
+        Word(2.6, 2.8, "why", speaker="B"),
+        Word(2.9, 3.1, "because", speaker="A"),
+    )
+    assert [(u.speaker, u.text) for u in said.utterances()] == [
+        ("A", "we should go"),
+        ("B", "no wait why"),
+        ("A", "because"),
+    ]
+
+
 def test_fault_43_utterances_of_words_out_of_order_and_without_length() -> None:
     said = transcript(Word(5, 5, "b", speaker="A"), Word(4, 4.5, "a", speaker="A"), Word(9, 9, "c", speaker="A"))
     assert [(u.start, u.end, u.text) for u in said.utterances()] == [(4, 5, "a b"), (9, 9.001, "c")]
