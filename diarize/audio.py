@@ -8,7 +8,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from itertools import chain
@@ -17,7 +17,7 @@ from typing import Any
 
 from diarize import channels, containers
 from diarize.canvas import release
-from diarize.errors import AudioError
+from diarize.errors import AudioError, DiarizeError
 from diarize.packets import FileBytes, Packets
 from diarize.placement import JITTER, Placer
 from diarize.resample import Writer
@@ -33,6 +33,7 @@ CREDIBLE = 0.01  # share of the declared length that must be there before the re
 SLOWEST, FASTEST = 1_000, 1_000_000  # Hz; rates outside are damage, or an attack on the resampler's memory
 MOST_CHANNELS = 64  # what FFmpeg's resampler takes
 _PROTECTED = ("drms", "enca")  # ISO/IEC 14496-12, protected sample entries; drms is Apple's
+_WAV_PACKET = "32768"  # bytes; FFmpeg's 4096 make eight times the work
 _TAIL = 64 << 10  # bytes; a page of an Ogg file is never longer (RFC 3533)
 
 
@@ -65,16 +66,20 @@ def read(
             found = _Found(path, file, before.st_size)
             writer, lost = found.decode(scratch or Path(tempfile.gettempdir()))
             _unchanged(path, file, before, digest)
+    except DiarizeError:
+        raise
     except OSError as error:
         raise AudioError(str(path), _reason(error), _cure(error)) from error
+    except Exception as error:  # whatever hostile bytes make PyAV raise: one bad file costs one recording
+        raise AudioError(str(path), f"breaks the decoder ({type(error).__name__}: {error})") from error
     try:
         choice = channels.choose(writer.statistics, channel)
     except ValueError as error:
         raise AudioError(str(path), str(error), "Choose another with --channel.") from error
-    gain, level_notes = writer.levels.judge(choice.weights)
-    plain = writer.channels == 1 and gain == 1
+    level = writer.levels.judge(choice.weights)
+    plain = writer.channels == 1 and level.gain == 1 and not level.cut
     audios = tuple(
-        Audio(id, writer.canvas.samples() if plain else writer.canvas.mix(row, gain), RATE, digest, lost)
+        Audio(id, writer.canvas.samples() if plain else writer.canvas.mix(row, level.gain), RATE, digest, lost)
         for row in choice.weights
     )
     source = Source(
@@ -90,7 +95,7 @@ def read(
         channel=choice.reason,
         declared=found.declared,
         decoded=round(writer.seconds, 6),
-        notes=(*found.notes, *level_notes),
+        notes=(*found.notes, *level.notes),
     )
     return Recording(audios, source)
 
@@ -113,8 +118,9 @@ class _Found:
         head = self._bytes.peek(0, containers.HEAD)
         containers.refuse(str(self.path), head)
         wav = containers.wav_size(head, self.size)
-        options = {"ignore_length": "1"} if wav is not None and wav.unusable else {}
-        if options:
+        options = {"max_size": _WAV_PACKET} if wav is not None else {}
+        if wav is not None and wav.unusable:
+            options["ignore_length"] = "1"
             self.notes.append("the header does not say how long the recording is: read to the end of the file")
         with self._open(head, options) as container:
             stream = self._choose(container)
@@ -164,8 +170,9 @@ class _Found:
             streams,
             key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.layout.nb_channels, -s.index),
         )
-        if chosen.codec_context.codec_tag in _PROTECTED:
-            raise self._error("is protected by DRM", "Get an unprotected copy from whoever made it.")
+        with suppress(UnicodeDecodeError):  # a tag may be any four bytes, and PyAV wants ASCII
+            if chosen.codec_context.codec_tag in _PROTECTED:
+                raise self._error("is protected by DRM", "Get an unprotected copy from whoever made it.")
         if len(streams) > 1:
             self.notes.append(
                 f"{len(streams)} audio streams: stream {chosen.index} was taken "

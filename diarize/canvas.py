@@ -35,6 +35,9 @@ class Canvas:
         self._file: IO[bytes] = io.BytesIO()
         self._on_disk = False
 
+    def __del__(self) -> None:
+        self._file.close()  # what is mapped stays
+
     def write(self, at: int, block: NDArray[np.float32]) -> None:
         """Put (n, channels) samples at sample `at`. Raises OutputError where the scratch folder is full."""
         self.extend(at + len(block))

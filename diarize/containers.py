@@ -2,7 +2,7 @@
 
 A text file called `meeting.wav` can hold a playlist that makes a decoder open other files. So the first bytes are
 looked at before any decoder sees them, only demuxers of `DEMUXERS` may answer, and the decoder gets one open file
-object: it has no name to resolve and no way to open a second one.
+object: it has no name to resolve, and no protocol with which to open a second one.
 """
 
 from __future__ import annotations
@@ -177,12 +177,7 @@ def open_container(file: FileBytes, options: Mapping[str, str]) -> Any:
     return av.open(
         file,
         mode="r",
-        options={"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "file", **options},
+        options={"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", **options},
         metadata_errors="replace",  # titles and comments are hostile data, and nobody reads them here
         buffer_size=_BUFFER,
-        io_open=_no_second_file,
     )
-
-
-def _no_second_file(url: str, flags: int, options: Mapping[str, str]) -> Any:
-    raise PermissionError(f"a recording asked for another file: {url!r}")

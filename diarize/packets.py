@@ -30,7 +30,11 @@ _NATIVE = ("u8", "s16", "s32", "flt", "dbl")  # sample formats that become array
 
 
 class FileBytes:
-    """One open file for the decoder: no name, nothing else to reach, and the first error of the disk is kept."""
+    """One open file for the decoder: no name, nothing else to reach, and the first error of the disk is kept.
+
+    The decoder calls `read` and `seek` from C, where an exception would be printed and forgotten: it is told that the
+    file ends, or that there is no such place, and `check` raises afterwards.
+    """
 
     def __init__(self, file: FileIO) -> None:
         self._file = file
@@ -41,10 +45,13 @@ class FileBytes:
             return self._file.read(size)
         except OSError as error:
             self.failure = self.failure or error
-            raise
+            return b""
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, OverflowError, ValueError):  # damaged headers ask for places before the start of the file
+            return -1
 
     def tell(self) -> int:
         return self._file.tell()
@@ -142,6 +149,7 @@ class Packets:
                     barren = 0
                     self.packets += packet.size > 0
                     yield packet
+                self._source.check()
                 return
             except Exception:  # as above: whatever it is, the rest of the file may be sound
                 self._source.check()

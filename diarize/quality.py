@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,15 @@ CLIPPED = 1e-4  # share of samples standing at full scale from which clipping is
 OFFSET = 0.01  # of full scale (-40 dB); a constant offset from which it is worth a note
 OUTLIER = 8.0  # a peak so many times over the loud parts (99th percentile) is a burst of damage, not the level
 _SPAN = 1600  # samples (0.1 s at 16 kHz) a peak is taken of
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`gain` for all samples; `cut`: some still lie beyond full scale and are to be cut there."""
+
+    gain: float
+    cut: bool
+    notes: tuple[str, ...]
 
 
 class Levels:
@@ -50,14 +61,14 @@ class Levels:
         if len(block):
             self._peaks.append(np.maximum.reduceat(np.abs(block), np.arange(0, len(block), _SPAN), axis=0))
 
-    def judge(self, weights: NDArray[np.float32]) -> tuple[float, tuple[str, ...]]:
-        """The gain that brings the channels that `weights` (outputs, channels) use into [-1, 1], and notes on them."""
+    def judge(self, weights: NDArray[np.float32]) -> Verdict:
+        """What to do to bring the channels that `weights` (outputs, channels) use into [-1, 1], and notes on them."""
         used = np.flatnonzero(np.any(weights != 0, axis=0))
         notes = []
         if self.replaced:
             notes.append(f"{self.replaced} samples were no numbers (NaN or infinite) and were set to 0")
         gain, bursts = self._gain(used)
-        if (peak := float(self._peak[used].max())) > 1:
+        if (peak := float(self._peak[used].max())) > 1 and gain < 1:
             notes.append(f"samples reach {peak:.3g} times full scale; all were scaled by {gain:.3g}")
         if bursts:
             notes.append(f"{bursts} bursts of 0.1 s far above everything else were cut at full scale")
@@ -67,7 +78,7 @@ class Levels:
         offset = float(np.abs(self._sums[used]).max()) / max(self._count, 1) * gain
         if offset >= OFFSET:
             notes.append(f"constant offset (DC) of {offset:.1%} of full scale")
-        return gain, tuple(notes)
+        return Verdict(gain, bursts > 0, tuple(notes))
 
     def _gain(self, used: NDArray[np.intp]) -> tuple[float, int]:
         if not self._peaks:
