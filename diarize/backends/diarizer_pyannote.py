@@ -193,6 +193,8 @@ def _parts(folder: Path, offline: bool, token: str | None) -> tuple[dict[str, An
     from pyannote.audio.core.plda import PLDA
 
     path = folder / CONFIG
+    if not path.is_file():
+        raise ModelRefused(str(folder), f"it has no {CONFIG}", "Name the folder that a whole pipeline lies in.")
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         name, given = config["pipeline"]["name"], dict(config["pipeline"]["params"])
