@@ -40,14 +40,17 @@ LEVEL = -20  # dBFS, RMS to which quieter speech is raised, by measurement (docs
 BLOCK = 60 * RATE  # samples whose level is computed at once
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class _Part:
+    """What one window shows: frames start .. end, over and over until there are 160."""
+
     start: int  # frame
+    end: int  # frame; at most 160 later
     owner: int  # position of the segment
 
 
 class GE2E:
-    """An `Embedder`. A segment longer than 1.6 s gets the mean of windows over it; a shorter one, what is around it."""
+    """An `Embedder`. A segment longer than 1.6 s gets the mean of windows over it; a shorter one is repeated."""
 
     def __init__(self, session: Any, digest: str, batch: int, threads: int) -> None:
         self._session, self._batch, self._threads = session, batch, threads
@@ -57,18 +60,14 @@ class GE2E:
         """Raises AudioError where the rate is not 16 kHz."""
         if audio.rate != RATE:
             raise AudioError(audio.id, f"ge2e needs {RATE} Hz, this is {audio.rate} Hz", "Resample it first.")
-        last = len(audio.samples) // HOP
-        parts = sorted(
-            (_Part(start, i) for i, segment in enumerate(segments) for start in _starts(segment, last)),
-            key=lambda part: (part.start, part.owner),
-        )
+        parts = sorted(part for i, segment in enumerate(segments) for part in _parts(segment, i))
         batches = [parts[i : i + self._batch] for i in range(0, len(parts), self._batch)]
 
         level = _level(audio, segments)
         gain = np.float32(max(1.0, 10 ** (LEVEL / 20) / level) ** 2 if level > 0 else 1.0)  # of the power
 
         def embed(batch: Sequence[_Part]) -> NDArray[np.float32]:
-            power = _power(audio.samples, [part.start for part in batch]) * gain
+            power = _power(audio.samples, batch) * gain
             vectors: NDArray[np.float32] = self._session.run(None, {"power": power})[0]
             return vectors
 
@@ -110,33 +109,36 @@ def _level(audio: Audio, segments: Sequence[Segment]) -> float:
     return float(np.sqrt(energy / count)) if count else 0.0
 
 
-def _starts(segment: Segment, last: int) -> list[int]:
-    """First frames of the windows that cover a segment; `last` is the recording's last frame."""
-    first, end = round(segment.start * RATE / HOP), round(segment.end * RATE / HOP)
-    spare = end - first - FRAMES
-    if spare <= 0:  # the window reaches into what is around, equally to both sides where there is room
-        return [max(0, min(first + spare // 2, last - FRAMES))]
-    return [first + round(i * spare / count) for count in [ceil(spare / STRIDE)] for i in range(count + 1)]
+def _parts(segment: Segment, owner: int) -> list[_Part]:
+    """The windows that cover a segment."""
+    first, count = round(segment.start * RATE / HOP), max(1, round(segment.duration * RATE / HOP))
+    if count <= FRAMES:
+        return [_Part(first, first + count, owner)]
+    spare = count - FRAMES
+    steps = ceil(spare / STRIDE)
+    starts = (first + round(i * spare / steps) for i in range(steps + 1))
+    return [_Part(start, start + FRAMES, owner) for start in starts]
 
 
-def _power(samples: Samples, starts: Sequence[int]) -> NDArray[np.float32]:
-    """Power spectra (windows, 160, 201) of windows starting at frames `starts` (sorted).
+def _power(samples: Samples, parts: Sequence[_Part]) -> NDArray[np.float32]:
+    """Power spectra (windows, 160, 201) of parts that are sorted by start.
 
     As librosa does with its defaults: frame k is centred at sample 160 k, Hann window (periodic), |rfft|^2.
     """
-    found = np.empty((len(starts), FRAMES, FFT // 2 + 1), np.float32)
+    found = np.empty((len(parts), FRAMES, FFT // 2 + 1), np.float32)
     hann = np.hanning(FFT + 1)[:-1].astype(np.float32)
     i = 0
-    while i < len(starts):  # a run of windows that overlap shares its spectra
-        j = i + 1
-        while j < len(starts) and starts[j] < starts[j - 1] + FRAMES:
+    while i < len(parts):  # a run of parts that overlap shares its spectra
+        j, end = i + 1, parts[i].end
+        while j < len(parts) and parts[j].start < end:
+            end = max(end, parts[j].end)
             j += 1
-        first, count = starts[i], starts[j - 1] + FRAMES - starts[i]
-        sound = cut(samples, first * HOP - FFT // 2, (first + count - 1) * HOP + FFT // 2)
+        first = parts[i].start
+        sound = cut(samples, first * HOP - FFT // 2, (end - 1) * HOP + FFT // 2)
         spectra = np.fft.rfft(np.lib.stride_tricks.sliding_window_view(sound, FFT)[::HOP] * hann, axis=1)
         power = np.square(spectra.real) + np.square(spectra.imag)
         for k in range(i, j):
-            found[k] = power[starts[k] - first :][:FRAMES]
+            found[k] = np.resize(power[parts[k].start - first : parts[k].end - first], found[k].shape)
         i = j
     return found
 
