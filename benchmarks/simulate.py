@@ -6,7 +6,9 @@ Each conversation is `<id>.flac` and `<id>.rttm`. Speakers take turns of one to 
 the share of turns that begin before the last one ends follow those of people in conversation (between turns: median
 0.3 s, a fifth of them negative). Conditions: `close` (dry), `phone` (8 kHz, mu-law), `room` (each speaker through a
 room response of their own, pink noise at 17 to 23 dB). A source has little material for each speaker (13 s in
-libri-cohort, 20 s in speechocean-dev, 40 s in an4-dev, 80 s in libri-dev), so that long conversations repeat phrases.
+libri-cohort, 20 s in speechocean-dev, 40 s in an4-dev, 80 s in libri-dev), so that most conversations are no longer
+than one and a half times their material and each repeated phrase is spoken differently: up to 4 % faster or slower (pitch and
+all), brighter or darker. Identical repetitions would be counted as speakers of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from typing import Literal
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve, resample_poly
+from scipy.fft import next_fast_len
+from scipy.signal import oaconvolve, resample_poly
 
 Condition = Literal["close", "phone", "room"]
 Share = Literal["even", "uneven", "brief"]
@@ -30,7 +33,8 @@ Floats = NDArray[np.float64]
 
 RATE = 16_000
 PAUSE = 0.2  # s; a longer silence within an utterance splits the truth, as the truth of real recordings does
-SOURCES = ("libri-cohort", "speechocean-dev", "an4-dev", "libri-dev")
+_MATERIAL = {"libri-cohort": 13.0, "speechocean-dev": 18.0, "an4-dev": 30.0, "libri-dev": 75.0}  # s a speaker, about
+SOURCES = tuple(_MATERIAL)
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -78,8 +82,9 @@ def scenes(first_seed: int, count: int, exclude: Sequence[str] = ()) -> tuple[Sc
         source = sources[seed % len(sources)]
         most = 5 if source == "libri-dev" else 10
         speakers = min(most, int(rng.choice([1, 2, 2, 3, 3, 4, 4, 5, 6, 8, 10])))
-        shortest = max(60.0, 20.0 * speakers)
-        seconds = float(np.round(np.exp(rng.uniform(np.log(shortest), np.log(1200 if seed % 5 == 0 else 420)))))
+        longest = max(75.0, 1.6 * _MATERIAL[source] * speakers) if seed % 10 else 1200.0
+        shortest = min(max(60.0, 15.0 * speakers), longest)
+        seconds = float(np.round(np.exp(rng.uniform(np.log(shortest), np.log(longest)))))
         share: Share = "even" if speakers == 1 else rng.choice(["even", "even", "uneven", "brief"])
         condition: Condition = rng.choice(["close", "phone", "room"])
         made.append(Scene(seed, source, speakers, seconds, str(condition), str(share)))  # type: ignore[arg-type]
@@ -105,7 +110,8 @@ def converse(scene: Scene, data: Path = DATA) -> Conversation:
             pause = float(rng.normal(0.35, 0.3) if rng.random() < 0.8 else -rng.uniform(0.2, 1.3))
             at = max(at + pause, said[-1][0] + 0.3) if speaker != last else at + float(rng.uniform(0.25, 0.8))
         for _ in range(int(rng.integers(1, 5))):
-            phrase = queues[speaker][used[speaker] % len(queues[speaker])]
+            again, place = divmod(used[speaker], len(queues[speaker]))
+            phrase = _varied(queues[speaker][place], rng) if again else queues[speaker][place]
             used[speaker] += 1
             if said and said[-1][1] == speaker:
                 at = max(at, said[-1][0] + said[-1][2].seconds + 0.21)
@@ -184,6 +190,14 @@ def _joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return joined
 
 
+def _varied(phrase: Phrase, rng: np.random.Generator) -> Phrase:
+    """The phrase said again: up to 4 % faster or slower, and up to 3 dB brighter or darker."""
+    samples = resample_poly(phrase.samples, int(rng.integers(96, 105)), 100)
+    tilted = samples.copy()
+    tilted[1:] += rng.uniform(-0.3, 0.3) * samples[:-1]
+    return Phrase(tilted)
+
+
 def _faded(samples: Floats) -> Floats:
     ramp = np.linspace(0, 1, RATE // 200)
     faded = samples.copy()
@@ -204,7 +218,7 @@ def _mix(
     for name in names:
         line = lines[name]
         line *= 10 ** (rng.uniform(-27, -23) / 20) / max(float(np.sqrt(np.mean(line[line != 0] ** 2))), 1e-6)
-        total += fftconvolve(line, _room(rng))[:length] if scene.condition == "room" else line
+        total += oaconvolve(line, _room(rng))[:length] if scene.condition == "room" else line
     level = float(np.sqrt(np.mean(total**2)))
     if scene.condition == "room":
         total += _pink(length, rng) * level * 10 ** (-rng.uniform(17, 23) / 20)
@@ -226,9 +240,9 @@ def _room(rng: np.random.Generator) -> Floats:
 
 def _pink(length: int, rng: np.random.Generator) -> Floats:
     """Noise with power falling as 1/f, of unit RMS."""
-    spectrum = np.fft.rfft(rng.standard_normal(length))
+    spectrum = np.fft.rfft(rng.standard_normal(next_fast_len(length, real=True)))
     spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
-    noise = np.fft.irfft(spectrum, length)
+    noise = np.fft.irfft(spectrum)[:length]
     return np.asarray(noise / np.sqrt(np.mean(noise**2)), dtype=np.float64)
 
 

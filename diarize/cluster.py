@@ -1,4 +1,4 @@
-"""Spectral clustering of speaker vectors, the speakers counted by the eigengap (docs/clustering.md).
+"""Spectral clustering of speaker vectors; who is who and how many is then verified (docs/clustering.md).
 
 NME-SC: T. J. Park, K. J. Han, M. Kumar, S. Narayanan, "Auto-tuning spectral clustering for speaker diarization using
 normalized maximum eigengap", IEEE Signal Processing Letters 27, 2020, arXiv:2003.02405. Equation numbers are its own.
@@ -9,17 +9,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import likeness
 from diarize.config import ClusterConfig
 from diarize.types import Labels, Vectors
 
 Floats = NDArray[np.float64]
 
 _SEED = 0  # of k-means; any would do, but always the same
-_TRIES = 10  # starts of k-means, of which the tightest is kept
+_STEPS = 8  # numbers of neighbours that are tried
+_ITEMS = 1000  # vectors beyond which groups of similar ones are clustered in their place
+_SAMPLE = 10_000  # vectors that the groups are made from
+_BLOCK = 8192  # vectors given to groups at once
+_ROUNDS = 5  # of giving each vector to the nearest cluster
 
 
 class Spectral:
-    """Unit vectors (n, d) -> labels (n,) 0..k-1, numbered by first appearance."""
+    """Unit vectors (n, d), in order of time -> labels (n,) 0..k-1, numbered by first appearance."""
 
     def __init__(self, config: ClusterConfig | None = None) -> None:
         self._config = ClusterConfig() if config is None else config
@@ -37,11 +42,22 @@ class Spectral:
         fewest, most = bounds(self._config, len(vectors))
         if most <= 1:
             return np.zeros(len(vectors), dtype=np.int64)
-        affinity = np.clip(vectors.astype(np.float64) @ vectors.T.astype(np.float64), -1, 1)
-        neighbours = _neighbours(affinity, most)
-        values, embedding = _spectrum(_binary(affinity, neighbours))
-        count = fewest if fewest == most else _gap(values, fewest, most)
-        return canonical(_k_means(embedding[:, :count], count))
+        centred = likeness.centre(vectors)
+        groups, items = _groups(centred, most)
+        count, parts = _partition(items, self._config, fewest, min(most, len(items)))
+        labels = parts[groups]
+        if fewest < most:
+            labels = self._verified(centred, labels, groups, fewest, most)
+        elif count == most:
+            labels = _tightened(centred, labels)
+        return canonical(labels)
+
+    def _verified(self, vectors: Floats, labels: Labels, groups: Labels, fewest: int, most: int) -> Labels:
+        """Speakers hidden in another's cluster get their own, and clusters of one speaker become one."""
+        config = self._config
+        labels = likeness.split(vectors, labels, groups, config.split, config.min_windows, most)
+        labels = _tightened(vectors, canonical(labels))
+        return likeness.merge(vectors, canonical(labels), config.merge, config.separation, fewest)
 
 
 def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
@@ -60,43 +76,81 @@ def canonical(labels: Labels) -> Labels:
     return rank[inverse]
 
 
-def _binary(affinity: Floats, p: int) -> Floats:
-    """The p largest of each row set to one, the rest to zero, and symmetrised. (4), (5)"""
-    n = len(affinity)
-    nearest = np.argpartition(-affinity, p - 1, axis=1)[:, :p]
+def _groups(vectors: Floats, most: int) -> tuple[Labels, Floats]:
+    """Each vector's group (n,), and one unit vector a group: the vectors themselves where they are few."""
+    n = len(vectors)
+    if n <= max(_ITEMS, most):
+        return np.arange(n), vectors
+    from sklearn.cluster import KMeans
+
+    sample = vectors[np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64))]
+    fitted = KMeans(max(_ITEMS, most), init="random", n_init=1, max_iter=10, random_state=_SEED).fit(sample)
+    centres = likeness.unit(fitted.cluster_centers_)
+    groups = np.concatenate([(vectors[i : i + _BLOCK] @ centres.T).argmax(1) for i in range(0, n, _BLOCK)])
+    used, groups = np.unique(groups, return_inverse=True)
+    return groups, centres[used]
+
+
+def _partition(items: Floats, config: ClusterConfig, fewest: int, most: int) -> tuple[int, Labels]:
+    """NME-SC: the count by the largest eigengap, and the spectral clusters of that many."""
+    n = len(items)
+    if most >= n or n < 4:
+        return (n, np.arange(n)) if fewest >= n else (fewest, _k_means(items, fewest))
+    affinity = items @ items.T
+    nearest = np.argsort(-affinity, axis=1, kind="stable")
+    least = min(config.neighbours, n - 1)
+    best, count, embedding = np.inf, fewest, items
+    for p in sorted({round(p) for p in np.geomspace(least, max(least, n // 4), _STEPS)}):
+        values, vectors, largest = _spectrum(_binary(nearest[:, :p]), most)
+        gaps = np.diff(values) / (largest + 1e-10)  # (9)
+        if (ratio := p / (gaps.max() + 1e-10)) < best:  # (10)
+            best = ratio
+            count = fewest + int(gaps[fewest - 1 :].argmax())  # (8)
+            embedding = vectors[:, :count]
+    return count, _k_means(embedding, count)
+
+
+def _binary(nearest: Labels) -> Floats:
+    """Weights (n, n) of the graph that joins each item to those `nearest` (n, p) to it, made symmetric. (4), (5)"""
+    n = len(nearest)
     kept = np.zeros((n, n))
     np.put_along_axis(kept, nearest, 1.0, axis=1)
     return (kept + kept.T) / 2
 
 
-def _neighbours(affinity: Floats, most: int) -> int:
-    """p that minimises p / normalised maximum eigengap. (9), (10)"""
-    n = len(affinity)
-    best, chosen = np.inf, 1
-    for p in sorted({int(p) for p in np.linspace(2, max(2, n // 4), 20)}):
-        values, _ = _spectrum(_binary(affinity, min(p, n)))
-        gap = np.diff(values[: most + 1]).max() / (values[-1] + 1e-10)
-        if (ratio := p / (gap + 1e-10)) < best:
-            best, chosen = ratio, min(p, n)
-    return chosen
+def _spectrum(weights: Floats, most: int) -> tuple[Floats, Floats, float]:
+    """The `most` + 1 smallest eigenvalues of the Laplacian, their eigenvectors and its largest eigenvalue. (6), (7)
 
+    Each vector's largest entry is positive, so that the same graph gives the same vectors.
+    """
+    from scipy.linalg import eigh
 
-def _spectrum(weights: Floats) -> tuple[Floats, Floats]:
-    """Eigenvalues, rising, and eigenvectors of the Laplacian; each vector's largest entry is positive. (6), (7)"""
+    n = len(weights)
     laplacian = np.diag(weights.sum(1)) - weights
-    values, vectors = np.linalg.eigh(laplacian)
+    values, vectors = eigh(laplacian, subset_by_index=(0, min(most, n - 1)))
+    (largest,) = eigh(laplacian, subset_by_index=(n - 1, n - 1), eigvals_only=True)
     signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
-    return values, vectors * signs
-
-
-def _gap(values: Floats, fewest: int, most: int) -> int:
-    """The count in fewest..most behind which the eigenvalues rise most. (8)"""
-    gaps = np.diff(values[: most + 1])
-    return fewest + int(gaps[fewest - 1 :].argmax())
+    return values, vectors * signs, float(largest)
 
 
 def _k_means(points: Floats, count: int) -> Labels:
     from sklearn.cluster import KMeans
 
-    fitted = KMeans(count, n_init=_TRIES, random_state=_SEED).fit(points)
-    return np.asarray(fitted.labels_, dtype=np.int64)
+    if count <= 1:
+        return np.zeros(len(points), dtype=np.int64)
+    return np.asarray(KMeans(count, n_init=10, random_state=_SEED).fit_predict(points), dtype=np.int64)
+
+
+def _tightened(vectors: Floats, labels: Labels) -> Labels:
+    """Each vector goes to the cluster that it and its two neighbours in time are nearest to; none may become empty."""
+    labels = canonical(labels)
+    for _ in range(_ROUNDS):
+        nearness = vectors @ likeness.centroids(vectors, labels).T
+        smooth = nearness.copy()
+        smooth[1:] += nearness[:-1] / 2
+        smooth[:-1] += nearness[1:] / 2
+        found = smooth.argmax(1)
+        if len(np.unique(found)) <= labels.max() or np.array_equal(found, labels):
+            break
+        labels = found
+    return labels

@@ -92,6 +92,17 @@ class ClusterConfig(Section):
     num_speakers: int | None = Field(None, ge=1, description="the count, where it is known")
     min_speakers: int = Field(1, ge=1, description="fewest speakers to find")
     max_speakers: int = Field(20, ge=1, description="most speakers to find")
+    neighbours: int = Field(
+        10, ge=2, description="fewest neighbours of a window in the graph; fewer let it fall apart when windows are few"
+    )
+    split: float = Field(
+        0.62, description="likeness to the rest of its cluster under which a part of it is a speaker of its own"
+    )
+    merge: float = Field(0.85, description="likeness over which two clusters are one speaker")
+    separation: float = Field(
+        5.0, ge=0, description="standard deviations between two clusters under which they are one speaker"
+    )
+    min_windows: int = Field(3, ge=1, description="fewest windows of a speaker split off another's cluster")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -1,0 +1,150 @@
+"""Are two clusters one speaker? Two scale-free measures, and what follows from them (docs/clustering.md).
+
+Vectors are compared by their correlation, which is the cosine after each vector's own mean is taken off: an embedder
+that ends in a ReLU gives vectors that all point the same way, and the correlation does not count that as likeness.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.types import Labels, Vectors
+
+Floats = NDArray[np.float64]
+
+_CUT = 0.5  # correlation to which average linkage joins vectors within a cluster in search of a hidden speaker
+_WEIGHT = 2.0  # pairs that a small cluster's own likeness is worth beside the recording's
+_LARGE = 25  # windows from which the separation of a cluster can be judged
+
+
+def unit(vectors: Floats) -> Floats:
+    """Rows of length one; a row of zeros stays."""
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9), dtype=np.float64)
+
+
+def centre(vectors: Vectors) -> Floats:
+    """Rows less their own mean, of length one: their products are correlations. (n, d)"""
+    wide = vectors.astype(np.float64)
+    return unit(wide - wide.mean(axis=1, keepdims=True))
+
+
+def centroids(vectors: Floats, labels: Labels) -> Floats:
+    """One unit row a cluster: (k, d)."""
+    return unit(_sums(vectors, labels))
+
+
+def ratios(vectors: Floats, labels: Labels) -> Floats:
+    """Likeness of clusters (k, k): mean correlation across, over the geometric mean of those within.
+
+    1 for two halves of one speaker's windows taken at random, whatever the noise, the channel and the embedder.
+    Windows next to each other share audio: such pairs do not count.
+    """
+    return _Pairs(vectors, labels).ratios()
+
+
+def merge(vectors: Floats, labels: Labels, likeness: float, separation: float, fewest: int) -> Labels:
+    """Clusters more alike than `likeness`, or less apart than `separation`, become one, the likest first."""
+    while (k := int(labels.max()) + 1) > max(fewest, 1):
+        alike = ratios(vectors, labels)
+        a, b = np.unravel_index(alike.argmax(), alike.shape)
+        if alike[a, b] <= likeness:
+            apart = separations(vectors, labels)
+            a, b = np.unravel_index(apart.argmin(), apart.shape)
+            if apart[a, b] >= separation:
+                break
+        first, second = sorted((int(a), int(b)))
+        labels = np.where(labels == second, first, labels)
+        labels = np.where(labels == k - 1, second, labels) if second < k - 1 else labels
+    return labels
+
+
+def separations(vectors: Floats, labels: Labels) -> Floats:
+    """How far apart clusters lie (k, k), in standard deviations of their windows along the line between them.
+
+    Fisher's criterion, each window against centroids made without it and its neighbours in time. Only windows whose
+    neighbours carry their label count: the others may hold two voices. Infinite where a cluster is small.
+    """
+    n, k = len(vectors), int(labels.max()) + 1
+    sums, counts = _sums(vectors, labels), np.bincount(labels, minlength=k)
+    before, after = np.r_[labels[:1], labels[:-1]] == labels, np.r_[labels[1:], labels[-1:]] == labels
+    inner = before & after
+    rest = sums[labels] - vectors
+    rest[1:][before[1:]] -= vectors[:-1][before[1:]]
+    rest[:-1][after[:-1]] -= vectors[1:][after[:-1]]
+    own = (vectors * unit(rest)).sum(1)
+    other = vectors @ unit(sums).T
+    used = []
+    for c in range(k):
+        members = np.flatnonzero(labels == c)
+        used.append(members[inner[members]] if inner[members].sum() >= 3 else members)
+    apart = np.full((k, k), np.inf)
+    for a in range(k):
+        for b in range(a):
+            if min(counts[a], counts[b]) >= _LARGE:
+                left, right = own[used[a]] - other[used[a], b], other[used[b], a] - own[used[b]]
+                spread = (left.var() * len(left) + right.var() * len(right)) / (len(left) + len(right) - 2)
+                apart[a, b] = apart[b, a] = (left.mean() - right.mean()) / np.sqrt(spread + 1e-9)
+    return apart
+
+
+def split(vectors: Floats, labels: Labels, groups: Labels, likeness: float, least: int, most: int) -> Labels:
+    """Within each cluster, a coherent part less like the rest than `likeness` becomes a cluster of its own.
+
+    Spectral clusters are about as large as their neighbourhoods; somebody who speaks for five seconds in twenty
+    minutes hides in another's. `groups` (n,): vectors of one group stay together. A part has `least` windows or more.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    labels = labels.copy()
+    for c in range(int(labels.max()) + 1):
+        members = np.flatnonzero(labels == c)
+        names, of = np.unique(groups[members], return_inverse=True)
+        if len(names) < 3:
+            continue
+        tree = linkage(centroids(vectors[members], of), "average")
+        parts = fcluster(tree, np.sqrt(2 - 2 * _CUT), "distance")[of]
+        sizes = np.bincount(parts)
+        main = int(sizes.argmax())
+        for part in np.flatnonzero((sizes >= least) & (np.arange(len(sizes)) != main)):
+            if labels.max() + 1 >= most:
+                break
+            trial = np.full(len(vectors), 2, dtype=np.int64)
+            trial[members] = np.where(parts == part, 1, np.where(labels[members] == c, 0, 2))
+            if _Pairs(vectors, trial).ratios()[0, 1] < likeness:
+                labels[members[parts == part]] = labels.max() + 1
+    return labels
+
+
+class _Pairs:
+    """Sums and counts of correlations between windows of clusters, without pairs that are next to each other."""
+
+    def __init__(self, vectors: Floats, labels: Labels) -> None:
+        k = int(labels.max()) + 1
+        sums = _sums(vectors, labels)
+        sizes = np.bincount(labels, minlength=k).astype(np.float64)
+        self.total, self.count = sums @ sums.T, np.outer(sizes, sizes)
+        same = np.einsum("ij,ij->i", vectors, vectors)
+        np.subtract.at(self.total, (labels, labels), same)
+        np.subtract.at(self.count, (labels, labels), 1)
+        beside = np.einsum("ij,ij->i", vectors[1:], vectors[:-1])
+        for a, b in ((labels[1:], labels[:-1]), (labels[:-1], labels[1:])):
+            np.subtract.at(self.total, (a, b), beside)
+            np.subtract.at(self.count, (a, b), 1)
+        later = np.einsum("ij,ij->i", vectors[2:], vectors[:-2])
+        self.usual = float(np.quantile(later, 0.6)) if len(later) else 0.6
+
+    def ratios(self) -> Floats:
+        within = (np.diag(self.total) + _WEIGHT * self.usual) / (np.maximum(np.diag(self.count), 0) + _WEIGHT)
+        across = np.where(self.count > 0.5, self.total / np.maximum(self.count, 1), -1.0)
+        alike = across / np.sqrt(np.maximum(np.outer(within, within), 1e-3))
+        np.fill_diagonal(alike, -1.0)
+        return np.asarray(alike, dtype=np.float64)
+
+
+def _sums(vectors: Floats, labels: Labels) -> Floats:
+    k = int(labels.max()) + 1
+    sums = np.zeros((k, vectors.shape[1]))
+    for c in range(k):
+        sums[c] = vectors[labels == c].sum(0)
+    return sums
