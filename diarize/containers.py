@@ -16,6 +16,7 @@ from typing import Any
 from diarize.errors import AudioError
 from diarize.packets import FileBytes
 
+WRAP = 1 << 32  # bytes; where the 32-bit length of a WAV starts again at 0
 HEAD = 64 << 10  # bytes at the start of a file that are looked at
 _BUFFER = 256 << 10  # bytes per read of the decoder
 
@@ -85,7 +86,7 @@ class WavSize:
     @property
     def unusable(self) -> bool:
         """True where the header cannot be meant: 0 or 0xFFFFFFFF of a stream, or a 32-bit count that wrapped."""
-        return self.declared in (0, 0xFFFFFFFF) or self.actual - self.declared >= 1 << 32
+        return self.declared in (0, 0xFFFFFFFF) or self.actual - self.declared >= WRAP
 
 
 def refuse(path: str, head: bytes) -> None:

@@ -296,7 +296,8 @@ def test_fault_24_long_recordings_live_on_disk(tmp_path: Path, monkeypatch: pyte
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     (heard,) = audio.read(path, id="r", scratch=scratch).audios
-    assert isinstance(heard.samples.base, mmap.mmap | memoryview)
+    base: object = heard.samples.base
+    assert isinstance(base, mmap.mmap | memoryview)
     assert list(scratch.iterdir()) == []  # nothing to clean up, whatever happens
     before = heard.samples.copy()
     audio.release(heard)
@@ -338,7 +339,7 @@ def test_a_scratch_folder_without_room_is_said(tmp_path: Path, monkeypatch: pyte
         audio.read(path, id="r", scratch=tmp_path / "no" / "scratch")
     if Path("/dev/full").exists():
         with FileIO("/dev/full", "r+") as full, pytest.raises(OutputError, match="No space left"):
-            monkeypatch.setattr(canvas.tempfile, "TemporaryFile", lambda dir: full)
+            monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: full)
             audio.read(path, id="r", scratch=tmp_path)
 
 

@@ -157,12 +157,14 @@ def mu_law(wave: media.Wave) -> NDArray[np.uint8]:
     magnitude = np.abs(linear) + 132
     exponent = np.floor(np.log2(magnitude)).astype(int) - 7
     code = (linear < 0) * 0x80 | exponent << 4 | (magnitude >> (exponent + 3)) & 0x0F
-    return (~code & 0xFF).astype(np.uint8)
+    coded: NDArray[np.uint8] = (~code & 0xFF).astype(np.uint8)
+    return coded
 
 
 def pcm24(wave: media.Wave) -> NDArray[np.uint8]:
     whole = np.round(np.clip(wave[0], -1, 1) * 8_388_607).astype("<i4")
-    return np.frombuffer(whole.tobytes(), np.uint8).reshape(-1, 4)[:, :3]
+    packed: NDArray[np.uint8] = np.frombuffer(whole.tobytes(), np.uint8).reshape(-1, 4)[:, :3]
+    return packed
 
 
 def test_fault_30_sample_formats(tmp_path: Path) -> None:
