@@ -14,6 +14,17 @@ DiarizeError
 ├── AudioError             a recording cannot be read, or holds no usable samples
 ├── FormatError            a value cannot be written in, or read from, a file format
 ├── OutputError            a result cannot be written
+├── LibraryError           the library of enrolled speakers cannot do what was asked
+│   ├── LibraryMissing     there is none at that place
+│   ├── LibraryUnreadable  what is there is no library
+│   ├── LibraryNewer       a newer version of this package made it
+│   ├── LibraryLocked      another process is using it
+│   ├── LibraryReadOnly    it may not be written
+│   ├── LibraryFull        the disk it lies on is full
+│   ├── LibraryDamaged     it is not what was written
+│   ├── LibraryLockedAway  it is encrypted and the passphrase is missing or wrong, or the other way round
+│   └── UnknownPerson      nobody of that name or id is in it, or several are
+├── CalibrationError       a calibration cannot be made of these trials, or used on these scores
 └── StageError             a stage failed on one recording; carries recording and stage
 
 Every error carries its values, names the cure, and crosses process borders whole: constructor arguments go to
@@ -154,6 +165,64 @@ class OutputError(DiarizeError):
 
     def __str__(self) -> str:
         return _sentence(f"{printable(self.path)}: {self.problem}", self.cure)
+
+
+class LibraryError(DiarizeError):
+    """The library of enrolled speakers at `path` cannot do what was asked."""
+
+    def __init__(self, path: str, problem: str, cure: str = "") -> None:
+        super().__init__(path, problem, cure)
+        self.path, self.problem, self.cure = path, problem, cure
+
+    def __str__(self) -> str:
+        return _sentence(f"{printable(self.path)}: {self.problem}", self.cure)
+
+
+class LibraryMissing(LibraryError):
+    """There is no library at that place."""
+
+
+class LibraryUnreadable(LibraryError):
+    """What is there is no library."""
+
+
+class LibraryNewer(LibraryError):
+    """A newer version of this package made it."""
+
+
+class LibraryLocked(LibraryError):
+    """Another process is using it, and did not finish in time."""
+
+
+class LibraryReadOnly(LibraryError):
+    """It may not be written."""
+
+
+class LibraryFull(LibraryError):
+    """The disk it lies on is full."""
+
+
+class LibraryDamaged(LibraryError):
+    """It is not what was written."""
+
+
+class LibraryLockedAway(LibraryError):
+    """It is encrypted and the passphrase is missing or wrong, or a passphrase was given and it is not encrypted."""
+
+
+class UnknownPerson(LibraryError):
+    """Nobody of that name or id is in it, or several are."""
+
+
+class CalibrationError(DiarizeError):
+    """A calibration cannot be made, or is not for the scores that it was to be used on."""
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        super().__init__(problem, cure)
+        self.problem, self.cure = problem, cure
+
+    def __str__(self) -> str:
+        return _sentence(f"Calibration: {self.problem}", self.cure)
 
 
 class StageError(DiarizeError):

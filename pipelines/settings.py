@@ -16,7 +16,13 @@ from diarize.config import Config, Section
 from diarize.errors import ConfigError
 
 PREFIX = "DIARIZE_"
-NOT_SETTINGS = ("DIARIZE_CONFIG", "DIARIZE_MODELS", "DIARIZE_SHARED")  # variables of this name that are read elsewhere
+NOT_SETTINGS = (
+    "DIARIZE_CONFIG",
+    "DIARIZE_LIBRARY",
+    "DIARIZE_MODELS",
+    "DIARIZE_PASSPHRASE",
+    "DIARIZE_SHARED",
+)  # variables of this name that are read elsewhere
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,151 @@
+"""The voices of a library as a matrix; of a large library as files that are derived, checked, and rebuilt when stale.
+
+A small library is read row by row, and an encrypted one too: its vectors lie nowhere but in the sealed columns. For a
+large one a pair of files (filed.py) lies in `<library>.index/`. The library itself says which files these are and
+what they hold: a file that it does not name is never opened, one that looks different than it was left is hashed, and
+one that is not what was written is made anew. New people are added at the end; any other change makes new files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator
+from datetime import date
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from diarize.errors import LibraryError
+from diarize.library import filed, fingerprint
+from diarize.library.filed import Filed
+from diarize.library.records import Matrix, Texts
+from diarize.library.rows import Rows, VoiceRow
+
+MANY = 10_000  # voices from which on files are kept: fewer are read from the library in a tenth of a second
+MOST_ADDED = 4096  # voices added to the end of a file at once; more make a new one
+
+
+class Index:
+    """The matrices of one open library."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self._engine = rows, rows.engine
+        self._folder = None if rows.seal.encrypted else self._engine.folder
+        self._known: dict[str, Matrix] = {}
+
+    def matrix(self, model: str, today: date) -> Matrix:
+        """The voices of `model` that are not expired on `today`."""
+        found = self._current(model, today)
+        if found is None and self._folder is not None:
+            with contextlib.suppress(LibraryError, OSError):  # files are a convenience: the rows are always there
+                found = self._extended(model, today, self._folder)
+        if found is None:
+            found = self._built(model, today)
+        self._known[model] = found
+        return found
+
+    def sweep(self) -> None:
+        """Delete every index file that the library does not name."""
+        folder = self._engine.folder
+        if folder is None or not folder.is_dir():
+            return
+        named = {
+            name
+            for (text,) in self._engine.execute("SELECT manifest FROM indexes")
+            for name in json.loads(text)["files"]
+        }
+        for path in folder.iterdir():
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+    def problems(self) -> Iterator[str]:
+        """Index files that are not what was written; they are read whole."""
+        for model in self._rows.models():
+            files = self._filed(model)
+            if files is not None and self._folder is not None and not filed.sound(self._folder, files):
+                yield f"the index files of {model} are not what was written; the next search makes them anew"
+
+    def _current(self, model: str, today: date) -> Matrix | None:
+        """What is at hand and up to date."""
+        with self._engine.reading():
+            total = self._rows.total(model, today)
+            files = self._filed(model)
+        known = self._known.get(model)
+        if known is not None and known.digest == fingerprint.digest(model, total):
+            return known
+        if self._folder is None or files is None or files.total != total.hex():
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            if files.looks == filed.looks(self._folder, files) or filed.sound(self._folder, files):
+                return filed.mapped(self._folder, files, model)
+        return None
+
+    def _extended(self, model: str, today: date, folder: Path) -> Matrix | None:
+        """Voices that came since are added to the files, if that is all that happened. Other writers wait."""
+        with self._engine.writing():
+            old = self._filed(model)
+            if old is None or (old.looks != filed.looks(folder, old) and not filed.sound(folder, old)):
+                return None
+            total, changes = self._rows.total(model, today), self._rows.changes()
+            fresh = list(islice(self._rows.voices(model, today, old.changes), MOST_ADDED + 1))
+            expected = bytes.fromhex(old.total)
+            for row in fresh:
+                expected = fingerprint.add(expected, fingerprint.of_voice(*row))
+            if len(fresh) > MOST_ADDED or expected != total:
+                return None  # somebody was changed, was removed, or has expired
+            files = filed.extended(folder, old, fresh, total.hex(), changes)
+            self._name(model, files)
+        found = filed.mapped(folder, files, model)
+        self.sweep()
+        return found
+
+    def _built(self, model: str, today: date) -> Matrix:
+        """All voices, read from the rows; put into files where they are many."""
+        with self._engine.reading():
+            total, changes = self._rows.total(model, today), self._rows.changes()
+            dimension = self._rows.dimension(model) or 0
+            files = None
+            if self._folder is not None and self._rows.count(model) >= MANY:
+                with contextlib.suppress(OSError):  # no room, or no right to write: memory must do
+                    voices = self._rows.voices(model, today)
+                    files = filed.create(self._folder, dimension, voices, total.hex(), changes)
+            if self._folder is None or files is None:
+                return _in_memory(model, dimension, self._rows.voices(model, today), total)
+        found = filed.mapped(self._folder, files, model)
+        with contextlib.suppress(LibraryError):
+            with self._engine.writing():
+                if self._rows.total(model, today) == total:  # or somebody removed meanwhile would stay on the disk
+                    self._name(model, files)
+            self.sweep()
+        return found
+
+    def _filed(self, model: str) -> Filed | None:
+        rows = self._engine.execute(
+            "SELECT i.manifest FROM indexes i JOIN models m ON m.id = i.model WHERE m.name = ? AND i.kind = 'matrix'",
+            (model,),
+        )
+        return Filed.of(json.loads(rows[0][0])["facts"]) if rows else None
+
+    def _name(self, model: str, files: Filed) -> None:
+        """From now on these are the files of `model`."""
+        self._engine.execute(
+            "INSERT INTO indexes (model, kind, manifest) SELECT id, 'matrix', ? FROM models WHERE name = ? "
+            "ON CONFLICT (model, kind) DO UPDATE SET manifest = excluded.manifest",
+            (json.dumps({"files": files.files, "facts": files.text()}), model),
+        )
+
+
+def _in_memory(model: str, dimension: int, voices: Iterable[VoiceRow], total: bytes) -> Matrix:
+    ids, names, seconds = [], [], []
+    blocks = [np.empty((0, dimension), dtype=np.float32)]
+    remaining = iter(voices)
+    while block := list(islice(remaining, filed.PIECE)):
+        blocks.append(np.stack([row.vector for row in block]))
+        ids += [row.id for row in block]
+        names += [row.name for row in block]
+        seconds += [row.seconds for row in block]
+    vectors = np.concatenate(blocks)
+    vectors.flags.writeable = False
+    return Matrix(model, Texts.of(ids), Texts.of(names), vectors, np.array(seconds), fingerprint.digest(model, total))

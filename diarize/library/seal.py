@@ -1,0 +1,173 @@
+"""Encryption at rest: what a library's file shows of names, voices and kept sound.
+
+Every value is sealed by AES-256-GCM (NIST SP 800-38D) under a random key of its library, with a fresh random nonce of
+96 bits; the associated data are the value's table, column and row, so that a value moved elsewhere does not open. The
+library's key lies in the file itself, sealed in the same way by a key that scrypt (RFC 7914) makes of the passphrase.
+A random nonce is good for 2^32 values under one key (SP 800-38D, section 8.3): a thousand for each of four million
+people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from diarize.errors import LibraryDamaged, LibraryLockedAway, MissingExtra
+
+COST = 2**17  # scrypt's N with r = 8, p = 1: 128 MiB and about half a second, the least that OWASP asks of a password
+MOST_COST = 2**20  # a file that asks for more is not believed: 1 GiB
+_NONCE = 12  # bytes
+_KEY = 32  # bytes: AES-256
+
+
+class Seal(Protocol):
+    """How values are kept. `place` is where a value belongs: table/column/row."""
+
+    encrypted: bool
+
+    def close(self, value: bytes, place: str) -> bytes: ...
+
+    def open(self, value: bytes, place: str) -> bytes:
+        """Raises LibraryDamaged where the value was changed, or belongs elsewhere."""
+
+    def blind(self, value: bytes) -> bytes:
+        """A stand-in by which equal values are found without being read."""
+
+    def chain(self, previous: bytes, entry: bytes) -> bytes:
+        """The hash of an entry of the audit log, given that of the entry before."""
+
+
+class Plain:
+    """No encryption."""
+
+    encrypted = False
+
+    def close(self, value: bytes, place: str) -> bytes:
+        return value
+
+    def open(self, value: bytes, place: str) -> bytes:
+        return value
+
+    def blind(self, value: bytes) -> bytes:
+        return hashlib.sha256(value).digest()
+
+    def chain(self, previous: bytes, entry: bytes) -> bytes:
+        return hashlib.sha256(previous + entry).digest()
+
+
+class Encrypted:
+    """AES-GCM under the library's key; blind stand-ins and the audit chain are keyed by HMAC-SHA256 (RFC 2104)."""
+
+    encrypted = True
+
+    def __init__(self, key: bytes, library: str) -> None:
+        self._cipher = _aead(key)
+        self._blind = hmac.digest(key, b"blind", "sha256")
+        self._chain = hmac.digest(key, b"audit", "sha256")
+        self._library = library
+
+    def close(self, value: bytes, place: str) -> bytes:
+        nonce = os.urandom(_NONCE)
+        return nonce + bytes(self._cipher.encrypt(nonce, value, place.encode("utf-8")))
+
+    def open(self, value: bytes, place: str) -> bytes:
+        from cryptography.exceptions import InvalidTag
+
+        try:
+            return bytes(self._cipher.decrypt(value[:_NONCE], value[_NONCE:], place.encode("utf-8")))
+        except (InvalidTag, ValueError) as error:
+            raise LibraryDamaged(
+                self._library,
+                f"the sealed value {place} was changed, or belongs elsewhere",
+                "Bring back a copy of the library from before.",
+            ) from error
+
+    def blind(self, value: bytes) -> bytes:
+        return hmac.digest(self._blind, value, "sha256")
+
+    def chain(self, previous: bytes, entry: bytes) -> bytes:
+        return hmac.digest(self._chain, previous + entry, "sha256")
+
+
+def create(passphrase: str, library: str) -> tuple[Encrypted, bytes]:
+    """A new key, and its record for the library's file (JSON: salt, cost, the sealed key)."""
+    key, salt = os.urandom(_KEY), os.urandom(16)
+    nonce = os.urandom(_NONCE)
+    record = {"kdf": "scrypt", "n": COST, "r": 8, "p": 1, "salt": salt.hex(), "cipher": "AES-256-GCM"}
+    sealed = nonce + _aead(_derive(passphrase, salt, COST, library)).encrypt(nonce, key, _bound(record))
+    return Encrypted(key, library), json.dumps({**record, "key": sealed.hex()}).encode("ascii")
+
+
+def unlock(passphrase: str, record: bytes, library: str) -> Encrypted:
+    """The seal of a library whose key record this is.
+
+    Raises LibraryLockedAway for a wrong passphrase, LibraryDamaged for a record that is none.
+    """
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        facts: dict[str, Any] = json.loads(record)
+        sealed, salt, cost = bytes.fromhex(facts.pop("key")), bytes.fromhex(facts["salt"]), facts["n"]
+        if type(cost) is not int or not 2 <= cost <= MOST_COST or cost & (cost - 1):
+            raise ValueError(f"its cost is {cost!r}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LibraryDamaged(
+            library, f"the record of its key cannot be read ({error})", "Bring back a copy."
+        ) from error
+    cipher = _aead(_derive(passphrase, salt, cost, library))
+    try:
+        key = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(facts))
+    except (InvalidTag, ValueError) as error:
+        raise LibraryLockedAway(
+            library,
+            "the passphrase is wrong",
+            "Give the right one in DIARIZE_PASSPHRASE or a file: nothing else opens it.",
+        ) from error
+    return Encrypted(bytes(key), library)
+
+
+def passphrase_of(environment: Mapping[str, str], file: Path | None = None) -> str | None:
+    """The passphrase the user gave: the first line of `file`, else DIARIZE_PASSPHRASE, else None.
+
+    Raises LibraryLockedAway for a file that cannot be read or is empty.
+    """
+    if file is None:
+        return environment.get("DIARIZE_PASSPHRASE") or None
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LibraryLockedAway(str(file), f"the passphrase cannot be read from it ({error})", "") from error
+    if not lines or not lines[0]:
+        raise LibraryLockedAway(str(file), "its first line is empty, and should be the passphrase", "")
+    return lines[0]
+
+
+def _derive(passphrase: str, salt: bytes, cost: int, library: str) -> bytes:
+    """NFC first, so that one passphrase typed on two systems is one passphrase."""
+    if not passphrase:
+        raise LibraryLockedAway(library, "an empty passphrase is none", "Leave it out, or give one of some length.")
+    try:
+        from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+    except ImportError as error:
+        raise MissingExtra("an encrypted library", "encrypt") from error
+    text = unicodedata.normalize("NFC", passphrase).encode("utf-8", "surrogatepass")
+    return bytes(Scrypt(salt=salt, length=_KEY, n=cost, r=8, p=1).derive(text))
+
+
+def _bound(record: Mapping[str, Any]) -> bytes:
+    """The rest of the key record, which is authenticated with the key."""
+    return json.dumps(record, sort_keys=True).encode("ascii")
+
+
+def _aead(key: bytes) -> Any:
+    try:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    except ImportError as error:
+        raise MissingExtra("an encrypted library", "encrypt") from error
+    return AESGCM(key)
