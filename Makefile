@@ -24,6 +24,15 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n auto
 
+.venv-pyannote/.ready: pyproject.toml constraints-pyannote.txt
+	$(PYTHON) -m venv .venv-pyannote
+	.venv-pyannote/bin/python -m pip install --quiet --constraint constraints-pyannote.txt \
+		--editable '.[pyannote,whisper,pocketsphinx]' pytest pytest-timeout
+	touch $@
+
+test-pyannote: .venv-pyannote/.ready
+	.venv-pyannote/bin/python -m pytest tests/pyannote
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from diarize.config import ClusterConfig
 from diarize.types import Audio, Candidate, Embeddings, Labels, Segment, Transcript, Turn, Vectors, Word
 
 
@@ -53,6 +54,10 @@ class Diarizer(Named, Protocol):
     """End to end: who speaks when, without the stages above."""
 
     def __call__(self, audio: Audio) -> tuple[Turn, ...]: ...
+
+    def bounded(self, cluster: ClusterConfig) -> Diarizer:
+        """The same diarizer with other bounds on the number of speakers."""
+        ...
 
 
 class Exporter(Protocol):

@@ -53,8 +53,8 @@ class Choice:
 @dataclass(frozen=True)
 class Plan:
     config: Config
-    detect: Choice
-    embed: Choice
+    detect: Choice | None
+    embed: Choice | None
     recognize: Choice | None
     diarize: Choice | None
     notes: tuple[str, ...]  # what was replaced or left out, and how to get better
@@ -63,8 +63,8 @@ class Plan:
     def build(self, threads: int = 0) -> Stages:
         """The stages, with their models loaded. `threads` a model may use; 0 leaves it to the runtime."""
         return Stages(
-            detect=self.detect.load(threads),
-            embed=self.embed.load(threads),
+            detect=self.detect.load(threads) if self.detect is not None else None,
+            embed=self.embed.load(threads) if self.embed is not None else None,
             cluster=Spectral(self.config.cluster),
             recognize=self.recognize.load(threads) if self.recognize is not None else None,
             diarize=self.diarize.load(threads) if self.diarize is not None else None,
@@ -84,11 +84,12 @@ def make(config: Config, store: Store, progress: Progress | None = None) -> Plan
         used[name] = store.digest(name)
         return path
 
-    detect = _detector(config, model)
-    embed = _embedder(config, store, model, notes)
+    by_channel = config.audio.channel == "per-channel"
+    detect = _detector(config, model) if by_channel or config.diarizer is None else None
+    embed = _embedder(config, store, model, notes) if not by_channel and config.diarizer is None else None
     recognize = _recognizer(config, store, model, notes)
     diarize = None
-    if config.diarizer is not None:
+    if config.diarizer is not None and not by_channel:
         name, _, argument = config.diarizer.partition(":")
         if name == "pyannote":
             place = {"model": argument, "device": config.run.device, "offline": store.offline}

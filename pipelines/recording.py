@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from diarize import asr, label, timeline, turns, windows
 from diarize.audio import Recording
-from diarize.config import Config
+from diarize.config import ClusterConfig, Config
 from diarize.errors import DiarizeError, StageError
 from diarize.stages import Clusterer, Detector, Diarizer, Embedder, Identifier, Named, Recognizer
 from diarize.types import (
@@ -33,12 +33,17 @@ Watch = Callable[[str], None]  # told the name of each stage as it begins
 class Stages:
     """Everything that works on one recording. `diarize`, where given, replaces the stages from detect to cluster."""
 
-    detect: Detector
-    embed: Embedder
+    detect: Detector | None
+    embed: Embedder | None
     cluster: Clusterer
     identify: Identifier | None = None  # None: nobody is enrolled
     recognize: Recognizer | None = None  # None: no words are wanted
     diarize: Diarizer | None = None
+
+    def bounded(self, cluster: Clusterer, config: ClusterConfig) -> Stages:
+        """The same with another number of speakers to find; nothing is loaded again."""
+        diarize = self.diarize.bounded(config) if self.diarize is not None else None
+        return replace(self, cluster=cluster, diarize=diarize)
 
     def notes(self) -> tuple[str, ...]:
         """What the backends say of how they run, as of a device that was not to be had."""
@@ -47,12 +52,14 @@ class Stages:
 
     def names(self) -> dict[str, str]:
         """Stage -> identity of the backend, of those that run."""
-        used: dict[str, Named | None] = (
-            {"diarize": self.diarize}
-            if self.diarize is not None
-            else {"detect": self.detect, "embed": self.embed, "cluster": self.cluster}
-        )
-        used |= {"identify": self.identify, "recognize": self.recognize}
+        used: dict[str, Named | None] = {
+            "detect": self.detect,
+            "embed": self.embed,
+            "cluster": self.cluster if self.embed is not None else None,
+            "diarize": self.diarize,
+            "identify": self.identify,
+            "recognize": self.recognize,
+        }
         return {stage: backend.name for stage, backend in used.items() if backend is not None}
 
 
@@ -86,6 +93,8 @@ def turns_of(
         watch("diarize")
         spoken = stages.diarize(audio)
         return timeline.union(spoken), spoken, None
+    if stages.detect is None or stages.embed is None:
+        raise ValueError("turns need an end-to-end diarizer, or a detector and an embedder")
     watch("detect")
     speech = stages.detect(audio)
     watch("embed")
@@ -97,6 +106,8 @@ def turns_of(
 
 def hear_channels(channels: Sequence[Audio], stages: Stages, config: Config, watch: Watch) -> Heard:
     """Each channel is one speaker's line, and is recognized by itself."""
+    if stages.detect is None:
+        raise ValueError("channels as speakers need a detector")
     speech: list[Segment] = []
     spoken: list[Turn] = []
     words: list[Word] = []
@@ -180,6 +191,6 @@ def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
     """What a reader of the transcript should know about it."""
     remarks = asr.remarks(heard.words, heard.speech) if stages.recognize is not None else ()
     wanted, found = config.cluster.num_speakers, len(heard.speakers)
-    if wanted is not None and 0 < found < wanted and stages.diarize is None:
+    if wanted is not None and 0 < found < wanted:
         remarks += (f"{wanted} speakers were asked for, but there is speech enough for {found} only",)
     return remarks

@@ -122,7 +122,7 @@ class Worker:
             if self._stages is None:
                 enter("load")
                 self._stages = self._plan.build(self._threads)
-            stages = replace(self._stages, cluster=Spectral(job.cluster))
+            stages = self._stages.bounded(Spectral(job.cluster), job.cluster)
             if job.words is not None:
                 stages = replace(stages, recognize=FromFile(job.words))
             settings = config.model_copy(update={"cluster": job.cluster})

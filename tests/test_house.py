@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIMES = {
-    "torch", "torchaudio", "onnx", "onnxruntime", "transformers", "faster_whisper", "ctranslate2", "pyannote", "pocketsphinx",
+    "torch", "torchaudio", "onnx", "onnxruntime", "transformers", "faster_whisper", "ctranslate2", "pyannote.audio", "pocketsphinx",
     "librosa", "kaldi_native_fbank",
 }  # fmt: skip
 OUTER = {"run_pipeline", "notebooks", "benchmarks", "tests", "examples"}
