@@ -35,24 +35,28 @@ def test_a_voice_is_found_where_it_is(detect: vad_silero.Silero) -> None:
 def test_probabilities_are_those_of_the_uncut_graph(model: Path, detect: vad_silero.Silero) -> None:
     import onnxruntime
 
-    sound = np.concatenate([spoken(2), noise(1.3)]).astype(np.float32)
+    sound = np.concatenate([spoken(9), noise(1.3)]).astype(np.float32)  # more than one block
     frames, h, c = [], np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32)
     whole = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     padded = np.concatenate([np.zeros(64, np.float32), sound, np.zeros(-len(sound) % 512, np.float32)])
     for start in range(0, len(padded) - 64, 512):  # frame by frame, as in a stream
         p, h, c = whole.run(None, {"input": padded[None, start : start + 576], "h": h, "c": c})
         frames.append(float(p.item()))
-    assert detect.probabilities(audio(sound)).tolist() == frames
+    assert np.abs(detect.probabilities(audio(sound)) - frames).max() < 1e-4
 
 
-@pytest.mark.parametrize(("threads", "block"), [(1, 7), (2, 32), (3, 100_000)])
-def test_neither_blocks_nor_threads_change_a_bit(
-    model: Path, detect: vad_silero.Silero, threads: int, block: int
-) -> None:
-    sound = audio(np.concatenate([spoken(3), noise(2), spoken(3, seed=2)]))
-    other = vad_silero.load(model, threads=threads, block=block)
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_do_not_change_a_bit(model: Path, detect: vad_silero.Silero, threads: int) -> None:
+    sound = audio(np.concatenate([spoken(20), noise(2), spoken(13, seed=2)]))
+    other = vad_silero.load(model, threads=threads)
     assert np.array_equal(other.probabilities(sound), detect.probabilities(sound))
     assert other.name == detect.name
+
+
+def test_what_follows_does_not_change_what_was_before(detect: vad_silero.Silero) -> None:
+    sound = np.concatenate([spoken(7), noise(1), spoken(3)])
+    long, short = detect.probabilities(audio(sound)), detect.probabilities(audio(sound[: 150 * 512]))
+    assert np.array_equal(long[:150], short)
 
 
 def test_a_memory_mapped_recording_gives_the_same(detect: vad_silero.Silero, tmp_path: Path) -> None:
