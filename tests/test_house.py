@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIMES = {
-    "torch", "torchaudio", "onnx", "onnxruntime", "transformers", "faster_whisper", "ctranslate2", "pyannote.audio", "pocketsphinx",
-    "librosa", "kaldi_native_fbank",
+    "torch", "torchaudio", "onnx", "onnxruntime", "transformers", "faster_whisper", "ctranslate2", "pyannote.audio",
+    "pocketsphinx", "librosa", "kaldi_native_fbank",
 }  # fmt: skip
 OUTER = {"run_pipeline", "notebooks", "benchmarks", "tests", "examples"}
 STAGES = ("asr", "vad", "windows", "cluster", "turns", "voices", "label", "score", "audio")  # modules of one stage each
