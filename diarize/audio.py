@@ -117,11 +117,14 @@ class _Found:
             raise self._error("is empty (0 bytes)")
         head = self._bytes.peek(0, containers.HEAD)
         containers.refuse(str(self.path), head)
-        wav = containers.wav_size(head, self.size)
+        wav = containers.wav_size(self._bytes, self.size)
+        if wav is not None:
+            containers.present_wav(self._bytes, wav)
+            if wav.unusable:
+                self.notes.append("the header does not say how long the recording is: read to the end of the file")
+        elif containers.is_wav(head):
+            raise self._error("holds no sound (a WAV without samples)")
         options = {"max_size": _WAV_PACKET} if wav is not None else {}
-        if wav is not None and wav.unusable:
-            options["ignore_length"] = "1"
-            self.notes.append("the header does not say how long the recording is: read to the end of the file")
         with self._open(head, options) as container:
             stream = self._choose(container)
             exact = self._declare(container, stream, head, wav)

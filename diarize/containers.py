@@ -17,6 +17,7 @@ from diarize.errors import AudioError
 from diarize.packets import FileBytes
 
 WRAP = 1 << 32  # bytes; where the 32-bit length of a WAV starts again at 0
+_CHUNKS = 1000  # before the samples of a WAV; more are damage
 HEAD = 64 << 10  # bytes at the start of a file that are looked at
 _BUFFER = 256 << 10  # bytes per read of the decoder
 
@@ -123,23 +124,43 @@ def unreadable(head: bytes) -> tuple[str, str]:
     return "is damaged, or of a kind that is not read here", ""
 
 
-def wav_size(head: bytes, size: int) -> WavSize | None:
-    """The data chunk of a RIFF/WAVE (or RF64) file of `size` bytes; None where `head` does not show one.
+def wav_size(file: FileBytes, size: int) -> WavSize | None:
+    """The data chunk of a RIFF/WAVE (or RF64) file of `size` bytes; None where there is none, or it is no such file.
 
     Source: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0"; RF64: EBU Tech 3306.
     """
-    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:12] != b"WAVE":
+    if not is_wav(file.peek(0, 12)):
         return None
     at, wide = 12, None
-    while at + 8 <= len(head):
-        name, length = struct.unpack_from("<4sI", head, at)
-        if name == b"ds64" and at + 24 <= len(head):
-            wide = struct.unpack_from("<Q", head, at + 16)[0]
+    for _ in range(_CHUNKS):
+        chunk = file.peek(at, 24)
+        if len(chunk) < 8:
+            break
+        name, length = struct.unpack_from("<4sI", chunk)
+        if name == b"ds64" and len(chunk) == 24:
+            wide = struct.unpack_from("<Q", chunk, 16)[0]
         if name == b"data":
             declared = wide if wide is not None and length == 0xFFFFFFFF else length
             return WavSize(at + 8, declared, size - at - 8)
         at += 8 + length + length % 2
     return None
+
+
+def is_wav(head: bytes) -> bool:
+    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+
+
+def present_wav(file: FileBytes, wav: WavSize) -> None:
+    """Show the decoder a WAV without what misleads it.
+
+    FFmpeg looks for chunks behind the declared samples, eight bytes at a time, through gigabytes where a file was
+    allocated in advance or its length wrapped. So an honest file ends with its samples here, and one that is not says
+    0xFFFFFFFF, which FFmpeg takes as "to the end".
+    """
+    if wav.unusable:
+        file.patches = ((0, b"RIFF"), (wav.start - 4, b"\xff" * 4))
+    else:
+        file.end = min(wav.start + wav.declared, wav.start + wav.actual)
 
 
 def mp3_seconds(head: bytes, rate: int) -> float | None:

@@ -6,6 +6,7 @@ counted: everything after it would come too early. There the bytes that were pas
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from io import FileIO
@@ -39,16 +40,26 @@ class FileBytes:
     def __init__(self, file: FileIO) -> None:
         self._file = file
         self.failure: OSError | None = None
+        self.end: int | None = None  # where the file ends for the decoder, if earlier than in truth
+        self.patches: tuple[tuple[int, bytes], ...] = ()  # (place, bytes) that the decoder sees instead
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
+        here = self.tell()
         try:
-            return self._file.read(size)
+            content = self._file.read(size if self.end is None else max(0, min(size, self.end - here)))
         except OSError as error:
             self.failure = self.failure or error
             return b""
+        for at, new in self.patches:
+            first, last = max(at, here), min(at + len(new), here + len(content))
+            if first < last:
+                content = content[: first - here] + new[first - at : last - at] + content[last - here :]
+        return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
         try:
+            if whence == os.SEEK_END and self.end is not None:
+                offset, whence = self.end + offset, os.SEEK_SET
             return self._file.seek(offset, whence)
         except (OSError, OverflowError, ValueError):  # damaged headers ask for places before the start of the file
             return -1

@@ -145,15 +145,23 @@ def test_fault_09_a_length_of_32_bits_that_wrapped(tmp_path: Path, monkeypatch: 
     assert any("read to the end of the file" in note for note in recording.source.notes)
 
 
-def test_fault_09_bytes_behind_an_honest_length_are_no_wrap() -> None:
-    head = b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, RATE, 32_000, 2, 16)
-    head += b"data" + struct.pack("<I", 1000)
-    honest = containers.wav_size(head, len(head) + 5000)
-    assert honest is not None
-    assert (honest.start, honest.declared, honest.actual, honest.unusable) == (44, 1000, 5000, False)
-    wrapped = containers.wav_size(head, len(head) + 1000 + (1 << 32))
-    assert wrapped is not None
-    assert wrapped.unusable
+def test_fault_09_only_a_whole_wrap_is_one() -> None:
+    assert containers.WavSize(start=44, declared=1000, actual=1000 + (1 << 32)).unusable
+    assert not containers.WavSize(start=44, declared=1000, actual=1 << 32).unusable
+
+
+@pytest.mark.parametrize("where", ["behind the samples", "instead of them"])
+def test_gigabytes_of_zeros_in_a_wav_cost_nothing(where: str, tmp_path: Path) -> None:
+    """Recorders allocate in advance; FFmpeg alone would look for chunks in there, eight bytes at a time."""
+    path = good(tmp_path / "a.wav")
+    if where == "instead of them":
+        path.write_bytes(path.read_bytes()[:36] + bytes(100))
+    with path.open("r+b") as file:
+        file.truncate(200 << 20)
+    if where == "instead of them":
+        assert "holds no sound" in problem(path)
+    else:
+        assert audio.read(path, id="r").audios[0].duration == 2
 
 
 def test_fault_10_a_wrong_extension(tmp_path: Path) -> None:
@@ -275,7 +283,7 @@ class Restless(packets.FileBytes):
 
     act: Callable[[], None]
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         if self.tell() > 100_000:
             type(self).act()
         return super().read(size)
