@@ -8,14 +8,13 @@ then the ids and the names as UTF-8. Neither can hold a program, and what must b
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,17 +44,13 @@ class Filed:
     def files(self) -> tuple[str, ...]:
         return self.vectors, self.people
 
-    def text(self) -> str:
-        return json.dumps(asdict(self))
+    def facts(self) -> dict[str, Any]:
+        return asdict(self)
 
     @classmethod
-    def of(cls, text: str) -> Filed:
-        facts = json.loads(text)
-        facts["pieces"], facts["looks"] = tuple(facts["pieces"]), tuple(map(tuple, facts["looks"]))
-        found = cls(**facts)
-        if any(Path(name).name != name for name in found.files):
-            raise ValueError(f"{found.files} are no names of index files")
-        return found
+    def of(cls, facts: Mapping[str, Any]) -> Filed:
+        looks = tuple(tuple(look) for look in facts["looks"])
+        return cls(**{**facts, "pieces": tuple(facts["pieces"]), "looks": looks})
 
 
 def create(folder: Path, dimension: int, voices: Iterable[VoiceRow], total: str, changes: int) -> Filed:
@@ -153,6 +148,27 @@ def sound(folder: Path, files: Filed) -> bool:
         return False
 
 
+def put(folder: Path, kind: str, data: bytes) -> str:
+    """Write a file of another kind; its name. Raises OSError."""
+    name = f"{secrets.token_hex(8)}.{kind}"
+    try:
+        with _new(folder / name) as file:
+            file.write(data)
+            _sync(file)
+    except BaseException:
+        (folder / name).unlink(missing_ok=True)
+        raise
+    return name
+
+
+def get(folder: Path, name: str) -> bytes | None:
+    """What `put` wrote; None where it cannot be read."""
+    try:
+        return _map(folder / name, None).tobytes()
+    except (OSError, ValueError):
+        return None
+
+
 def _with_people(folder: Path, made: Filed, ids: Texts, names: Texts, seconds: NDArray[np.float64]) -> Filed:
     name = f"{secrets.token_hex(8)}.people"
     parts = [ids.ends.astype("<i8"), names.ends.astype("<i8"), seconds.astype("<f8"), ids.data, names.data]
@@ -180,6 +196,9 @@ def _sync(file: BinaryIO) -> None:
 
 
 def _map(path: Path, size: int | None) -> NDArray[np.uint8]:
-    """The first `size` bytes of a file (None: all of them), mapped read-only; no link is followed."""
+    """The first `size` bytes of a file (None: all of them), mapped read-only; no link is followed.
+
+    Raises OSError, and ValueError for a file that is shorter or empty.
+    """
     with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
         return np.memmap(file, dtype=np.uint8, mode="r", shape=None if size is None else (size,))

@@ -9,11 +9,13 @@ one that is not what was written is made anew. New people are added at the end; 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +47,34 @@ class Index:
             found = self._built(model, today)
         self._known[model] = found
         return found
+
+    def files(self, model: str) -> Filed | None:
+        """The files under the matrix that `matrix` gave, if it has any."""
+        known, files = self._known.get(model), self._filed(model)
+        if known is None or files is None or not isinstance(known.vectors.base, np.memmap):
+            return None
+        return files if known.digest == fingerprint.digest(model, bytes.fromhex(files.total)) else None
+
+    def keep(self, model: str, kind: str, of: Filed, data: bytes) -> None:
+        """Put something derived from the files `of` beside them, if they are still those of `model`. Raises OSError."""
+        if self._folder is None:
+            return
+        name = filed.put(self._folder, kind, data)
+        facts = {"vectors": of.vectors, "hash": hashlib.sha256(data).hexdigest()}
+        with contextlib.suppress(LibraryError):
+            with self._engine.writing():
+                now = self._filed(model)
+                if now is not None and now.vectors == of.vectors:
+                    self._name(model, kind, (name,), facts)
+            self.sweep()
+
+    def kept(self, model: str, kind: str, of: Filed) -> bytes | None:
+        """What `keep` was given for these files; None where there is nothing, or not what was given."""
+        rows = self._manifest(model, kind)
+        if rows is None or self._folder is None or rows["facts"]["vectors"] != of.vectors:
+            return None
+        data = filed.get(self._folder, rows["files"][0])
+        return data if data is not None and hashlib.sha256(data).hexdigest() == rows["facts"]["hash"] else None
 
     def sweep(self) -> None:
         """Delete every index file that the library does not name."""
@@ -96,7 +126,7 @@ class Index:
             if len(fresh) > MOST_ADDED or expected != total:
                 return None  # somebody was changed, was removed, or has expired
             files = filed.extended(folder, old, fresh, total.hex(), changes)
-            self._name(model, files)
+            self._name(model, "matrix", files.files, files.facts())
         found = filed.mapped(folder, files, model)
         self.sweep()
         return found
@@ -117,23 +147,31 @@ class Index:
         with contextlib.suppress(LibraryError):
             with self._engine.writing():
                 if self._rows.total(model, today) == total:  # or somebody removed meanwhile would stay on the disk
-                    self._name(model, files)
+                    self._name(model, "matrix", files.files, files.facts())
             self.sweep()
         return found
 
     def _filed(self, model: str) -> Filed | None:
-        rows = self._engine.execute(
-            "SELECT i.manifest FROM indexes i JOIN models m ON m.id = i.model WHERE m.name = ? AND i.kind = 'matrix'",
-            (model,),
-        )
-        return Filed.of(json.loads(rows[0][0])["facts"]) if rows else None
+        manifest = self._manifest(model, "matrix")
+        return None if manifest is None else Filed.of(manifest["facts"])
 
-    def _name(self, model: str, files: Filed) -> None:
+    def _manifest(self, model: str, kind: str) -> Any:
+        rows = self._engine.execute(
+            "SELECT i.manifest FROM indexes i JOIN models m ON m.id = i.model WHERE m.name = ? AND i.kind = ?",
+            (model, kind),
+        )
+        manifest = json.loads(rows[0][0]) if rows else None
+        if manifest is not None and any(Path(name).name != name for name in manifest["files"]):
+            return None  # a name that leads elsewhere is none of ours
+        return manifest
+
+    def _name(self, model: str, kind: str, names: Sequence[str], facts: Mapping[str, Any]) -> None:
         """From now on these are the files of `model`."""
+        rows = self._engine.execute("SELECT id FROM models WHERE name = ?", (model,))
         self._engine.execute(
-            "INSERT INTO indexes (model, kind, manifest) SELECT id, 'matrix', ? FROM models WHERE name = ? "
+            "INSERT INTO indexes (model, kind, manifest) VALUES (?, ?, ?) "
             "ON CONFLICT (model, kind) DO UPDATE SET manifest = excluded.manifest",
-            (json.dumps({"files": files.files, "facts": files.text()}), model),
+            (rows[0][0], kind, json.dumps({"files": list(names), "facts": dict(facts)})),
         )
 
 

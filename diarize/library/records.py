@@ -44,7 +44,7 @@ class Enrolment:
             raise ValueError(f"an utterance needs finite 0 <= start < end, got {self.start} .. {self.end}")
         if not all(isfinite(value) for value in self.quality.values()):
             raise ValueError(f"measures of quality are finite, got {dict(self.quality)}")
-        if not self.model:
+        if not self.model or not self.model.isprintable():
             raise ValueError("a vector needs the identity of the model that made it")
 
 

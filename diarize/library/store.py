@@ -80,7 +80,7 @@ class Library:
         self._unswept = False  # something was deleted by the transaction that is still open
         try:
             self._rows = Rows(engine, self._unlocked(passphrase, writable))
-            self._index = Index(self._rows)
+            self.index = Index(self._rows)
             if writable and self._rows.meta("purge"):  # a removal was cut short after its commit
                 with contextlib.suppress(LibraryError):
                     self._sweep()
@@ -139,8 +139,10 @@ class Library:
 
     def person(self, id: str) -> Person:
         """Raises UnknownPerson."""
-        with self._engine.reading():
-            found = self._rows.people(self._today(), "WHERE p.id = ?", (id,))
+        found: tuple[Person, ...] = ()
+        if id.isprintable():  # every id is, and not every text can be asked for
+            with self._engine.reading():
+                found = self._rows.people(self._today(), "WHERE p.id = ?", (id,))
         if not found:
             raise UnknownPerson(self.place, f"nobody has the id {printable(id)}", _LIST)
         return found[0]
@@ -190,6 +192,8 @@ class Library:
                     self._rows.set_record(id, consent, expires)
             else:
                 id = self._new_id() if person is None else person
+                if not id or not id.isprintable():
+                    raise ValueError(f"{id!r} cannot be an id")
                 since = time if created is None else created.isoformat(timespec="microseconds")
                 self._rows.insert_person(id, name or "", since, consent, expires)
             for utterance in utterances:
@@ -267,7 +271,7 @@ class Library:
 
     def matrix(self, model: str) -> Matrix:
         """The same voices row by row, memory-mapped from an index file where there are many."""
-        return self._index.matrix(model, self._today())
+        return self.index.matrix(model, self._today())
 
     def digest(self, model: str) -> str:
         """Content identity of the voices of a model: ids, names, seconds and vectors of all who are not expired."""
@@ -318,7 +322,7 @@ class Library:
                 problems.append(error.problem)
             except ValueError as error:
                 problems.append(f"a value cannot be read: {error}")
-        problems += self._index.problems()
+        problems += self.index.problems()
         return AuditReport(entries, tuple(problems))
 
     def export(self, path: Path) -> None:
@@ -348,7 +352,7 @@ class Library:
 
     def _sweep(self) -> None:
         """Overwrite what was deleted; until that is done the library remembers that it is due."""
-        self._index.sweep()
+        self.index.sweep()
         self._engine.purge()
         with self._engine.writing():
             self._rows.set_meta("purge", None)

@@ -1,0 +1,204 @@
+"""A library of many enrolled speakers: opening it, finding a voice, adding one, and the memory that takes.
+
+    python -m benchmarks.library [--voices N] [--library FILE] [--passes P] [--json FILE]
+
+The voices are made: N unit vectors of 256 numbers, evenly spread (seeded normal noise), one utterance a person. A query
+is one of them with noise added so that their cosine is 0.75, as of one person on two days: `found` tells in how many
+queries that person comes first, `recall` in how many an approximate search has the first candidate of the exact one. An
+evenly spread crowd is the hardest case for an approximate index: real voices lie in clusters.
+
+FILE is made once (about ten minutes for a million) and used again; without it a temporary one is made. Every row is the
+median of P passes, with the slowest beside it; opening is measured in fresh processes. The system's file cache is warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.errors import MissingExtra
+from diarize.library import faiss_index, store
+from diarize.library.records import Enrolment, Matrix
+from diarize.library.search import search
+
+DIMENSION = 256
+MODEL = "made"
+CHUNK = 10_000  # voices a transaction
+ALIKE = 0.75  # cosine of a query and its voice
+
+
+def voice(number: int) -> NDArray[np.float32]:
+    made = np.random.default_rng(number).standard_normal(DIMENSION).astype(np.float32)
+    return np.asarray(made / np.linalg.norm(made), dtype=np.float32)
+
+
+def query(number: int) -> NDArray[np.float32]:
+    """Voice `number` on another day."""
+    own, other = voice(number), voice(-number - 1 & 0xFFFFFFFF)
+    other = other - (other @ own) * own
+    return np.asarray(ALIKE * own + (1 - ALIKE**2) ** 0.5 * other / np.linalg.norm(other), dtype=np.float32)
+
+
+def enrolment(number: int) -> Enrolment:
+    return Enrolment(
+        source=f"{number:064x}",
+        seconds=10.0,
+        quality={"snr": 20.0},
+        vector=voice(number),
+        model=MODEL,
+        start=0.0,
+        end=12.0,
+    )
+
+
+def fill(path: Path, voices: int) -> None:
+    """Enrol what is missing up to `voices` people; person i has the id i, written with nine digits."""
+    with store.open(path, create=True) as library:
+        there = len(library.matrix(MODEL))
+        for start in range(there, voices, CHUNK):
+            with library.batch():
+                for number in range(start, min(start + CHUNK, voices)):
+                    library.enrol(f"speaker {number}", [enrolment(number)], person=f"{number:09d}", created=store.now())
+            print(f"\r{min(start + CHUNK, voices)} of {voices} voices", end="", file=sys.stderr, flush=True)
+        print(file=sys.stderr)
+
+
+def timed(passes: int, what: Callable[[int], object]) -> tuple[float, float]:
+    """(median, slowest) in ms."""
+    spent = []
+    for i in range(passes):
+        start = time.perf_counter()
+        what(i)
+        spent.append(1e3 * (time.perf_counter() - start))
+    return float(np.median(spent)), max(spent)
+
+
+OPEN = """
+import resource, sys, time
+from pathlib import Path
+from diarize.library import store
+start = time.perf_counter()
+with store.open(Path(sys.argv[1])) as library:
+    matrix = library.matrix(sys.argv[2])
+    spent = 1e3 * (time.perf_counter() - start)
+print(spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def opened(path: Path, passes: int) -> tuple[float, float, float]:
+    """(median ms, slowest ms, MiB) of a fresh process that opens the library and maps its voices."""
+    found = []
+    for _ in range(passes):
+        command = [sys.executable, "-c", OPEN, str(path), MODEL]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found.append([float(number) for number in out.split()])
+    times = [row[0] for row in found]
+    return float(np.median(times)), max(times), max(row[1] for row in found)
+
+
+def found(matrix: Matrix, find: Callable[[NDArray[np.float32]], str], numbers: Sequence[int]) -> float:
+    """The share of queries whose own voice comes first."""
+    return float(np.mean([find(query(number)) == f"{number:09d}" for number in numbers]))
+
+
+def measure(path: Path, voices: int, passes: int) -> dict[str, Any]:
+    fill(path, voices)
+    rows: dict[str, dict[str, float]] = {}
+    with store.open(path) as library:
+        start = time.perf_counter()
+        matrix = library.matrix(MODEL)
+        rows["index files: made or mapped"] = {"ms": 1e3 * (time.perf_counter() - start)}
+        count = len(matrix)
+    median, slowest, memory = opened(path, max(3, passes // 4))
+    rows["open, memory-mapped"] = {"ms": median, "slowest": slowest, "MiB": memory}
+    numbers = np.random.default_rng(1).integers(0, voices, passes).tolist()
+    queries = [query(number) for number in numbers]
+    with store.open(path) as library:
+        matrix = library.matrix(MODEL)
+        search(queries[0], matrix)  # the first pass brings the file into memory
+        median, slowest = timed(passes, lambda i: search(queries[i], matrix))
+        rows["identify one, exact"] = {
+            "ms": median,
+            "slowest": slowest,
+            "found": found(matrix, lambda q: search(q, matrix)[0].voice, numbers),
+        }
+        try:
+            start = time.perf_counter()
+            index = faiss_index.of(library, MODEL)
+            rows["faiss index: made or read"] = {"ms": 1e3 * (time.perf_counter() - start)}
+        except MissingExtra as error:
+            print(f"without faiss: {error}", file=sys.stderr)
+            index = None
+        if index is not None:
+            median, slowest = timed(passes, lambda i: index.search(queries[i]))
+            exact = [search(q, matrix)[0].voice for q in queries]
+            near = [index.search(q)[0].voice for q in queries]
+            rows["identify one, faiss"] = {
+                "ms": median,
+                "slowest": slowest,
+                "found": found(matrix, lambda q: index.search(q)[0].voice, numbers),
+                "recall": float(np.mean([a == b for a, b in zip(exact, near, strict=True)])),
+            }
+        made = [enrolment(10**9 + i + time.time_ns() % 10**9) for i in range(passes)]
+        median, slowest = timed(passes, lambda i: library.enrol("another", [made[i]]))
+        rows["add one"] = {"ms": median, "slowest": slowest}
+        extra: list[str] = []
+
+        def add_and_map(i: int) -> None:
+            extra.append(library.enrol("one more", [enrolment(2 * 10**9 + time.time_ns() % 10**9)]).id)
+            assert library.matrix(MODEL).ids[-1] == extra[-1]
+
+        add_and_map(0)  # the first takes in all that were added before
+        median, slowest = timed(5, add_and_map)
+        rows["add one, and have it in the matrix"] = {"ms": median, "slowest": slowest}
+    rows["this process"] = {"MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {
+        "voices": count,
+        "dimension": DIMENSION,
+        "passes": passes,
+        "library_MiB": path.stat().st_size / 2**20,
+        "index_MiB": sum(f.stat().st_size for f in path.with_name(path.name + ".index").glob("*")) / 2**20,
+        "machine": {
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+        },
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--voices", type=int, default=1_000_000)
+    parser.add_argument("--library", type=Path, help="the file to make or use; it grows by a few people with every run")
+    parser.add_argument("--passes", type=int, default=20)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        result = measure(given.library or Path(scratch) / "speakers.db", given.voices, given.passes)
+    print(f"{result['voices']} voices of {DIMENSION} numbers; library {result['library_MiB']:.0f} MiB, "
+          f"index files {result['index_MiB']:.0f} MiB")  # fmt: skip
+    print(f"{'':38}{'ms':>10}{'slowest':>10}{'MiB':>8}{'found':>8}{'recall':>8}")
+    for name, row in result["rows"].items():
+        cells = [f"{row[key]:.{digits}f}" if key in row else ""
+                 for key, digits in (("ms", 1), ("slowest", 1), ("MiB", 0), ("found", 3), ("recall", 3))]  # fmt: skip
+        print(f"{name:38}{cells[0]:>10}{cells[1]:>10}{cells[2]:>8}{cells[3]:>8}{cells[4]:>8}")
+    if given.json:
+        given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
