@@ -20,6 +20,9 @@ from diarize.errors import OutputError
 from pipelines.plan import Plan
 from pipelines.work import Job, Outcome, Worker, copy
 
+# One thread each: their sums depend on how many there are, so more would make results depend on the machine; small
+# matrices gain nothing from more; and the models, which do gain, have threads of their own.
+LINEAR_ALGEBRA = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 POLL = 0.1  # s between looks at what the workers say
 
 Watch = Callable[[str, str], None]  # told (recording id, stage)
@@ -127,6 +130,8 @@ def _alone(job: Job, plan: Plan, out: Path, watch: Watch) -> Outcome:
 @contextlib.contextmanager
 def _pool(workers: int, plan: Plan, out: Path, threads: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
     """A pool whose processes are gone when it is left, also by an exception (Ctrl-C)."""
+    before = {name: os.environ.get(name) for name in LINEAR_ALGEBRA}
+    os.environ.update(dict.fromkeys(LINEAR_ALGEBRA, "1"))  # read by the libraries when a worker loads them
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(plan, out, threads, events))
@@ -139,6 +144,8 @@ def _pool(workers: int, plan: Plan, out: Path, threads: int) -> Iterator[tuple[P
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         events.close()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _start(plan: Plan, out: Path, threads: int, events: Any) -> None:
