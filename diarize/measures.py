@@ -112,7 +112,7 @@ def word_diarization_errors(pairs: Iterable[tuple[str, str | None]]) -> Share:
     counted = Counter(pairs)
     reference = sorted({who for who, _ in counted})
     hypothesis = sorted({who for _, who in counted if who is not None})
-    together = np.array([[counted[r, h] for h in hypothesis] for r in reference]).reshape(len(reference), -1)
+    together = np.array([[counted[r, h] for h in hypothesis] for r in reference])
     right = together[linear_sum_assignment(-together)].sum() if together.size else 0
     return Share(float(counted.total() - right), float(counted.total()))
 

@@ -19,7 +19,7 @@ DEFAULT = ("nfkc", "lower", "apostrophes", "punctuation", "unspaced")
 _APOSTROPHES = re.compile("[‘’ʼ＇`´]")
 _JOINERS = "\u200c\u200d"
 _BRACKETS = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<[^<>]*>|\{[^{}]*\}")
-_FILLERS = re.compile(r"(?<![\w'])(?:u+h+|u+m+|e+r+m*|a+h+|h+m+|m+h*m+|mm-hmm|uh-huh)(?![\w'])", re.IGNORECASE)
+_FILLERS = re.compile(r"(?<![\w'])(?:mm+-?hm+|uh+-huh+|u+h+|u+m+|e+r+m*|a+h+|h+m+|mm+)(?![\w'])", re.IGNORECASE)
 
 
 def _without_punctuation(text: str) -> str:

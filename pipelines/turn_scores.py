@@ -136,7 +136,7 @@ def _boundaries(
 ) -> tuple[float, int, int]:
     """(boundaries that both have, those of the reference, those of the hypothesis).
 
-    A boundary is a time inside `scored` at which somebody begins or ends. pyannote.metrics pairs them, nearest first;
+    A boundary is a time in `scored` at which somebody begins or ends; where a UEM cuts a turn there is none. pyannote.metrics pairs them, nearest first;
     its cost grows with the product of both numbers, so that it is given one cluster of near boundaries at a time.
     """
     from pyannote.metrics.segmentation import SegmentationRecall
@@ -157,14 +157,14 @@ def _boundaries(
 
 
 def _changes(turns: Iterable[Turn], scored: Sequence[Segment]) -> list[float]:
-    """The times inside `scored` at which the set of speakers changes."""
+    """The times in `scored` at which the set of speakers changes."""
     change: dict[float, dict[str, int]] = {}
     for turn in turns:
         for time, step in ((turn.start, 1), (turn.end, -1)):
             at = change.setdefault(time, {})
             at[turn.speaker] = at.get(turn.speaker, 0) + step
     times = sorted(time for time, steps in change.items() if any(steps.values()))
-    return [time for time in times if any(s.start < time < s.end for s in scored)]
+    return [time for time in times if any(s.start <= time <= s.end for s in scored)]
 
 
 def _partition(boundaries: Sequence[float]) -> Timeline:
