@@ -61,7 +61,7 @@ class Score:
 
     def __radd__(self, other: int) -> Score:
         if other != 0 or not isinstance(other, int):  # sum() starts from int 0
-            raise TypeError(f"scores add to scores, not to {other!r}")
+            raise TypeError(f"scores add to scores, not to {other!r}: a mean of rates is no rate")
         return self
 
     @property
