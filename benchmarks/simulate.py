@@ -7,8 +7,8 @@ the share of turns that begin before the last one ends follow those of people in
 0.3 s, a fifth of them negative). Conditions: `close` (dry), `phone` (8 kHz, mu-law), `room` (each speaker through a
 room response of their own, pink noise at 17 to 23 dB). A source has little material for each speaker (13 s in
 libri-cohort, 20 s in speechocean-dev, 40 s in an4-dev, 80 s in libri-dev), so that most conversations are no longer
-than one and a half times their material and each repeated phrase is spoken differently: up to 4 % faster or slower (pitch and
-all), brighter or darker. Identical repetitions would be counted as speakers of their own.
+than one and a half times their material, and a repeated phrase is spoken differently: up to 4 % faster or slower
+(pitch and all), brighter or darker. Identical repetitions would be counted as speakers of their own.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 _SEED = 0  # of k-means; any would do, but always the same
 _STEPS = 8  # numbers of neighbours that are tried
-_ITEMS = 1000  # vectors beyond which groups of similar ones are clustered in their place
+_ITEMS = 800  # vectors beyond which groups of similar ones are clustered in their place
 _SAMPLE = 10_000  # vectors that the groups are made from
 _BLOCK = 8192  # vectors given to groups at once
 _ROUNDS = 5  # of giving each vector to the nearest cluster
@@ -49,15 +49,16 @@ class Spectral:
         if fewest < most:
             labels = self._verified(centred, labels, groups, fewest, most)
         elif count == most:
-            labels = _tightened(centred, labels)
+            labels = _tightened(centred, labels, 0.0)
         return canonical(labels)
 
     def _verified(self, vectors: Floats, labels: Labels, groups: Labels, fewest: int, most: int) -> Labels:
         """Speakers hidden in another's cluster get their own, and clusters of one speaker become one."""
         config = self._config
         labels = likeness.split(vectors, labels, groups, config.split, config.min_windows, most)
-        labels = _tightened(vectors, canonical(labels))
-        return likeness.merge(vectors, canonical(labels), config.merge, config.separation, fewest)
+        labels = _tightened(vectors, labels, 0.5)
+        labels = likeness.merge(vectors, canonical(labels), config.merge, config.single, config.separation, fewest)
+        return _tightened(vectors, labels, 0.0)
 
 
 def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
@@ -123,14 +124,11 @@ def _spectrum(weights: Floats, most: int) -> tuple[Floats, Floats, float]:
 
     Each vector's largest entry is positive, so that the same graph gives the same vectors.
     """
-    from scipy.linalg import eigh
-
-    n = len(weights)
-    laplacian = np.diag(weights.sum(1)) - weights
-    values, vectors = eigh(laplacian, subset_by_index=(0, min(most, n - 1)))
-    (largest,) = eigh(laplacian, subset_by_index=(n - 1, n - 1), eigvals_only=True)
+    values, vectors = np.linalg.eigh(np.diag(weights.sum(1)) - weights)  # solvers for a few values fail on equal ones
+    largest = float(values[-1])
+    values, vectors = values[: most + 1], vectors[:, : most + 1]
     signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
-    return values, vectors * signs, float(largest)
+    return values, vectors * signs, largest
 
 
 def _k_means(points: Floats, count: int) -> Labels:
@@ -141,14 +139,14 @@ def _k_means(points: Floats, count: int) -> Labels:
     return np.asarray(KMeans(count, n_init=10, random_state=_SEED).fit_predict(points), dtype=np.int64)
 
 
-def _tightened(vectors: Floats, labels: Labels) -> Labels:
-    """Each vector goes to the cluster that it and its two neighbours in time are nearest to; none may become empty."""
+def _tightened(vectors: Floats, labels: Labels, beside: float) -> Labels:
+    """Each vector goes to the nearest cluster, its neighbours in time heard with weight `beside`; none gets empty."""
     labels = canonical(labels)
     for _ in range(_ROUNDS):
         nearness = vectors @ likeness.centroids(vectors, labels).T
         smooth = nearness.copy()
-        smooth[1:] += nearness[:-1] / 2
-        smooth[:-1] += nearness[1:] / 2
+        smooth[1:] += nearness[:-1] * beside
+        smooth[:-1] += nearness[1:] * beside
         found = smooth.argmax(1)
         if len(np.unique(found)) <= labels.max() or np.array_equal(found, labels):
             break

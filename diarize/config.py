@@ -96,13 +96,16 @@ class ClusterConfig(Section):
         10, ge=2, description="fewest neighbours of a window in the graph; fewer let it fall apart when windows are few"
     )
     split: float = Field(
-        0.62, description="likeness to the rest of its cluster under which a part of it is a speaker of its own"
+        0.72, description="likeness to the rest of its cluster under which a part of it is a speaker of its own"
     )
-    merge: float = Field(0.85, description="likeness over which two clusters are one speaker")
+    merge: float = Field(0.8, description="likeness over which two clusters are one speaker")
+    single: float = Field(
+        0.88, description="likeness over which the last two clusters are one: recordings of one speaker are rarer"
+    )
     separation: float = Field(
         5.0, ge=0, description="standard deviations between two clusters under which they are one speaker"
     )
-    min_windows: int = Field(3, ge=1, description="fewest windows of a speaker split off another's cluster")
+    min_windows: int = Field(4, ge=1, description="fewest windows of a speaker split off another's cluster")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -114,7 +117,9 @@ class ClusterConfig(Section):
 class TurnsConfig(Section):
     """Windows to turns (docs/turns.md)."""
 
-    gap: float = Field(0.3, ge=0, description="s; a shorter silence within one speaker's talk does not end the turn")
+    gap: float = Field(
+        0.2, ge=0, description="s; a silence within one speaker's talk that does not end the turn, as references count"
+    )
     min_turn: float = Field(
         0.2, ge=0, description="s; a shorter change of speaker within speech is noise of the labels"
     )
