@@ -219,6 +219,10 @@ class Rows:
             "m.name = ? AND v.changed > ? AND (p.expires IS NULL OR p.expires >= ?)", (model, after, today.isoformat())
         )
 
+    def voice(self, person: str, model: str) -> VoiceRow:
+        """The voice of somebody who has one."""
+        return next(self._voices("p.id = ? AND m.name = ?", (person, model)))
+
     def total(self, model: str, today: date) -> bytes:
         """The sum (fingerprint.py) of the voices that `voices` gives."""
         total = self._total(model)
@@ -265,7 +269,7 @@ class Rows:
             )
 
     def _print(self, person: str, model: str) -> bytes:
-        return fingerprint.of_voice(*next(self._voices("p.id = ? AND m.name = ?", (person, model))))
+        return fingerprint.of_voice(*self.voice(person, model))
 
     def _take_out(self, person: str, model: str) -> None:
         if model in self._models_of(person):

@@ -38,24 +38,26 @@ CREATE TABLE audit (seq {big} PRIMARY KEY, time TEXT NOT NULL, action TEXT NOT N
 
 
 def _statements(**types: str) -> list[str]:
-    return [statement for statement in TABLES.format(**types).split(";\n") if statement.strip()]
+    text = TABLES.replace("TEXT", types["text"]).format(**types)
+    return [statement for statement in text.split(";\n") if statement.strip()]
 
 
 SQLITE = (
-    *_statements(blob="BLOB", real="REAL", big="INTEGER"),
+    *_statements(text="TEXT", blob="BLOB", real="REAL", big="INTEGER"),
     "CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit log only grows'); END",
     "CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit log only grows'); END",
 )
 
 POSTGRES = (
-    "CREATE EXTENSION IF NOT EXISTS vector",
-    *_statements(blob="BYTEA", real="DOUBLE PRECISION", big="BIGINT"),
-    "ALTER TABLE voices ADD COLUMN embedding vector",  # the same vector for the server's own search; not if encrypted
+    *_statements(text='TEXT COLLATE "C"', blob="BYTEA", real="DOUBLE PRECISION", big="BIGINT"),
     "CREATE FUNCTION audit_only_grows() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN RAISE EXCEPTION 'the audit log only grows'; END $$",
     "CREATE TRIGGER audit_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "
     "FOR EACH STATEMENT EXECUTE FUNCTION audit_only_grows()",
 )
+
+# where the server has pgvector: the same vector once more, for its own search; empty in an encrypted library
+PGVECTOR = ("CREATE EXTENSION IF NOT EXISTS vector", "ALTER TABLE voices ADD COLUMN embedding vector")
 
 # version -> the statements that make the next version of it; run in one transaction, after a copy was made
 MIGRATIONS: dict[int, tuple[str, ...]] = {}

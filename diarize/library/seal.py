@@ -109,8 +109,6 @@ def unlock(passphrase: str, record: bytes, library: str) -> Encrypted:
 
     Raises LibraryLockedAway for a wrong passphrase, LibraryDamaged for a record that is none.
     """
-    from cryptography.exceptions import InvalidTag
-
     try:
         facts: dict[str, Any] = json.loads(record)
         sealed, salt, cost = bytes.fromhex(facts.pop("key")), bytes.fromhex(facts["salt"]), facts["n"]
@@ -121,6 +119,8 @@ def unlock(passphrase: str, record: bytes, library: str) -> Encrypted:
             library, f"the record of its key cannot be read ({error})", "Bring back a copy."
         ) from error
     cipher = _aead(_derive(passphrase, salt, cost, library))
+    from cryptography.exceptions import InvalidTag
+
     try:
         key = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(facts))
     except (InvalidTag, ValueError) as error:

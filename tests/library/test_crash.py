@@ -14,7 +14,7 @@ import pytest
 from diarize.library import store
 from tests.library.voices import MODEL
 
-WRITER = """
+WRITER = r"""
 import itertools, os, sys
 from pathlib import Path
 from diarize.library import index, store
@@ -50,7 +50,7 @@ def test_fault_63_killed_at_any_moment(tmp_path: Path, monkeypatch: pytest.Monke
         writer.send_signal(signal.SIGKILL)
         told = writer.communicate()[0].splitlines()
         assert writer.wait() == -signal.SIGKILL
-        removed = set()
+        removed: set[int] = set()
         for line in told:
             assert len(line.split()) == 2, told[-3:]
             done, seed = line.split()

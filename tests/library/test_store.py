@@ -17,8 +17,8 @@ from diarize.library.records import Enrolment
 from tests.library.voices import MODEL, Clock, opened, said, voice
 
 HOSTILE = [
-    "Anna Maria", "tab\there", "new\nline", 'quo"te', "<script>alert(1)</script>", "=cmd()", "a --> b", "😀", "\u202eevil",
-    "x" * 10_000, "", "NA", "null", "01", "'; DROP TABLE people; --", "nul\0byte", "\udcff", "%s ? {0}",
+    "Anna Maria", "tab\there", "new\nline", 'quo"te', "<script>alert(1)</script>", "=cmd()", "a --> b", "😀",
+    "\u202eevil", "x" * 10_000, "", "NA", "null", "01", "'; DROP TABLE people; --", "nul\0byte", "\udcff", "%s ? {0}",
 ]  # fmt: skip
 
 
