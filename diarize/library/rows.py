@@ -226,7 +226,10 @@ class Rows:
     def total(self, model: str, today: date) -> bytes:
         """The sum (fingerprint.py) of the voices that `voices` gives."""
         total = self._total(model)
-        for row in self._voices("m.name = ? AND p.expires < ?", (model, today.isoformat())):
+        expired = (
+            "m.name = ? AND v.person IN (SELECT id FROM people WHERE expires < ?)"  # few: found by their own index
+        )
+        for row in self._voices(expired, (model, today.isoformat())):
             total = fingerprint.subtract(total, fingerprint.of_voice(*row))
         return total
 
@@ -256,7 +259,7 @@ class Rows:
     def _voices(self, where: str, parameters: Sequence[Any]) -> Iterator[VoiceRow]:
         for id, name, record, expires, model, seconds, vector in self.engine.stream(
             "SELECT p.id, p.name, p.record, p.expires, m.name, v.seconds, v.vector FROM voices v "
-            f"JOIN models m ON m.id = v.model JOIN people p ON p.id = v.person WHERE {where} ORDER BY p.id",
+            f"JOIN models m ON m.id = v.model JOIN people p ON p.id = v.person WHERE {where} ORDER BY v.person",
             parameters,
         ):
             if self.seal.encrypted:

@@ -36,6 +36,8 @@ def search_all(queries: Vectors, matrix: Matrix, top: int = 5) -> tuple[tuple[Ca
     for start in range(0, len(matrix), BLOCK):
         products = queries @ matrix.vectors[start : start + BLOCK].T
         for k, scores in enumerate(products):
+            if scores.max() < least[k]:
+                continue
             if len(scores) >= top:
                 least[k] = max(least[k], np.partition(scores, -top)[-top] - doubt[k])
             rows[k].append(np.flatnonzero(scores >= least[k]) + start)
