@@ -14,12 +14,13 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from diarize.measures import Share, WordErrors, word_diarization_errors
+from diarize.measures import WordErrors, word_diarization_errors
 from diarize.normalise import normalised
 from diarize.types import Segment
 from pipelines.evaluation import Rules, Score
 from pipelines.evaluation_files import Said, Side
 
+LONGEST = 10_000  # words, an hour of talk: aligning takes time and memory with their square (some 400 MB here)
 MOST_STATES = 20_000_000  # of the exact ORC-WER, whose cost is the product of all speakers' words: some seconds
 
 
@@ -32,18 +33,28 @@ def score_words(
     """
     told, heard = (_prepared(side.utterances or (), scored, rules) for side in (reference, hypothesis))
     fine_told, fine_heard = (_prepared(side.timed or (), scored, rules) for side in (reference, hypothesis))
-    orc, notes = _orc(told, heard, reference.recording)
-    score = Score(wer=_wer(fine_told, fine_heard), orcwer=orc)
+    pieces = _pieces(fine_told, fine_heard)
+    orc = [_orc(*piece) for piece in _pieces(told, heard)]
+    notes = []
+    if len(pieces) > 1:
+        notes.append(f"{reference.recording}: WER, ORC-WER and WDER in {len(pieces)} pieces, cut in pauses: it is long")
+    if not all(exact for _, exact in orc):
+        notes.append(f"{reference.recording}: ORC-WER by MeetEval's greedy search, which may come out a little higher")
+    score = Score(
+        wer=sum((_wer(*piece) for piece in pieces), WordErrors()),
+        orcwer=sum((errors for errors, _ in orc), WordErrors()),
+    )
     if not (_has_speakers(reference) and _has_speakers(hypothesis)):
-        return score, notes
+        return score, tuple(notes)
+    labels = [pair for piece in pieces for pair in _labels(*piece, rules.word_collar)]
     return (
         replace(
             score,
             cpwer=_cp(told, heard),
             tcpwer=_tcp(fine_told, fine_heard, rules.word_collar),
-            wder=_wder(fine_told, fine_heard, rules.word_collar),
+            wder=word_diarization_errors(labels),
         ),
-        notes,
+        tuple(notes),
     )
 
 
@@ -124,35 +135,47 @@ def _tcp(told: Sequence[Said], heard: Sequence[Said], collar: float) -> WordErro
         return _one_sided(told, heard) or _errors(tcp_word_error_rate(_seglst(told), _seglst(heard), collar=collar))
 
 
-def _orc(told: Sequence[Said], heard: Sequence[Said], recording: str) -> tuple[WordErrors, tuple[str, ...]]:
+def _orc(told: Sequence[Said], heard: Sequence[Said]) -> tuple[WordErrors, bool]:
+    """ORC-WER, and whether it is the exact one."""
     from meeteval.wer import orc_word_error_rate
     from meeteval.wer.wer.orc import greedy_orc_word_error_rate
 
     if trivial := _one_sided(told, heard):
-        return trivial, ()
+        return trivial, True
     words: dict[str | None, int] = {}
     for item in heard:
         words[item.speaker] = words.get(item.speaker, 1) + len(item.text.split())
     exact = prod(words.values()) * _count(told) <= MOST_STATES
     measure: Callable[..., Any] = orc_word_error_rate if exact else greedy_orc_word_error_rate
     with _quiet():
-        found = _errors(measure(_seglst(told), _seglst(heard)))
-    note = f"{recording}: ORC-WER by MeetEval's greedy search, which may come out higher; the exact one takes too long"
-    return found, () if exact else (note,)
+        return _errors(measure(_seglst(told), _seglst(heard))), exact
 
 
-def _wder(told: Sequence[Said], heard: Sequence[Said], collar: float) -> Share:
+def _labels(told: Sequence[Said], heard: Sequence[Said], collar: float) -> list[tuple[str, str | None]]:
+    """(reference speaker, hypothesis speaker) of every word that was recognized, rightly or not."""
     from meeteval.wer.wer.time_constrained import align
 
     if not (told and heard):
-        return Share()
+        return []
     with _quiet():
         pairs = align(_seglst(told), _seglst(heard), collar=collar, style="seglst")
-    return word_diarization_errors(
-        (str(one["speaker"]), None if two["said_by"] is None else str(two["speaker"]))
-        for one, two in pairs
-        if one is not None and two is not None
-    )
+    return [(repr(one["said_by"]), two["said_by"]) for one, two in pairs if one is not None and two is not None]
+
+
+def _pieces(told: Sequence[Said], heard: Sequence[Said]) -> list[tuple[list[Said], list[Said]]]:
+    """Both sides cut at the same pauses, so that a piece holds little more than `LONGEST` words of either side."""
+    pieces: list[tuple[list[Said], list[Said]]] = [([], [])]
+    words, reach = [0, 0], 0.0
+    for item, side in sorted(
+        [(item, 0) for item in told] + [(item, 1) for item in heard], key=lambda pair: (pair[0].start, pair[0].end)
+    ):
+        if max(words) >= LONGEST and item.start >= reach:
+            pieces.append(([], []))
+            words = [0, 0]
+        pieces[-1][side].append(item)
+        words[side] += len(item.text.split())
+        reach = max(reach, item.end)
+    return pieces
 
 
 @contextlib.contextmanager

@@ -170,6 +170,25 @@ def test_the_exact_orc_wer_gives_way_to_a_search_where_it_would_take_too_long(mo
     assert len(notes) == 1 and notes[0].startswith("talk: ORC-WER by MeetEval's greedy search")
 
 
+@pytest.mark.parametrize("longest", [2, 4])
+def test_a_long_recording_is_cut_in_pauses(monkeypatch: pytest.MonkeyPatch, longest: int) -> None:
+    said = [(i * 10.0, i * 10 + 5.0, "AB"[i % 2], f"word{i} and more") for i in range(9)]
+    heard = [
+        (a + 0.1, b, "yx"[who == "A"] if a < 80 else "y", text.replace("more", "less")) for a, b, who, text in said
+    ]
+    whole = score(side(*said), by_word(*heard))
+    monkeypatch.setattr(word_scores, "LONGEST", longest)
+    cut, notes = word_scores.score_words(side(*said), by_word(*heard), None, AS_IT_IS)
+    assert cut == whole and cut.wder == Share(3, 27) and cut.wer == WordErrors(9, 0, 0, 27)
+    assert notes == (f"talk: WER, ORC-WER and WDER in {9 if longest == 2 else 5} pieces, cut in pauses: it is long",)
+
+
+def test_talk_without_pause_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word_scores, "LONGEST", 1)
+    endless = side((0, 9, "A", "a b c"), (1, 3, "B", "d"), (4, 8, "B", "e"))
+    assert word_scores.score_words(endless, endless, None, AS_IT_IS)[1] == ()
+
+
 def test_nothing_is_logged_and_logging_is_left_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
     overlapping = side((0, 5, "A", "a b"), (1, 4, "A", "c d"))
     score(overlapping, overlapping)
