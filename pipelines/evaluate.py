@@ -127,9 +127,9 @@ def _common(
 ) -> tuple[list[str], list[str]]:
     """(recordings that all have, notes). Raises ConfigError for what is missing, unless that is allowed."""
     parties: dict[str, Mapping[str, object]] = {"the reference": reference, **hypotheses}
-    if uem is not None:
-        parties["the UEM"] = uem
     everybody = list(dict.fromkeys(key for party in parties.values() for key in party))
+    if uem is not None:
+        parties["the UEM"] = uem  # may know more recordings than are scored
     lacking = {key: [name for name, party in parties.items() if key not in party] for key in everybody}
     missing = [f"{key!r} is missing in {', '.join(names)}" for key, names in lacking.items() if names]
     if missing and not allow_missing:

@@ -106,6 +106,11 @@ def test_a_recording_that_the_uem_lacks_is_missing_too(case: Request, write: Wri
         evaluate(replace(case, uem=write("all.uem", "one 1 0 9\n")))
 
 
+def test_a_uem_may_know_more_recordings(case: Request, write: Write) -> None:
+    marks = write("all.uem", "one 1 0 9\ntwo 1 0 5\nthree 1 0 9\n")
+    assert evaluate(replace(case, uem=marks)).recordings == ("one", "two")
+
+
 def test_nothing_in_common_is_nothing_to_score(case: Request, write: Write) -> None:
     write("good.rttm", lines("three", (0, 5, "x")))
     with pytest.raises(FormatError, match="nothing to score"):
