@@ -1,6 +1,6 @@
 """Scores -> log-likelihood ratios that mean something, within what they were learned from (docs/scores.md).
 
-    q   = -ln(1/a + 1/b)              a, b: seconds of speech on either side
+    q   = 1/a + 1/b                   a, b: seconds of speech on either side; the variance of a mean goes with 1/a
     LLR = w0 + w1 score + w2 q        natural logarithm, cut at the bounds
 
 The weights are those of a logistic regression in which both kinds of trials count the same (Brümmer and du Preez 2006;
@@ -30,7 +30,8 @@ Floats = NDArray[np.float64]
 SCHEMA = "diarize-calibration/1"
 SHIPPED = Path(__file__).with_name("ge2e.calibration.json")
 _RIDGE = 1e-6  # keeps weights finite where the trials are perfectly separated
-_SLACK = 1.02  # of a range's ends: the same speech is a little longer or shorter to another detector
+_SLACK = 1.02  # of a range's ends: the same sound measures a little more or less after another decoder
+FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Side:
     """What is known of the speech behind one vector."""
 
     seconds: float  # of speech
-    bandwidth: float  # Hz, up to which there is sound
+    bandwidth: float | None  # Hz, up to which there is sound; None: nobody measured it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +62,8 @@ class Calibration:
 
     model: str  # identity of the embedder
     kind: str  # identity of the way of scoring
-    centre: tuple[float, ...]  # (d,) of `Centred`; () for another way
+    mean: tuple[float, ...]  # (d,) of `Centred`; () for another way of scoring
+    channels: tuple[tuple[float, ...], ...]  # (r, d) of `Centred`
     weights: tuple[float, float, float]  # of 1, score, q
     seconds: tuple[float, float]  # s, range of speech on either side that it was fitted on
     bandwidth: tuple[float, float]  # Hz, range
@@ -80,16 +82,19 @@ class Calibration:
             raise ValueError(f"bounds lie around 0, got {self.bounds}")
         if self.weights[1] <= 0:
             raise ValueError(f"a higher score must not speak against one speaker, weights {self.weights}")
-        if self.centre and self.kind != Centred(np.array(self.centre)).kind:
-            raise ValueError("the centre is not the one that it was fitted with")
+        if self.mean and self.kind != self._centred().kind:
+            raise ValueError("the way of scoring is not the one that it was fitted with")
 
     def scorer(self) -> Scorer:
         """The way of scoring that it was fitted with. Raises CalibrationError where that needs the user's cohort."""
-        if self.centre:
-            return Centred(np.array(self.centre))
+        if self.mean:
+            return self._centred()
         if self.kind != COSINE:
             raise CalibrationError(f"made for scores of the kind {self.kind!r}", "Give the same cohort again.")
         return Cosine()
+
+    def _centred(self) -> Centred:
+        return Centred(np.array(self.mean), np.array(self.channels).reshape(-1, len(self.mean)))
 
     def meets(self, model: str, kind: str) -> None:
         """Raises CalibrationError where scores are of another embedder, or of another kind."""
@@ -103,16 +108,16 @@ class Calibration:
             )
 
     def refusal(self, a: Side, b: Side) -> str | None:
-        """Why nothing can be said of a comparison of these two; None where it can."""
+        """Why nothing can be said of a comparison of these two; None where it can.
+
+        More speech than the longest that it was fitted on is as good as that, and not refused.
+        """
+        low, high = self.bandwidth
         for side in (a, b):
-            for value, (low, high), unit, what in (
-                (side.seconds, self.seconds, "s", "of speech"),
-                (side.bandwidth, self.bandwidth, "Hz", "bandwidth"),
-            ):
-                if value < low / _SLACK:
-                    return f"{value:.4g} {unit} {what}, calibrated from {low:.4g} {unit} on"
-                if value > high * _SLACK:
-                    return f"{value:.4g} {unit} {what}, calibrated up to {high:.4g} {unit}"
+            if side.seconds < self.seconds[0] / _SLACK:
+                return f"{side.seconds:.2f} s of speech; calibrated from {self.seconds[0]:.2f} s on"
+            if side.bandwidth is not None and not low / _SLACK <= side.bandwidth <= high * _SLACK:
+                return f"sound up to {side.bandwidth:.0f} Hz; calibrated for {low:.0f} to {high:.0f} Hz"
         return None
 
     def llr(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:
@@ -124,7 +129,9 @@ class Calibration:
 
     def unbounded(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:
         """What `llr` would be without bounds."""
-        return np.asarray(_features(scores, a, b) @ np.array(self.weights), np.float64)
+        longest = self.seconds[1]
+        features = _features(scores, np.minimum(a, longest), np.minimum(b, longest))
+        return np.asarray(features @ np.array(self.weights), np.float64)
 
     def save(self, path: Path) -> None:
         """Write it as JSON. Raises OutputError."""
@@ -143,24 +150,43 @@ def fit(trials: Trials, model: str, scorer: Scorer, data: str) -> Calibration:
     weights = regression(_features(trials.scores, a, b), trials.same)
     ratios = _features(trials.scores, a, b) @ weights
     sides = [side for pair in trials.sides for side in pair]
-    seconds, bandwidths = [side.seconds for side in sides], [side.bandwidth for side in sides]
-    alone = {pair[0] for pair, same in zip(trials.speakers, trials.same, strict=True) if same}
+    seconds = [side.seconds for side in sides]
+    bandwidths = [side.bandwidth for side in sides if side.bandwidth is not None]
     pairs = {frozenset(pair) for pair, same in zip(trials.speakers, trials.same, strict=True) if not same}
     try:
         return Calibration(
             model=model,
             kind=scorer.kind,
-            centre=tuple(scorer.centre.tolist()) if isinstance(scorer, Centred) else (),
+            mean=tuple(scorer.mean.tolist()) if isinstance(scorer, Centred) else (),
+            channels=tuple(map(tuple, scorer.channels.tolist())) if isinstance(scorer, Centred) else (),
             weights=(round(float(weights[0]), 6), round(float(weights[1]), 6), round(float(weights[2]), 6)),
             seconds=(round(min(seconds), 3), round(max(seconds), 3)),
-            bandwidth=(round(min(bandwidths), 1), round(max(bandwidths), 1)),
-            bounds=supported(ratios[trials.same], ratios[~trials.same], len(alone), len(pairs)),
+            bandwidth=(min(bandwidths), max(bandwidths)),
+            bounds=supported(ratios[trials.same], ratios[~trials.same], len(pairs)),
             trials=counts,
             speakers=len({name for pair in trials.speakers for name in pair}),
             data=data,
         )
     except ValueError as error:
         raise CalibrationError(f"these trials cannot teach one: {error}") from error
+
+
+def cross_validated(trials: Trials, folds: int = FOLDS) -> Floats:
+    """LLRs (n,), without bounds, of calibrations that never heard the speakers of the trial; NaN where there is none.
+
+    Speakers are dealt to `folds` in order of name; a trial is scored where both of its speakers are in one fold, by
+    weights fitted on the trials that have nobody of that fold.
+    """
+    everyone = sorted({name for pair in trials.speakers for name in pair})
+    fold = {name: i % folds for i, name in enumerate(everyone)}
+    left, right = (np.array([fold[pair[i]] for pair in trials.speakers]) for i in (0, 1))
+    features = _features(trials.scores, *(np.array([pair[i].seconds for pair in trials.sides]) for i in (0, 1)))
+    found = np.full(len(trials.scores), np.nan)
+    for i in range(folds):
+        test, train = (left == i) & (right == i), (left != i) & (right != i)
+        if test.any() and trials.same[train].any() and not trials.same[train].all():
+            found[test] = features[test] @ regression(features[train], trials.same[train])
+    return found
 
 
 def regression(features: Floats, truth: NDArray[np.bool_]) -> Floats:
@@ -180,18 +206,18 @@ def regression(features: Floats, truth: NDArray[np.bool_]) -> Floats:
     return np.asarray(found / scale, np.float64)
 
 
-def supported(same: Floats, different: Floats, speakers: int, pairs: int) -> tuple[float, float]:
+def supported(same: Floats, different: Floats, pairs: int) -> tuple[float, float]:
     """(lowest, highest) LLR that the trials support: the empirical lower and upper bound (ELUB).
 
     Vergeer et al. 2016, "Numerical likelihood ratios outputted by LR systems are often based on extrapolation: when to
     stop extrapolating?": an LLR is believed at a threshold t as long as acting on the LLRs costs less than acting on
-    none, one more misleading trial of either kind being assumed. Trials share speakers, so the assumed trial weighs as
-    one of `speakers` (same) or `pairs` of speakers (different), not as one of the trials.
+    none, one more misleading trial of either kind being assumed. A high LLR misleads where two voices are alike,
+    whatever they say: the assumed trial weighs as one of `pairs` of speakers, not as one of all `different` trials.
     """
     found = score.curve(same, different)
     inside = np.isfinite(found.thresholds)
     at, miss, false_alarm = found.thresholds[inside], found.miss[inside], found.false_alarm[inside]
-    miss = (miss * speakers + 1) / (speakers + 1)
+    miss = (miss * len(same) + 1) / (len(same) + 1)
     false_alarm = (false_alarm * pairs + 1) / (pairs + 1)
     # Bayes error at prior odds exp(-t): miss + exp(t) false_alarm, against 1 (accept none) or exp(t) (accept all).
     useful_high = (at >= 0) & (miss + np.exp(np.clip(at, None, 500)) * false_alarm <= 1)
@@ -216,7 +242,8 @@ def load(path: Path) -> Calibration:
         return Calibration(
             model=str(values["model"]),
             kind=str(values["kind"]),
-            centre=_numbers(values["centre"], None),
+            mean=_numbers(values["mean"], None),
+            channels=tuple(_numbers(row, len(values["mean"])) for row in values["channels"]),
             weights=_numbers(values["weights"], 3),
             seconds=_numbers(values["seconds"], 2),
             bandwidth=_numbers(values["bandwidth"], 2),
@@ -244,7 +271,7 @@ def _measure(a: ArrayLike, b: ArrayLike) -> Floats:
     seconds = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if not all((side > 0).all() for side in seconds):
         raise ValueError("both sides of a comparison need seconds of speech above 0")
-    return np.asarray(-np.log(1 / seconds[0] + 1 / seconds[1]), np.float64)
+    return np.asarray(1 / seconds[0] + 1 / seconds[1], np.float64)
 
 
 def _numbers(values: Sequence[Any], count: int | None) -> tuple[Any, ...]:
