@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from diarize.errors import LibraryError, LibraryLockedAway, UnknownPerson, printable
+import platformdirs
+
+from diarize.errors import ConfigError, LibraryError, LibraryLockedAway, UnknownPerson, printable
 from diarize.library import audit, fingerprint, seal
 from diarize.library.engine import Engine, Sqlite
 from diarize.library.index import Index
@@ -30,12 +32,14 @@ _LIST = "See: diarize speakers list"
 
 
 def default_path() -> Path:
-    """DIARIZE_LIBRARY, else speakers.db in the user's data folder."""
-    if given := os.environ.get("DIARIZE_LIBRARY"):
-        return Path(given)
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("diarize-pipeline")) / "speakers.db"
+    """DIARIZE_LIBRARY, else speakers.db in the user's data folder. Raises ConfigError where neither names a place."""
+    try:
+        given = os.environ.get("DIARIZE_LIBRARY")
+        path = Path(given or Path(platformdirs.user_data_dir("diarize-pipeline")) / "speakers.db")
+        return path.expanduser().absolute()
+    except (RuntimeError, OSError, KeyError) as error:  # no home folder, or a working folder that was deleted
+        problem = f"no place for the library can be found ({error})"
+        raise ConfigError("environment", "DIARIZE_LIBRARY", problem, "Set it to the full path of a file") from error
 
 
 def now() -> datetime:
@@ -239,9 +243,9 @@ class Library:
     def remove(self, person: str) -> None:
         """Delete a person with all that was kept of them; the audit log tells that it happened, without a name.
 
-        Deleted rows are overwritten, the file is written anew, index files are deleted. Raises UnknownPerson;
-        LibraryLocked where another process is reading: the person is gone then, and the overwriting is done when the
-        library is opened next.
+        Deleted rows are overwritten, the file is written anew, index files are deleted. Where that cannot be done at
+        once (another process is reading, the disk is full) a LibraryError says so: the person is gone even so, and the
+        rest is done when the library is opened next. Raises UnknownPerson.
         """
         with self.batch():
             gone = self.person(person)
@@ -255,7 +259,11 @@ class Library:
             yield
         if self._unswept and not self._engine.depth:
             self._unswept = False
-            self._sweep()
+            try:
+                self._sweep()
+            except LibraryError as error:
+                problem = f"the person is deleted, and what they left is not overwritten yet: {error.problem}"
+                raise type(error)(self.place, problem, "It is done when the library is opened next.") from error
 
     # voices ---------------------------------------------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ def test_a_removal_is_finished_later_where_somebody_reads(library: Path, monkeyp
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM people").fetchall()
     with store.open(library) as held:
-        with pytest.raises(LibraryLocked):
+        with pytest.raises(LibraryLocked, match=r"the person is deleted, .* not overwritten yet: another process"):
             held.remove(held.find("person 1").id)
         assert len(held.people()) == 2
     assert b"person 1" in library.read_bytes()
@@ -228,6 +228,21 @@ def test_fault_48_a_full_disk_changes_nothing(library: Path) -> None:
         held._engine.execute("PRAGMA max_page_count = 100000")
         held.enrol("Anna", [said(9)])
         assert held.audit().ok
+
+
+def test_fault_48_no_room_to_overwrite_what_was_removed(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: engine.Sqlite) -> None:
+        raise LibraryFull(self.place, "the disk is full", "")
+
+    with store.open(library) as held:
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.Sqlite, "purge", full)
+            with pytest.raises(LibraryFull, match=r"deleted, .* not overwritten yet.*It is done when the library is"):
+                held.remove(held.find("person 1").id)
+        assert len(held.people()) == 2
+        assert held.audit().entries[-1].action == "remove"
+    with store.open(library) as held:
+        assert held._rows.meta("purge") is None
 
 
 LIMITED = """

@@ -39,7 +39,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
     try:
         with servers.running(programs) as address:
             yield address
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         pytest.skip(f"the PostgreSQL server cannot be started here: {error}")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diarize.errors import UnknownPerson
+from diarize.errors import ConfigError, UnknownPerson
 from diarize.library import store
 from diarize.library.records import Enrolment
 from tests.library.voices import MODEL, Clock, opened, said, voice
@@ -249,8 +249,17 @@ def test_files_are_for_their_owner_alone(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_path_comes_from_the_environment_or_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DIARIZE_LIBRARY", str(tmp_path / "mine.db"))
     assert store.default_path() == tmp_path / "mine.db"
+    monkeypatch.setenv("DIARIZE_LIBRARY", "mine.db")
+    assert store.default_path() == Path.cwd() / "mine.db"
     monkeypatch.delenv("DIARIZE_LIBRARY")
     assert store.default_path().parts[-2:] == ("diarize-pipeline", "speakers.db")
+
+
+def test_fault_60_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DIARIZE_LIBRARY", raising=False)
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: f"~nobody-of-that-name/{name}")
+    with pytest.raises(ConfigError, match="Set it to the full path"):
+        store.default_path()
 
 
 def test_ids_are_random_unless_told_otherwise(tmp_path: Path) -> None:
