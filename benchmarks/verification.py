@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.signal import oaconvolve, resample_poly
 
 from benchmarks import simulate
@@ -210,6 +211,13 @@ def measure(data: Path, hear: Ears, cache: Path | None) -> tuple[dict[str, Any],
         "a set, and the lists of the first two with one or both sides through a simulated telephone"
     )
     shipped = calibration.fit(everything, hear.embed.name, scorer, words)
+    across = {
+        name: {side: listed(data, name, heard[name, "close"], heard[name, side], scorer) for side in CHANNELS}
+        for name in TESTS
+    }
+    drifts = {name: {side: shipped.drift(heard[name, side].vectors) for side in CHANNELS} for name in TESTS}
+    found["drifts"] = {name: {side: round(d, 3) for side, d in row.items()} for name, row in drifts.items()}
+    shipped = replace(shipped, channel=round(channel_weight(shipped, across, drifts), 4))
     found["all_cross_validated"] = figures(calibration.cross_validated(everything), everything.same)
     for name in TESTS:
         for left, right in (
@@ -224,6 +232,23 @@ def measure(data: Path, hear: Ears, cache: Path | None) -> tuple[dict[str, Any],
         pairs = every(heard[name, "close"], scorer)
         found["by_duration"][name] = list(by_duration(pairs, calibration.cross_validated(pairs)))
     return found, shipped
+
+
+def channel_weight(
+    made: Calibration, across: Mapping[str, Mapping[str, Trials]], drifts: Mapping[str, Mapping[str, float]]
+) -> float:
+    """w3: the weight of d^2 at which enrolled close and heard through each channel costs least (mean Cllr)."""
+
+    def cost(weight: float) -> float:
+        costs = []
+        for name, row in across.items():
+            for side, case in row.items():
+                a, b = ([pair[i].seconds for pair in case.sides] for i in (0, 1))
+                values = made.unbounded(case.scores, a, b) + weight * drifts[name][side] ** 2
+                costs.append(score.cllr(values[case.same], values[~case.same]))
+        return float(np.mean(costs))
+
+    return float(minimize_scalar(cost, bounds=(0.0, 100.0), method="bounded").x)
 
 
 def moved(cohort: Mapping[str, Voices]) -> list[tuple[Any, Any]]:
@@ -254,7 +279,10 @@ def main() -> None:
         options.cache.mkdir(parents=True, exist_ok=True)
     config = Config.model_validate({"embedder": {"backend": "ge2e"}, "run": {"device": "cpu"}})
     found, shipped = measure(options.data, ears(config, Store()), options.cache)
-    text = json.dumps(found | {"shipped": {"weights": shipped.weights, "bounds": shipped.bounds}}, indent=1)
+    text = json.dumps(
+        found | {"shipped": {"weights": shipped.weights, "channel": shipped.channel, "bounds": shipped.bounds}},
+        indent=1,
+    )
     print(text)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")

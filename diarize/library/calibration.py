@@ -3,6 +3,9 @@
     q   = 1/a + 1/b                   a, b: seconds of speech on either side; the variance of a mean goes with 1/a
     LLR = w0 + w1 score + w2 q        natural logarithm, cut at the bounds
 
+Where a whole recording is compared with voices that were enrolled elsewhere, w3 d^2 is added: d is how far the voices
+of the recording lie, on average, from the cohort's mean along the directions of channels (`drift`).
+
 The weights are those of a logistic regression in which both kinds of trials count the same (Brümmer and du Preez 2006;
 duration as a quality measure after Mandasari et al. 2013, "Quality measure functions for calibration of speaker
 recognition systems in various duration conditions"). A calibration belongs to one embedder, one way of scoring, and the
@@ -24,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from diarize import files, score
 from diarize.errors import CalibrationError, FormatError
 from diarize.library.scoring import COSINE, Centred, Cosine, Scorer
+from diarize.types import Vectors
 
 Floats = NDArray[np.float64]
 
@@ -65,6 +69,7 @@ class Calibration:
     mean: tuple[float, ...]  # (d,) of `Centred`; () for another way of scoring
     channels: tuple[tuple[float, ...], ...]  # (r, d) of `Centred`
     weights: tuple[float, float, float]  # of 1, score, q
+    channel: float  # w3, of d^2; 0.0 where no channels were learned
     seconds: tuple[float, float]  # s, range of speech on either side that it was fitted on
     bandwidth: tuple[float, float]  # Hz, range
     bounds: tuple[float, float]  # lowest and highest LLR that the data support
@@ -73,7 +78,7 @@ class Calibration:
     data: str  # what it was fitted on, in words
 
     def __post_init__(self) -> None:
-        numbers = (*self.weights, *self.seconds, *self.bandwidth, *self.bounds)
+        numbers = (*self.weights, self.channel, *self.seconds, *self.bandwidth, *self.bounds)
         if not all(isfinite(number) for number in numbers):
             raise ValueError(f"a calibration is made of finite numbers, got {numbers}")
         if not (0 < self.seconds[0] <= self.seconds[1] and 0 < self.bandwidth[0] <= self.bandwidth[1]):
@@ -120,12 +125,20 @@ class Calibration:
                 return f"sound up to {side.bandwidth:.0f} Hz; calibrated for {low:.0f} to {high:.0f} Hz"
         return None
 
-    def llr(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:
+    def drift(self, vectors: Vectors) -> float:
+        """d, of the voices (k, d) heard in one recording: 0 where it sounds as the cohort does."""
+        if not self.channels:
+            return 0.0
+        mean = vectors.astype(np.float64).mean(axis=0) - np.array(self.mean)
+        return float(np.linalg.norm(np.array(self.channels) @ mean))
+
+    def llr(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike, drift: float = 0.0) -> Floats:
         """Log-likelihood ratios of scores (...), with `a` and `b` seconds of speech; cut at the bounds.
 
-        It is for the caller to ask `refusal` first. Raises ValueError for seconds that are not above 0.
+        `drift` is that of the recording, where voices of it are compared with enrolled ones; 0 for two files. It is
+        for the caller to ask `refusal` first. Raises ValueError for seconds that are not above 0.
         """
-        return np.clip(self.unbounded(scores, a, b), *self.bounds)
+        return np.clip(self.unbounded(scores, a, b) + self.channel * drift**2, *self.bounds)
 
     def unbounded(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:
         """What `llr` would be without bounds."""
@@ -138,8 +151,11 @@ class Calibration:
         files.write(path, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
 
 
-def fit(trials: Trials, model: str, scorer: Scorer, data: str) -> Calibration:
-    """A calibration for scores of `scorer` like these. Raises CalibrationError where they cannot teach one."""
+def fit(trials: Trials, model: str, scorer: Scorer, data: str, channel: float = 0.0) -> Calibration:
+    """A calibration for scores of `scorer` like these; `channel` is its w3.
+
+    Raises CalibrationError where they cannot teach one.
+    """
     counts = int(trials.same.sum()), int((~trials.same).sum())
     if min(counts) < 10 or len({name for pair in trials.speakers for name in pair}) < 5:
         raise CalibrationError(
@@ -160,6 +176,7 @@ def fit(trials: Trials, model: str, scorer: Scorer, data: str) -> Calibration:
             mean=tuple(scorer.mean.tolist()) if isinstance(scorer, Centred) else (),
             channels=tuple(map(tuple, scorer.channels.tolist())) if isinstance(scorer, Centred) else (),
             weights=(round(float(weights[0]), 6), round(float(weights[1]), 6), round(float(weights[2]), 6)),
+            channel=round(channel, 4),
             seconds=(round(min(seconds), 3), round(max(seconds), 3)),
             bandwidth=(min(bandwidths), max(bandwidths)),
             bounds=supported(ratios[trials.same], ratios[~trials.same], len(pairs)),
@@ -245,6 +262,7 @@ def load(path: Path) -> Calibration:
             mean=_numbers(values["mean"], None),
             channels=tuple(_numbers(row, len(values["mean"])) for row in values["channels"]),
             weights=_numbers(values["weights"], 3),
+            channel=float(values["channel"]),
             seconds=_numbers(values["seconds"], 2),
             bandwidth=_numbers(values["bandwidth"], 2),
             bounds=_numbers(values["bounds"], 2),

@@ -40,7 +40,8 @@ def test_the_fit_finds_the_true_ratios(made: Calibration) -> None:
     assert made.weights[1] == pytest.approx(20, rel=0.1)
     assert made.unbounded([0.7, 0.8], 10.0, 10.0) == pytest.approx([0, 2], abs=0.3)
     fresh = trials(seed=1)
-    ratios = made.llr(fresh.scores, *([pair[i].seconds for pair in fresh.sides] for i in (0, 1)))
+    a, b = ([pair[i].seconds for pair in fresh.sides] for i in (0, 1))
+    ratios = made.llr(fresh.scores, a, b)
     same, different = ratios[fresh.same], ratios[~fresh.same]
     assert score.cllr(same, different) < 1.05 * score.cllr_min(same, different)
 
@@ -200,6 +201,19 @@ def test_cross_validation_hears_no_speaker_of_the_test() -> None:
     own = (people[:, 0] == 0) & (people[:, 1] == 0)
     flipped = replace(found, same=np.where(own, ~found.same, found.same))
     assert calibration.cross_validated(flipped)[own] == pytest.approx(ratios[own])
+
+
+def test_a_recording_that_sounds_otherwise_lifts_its_ratios() -> None:
+    cohort = np.random.default_rng(0).random((20, 8)).astype(np.float32)
+    direction = np.eye(8, dtype=np.float32)[0]
+    scorer = scoring.centred(cohort, [(cohort, cohort + 0.5 * direction)], directions=1)
+    made = calibration.fit(trials(), "toy@1", scorer, "", channel=8.0)
+    there = cohort.mean(axis=0, keepdims=True).repeat(3, axis=0)
+    assert made.drift(there) == pytest.approx(0, abs=1e-5)
+    assert made.drift(there + 0.5 * direction) == pytest.approx(0.5, abs=1e-4)
+    assert made.llr(0.7, 9.0, 9.0, drift=0.5) - made.llr(0.7, 9.0, 9.0) == pytest.approx(8 * 0.25)
+    assert made.llr(9.0, 9.0, 9.0, drift=5.0) == made.bounds[1]
+    assert calibration.fit(trials(), "toy@1", scoring.Cosine(), "").drift(there) == 0
 
 
 def test_the_shipped_calibration_belongs_to_one_model() -> None:
