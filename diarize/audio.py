@@ -61,6 +61,8 @@ def read(
     try:
         with _opened(path) as file:
             before = os.fstat(file.fileno())
+            if before.st_size == 0:  # nor is it read: files of the system say so that never end
+                raise AudioError(str(path), "is empty (0 bytes)")
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
             found = _Found(path, file, before.st_size)
@@ -113,8 +115,6 @@ class _Found:
 
     def decode(self, scratch: Path) -> tuple[Writer, tuple[Segment, ...]]:
         """Everything that can be decoded, at its place, and the spans that cannot."""
-        if self.size == 0:
-            raise self._error("is empty (0 bytes)")
         head = self._bytes.peek(0, containers.HEAD)
         containers.refuse(str(self.path), head)
         wav = containers.wav_size(self._bytes, self.size)

@@ -34,14 +34,18 @@ DEMUXERS: tuple[str, ...] = (
 # Streams of bare frames: no times of their own, and a duration that FFmpeg can only guess from the bit rate.
 BARE = frozenset(("aac", "ac3", "amr", "dts", "eac3", "gsm", "loas", "mp3", "truehd"))
 
+# What may stand before the first element of an XML text. A comment ends at its first "-->": if it could end at a later
+# one, there would be so many ways to read a row of comments that trying them all takes for ever.
+_MARKUP = rb"(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*"
+
 _PLAYLISTS: tuple[tuple[bytes, str], ...] = (
     (rb"ffconcat version", "ffconcat"),
     (rb"#EXTM3U", "m3u8"),
     (rb"v=0\r?\n(?:[a-z]=[^\n]*\n)*m=", "sdp"),
     (rb"v=0\r?\no=", "sdp"),
     (rb"\[playlist\]", "pls"),
-    (rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<MPD[\s>]", "dash"),
-    (rb"(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<playlist[\s>]", "xspf"),
+    (_MARKUP + rb"<MPD[\s>]", "dash"),
+    (_MARKUP + rb"<playlist[\s>]", "xspf"),
     (rb"(?:<\?xml[^>]*>\s*)?<(?:asx|smil|SmoothStreamingMedia)[\s>]", "xml"),
     (rb"\[Reference\]|file '[^\n]*'\s*\n", "list of files"),
 )

@@ -45,6 +45,19 @@ def test_fault_01_empty_file(tmp_path: Path) -> None:
     assert problem(path) == "is empty (0 bytes)"
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+def test_fault_04_a_file_of_the_system_that_calls_itself_empty_is_not_read() -> None:
+    assert problem(Path("/proc/self/status")) == "is empty (0 bytes)"
+
+
+def test_fault_11_a_row_of_comments_is_looked_through_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"<!---->" * 5000 + b"x")
+    assert "is a text file" in problem(path)
+    path.write_bytes(b"<!-- > -- -->" * 5000 + b"<MPD>")
+    assert "playlist (dash)" in problem(path)
+
+
 def test_fault_02_headers_without_sound(tmp_path: Path) -> None:
     assert "holds no sound" in problem(media.wav(tmp_path / "a.wav", np.zeros(0, np.int16), RATE))
     flac = media.write(tmp_path / "a.flac", "flac", Track(sound(), RATE, "flac"))
