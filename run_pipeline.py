@@ -7,7 +7,9 @@ disk) is missing or full, 6 integrity, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,6 +64,8 @@ STATUS: dict[type[DiarizeError], int] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     face.open_streams()
+    with contextlib.suppress(ValueError):  # not in a thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: with its workers, and a report
     given = parser().parse_args(arguments)
     try:
         return int(given.command(given))

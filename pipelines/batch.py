@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import queue
 import signal
+import stat
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -53,14 +55,15 @@ def run(
 def same_bytes(jobs: Sequence[Job]) -> dict[int, int]:
     """Position of a job -> position of an earlier one with the same bytes and settings.
 
-    Only files of equal size are read.
+    Only files of equal size are read. Empty ones are not: what the system calls empty may be a pipe into itself.
     """
     by_size: dict[int, list[int]] = {}
     for i, job in enumerate(jobs):
         if job.input.problem is None:
             with contextlib.suppress(OSError):
-                if job.input.path.is_file():
-                    by_size.setdefault(job.input.path.stat().st_size, []).append(i)
+                status = job.input.path.stat()
+                if stat.S_ISREG(status.st_mode) and status.st_size:
+                    by_size.setdefault(status.st_size, []).append(i)
     found: dict[int, int] = {}
     for alike in by_size.values():
         seen: dict[tuple[Any, ...], int] = {}
@@ -82,7 +85,8 @@ def threads_for(workers: int) -> int:
 
 def _twin(job: Job, done: Outcome, plan: Plan, out: Path) -> Outcome:
     if done.status != "done":
-        return replace(done, id=job.input.id, name=job.input.name)
+        reason = f"the same bytes as {done.name}: {done.reason}"
+        return replace(done, id=job.input.id, name=job.input.name, reason=reason)
     try:
         return copy(out, done, job.input, plan.config)
     except OutputError as error:
@@ -103,6 +107,8 @@ def _supervised(jobs: Sequence[Job], plan: Plan, out: Path, workers: int, watch:
                     except BrokenProcessPool:  # it broke since the last look: collect what is running
                         break
                     running[future] = waiting.popleft()
+                if not running:  # it broke while nobody was at work: take another
+                    break
                 finished = wait(running, timeout=POLL, return_when=FIRST_COMPLETED).done
                 _tell(events, watch)
                 for future in finished:
@@ -152,8 +158,17 @@ def _start(plan: Plan, out: Path, threads: int, events: Any) -> None:
     """In each worker process, once."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_follow_parent, daemon=True).start()
     events.cancel_join_thread()  # a dying worker must not wait for a reader
     _worker = Worker(plan, out, threads, lambda id, stage: events.put((id, stage)))
+
+
+def _follow_parent() -> None:
+    """End this process with its parent, also where that was killed: nobody waits for its results any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: Job) -> Outcome:

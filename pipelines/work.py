@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +96,7 @@ class Worker:
             return replace(row, stage="load", reason=str(error), environment=True)
         except DiarizeError as error:
             return replace(row, stage="read", reason=str(error))
-        except Exception as error:  # a mistake of ours must not end the batch either
+        except (Exception, SystemExit) as error:  # a mistake of ours, or of a backend, must not end the batch either
             return replace(row, stage="unexpected", reason=f"{type(error).__name__}: {error}")
 
     def _process(self, job: Job) -> Outcome:
@@ -115,18 +114,15 @@ class Worker:
             self._watch(item.id, stage)
 
         enter("read")
-        with tempfile.TemporaryDirectory(prefix="diarize-") as scratch:
-            recording = audio.read(
-                item.path, id=item.id, name=item.name, channel=config.audio.channel, scratch=Path(scratch)
-            )
-            if self._stages is None:
-                enter("load")
-                self._stages = self._plan.build(self._threads)
-            stages = self._stages.bounded(Spectral(job.cluster), job.cluster)
-            if job.words is not None:
-                stages = replace(stages, recognize=FromFile(job.words))
-            settings = config.model_copy(update={"cluster": job.cluster})
-            transcript = transcribe(recording, stages, settings, PRODUCT, enter)
+        recording = audio.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+        if self._stages is None:
+            enter("load")
+            self._stages = self._plan.build(self._threads)
+        stages = self._stages.bounded(Spectral(job.cluster), job.cluster)
+        if job.words is not None:
+            stages = replace(stages, recognize=FromFile(job.words))
+        settings = config.model_copy(update={"cluster": job.cluster})
+        transcript = transcribe(recording, stages, settings, PRODUCT, enter)
         if self._plan.notes:
             provenance = replace(transcript.provenance, notes=(*self._plan.notes, *transcript.provenance.notes))
             transcript = replace(transcript, provenance=provenance)
