@@ -70,6 +70,7 @@ def measure(path: Path, hours: float, cores: int) -> list[Row]:
     config = Config.model_validate({"asr": {"backend": "none"}, "embedder": {"backend": "ge2e"}})
     with stage("loading models"):
         stages = plan.make(config, Store(offline=True)).build()
+    assert stages.detect is not None and stages.embed is not None  # no end-to-end diarizer was asked for
     with stage("decoding"):
         recording = audio.read(path, id="long").audios[0]
     with stage("voice activity detection"):

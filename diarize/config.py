@@ -40,8 +40,8 @@ class VadConfig(Section):
         0.2,
         gt=0,
         lt=1,
-        description="probability at which speech begins; measured: at silero's usual 0.5 a quarter of quiet meetings is "
-        "missed",
+        description="probability at which speech begins; measured: at silero's usual 0.5 a quarter of quiet meetings "
+        "is missed",
     )
     off_threshold: float = Field(
         0.12,

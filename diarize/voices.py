@@ -25,8 +25,8 @@ def pool(speakers: Sequence[Speaker], turns: Sequence[Turn], voices: Embeddings)
     longest = seconds.max(axis=1, keepdims=True, initial=0.0)
     alone = np.where((seconds == longest) & (seconds > 0), seconds, 0.0)
     weights = np.where(alone.any(axis=0), alone, seconds)
-    if not weights.any(axis=0).all():
-        silent = [speaker.id for speaker, heard in zip(speakers, weights.any(axis=0), strict=True) if not heard]
+    if silent := [speaker.id for i, speaker in enumerate(speakers) if not weights[:, i].any()]:
         raise ValueError(f"no window holds speech of {', '.join(silent)}")
     means = weights.T @ voices.vectors.astype(np.float64)
-    return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    vectors: Vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    return vectors
