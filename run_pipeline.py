@@ -26,6 +26,7 @@ from diarize.errors import (
     UnknownBackend,
     UnknownModel,
 )
+from diarize.formats import FORMATS
 from diarize.models.store import Store
 from pipelines import doctor, export, face, models, process, settings
 
@@ -43,10 +44,11 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "--initial-prompt": ("asr.initial_prompt", {"metavar": "TEXT"}),
     "--channel": ("audio.channel", {"metavar": "auto|mix|N|per-channel"}),
     "--device": ("run.device", {"choices": ("auto", "cpu", "cuda")}),
-    "--formats": ("output.formats", {"metavar": "A,B,...", "type": lambda text: text.split(",")}),
+    "--formats": ("output.formats", {"metavar": "A,B,...", "type": settings.split}),
     "--workers": ("run.workers", {"type": int, "metavar": "N"}),
 }
 
+PURPOSE = "Who said what, when: recordings in, labelled transcripts and speaker timelines out."
 
 STATUS: dict[type[DiarizeError], int] = {
     # the first that fits
@@ -72,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DiarizeError as error:
         face.warn(f"error: {error}")
         return next(status for kind, status in STATUS.items() if isinstance(error, kind))
+    except OSError as error:  # a disk or a right that gave way where nobody expected it
+        face.warn(f"error: {error}")
+        return 5
     except KeyboardInterrupt:
         face.warn("interrupted")
         return 130
@@ -79,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Every command and option."""
-    top = argparse.ArgumentParser(prog="diarize", description=diarize.__doc__, epilog=__doc__)
+    top = argparse.ArgumentParser(prog="diarize", description=PURPOSE, epilog=(__doc__ or "").partition("\n\n")[2])
     top.add_argument("--version", action="version", version=f"diarize-pipeline {diarize.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -98,8 +103,8 @@ def parser() -> argparse.ArgumentParser:
     main_job.set_defaults(command=_process)
 
     again = commands.add_parser("export", help="write formats again from transcript.json, without any model")
-    again.add_argument("folders", nargs="+", type=Path, metavar="OUT/<id>")
-    again.add_argument("--formats", required=True, type=lambda text: text.split(","), metavar="A,B,...")
+    again.add_argument("folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder of one recording's results")
+    again.add_argument("--formats", required=True, type=settings.split, metavar="A,B,...", help=", ".join(FORMATS))
     again.set_defaults(command=_export)
 
     store = commands.add_parser("models", help="the model store")
@@ -152,13 +157,14 @@ def _process(given: argparse.Namespace) -> int:
     if not report.outcomes:
         face.warn(
             "error: no recordings found"
-            + (f"; {len(report.passed_over)} files passed over" if report.passed_over else "")
+            + (f"; {face.count(len(report.passed_over), 'file')} passed over" if report.passed_over else "")
         )
         return report.status
     if not given.quiet:
         face.say(face.closing(report))
         if report.passed_over:
-            face.say(f"{len(report.passed_over)} other files in the folders were passed over (run.json lists them)")
+            others = face.count(len(report.passed_over), "other file")
+            face.say(f"{others} in the folders passed over (run.json lists them)")
         face.say(f"results: {given.out}")
     elif report.status:
         for row in report.outcomes:
@@ -174,7 +180,8 @@ def _export(given: argparse.Namespace) -> int:
 
 
 def _models_list(given: argparse.Namespace) -> int:
-    face.say(face.model_table(models.overview(Store())))
+    for line in face.model_lines(models.overview(Store())):
+        face.say(line)
     return 0
 
 
@@ -191,7 +198,8 @@ def _models_pull(given: argparse.Namespace) -> int:
 
 def _models_verify(given: argparse.Namespace) -> int:
     found = models.verify(Store())
-    face.say(face.model_table(found))
+    for line in face.model_lines(found) if found else ["no model is in the store"]:
+        face.say(line)
     return 6 if any(status.state == "damaged" for status in found) else 0
 
 
@@ -215,17 +223,8 @@ def _doctor(given: argparse.Namespace) -> int:
 
 
 def _config_show(given: argparse.Namespace) -> int:
-    found = _resolve(given)
-    rows = [
-        [
-            key,
-            str(settings.value(found.config, key)),
-            *([found.origins[key]] if given.origin else []),
-            settings.describe(key),
-        ]
-        for key in settings.known()
-    ]
-    face.say(face.table(["setting", "value", *(["origin"] if given.origin else []), "meaning"], rows))
+    for line in face.setting_lines(_resolve(given), given.origin):
+        face.say(line)
     return 0
 
 

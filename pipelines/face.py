@@ -1,7 +1,8 @@
 """What a person sees: progress while it goes on, and a table when it is over.
 
-Progress goes to the error stream, results to the output stream. A closed stream (`| head`) never ends a run; characters
-that a terminal cannot show are escaped; file names are shown as text, whatever they hold.
+Progress goes to the error stream, results to the output stream. A closed stream (`| head`) never ends a run. Characters
+that a terminal cannot show are escaped, and so are those that would command it: names are shown, whatever they hold.
+What somebody may want to copy (a name, a command, a path) is never cut or folded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -28,9 +30,11 @@ from rich.text import Text
 
 from diarize.errors import printable
 from diarize.models.store import Status
+from pipelines import settings
 from pipelines.doctor import Facts
 from pipelines.plan import Plan
 from pipelines.process import Report, Watcher
+from pipelines.settings import Settings
 from pipelines.work import Job, Outcome
 
 MOST_ROWS = 50  # of the closing table; longer runs show what failed
@@ -43,7 +47,6 @@ STAGES = {  # what a stage is called while it runs
     "diarize": "telling speakers apart",
     "identify": "naming speakers",
     "recognize": "recognizing words",
-    "label": "labelling words",
     "write": "writing",
 }
 COLOURS = {"done": "green", "failed": "red", "crashed": "red", "interrupted": "yellow"}
@@ -58,7 +61,8 @@ def open_streams() -> None:
 
 def say(text: str | Table = "", stream: TextIO | None = None) -> None:
     """Print text or a table; a closed stream is no error."""
-    console(stream or sys.stdout).print(text if isinstance(text, Table) else Text(text), soft_wrap=True)
+    shown = text if isinstance(text, Table) else Text("\n".join(printable(line) for line in text.split("\n")))
+    console(stream or sys.stdout).print(shown, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -143,26 +147,27 @@ class Live(Silent):
         )
         self._all: TaskID | None = None
         self._running: dict[str, TaskID] = {}
+        self._steps: list[str] = []
 
     def fetching(self, file: str, done: int, total: int | None) -> None:
         task = self._running.get(file)
         if task is None:
-            task = self._running[file] = self.progress.add_task(f"fetching {file}", total=total)
-        self.progress.update(task, completed=done, total=total)
+            task = self._running[file] = self.progress.add_task(f"fetching {file}, MB", total=None)
+        self.progress.update(task, completed=done / 1e6, total=None if total is None else total / 1e6)
         if total is not None and done >= total:
             self.progress.remove_task(self._running.pop(file))
 
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None:
         for note in plan.notes:
-            self.progress.console.print(Text(f"note: {note}", style="yellow"))
+            self.progress.console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
+        self._steps = [stage for stage in STAGES if stage in ("read", "load", "write", *plan.stages)]
         self._all = self.progress.add_task("recordings", total=len(jobs))
 
     def entered(self, id: str, stage: str) -> None:
-        steps = list(STAGES)
         task = self._running.get(id)
         if task is None:
-            task = self._running[id] = self.progress.add_task(id, total=len(steps))
-        at = steps.index(stage) if stage in STAGES else 0
+            task = self._running[id] = self.progress.add_task(id, total=len(self._steps))
+        at = self._steps.index(stage) if stage in self._steps else 0
         self.progress.update(task, description=f"{printable(id)}: {STAGES.get(stage, stage)}", completed=at)
 
     def finished(self, outcome: Outcome) -> None:
@@ -170,7 +175,7 @@ class Live(Silent):
             self.progress.remove_task(self._running.pop(outcome.id))
         if self._all is not None:
             self.progress.advance(self._all)
-        self.progress.console.print(Text(summary(outcome), style=COLOURS[outcome.status]))
+        self.progress.console.print(Text(summary(outcome), style=COLOURS[outcome.status]), soft_wrap=True)
 
 
 def summary(row: Outcome) -> str:
@@ -179,16 +184,15 @@ def summary(row: Outcome) -> str:
     if row.status != "done":
         return f"{row.status}: {name}: " + (f"{row.stage}: " if row.stage else "") + row.reason
     lost = f", {row.lost:.1f} s lost" if row.lost else ""
-    return (
-        f"done: {name}: {clock(row.duration or 0)}, {row.speakers} speakers, {row.turns} turns, {row.words} words{lost}"
-    )
+    found = (count(row.speakers, "speaker"), count(row.turns, "turn"), count(row.words, "word"))
+    return f"done: {name}: {clock(row.duration or 0)}, {', '.join(found)}{lost}"
 
 
 def closing(report: Report) -> Table:
     """The table that ends a run. Long runs show the recordings that failed, and the sum."""
     rows = report.outcomes
     shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if row.status != "done"][:MOST_ROWS]
-    table = Table(show_footer=True, title_justify="left")
+    table = Table(show_footer=True, box=box.SIMPLE)
     done = [row for row in rows if row.status == "done"]
     table.add_column("recording", f"{len(done)} of {len(rows)} done", overflow="fold")
     table.add_column("length", clock(sum(row.duration or 0 for row in done)), justify="right", no_wrap=True)
@@ -207,43 +211,51 @@ def closing(report: Report) -> Table:
     return table
 
 
-def model_table(found: Sequence[Status]) -> Table:
-    """The models of the registry, and how each stands in the store."""
-    rows = []
+def model_lines(found: Sequence[Status]) -> Iterator[str]:
+    """The models of the registry, two lines each: how it stands in the store, and what it is."""
+    longest = max((len(status.entry.name) for status in found), default=0)
     for status in found:
-        size = status.entry.size
-        state = status.state + (f": {status.problem}" if status.problem else "")
         known = status.entry
-        rows.append(
-            [known.name, known.role, state, f"{size / 1e6:.1f}" if size else "?", known.licence, known.description]
-        )
-    return table(["model", "role", "state", "MB", "licence", "what it is"], rows)
+        size = "?" if known.size is None else f"{known.size / 1e6:.1f}"
+        pinned = ", pinned by its first download" if status.pinned else ""
+        yield f"{known.name:{longest}}  {status.state:7} {known.role:12} {size:>7} MB  {known.licence}{pinned}"
+        yield f"    {status.problem or known.description}"
+
+
+def setting_lines(found: Settings, origin: bool) -> Iterator[str]:
+    """Every setting, its value, where that comes from where it is asked for, and what the setting means."""
+    for key in settings.known():
+        value = settings.value(found.config, key)
+        told = ",".join(value) if isinstance(value, tuple) else "unset" if value is None else str(value)
+        yield f"{key} = {told}" + (f"    [{found.origins[key]}]" if origin else "")
+        yield f"    {settings.describe(key)}"
 
 
 def diagnosis(facts: Facts) -> Iterator[str | Table]:
-    """What `doctor` found, as lines and tables."""
+    """What `doctor` found: the machine, the packages, the models, and what is missing, with its cure."""
     yield f"diarize-pipeline {facts.version}, Python {facts.python}, {facts.system}, {facts.cores} cores"
     yield f"ffmpeg: {facts.ffmpeg}"
     for device in facts.devices:
         yield f"{device.runtime}: " + (device.problem or f"runs on {'cuda' if device.cuda else 'cpu'}")
     yield f"model store: {facts.store.path}"
     yield f"temporary files: {facts.temporary.path}"
-    packages = [[p.name, p.version or "missing", "core"] for p in facts.core]
-    packages += [[p.name, p.version or "missing", extra.name] for extra in facts.extras for p in extra.packages]
-    yield table(["package", "version", "part of"], packages)
-    yield model_table(facts.models)
-    lacks = [[lack.what, "needed" if lack.needed else "optional", lack.cure] for lack in facts.lacks]
-    if lacks:
-        yield table(["missing", "", "how to get it"], lacks)
+    packages = Table("part", "packages", box=box.SIMPLE)
+    for name, members in (("core", facts.core), *((extra.name, extra.packages) for extra in facts.extras)):
+        packages.add_row(name, Text(", ".join(f"{p.name} {p.version or '(missing)'}" for p in members)))
+    yield packages
+    present = [status.entry.name for status in facts.models if status.state == "present"]
+    yield f"models in the store: {', '.join(present) or 'none'}"
+    for title, needed in (("missing, and needed", True), ("missing, optional", False)):
+        lacks = [lack for lack in facts.lacks if lack.needed is needed]
+        if lacks:
+            yield f"{title}:"
+            yield from (f"  {lack.what}\n      {lack.cure}" for lack in lacks)
     yield "ready: the main job can run" if facts.ready else "not ready: something that is needed is missing"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A plain table of text."""
-    made = Table(*columns)
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+def count(number: int, noun: str) -> str:
+    """`1 turn`, `2 turns`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def clock(seconds: float) -> str:

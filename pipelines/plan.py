@@ -60,6 +60,13 @@ class Plan:
     notes: tuple[str, ...]  # what was replaced or left out, and how to get better
     models: dict[str, str]  # name in the store -> sha256, of the models that this plan uses
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that a recording goes through, as they are told while it is worked on."""
+        chosen = {"detect": self.detect, "embed": self.embed, "cluster": self.embed}
+        chosen |= {"diarize": self.diarize, "recognize": self.recognize}
+        return tuple(stage for stage, choice in chosen.items() if choice is not None)
+
     def build(self, threads: int = 0) -> Stages:
         """The stages, with their models loaded. `threads` a model may use; 0 leaves it to the runtime."""
         return Stages(

@@ -105,10 +105,11 @@ def _from(environment: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
             cure = f"Did you mean {close[0]}?" if close else "See: diarize config show"
             raise ConfigError("environment", variable, "no such setting", cure)
         key = variables[variable]
-        yield variable, key, _split(text) if key == "output.formats" else text
+        yield variable, key, split(text) if key == "output.formats" else text
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
+    """The parts of a list with commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 

@@ -217,7 +217,7 @@ def test_nothing_to_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").touch()
     assert process(tmp_path / "in", "--out", tmp_path / "out") == 4
-    assert "1 files passed over" in capfd.readouterr().err
+    assert "1 file passed over" in capfd.readouterr().err
 
 
 def test_a_file_that_is_not_there_is_a_row(tmp_path: Path) -> None:
@@ -270,17 +270,15 @@ def test_export_writes_formats_again_without_the_recording(finished: Path, tmp_p
 def test_settings_show_where_they_come_from(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("DIARIZE_VAD_PAD", "0.25")
     (tmp_path / "run.toml").write_text("[cluster]\nmax_speakers = 6\n")
     command = ["config", "show", "--origin", "--config", str(tmp_path / "run.toml"), "--min-speakers", "2"]
     assert run_pipeline.main(command) == 0
-    lines = capfd.readouterr().out.splitlines()
-    shown = {cells[1]: cells[2:4] for line in lines if len(cells := [c.strip() for c in line.split("│")]) > 4}
-    assert shown["cluster.min_speakers"] == ["2", "command line"]
-    assert shown["cluster.max_speakers"] == ["6", str(tmp_path / "run.toml")]
-    assert shown["vad.pad"] == ["0.25", "DIARIZE_VAD_PAD"]
-    assert shown["turns.gap"][1] == "default"
+    shown = capfd.readouterr().out.splitlines()
+    assert "cluster.min_speakers = 2    [command line]" in shown
+    assert f"cluster.max_speakers = 6    [{tmp_path / 'run.toml'}]" in shown
+    assert "vad.pad = 0.25    [DIARIZE_VAD_PAD]" in shown
+    assert "turns.gap = 0.2    [default]" in shown
 
 
 def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -308,16 +306,8 @@ def test_fault_64_a_closed_output_stream_does_not_end_a_run(tmp_path: Path) -> N
     write_tones(tmp_path / "in" / "a.wav", TWO)
     read, write = os.pipe()
     os.close(read)
-    command = [
-        sys.executable,
-        str(ROOT / "run_pipeline.py"),
-        "process",
-        tmp_path / "in",
-        "--out",
-        tmp_path / "out",
-        *SETTINGS,
-    ]
-    done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
+    command = [sys.executable, "run_pipeline.py", "process", str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = subprocess.run([*command, *SETTINGS], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr

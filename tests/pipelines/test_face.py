@@ -1,0 +1,79 @@
+"""What people see: nothing cut that they may want to copy, nothing that commands their terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diarize.config import parse
+from diarize.models.registry import REGISTRY
+from diarize.models.store import Status, Store
+from pipelines import doctor, face, plan, settings
+from pipelines.process import Report
+from pipelines.work import Outcome
+
+DONE = Outcome("talk", "talk.wav", "done", duration=83.2, speakers=1, turns=2, words=1)
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_names_that_one_has_to_type_are_whole_on_a_narrow_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for line in face.model_lines(Store(tmp_path).list()):
+        face.say(line)
+    listed = capfd.readouterr().out
+    assert all(re.search(rf"^{re.escape(name)} ", listed, re.MULTILINE) for name in REGISTRY)
+    for part in face.diagnosis(doctor.examine(Store(tmp_path))):
+        face.say(part)
+    told = capfd.readouterr().out
+    assert all(f"diarize models pull {name}\n" in told for name in REGISTRY)
+    assert "not ready" in told
+
+
+def test_a_model_that_its_first_download_pinned_is_shown_as_such() -> None:
+    status = Status(REGISTRY["ge2e"], "present", Path("store"), pinned=True)
+    assert "pinned by its first download" in next(face.model_lines([status]))
+
+
+def test_settings_are_shown_with_their_meaning() -> None:
+    found = settings.resolve({"cluster.min_speakers": 2}, None, {})
+    lines = list(face.setting_lines(found, origin=False))
+    assert lines[lines.index("cluster.min_speakers = 2") + 1] == "    fewest speakers to find"
+    assert "asr.language = unset" in lines
+
+
+def test_nothing_that_is_said_commands_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    hostile = "a\x1b]0;mine\x07\x1b[2J\u202eb.wav"
+    face.say(f"results: {hostile}\nand more")
+    face.say(face.closing(Report((replace(DONE, name=hostile),), (), ())))
+    said = capfd.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & set(said)
+    assert said.splitlines()[1] == "and more"
+
+
+def test_the_closing_table_adds_up_and_long_runs_show_what_failed(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = tuple(replace(DONE, name=f"{i}.wav") for i in range(face.MOST_ROWS))
+    face.say(face.closing(Report((*rows, Outcome("bad", "bad.wav", "failed", reason="is empty")), (), ())))
+    said = capfd.readouterr().out
+    assert "50 of 51 done" in said
+    assert "bad.wav" in said
+    assert "7.wav" not in said
+
+
+def test_one_is_singular() -> None:
+    assert face.summary(DONE) == "done: talk.wav: 0:01:23, 1 speaker, 2 turns, 1 word"
+
+
+def test_every_stage_that_is_told_has_its_words() -> None:
+    everything = {"vad": {"backend": "energy"}, "embedder": {"backend": "tests.cheap:embedder"}}
+    words = {"asr": {"backend": "tests.cheap:recognizer"}}
+    chosen = plan.make(parse(everything | words, "test"), Store(Path("nowhere"), offline=True))
+    assert chosen.stages == ("detect", "embed", "cluster", "recognize")
+    assert set(chosen.stages) <= set(face.STAGES)
