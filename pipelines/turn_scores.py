@@ -136,8 +136,9 @@ def _boundaries(
 ) -> tuple[float, int, int]:
     """(boundaries that both have, those of the reference, those of the hypothesis).
 
-    A boundary is a time in `scored` at which somebody begins or ends; where a UEM cuts a turn there is none. pyannote.metrics pairs them, nearest first;
-    its cost grows with the product of both numbers, so that it is given one cluster of near boundaries at a time.
+    A boundary is a time in `scored` at which somebody begins or ends; where a UEM cuts a turn there is none.
+    pyannote.metrics pairs them, nearest first; its cost grows with the product of both numbers, so that it is given one
+    cluster of near boundaries at a time.
     """
     from pyannote.metrics.segmentation import SegmentationRecall
 
