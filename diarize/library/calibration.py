@@ -34,7 +34,8 @@ Floats = NDArray[np.float64]
 SCHEMA = "diarize-calibration/1"
 SHIPPED = Path(__file__).with_name("ge2e.calibration.json")
 _RIDGE = 1e-6  # keeps weights finite where the trials are perfectly separated
-_SLACK = 1.02  # of a range's ends: the same sound measures a little more or less after another decoder
+_SLACK = 1.02  # of the least speech: the same sound has a little more or less of it after another decoder
+_BAND = 250.0  # Hz, the steps in which bandwidth is measured: a resampler's slope is worth one
 FOLDS = 5
 
 
@@ -121,7 +122,7 @@ class Calibration:
         for side in (a, b):
             if side.seconds < self.seconds[0] / _SLACK:
                 return f"{side.seconds:.2f} s of speech; calibrated from {self.seconds[0]:.2f} s on"
-            if side.bandwidth is not None and not low / _SLACK <= side.bandwidth <= high * _SLACK:
+            if side.bandwidth is not None and not low - _BAND <= side.bandwidth <= high + _BAND:
                 return f"sound up to {side.bandwidth:.0f} Hz; calibrated for {low:.0f} to {high:.0f} Hz"
         return None
 
