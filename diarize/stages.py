@@ -50,6 +50,12 @@ class Recognizer(Named, Protocol):
     def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]: ...
 
 
+class Words(Named, Protocol):
+    """The words of a recording that somebody else recognized, and the language (or None)."""
+
+    def __call__(self) -> tuple[tuple[Word, ...], str | None]: ...
+
+
 class Diarizer(Named, Protocol):
     """End to end: who speaks when, without the stages above."""
 

@@ -167,7 +167,7 @@ class Live(Silent):
         task = self._running.get(id)
         if task is None:
             task = self._running[id] = self.progress.add_task(id, total=len(self._steps))
-        at = self._steps.index(stage) if stage in self._steps else 0
+        at = self._steps.index(stage) if stage in self._steps else None
         self.progress.update(task, description=f"{printable(id)}: {STAGES.get(stage, stage)}", completed=at)
 
     def finished(self, outcome: Outcome) -> None:

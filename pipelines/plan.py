@@ -78,9 +78,10 @@ class Plan:
         )
 
 
-def make(config: Config, store: Store, progress: Progress | None = None) -> Plan:
+def make(config: Config, store: Store, progress: Progress | None = None, recognize: bool = True) -> Plan:
     """Choose every backend, and fetch the models that are missing (unless offline).
 
+    `recognize`: whether any recording needs a recognizer; not where the words of all are given.
     Raises UnknownBackend, MissingExtra and ModelError, each with its cure.
     """
     notes: list[str] = []
@@ -94,16 +95,18 @@ def make(config: Config, store: Store, progress: Progress | None = None) -> Plan
     by_channel = config.audio.channel == "per-channel"
     detect = _detector(config, model) if by_channel or config.diarizer is None else None
     embed = _embedder(config, store, model, notes) if not by_channel and config.diarizer is None else None
-    recognize = _recognizer(config, store, model, notes)
+    recognizer = _recognizer(config, store, model, notes) if recognize else None
     diarize = None
-    if config.diarizer is not None and not by_channel:
+    if config.diarizer is not None and by_channel:
+        notes.append(f"diarizer: {config.diarizer} is not used, as each channel is taken for one speaker's line")
+    elif config.diarizer is not None:
         name, _, argument = config.diarizer.partition(":")
         if name == "pyannote":
             place = {"model": argument, "device": config.run.device, "offline": store.offline}
             diarize = Choice("diarizer", name, place | {"cluster": config.cluster})
         else:
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
-    return Plan(config, detect, embed, recognize, diarize, tuple(notes), used)
+    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used)
 
 
 def _detector(config: Config, model: Callable[[str], Path]) -> Choice:

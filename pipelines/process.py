@@ -85,7 +85,7 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
     if not found.inputs:
         return Report((), found.passed_over, ())
     jobs = _jobs(found.inputs, request, config)
-    chosen = plan.make(config, store, watcher.fetching)
+    chosen = plan.make(config, store, watcher.fetching, recognize=request.words is None)
     outputs.make(request.out)
     watcher.planned(chosen, jobs)
     started = datetime.now(UTC)
@@ -146,15 +146,24 @@ def versions() -> dict[str, str]:
 
 def refuse_odd_output(out: Path, paths: Iterable[Path]) -> None:
     """Raises ConfigError where results would go through a link, over a file, or into the folder of the inputs."""
-    if out.is_symlink():
+    try:
+        place, kind = out.resolve(), _kind(out)
+    except (OSError, RuntimeError) as error:  # a name that is too long, a folder on the way that may not be entered
+        problem = getattr(error, "strerror", None) or str(error)
+        raise ConfigError("--out", str(out), f"cannot be looked at: {problem}", "Name another folder.") from error
+    if kind == "link":
         raise ConfigError("--out", str(out), "is a link, and results are not written through links", "Name its target.")
-    if out.exists() and not out.is_dir():
+    if kind == "file":
         raise ConfigError("--out", str(out), "is a file", "Name a folder.")
     for path in paths:
-        if path.is_dir() and out.resolve() == path.resolve():
+        if inputs.is_folder(path) and place == path.resolve():
             raise ConfigError(
                 "--out", str(out), "is the folder of the recordings", "Name another one: inputs stay as they are."
             )
+
+
+def _kind(out: Path) -> str:
+    return "link" if out.is_symlink() else "file" if out.exists() and not out.is_dir() else "folder"
 
 
 def _jobs(found: Sequence[Input], request: Request, config: Config) -> list[Job]:
@@ -164,9 +173,13 @@ def _jobs(found: Sequence[Input], request: Request, config: Config) -> list[Job]
     jobs = [Job(item, cluster) for item, cluster in zip(found, settings, strict=True)]
     if request.words is None:
         return jobs
-    if request.words.is_dir():
-        return [replace(job, words=_words_of(job.input, request.words)) for job in jobs]
-    if not request.words.is_file():
+    if inputs.is_folder(request.words):
+        return _with_words(jobs, request.words)
+    try:
+        there = request.words.is_file()
+    except OSError:
+        there = False
+    if not there:
         raise ConfigError("--transcript", str(request.words), "no such file or folder")
     if len(jobs) > 1:
         problem = f"one file for {len(jobs)} recordings"
@@ -176,14 +189,34 @@ def _jobs(found: Sequence[Input], request: Request, config: Config) -> list[Job]
     return [replace(jobs[0], words=request.words)]
 
 
-def _words_of(item: Input, folder: Path) -> Path:
-    stems = {item.id, Path(item.name).stem}
-    found = sorted(
-        path for path in folder.iterdir() if (path.is_file() and path.name.split(".")[0] in stems) or path.stem in stems
-    )
-    if len(found) != 1:
-        problem = "no file" if not found else f"{len(found)} files"
-        raise ConfigError(
-            "--transcript", str(folder), f"{problem} for {item.name}", f"Put one there, called {item.id}.json, say."
-        )
-    return found[0]
+def _with_words(jobs: Sequence[Job], folder: Path) -> list[Job]:
+    """The jobs, each with the file in `folder` that is called like its id, else like its recording.
+
+    Raises ConfigError where a recording has no file, or several, and where a file would serve two recordings.
+    """
+    try:
+        there = sorted(path for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        raise ConfigError("--transcript", str(folder), f"cannot be read: {error.strerror}") from error
+    called: dict[str, list[Path]] = {}
+    for path in there:
+        for name in {path.stem, path.name.split(".")[0]}:
+            called.setdefault(name, []).append(path)
+    found: list[Job] = []
+    owners: dict[Path, Input] = {}
+    for job in jobs:
+        item = job.input
+        if item.problem is not None:
+            found.append(job)
+            continue
+        files = called.get(item.id) or called.get(Path(item.name).stem, [])
+        cure = f"Put one there, called {item.id}.json, say."
+        if len(files) != 1:
+            problem = "no file" if not files else f"{len(files)} files"
+            raise ConfigError("--transcript", str(folder), f"{problem} for {item.name}", cure)
+        other = owners.setdefault(files[0], item)
+        if other is not item:
+            problem = f"{files[0].name} is called like {other.name} and like {item.name}"
+            raise ConfigError("--transcript", str(folder), problem, cure)
+        found.append(replace(job, words=files[0]))
+    return found

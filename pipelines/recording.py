@@ -10,7 +10,7 @@ from diarize import asr, label, timeline, turns, windows
 from diarize.audio import Recording
 from diarize.config import ClusterConfig, Config
 from diarize.errors import DiarizeError, StageError
-from diarize.stages import Clusterer, Detector, Diarizer, Embedder, Identifier, Named, Recognizer
+from diarize.stages import Clusterer, Detector, Diarizer, Embedder, Identifier, Named, Recognizer, Words
 from diarize.types import (
     Audio,
     Candidate,
@@ -38,6 +38,7 @@ class Stages:
     cluster: Clusterer
     identify: Identifier | None = None  # None: nobody is enrolled
     recognize: Recognizer | None = None  # None: no words are wanted
+    given: Words | None = None  # the words of the whole recording, from elsewhere: then nothing is recognized
     diarize: Diarizer | None = None
 
     def bounded(self, cluster: Clusterer, config: ClusterConfig) -> Stages:
@@ -58,7 +59,7 @@ class Stages:
             "cluster": self.cluster if self.embed is not None else None,
             "diarize": self.diarize,
             "identify": self.identify,
-            "recognize": self.recognize,
+            "recognize": self.recognize if self.given is None else self.given,
         }
         return {stage: backend.name for stage, backend in used.items() if backend is not None}
 
@@ -81,7 +82,7 @@ def hear(audio: Audio, stages: Stages, config: Config, watch: Watch) -> Heard:
     if stages.identify is not None and voices is not None and speakers:
         watch("identify")
         speakers = tuple(map(named, speakers, stages.identify(pool(speakers, spoken, voices))))
-    words, language = _words(audio, speech, stages.recognize, watch)
+    words, language = _words(audio, speech, stages, watch)
     return Heard(speech, speakers, spoken, label.label(words, spoken, config.label), language)
 
 
@@ -105,30 +106,33 @@ def turns_of(
 
 
 def hear_channels(channels: Sequence[Audio], stages: Stages, config: Config, watch: Watch) -> Heard:
-    """Each channel is one speaker's line, and is recognized by itself."""
+    """Each channel is one speaker's line (CHANNEL_0, CHANNEL_1, ...), recognized by itself; silent ones are nobody.
+
+    Words from elsewhere belong to no channel: they are labelled by the turns.
+    """
     if stages.detect is None:
         raise ValueError("channels as speakers need a detector")
-    speech: list[Segment] = []
-    spoken: list[Turn] = []
-    words: list[Word] = []
-    languages: list[str] = []
-    for number, audio in enumerate(channels, start=1):
-        id = f"CHANNEL_{number}"
+    lines: dict[str, tuple[Segment, ...]] = {}
+    for number, audio in enumerate(channels):
         watch("detect")
-        own = stages.detect(audio)
-        speech += own
-        spoken += [Turn(round_time(s.start), round_time(s.end), id) for s in timeline.union(own, config.turns.gap)]
-        heard, language = _words(audio, own, stages.recognize, watch)
-        words += [replace(word, speaker=id) for word in heard]
-        languages += [] if language is None else [language]
-    speakers = tuple(Speaker(f"CHANNEL_{number}") for number in range(1, len(channels) + 1))
-    return Heard(
-        speech=timeline.union(speech),
-        speakers=speakers,
-        turns=tuple(sorted(spoken, key=lambda turn: (turn.start, turn.speaker))),
-        words=tuple(sorted(words, key=lambda word: (word.start, word.end))),
-        language=Counter(languages).most_common(1)[0][0] if languages else None,
-    )
+        lines[f"CHANNEL_{number}"] = stages.detect(audio)
+    talk = [
+        Turn(round_time(stretch.start), round_time(stretch.end), id)
+        for id, line in lines.items()
+        for stretch in timeline.union(line, config.turns.gap)
+    ]
+    spoken = tuple(sorted(talk, key=lambda turn: (turn.start, turn.speaker)))
+    if stages.given is not None:
+        given, language = _words(channels[0], (), stages, watch)
+        words = label.label(given, spoken, config.label)
+    else:
+        heard = [_words(audio, line, stages, watch) for audio, line in zip(channels, lines.values(), strict=True)]
+        labelled = (replace(word, speaker=id) for id, (own, _) in zip(lines, heard, strict=True) for word in own)
+        words = tuple(sorted(labelled, key=lambda word: (word.start, word.end)))
+        languages = Counter(spoke for _, spoke in heard if spoke is not None)
+        language = languages.most_common(1)[0][0] if languages else None
+    speech = timeline.union(stretch for line in lines.values() for stretch in line)
+    return Heard(speech, speakers_of(talk), spoken, words, language)
 
 
 def transcribe(
@@ -179,17 +183,21 @@ def named(speaker: Speaker, candidates: tuple[Candidate, ...]) -> Speaker:
 
 
 def _words(
-    audio: Audio, speech: Sequence[Segment], recognize: Recognizer | None, watch: Watch
+    audio: Audio, speech: Sequence[Segment], stages: Stages, watch: Watch
 ) -> tuple[tuple[Word, ...], str | None]:
-    if recognize is None:
+    if stages.given is not None:
+        watch("recognize")
+        return stages.given()
+    if stages.recognize is None:
         return (), None
     watch("recognize")
-    return recognize(audio, speech)
+    return stages.recognize(audio, speech)
 
 
 def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
     """What a reader of the transcript should know about it."""
-    remarks = asr.remarks(heard.words, heard.speech) if stages.recognize is not None else ()
+    worded = stages.recognize is not None or stages.given is not None
+    remarks = asr.remarks(heard.words, heard.speech) if worded else ()
     wanted, found = config.cluster.num_speakers, len(heard.speakers)
     if wanted is not None and 0 < found < wanted:
         remarks += (f"{wanted} speakers were asked for, but there is speech enough for {found} only",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from diarize.cluster import Spectral
 from diarize.config import ClusterConfig, Config
 from diarize.errors import BackendError, DiarizeError, ModelError, OutputError, StageError
 from diarize.formats import words as word_files
-from diarize.types import Audio, Segment, Transcript, Word
+from diarize.types import Transcript, Word
 from pipelines import outputs
 from pipelines.inputs import Input
 from pipelines.plan import Plan
@@ -57,7 +57,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class FromFile:
-    """Words that another recognizer wrote into a file, in the place of a recognizer."""
+    """The words that another recognizer wrote into a file."""
 
     path: Path
 
@@ -65,7 +65,7 @@ class FromFile:
     def name(self) -> str:
         return f"file:{files.sha256(self.path)}"
 
-    def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]:
+    def __call__(self) -> tuple[tuple[Word, ...], str | None]:
         return word_files.read(self.path)
 
 
@@ -120,7 +120,7 @@ class Worker:
             self._stages = self._plan.build(self._threads)
         stages = self._stages.bounded(Spectral(job.cluster), job.cluster)
         if job.words is not None:
-            stages = replace(stages, recognize=FromFile(job.words))
+            stages = replace(stages, given=FromFile(job.words))
         settings = config.model_copy(update={"cluster": job.cluster})
         transcript = transcribe(recording, stages, settings, PRODUCT, enter)
         if self._plan.notes:

@@ -1,0 +1,136 @@
+"""What is chosen, and what is said about it, from the settings and what lies in the store."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from diarize.config import Config, parse
+from diarize.errors import ModelUnavailable, UnknownBackend
+from diarize.models.store import Store
+from pipelines import plan
+
+ENERGY = {"backend": "energy"}
+
+
+class Shelf(Store):
+    """A store that has the models it is told of, and can fetch others."""
+
+    def __init__(self, *names: str, fetched: tuple[str, ...] = ()) -> None:
+        super().__init__(Path("shelf"), offline=True)
+        self.names, self.fetched, self.asked = set(names), fetched, list[str]()
+
+    def path(self, name: str) -> Path:
+        return Path("shelf") / name
+
+    def find(self, name: str) -> Path | None:
+        return self.path(name) if name in self.names else None
+
+    def digest(self, name: str) -> str:
+        return f"digest of {name}"
+
+    def pull(self, name: str, progress: Any = None, force: bool = False) -> Path:
+        self.asked.append(name)
+        if name not in self.fetched:
+            raise ModelUnavailable(name, "there is no network")
+        return self.path(name)
+
+
+def config(**sections: Any) -> Config:
+    return parse({"vad": ENERGY, "embedder": {"backend": "tests.cheap:embedder"}} | sections, "test")
+
+
+def installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    real = importlib.util.find_spec
+    optional = ("faster_whisper", "pocketsphinx")
+
+    def find_spec(name: str) -> object:
+        return (SimpleNamespace() if name in packages else None) if name in optional else real(name)
+
+    monkeypatch.setattr(plan, "find_spec", find_spec)
+
+
+def test_auto_takes_the_best_embedder_in_the_store_and_says_which_is_better() -> None:
+    made = plan.make(config(embedder={"backend": "auto"}), Shelf("campplus", "ge2e"), recognize=False)
+    assert made.embed is not None
+    assert made.embed.options["model"] == Path("shelf/campplus")
+    assert made.models == {"campplus": "digest of campplus"}
+    assert "diarize models pull wespeaker-resnet34-lm" in " ".join(made.notes)
+
+
+def test_the_best_embedder_leaves_nothing_to_say() -> None:
+    assert plan.make(config(embedder={"backend": "auto"}), Shelf("wespeaker-resnet34-lm"), recognize=False).notes == ()
+
+
+def test_auto_takes_the_best_whisper_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, "faster_whisper", "pocketsphinx")
+    shelf = Shelf("whisper-base", "whisper-medium")
+    made = plan.make(config(), shelf)
+    assert made.recognize is not None
+    assert made.recognize.options["model"] == Path("shelf/whisper-medium")
+    assert (shelf.asked, made.notes) == ([], ())
+
+
+def test_auto_fetches_a_whisper_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, "faster_whisper", "pocketsphinx")
+    made = plan.make(config(), Shelf(fetched=("whisper-small",)))
+    assert made.recognize is not None
+    assert made.models == {"whisper-small": "digest of whisper-small"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "language", "chosen", "said"),
+    [
+        (("faster_whisper", "pocketsphinx"), None, "pocketsphinx", "diarize models pull whisper-small"),
+        (("pocketsphinx",), "en", "pocketsphinx", "pip install 'diarize-pipeline[whisper]'"),
+        (("pocketsphinx",), "de", None, "pocketsphinx has no 'de'"),
+        ((), None, None, "the transcript has no words"),
+    ],
+)
+def test_without_a_whisper_auto_takes_what_is_left_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, packages: tuple[str, ...], language: str | None, chosen: str | None, said: str
+) -> None:
+    installed(monkeypatch, *packages)
+    made = plan.make(config(asr={"language": language}), Shelf())
+    assert (made.recognize.name if made.recognize else None) == chosen
+    assert said in " ".join(made.notes)
+
+
+def test_where_the_words_are_given_no_recognizer_is_chosen_fetched_or_spoken_of() -> None:
+    shelf = Shelf()
+    made = plan.make(config(), shelf, recognize=False)
+    assert (made.recognize, made.notes, shelf.asked) == (None, (), [])
+
+
+@pytest.mark.parametrize(
+    ("section", "wanted", "hint"),
+    [
+        ("embedder", "ge2", "'ge2e'"),
+        ("embedder", "whisper-tiny", "Known: auto, ge2e"),
+        ("asr", "whisper:smal", "'whisper:small'"),
+        ("asr", "pocketsphynx", "'pocketsphinx'"),
+        ("vad", "silero6", "'silero'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(section: str, wanted: str, hint: str) -> None:
+    with pytest.raises(UnknownBackend, match=hint):
+        plan.make(config(**{section: {"backend": wanted}}), Shelf())
+
+
+def test_a_whisper_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    made = plan.make(config(asr={"backend": f"whisper:{tmp_path}"}), Shelf())
+    assert made.recognize is not None
+    assert made.recognize.options["model"] == tmp_path
+    assert made.models == {}
+
+
+def test_an_end_to_end_diarizer_takes_the_place_of_three_stages_but_not_per_channel() -> None:
+    made = plan.make(parse({"diarizer": "pyannote:lab/tiny", "asr": {"backend": "none"}}, "test"), Shelf())
+    assert made.stages == ("diarize",)
+    lines = plan.make(config(diarizer="pyannote:lab/tiny", audio={"channel": "per-channel"}), Shelf(), recognize=False)
+    assert lines.stages == ("detect",)
+    assert "pyannote:lab/tiny is not used" in " ".join(lines.notes)

@@ -1,0 +1,131 @@
+"""One recording through all stages: channels as speakers, words from elsewhere, and errors that name their stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from diarize.audio import Recording
+from diarize.cluster import Spectral
+from diarize.config import Config, parse
+from diarize.errors import FormatError, StageError
+from diarize.types import Audio, Candidate, Segment, Source, Vectors, Word
+from pipelines.recording import Stages, transcribe
+from tests.cheap import Clock, Pitch
+
+RATE = 16_000
+PER_CHANNEL = parse({"audio": {"channel": "per-channel"}}, "test")
+
+
+@dataclass(frozen=True)
+class Loud:
+    """Speech is where samples are not zero."""
+
+    name: str = "loud"
+
+    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
+        edges = np.flatnonzero(np.diff(np.r_[0, audio.samples != 0, 0].astype(int))).reshape(-1, 2)
+        return tuple(Segment(a / audio.rate, b / audio.rate) for a, b in edges.tolist())
+
+
+@dataclass(frozen=True)
+class Given:
+    words: tuple[Word, ...]
+    name: str = "given"
+
+    def __call__(self) -> tuple[tuple[Word, ...], str | None]:
+        return self.words, "de"
+
+
+@dataclass(frozen=True)
+class Knows:
+    """Knows the first speaker only."""
+
+    name: str = "knows"
+
+    def __call__(self, vectors: Vectors) -> tuple[tuple[Candidate, ...], ...]:
+        return ((Candidate("v1", "Anna", 0.9),), *(() for _ in vectors[1:]))
+
+
+def line(*spoken: tuple[float, float], hertz: float = 300) -> Audio:
+    """Ten seconds with a square wave in the stretches given."""
+    samples = np.zeros(10 * RATE, np.float32)
+    for start, end in spoken:
+        first, last = int(start * RATE), int(end * RATE)
+        samples[first:last] = np.where(np.arange(last - first) * hertz * 2 // RATE % 2, 0.3, -0.3)
+    return Audio("talk", samples, RATE)
+
+
+def recording(*lines: Audio) -> Recording:
+    return Recording(lines, Source("talk.wav", "0" * 64, 1))
+
+
+STAGES = Stages(detect=Loud(), embed=Pitch(), cluster=Spectral(), recognize=Clock())
+TALK = recording(line((0, 2), (6, 8)), line((3, 5)), line())
+
+
+def test_each_channel_is_one_speaker_and_a_silent_one_is_nobody() -> None:
+    found = transcribe(TALK, STAGES, PER_CHANNEL)
+    assert [(turn.start, turn.end, turn.speaker) for turn in found.turns] == [
+        (0.0, 2.0, "CHANNEL_0"),
+        (3.0, 5.0, "CHANNEL_1"),
+        (6.0, 8.0, "CHANNEL_0"),
+    ]
+    assert [speaker.id for speaker in found.speakers] == ["CHANNEL_0", "CHANNEL_1"]
+    assert [(word.text, word.speaker) for word in found.words] == [
+        ("0", "CHANNEL_0"),
+        ("1", "CHANNEL_0"),
+        ("3", "CHANNEL_1"),
+        ("4", "CHANNEL_1"),
+        ("6", "CHANNEL_0"),
+        ("7", "CHANNEL_0"),
+    ]
+    assert found.language == "en"
+
+
+def test_words_from_elsewhere_are_taken_once_however_many_channels_there_are() -> None:
+    words = (Word(3.2, 3.6, "ja"), Word(0.5, 0.9, "also"), Word(9.5, 9.9, "tschüs"))
+    found = transcribe(TALK, replace(STAGES, given=Given(words)), PER_CHANNEL)
+    assert [(word.text, word.speaker) for word in found.words] == [
+        ("ja", "CHANNEL_1"),
+        ("also", "CHANNEL_0"),
+        ("tschüs", None),
+    ]
+    assert found.language == "de"
+    assert found.provenance.stages["recognize"] == "given"
+
+
+def test_words_from_elsewhere_stand_in_the_place_of_a_recognizer() -> None:
+    found = transcribe(recording(line((0, 4))), replace(STAGES, given=Given((Word(1, 2, "so"),))), Config())
+    assert [(word.text, word.speaker) for word in found.words] == [("so", "SPEAKER_01")]
+    assert found.provenance.stages["recognize"] == "given"
+
+
+def test_the_speaker_who_is_known_has_a_name_and_the_others_have_none() -> None:
+    low, high = line((0, 4)), line((5, 9), hertz=2500)
+    both = Audio("talk", low.samples + high.samples, RATE)
+    config = parse({"cluster": {"num_speakers": 2}}, "test")
+    stages = replace(STAGES, cluster=Spectral(config.cluster), identify=Knows())
+    found = transcribe(recording(both), stages, config)
+    assert [speaker.name for speaker in found.speakers] == ["Anna", None]
+    assert found.provenance.stages["identify"] == "knows"
+
+
+@pytest.mark.parametrize("error", [FormatError("words.json", "is empty"), ValueError("odd"), MemoryError("no room")])
+def test_what_goes_wrong_in_a_stage_is_told_with_its_name(error: Exception) -> None:
+    @dataclass(frozen=True)
+    class Failing(Clock):
+        def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]:
+            raise error
+
+    with pytest.raises(StageError, match=f"^talk: recognize failed: .*{error}") as caught:
+        transcribe(recording(line((0, 2))), replace(STAGES, recognize=Failing()), Config())
+    assert caught.value.stage == "recognize"
+
+
+def test_an_empty_recording_is_an_empty_transcript() -> None:
+    found = transcribe(recording(Audio("talk", np.zeros(0, np.float32))), STAGES, Config())
+    assert (found.duration, found.speakers, found.turns, found.words) == (0.0, (), (), ())
