@@ -8,7 +8,8 @@ queries that person comes first, `recall` in how many an approximate search has 
 evenly spread crowd is the hardest case for an approximate index: real voices lie in clusters.
 
 FILE is made once (about ten minutes for a million) and used again; without it a temporary one is made. Every row is the
-median of P passes, with the slowest beside it; opening is measured in fresh processes. The system's file cache is warm.
+median of P passes, with the fastest and slowest beside it; opening is measured in fresh processes. The
+system's file cache is warm.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from diarize.library.search import search
 DIMENSION = 256
 MODEL = "made"
 CHUNK = 10_000  # voices a transaction
+COLUMNS = (("ms", 10, 1), ("fastest", 10, 1), ("slowest", 10, 1), ("MiB", 8, 0), ("found", 8, 3), ("recall", 8, 3))
 ALIKE = 0.75  # cosine of a query and its voice
 
 
@@ -76,37 +78,42 @@ def fill(path: Path, voices: int) -> None:
         print(file=sys.stderr)
 
 
-def timed(passes: int, what: Callable[[int], object]) -> tuple[float, float]:
-    """(median, slowest) in ms."""
+def timed(passes: int, what: Callable[[int], object]) -> dict[str, float]:
+    """Median, fastest and slowest pass in ms."""
     spent = []
     for i in range(passes):
         start = time.perf_counter()
         what(i)
         spent.append(1e3 * (time.perf_counter() - start))
-    return float(np.median(spent)), max(spent)
+    return {"ms": float(np.median(spent)), "fastest": min(spent), "slowest": max(spent)}
 
 
 OPEN = """
-import resource, sys, time
+import re, sys, time
 from pathlib import Path
 from diarize.library import store
 start = time.perf_counter()
 with store.open(Path(sys.argv[1])) as library:
     matrix = library.matrix(sys.argv[2])
     spent = 1e3 * (time.perf_counter() - start)
-print(spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(spent, int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 
-def opened(path: Path, passes: int) -> tuple[float, float, float]:
-    """(median ms, slowest ms, MiB) of a fresh process that opens the library and maps its voices."""
+def opened(path: Path, passes: int) -> dict[str, float]:
+    """Fresh processes that open the library and map its voices: ms and MiB."""
     found = []
     for _ in range(passes):
         command = [sys.executable, "-c", OPEN, str(path), MODEL]
         out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found.append([float(number) for number in out.split()])
     times = [row[0] for row in found]
-    return float(np.median(times)), max(times), max(row[1] for row in found)
+    return {
+        "ms": float(np.median(times)),
+        "fastest": min(times),
+        "slowest": max(times),
+        "MiB": max(row[1] for row in found),
+    }
 
 
 def found(matrix: Matrix, find: Callable[[NDArray[np.float32]], str], numbers: Sequence[int]) -> float:
@@ -122,17 +129,14 @@ def measure(path: Path, voices: int, passes: int) -> dict[str, Any]:
         matrix = library.matrix(MODEL)
         rows["index files: made or mapped"] = {"ms": 1e3 * (time.perf_counter() - start)}
         count = len(matrix)
-    median, slowest, memory = opened(path, max(3, passes // 4))
-    rows["open, memory-mapped"] = {"ms": median, "slowest": slowest, "MiB": memory}
+    rows["open, memory-mapped"] = opened(path, max(3, passes // 4))
     numbers = np.random.default_rng(1).integers(0, voices, passes).tolist()
     queries = [query(number) for number in numbers]
     with store.open(path) as library:
         matrix = library.matrix(MODEL)
         search(queries[0], matrix)  # the first pass brings the file into memory
-        median, slowest = timed(passes, lambda i: search(queries[i], matrix))
         rows["identify one, exact"] = {
-            "ms": median,
-            "slowest": slowest,
+            **timed(passes, lambda i: search(queries[i], matrix)),
             "found": found(matrix, lambda q: search(q, matrix)[0].voice, numbers),
         }
         try:
@@ -143,18 +147,16 @@ def measure(path: Path, voices: int, passes: int) -> dict[str, Any]:
             print(f"without faiss: {error}", file=sys.stderr)
             index = None
         if index is not None:
-            median, slowest = timed(passes, lambda i: index.search(queries[i]))
+            times = timed(passes, lambda i: index.search(queries[i]))
             exact = [search(q, matrix)[0].voice for q in queries]
             near = [index.search(q)[0].voice for q in queries]
             rows["identify one, faiss"] = {
-                "ms": median,
-                "slowest": slowest,
+                **times,
                 "found": found(matrix, lambda q: index.search(q)[0].voice, numbers),
                 "recall": float(np.mean([a == b for a, b in zip(exact, near, strict=True)])),
             }
         made = [enrolment(10**9 + i + time.time_ns() % 10**9) for i in range(passes)]
-        median, slowest = timed(passes, lambda i: library.enrol("another", [made[i]]))
-        rows["add one"] = {"ms": median, "slowest": slowest}
+        rows["add one"] = timed(passes, lambda i: library.enrol("another", [made[i]]))
         extra: list[str] = []
 
         def add_and_map(i: int) -> None:
@@ -162,8 +164,7 @@ def measure(path: Path, voices: int, passes: int) -> dict[str, Any]:
             assert extra[-1] in library.matrix(MODEL).ids[-2 * passes :]
 
         add_and_map(0)  # the first takes in all that were added before
-        median, slowest = timed(5, add_and_map)
-        rows["add one, and have it in the matrix"] = {"ms": median, "slowest": slowest}
+        rows["add one, and have it in the matrix"] = timed(5, add_and_map)
     rows["this process"] = {"MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
     return {
         "voices": count,
@@ -191,11 +192,12 @@ def main() -> None:
         result = measure(given.library or Path(scratch) / "speakers.db", given.voices, given.passes)
     print(f"{result['voices']} voices of {DIMENSION} numbers; library {result['library_MiB']:.0f} MiB, "
           f"index files {result['index_MiB']:.0f} MiB")  # fmt: skip
-    print(f"{'':38}{'ms':>10}{'slowest':>10}{'MiB':>8}{'found':>8}{'recall':>8}")
+    print(" " * 38 + "".join(f"{key:>{width}}" for key, width, _ in COLUMNS))
     for name, row in result["rows"].items():
-        cells = [f"{row[key]:.{digits}f}" if key in row else ""
-                 for key, digits in (("ms", 1), ("slowest", 1), ("MiB", 0), ("found", 3), ("recall", 3))]  # fmt: skip
-        print(f"{name:38}{cells[0]:>10}{cells[1]:>10}{cells[2]:>8}{cells[3]:>8}{cells[4]:>8}")
+        cells = [
+            format(row[key], f"{width}.{digits}f") if key in row else " " * width for key, width, digits in COLUMNS
+        ]
+        print(f"{name:38}" + "".join(cells))
     if given.json:
         given.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
