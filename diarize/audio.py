@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from diarize import channels, containers
-from diarize.canvas import release
 from diarize.errors import AudioError, DiarizeError
 from diarize.packets import FileBytes, Packets
 from diarize.placement import JITTER, Placer
@@ -24,8 +23,6 @@ from diarize.resample import Writer
 from diarize.timeline import total, union
 from diarize.types import Audio, Segment, Source
 from diarize.units import RATE
-
-__all__ = ["Recording", "read", "release"]
 
 SHORTFALL = 0.25  # s; less than this between the declared and the decoded length is padding and rounding
 LONGEST = 100 * 3600.0  # s; no recording is longer, and no header is believed that says so

@@ -12,13 +12,13 @@ import mmap
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diarize.errors import OutputError
-from diarize.types import Audio, Samples
+from diarize.types import Samples
 from diarize.units import RATE
 
 IN_MEMORY = 600 * RATE  # samples (10 min); float32, 38 MB a channel
@@ -94,12 +94,3 @@ class Canvas:
             f"has no room for the samples of a long recording ({error.strerror or error})",
             "Name a folder on a larger disk in TMPDIR.",
         )
-
-
-def release(audio: Audio) -> None:
-    """Give memory-mapped samples back to the system; they are read again when touched. Nothing to do for others."""
-    base: Any = audio.samples
-    while isinstance(base, np.ndarray | memoryview):
-        base = base.obj if isinstance(base, memoryview) else base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from diarize import files
+from diarize.backends import devices
 from diarize.errors import OutputError
 from pipelines.plan import Plan
 from pipelines.work import Job, Outcome, Worker, copy
@@ -80,7 +81,7 @@ def same_bytes(jobs: Sequence[Job]) -> dict[int, int]:
 
 def threads_for(workers: int) -> int:
     """Threads a worker may use, so that all workers together fill the cores and no more."""
-    return max(1, len(os.sched_getaffinity(0)) // workers)
+    return max(1, devices.cores() // workers)
 
 
 def _twin(job: Job, done: Outcome, plan: Plan, out: Path) -> Outcome:

@@ -130,7 +130,7 @@ def examine(store: Store) -> Facts:
         python=f"{platform.python_version()} ({platform.python_implementation()})",
         executable=sys.executable,
         system=platform.platform(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        cores=devices.cores(),
         core=core,
         extras=extras,
         devices=devices.found(),

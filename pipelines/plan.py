@@ -14,7 +14,7 @@ from typing import Any
 from diarize import backends
 from diarize.cluster import Spectral
 from diarize.config import Config, Section
-from diarize.errors import ModelUnavailable, UnknownBackend
+from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
 from diarize.models.registry import REGISTRY
 from diarize.models.store import Store
 from pipelines.recording import Stages
@@ -82,7 +82,7 @@ def make(config: Config, store: Store, progress: Progress | None = None, recogni
     """Choose every backend, and fetch the models that are missing (unless offline).
 
     `recognize`: whether any recording needs a recognizer; not where the words of all are given.
-    Raises UnknownBackend, MissingExtra and ModelError, each with its cure.
+    Raises ConfigError, UnknownBackend and ModelError, each with its cure.
     """
     notes: list[str] = []
     used: dict[str, str] = {}
@@ -134,6 +134,8 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
         format = REGISTRY[wanted].format
         return Choice("embedder", "onnx", {"model": model(wanted), "format": format, **options}, threaded=True)
     if wanted.endswith(".onnx"):
+        if not Path(wanted).is_file():
+            raise ConfigError("settings", "embedder.backend", f"{wanted} is no file")
         return Choice("embedder", "onnx", {"model": Path(wanted), "format": {}, **options}, threaded=True)
     if ":" in wanted:
         return _own("embedder", wanted, config.embedder, config)

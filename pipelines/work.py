@@ -14,7 +14,7 @@ import diarize
 from diarize import audio, files
 from diarize.cluster import Spectral
 from diarize.config import ClusterConfig, Config
-from diarize.errors import BackendError, DiarizeError, ModelError, OutputError, StageError
+from diarize.errors import BackendError, ConfigError, DiarizeError, ModelError, OutputError, StageError
 from diarize.formats import words as word_files
 from diarize.types import Transcript, Word
 from pipelines import outputs
@@ -92,7 +92,7 @@ class Worker:
             return replace(row, stage=error.stage, reason=error.reason)
         except OutputError as error:
             return replace(row, stage="write", reason=str(error), environment=True)
-        except (BackendError, ModelError) as error:
+        except (BackendError, ConfigError, ModelError) as error:  # the next recording would meet the same
             return replace(row, stage="load", reason=str(error), environment=True)
         except DiarizeError as error:
             return replace(row, stage="read", reason=str(error))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from diarize import memory, pooling
 from diarize.backends import onnx_sessions
-from diarize.errors import AudioError, FormatError
+from diarize.errors import AudioError, ModelRefused
 from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.models import checkpoint
@@ -54,7 +54,7 @@ class GE2E:
 
     def __init__(self, session: Any, digest: str, batch: int, threads: int) -> None:
         self._session, self._batch, self._threads = session, batch, threads
-        self.name = f"ge2e@{digest[:16]}(level={LEVEL})"
+        self.name = f"ge2e@{digest[:16]}(level={LEVEL}{',cuda' if onnx_sessions.on_cuda(session) else ''})"
 
     def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
         """Raises AudioError where the rate is not 16 kHz."""
@@ -80,15 +80,16 @@ class GE2E:
 
 
 def load(model: Path, batch: int = 16, device: str = "cpu", threads: int = 0) -> GE2E:
-    """The embedder whose weights are Resemblyzer's checkpoint `model`. Raises FormatError where it holds other tensors.
+    """The embedder whose weights are Resemblyzer's checkpoint `model`.
 
     `batch` windows are computed at once by each of `threads` threads (0: one a core); neither changes the result.
+    Raises ModelRefused where the file holds anything else, BackendError for a device that cannot be used.
     """
     tensors = checkpoint.read_tensors(model)
     try:
         graph = _graph(tensors)
     except KeyError as error:
-        raise FormatError(str(model), f"the GE2E model has a tensor {error}, this file has none") from error
+        raise ModelRefused(str(model), f"the GE2E model has a tensor {error}, this file has none") from error
     session = onnx_sessions.open_session(graph, device)
     return GE2E(session, sha256(model), batch, onnx_sessions.workers(threads))
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from diarize import memory, pooling
 from diarize.backends import onnx_sessions
-from diarize.errors import AudioError, FormatError
+from diarize.errors import AudioError, BackendError, ModelRefused
 from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.types import Audio, Embeddings, Samples, Segment
@@ -128,18 +128,24 @@ def load(
     """The embedder whose network is the ONNX file `model`.
 
     `format` is what the model store says of its input (the fields of `Features`; others are ignored). Raises
-    FormatError where the file is no ONNX model, or one that takes something else than filter banks.
+    ModelRefused where the file is no ONNX model, or one that takes something else than filter banks; BackendError for a
+    device that cannot be used.
     """
     try:
         session = onnx_sessions.open_session(model, device)
+    except BackendError:
+        raise
     except Exception as error:
-        raise FormatError(str(model), f"ONNX Runtime cannot read it: {error}") from error
+        raise ModelRefused(str(model), f"ONNX Runtime cannot read it: {error}") from error
     kind = (format or {}).get("features", "kaldi-fbank")
     shape = session.get_inputs()[0].shape
     if kind != "kaldi-fbank" or len(shape) != 3 or len(session.get_inputs()) > 2:
-        raise FormatError(str(model), f"a speaker model takes filter banks (N, T, bins), this one takes {kind} {shape}")
+        raise ModelRefused(
+            str(model), f"a speaker model takes filter banks (N, T, bins), this one takes {kind} {shape}"
+        )
     features = features_of(format or {}, session.get_modelmeta().custom_metadata_map)
-    name = f"onnx:{model.stem}@{sha256(model)[:16]}({features})"
+    device = ",cuda" if onnx_sessions.on_cuda(session) else ""
+    name = f"onnx:{model.stem}@{sha256(model)[:16]}({features}{device})"
     return Onnx(session, name, features, batch, onnx_sessions.workers(threads))
 
 

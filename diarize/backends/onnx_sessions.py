@@ -7,14 +7,14 @@ networks used here (docs/embeddings.md has figures).
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diarize.errors import ConfigError
+from diarize.backends import devices
+from diarize.errors import BackendError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,8 +23,8 @@ Result = TypeVar("Result")
 def open_session(model: Path | bytes, device: str = "cpu") -> Any:
     """An InferenceSession for a file or a serialized graph.
 
-    `device`: cpu, cuda, or auto (cuda where this ONNX Runtime has it). Raises ConfigError where cuda is asked for and
-    is not there.
+    `device`: cpu, cuda, or auto (cuda where this ONNX Runtime has it). Raises BackendError where cuda is asked for and
+    cannot be used.
     """
     import onnxruntime
 
@@ -34,19 +34,23 @@ def open_session(model: Path | bytes, device: str = "cpu") -> Any:
     options.log_severity_level = 3  # errors; warnings about unused initializers are of no use to anybody
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device == "cuda" and not has_cuda:
-        raise ConfigError(
-            "run", "device", "this ONNX Runtime has no CUDA", "Install onnxruntime-gpu, or set the device to cpu."
-        )
+        raise BackendError("This ONNX Runtime has no CUDA. Install onnxruntime-gpu, or use --device cpu.")
     providers = ["CUDAExecutionProvider"] if has_cuda and device != "cpu" else []
     source = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(source, options, providers=[*providers, "CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(source, options, providers=[*providers, "CPUExecutionProvider"])
+    if device == "cuda" and not on_cuda(session):  # it goes on without a word where a library of CUDA is missing
+        raise BackendError("ONNX Runtime cannot use CUDA here: a driver or library is missing. Use --device cpu.")
+    return session
+
+
+def on_cuda(session: Any) -> bool:
+    """Whether a session computes on a GPU, whose sums differ in the last bits: part of a backend's identity."""
+    return "CUDAExecutionProvider" in session.get_providers()
 
 
 def workers(threads: int) -> int:
     """How many threads to work with; 0 means one for every core that this process may use."""
-    if threads > 0:
-        return threads
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads if threads > 0 else devices.cores()
 
 
 def ordered(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:

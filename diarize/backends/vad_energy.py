@@ -36,8 +36,8 @@ class Energy:
         return vad.segments(probabilities, STEP, audio.duration, self._config)
 
 
-def load(config: VadConfig | None = None, threads: int = 1) -> Energy:
-    """The detector. `threads` is there because every detector is told; one is enough."""
+def load(config: VadConfig | None = None) -> Energy:
+    """The detector."""
     return Energy(config or VadConfig())
 
 

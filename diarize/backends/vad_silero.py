@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from diarize import memory, vad
 from diarize.backends import onnx_sessions
 from diarize.config import VadConfig
-from diarize.errors import AudioError, ConfigError, ModelDamaged
+from diarize.errors import AudioError, BackendError, ModelRefused
 from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.types import Audio, Samples, Segment
@@ -40,7 +40,8 @@ class Silero:
     def __init__(self, encoder: Any, decoder: Any, digest: str, config: VadConfig, threads: int) -> None:
         self._encoder, self._decoder, self._config, self._threads = encoder, decoder, config, threads
         settings = ",".join(f"{k}={v}" for k, v in config.model_dump().items() if k != "backend")
-        self.name = f"silero@{digest[:16]}({settings},lag={LAG})"
+        device = ",cuda" if onnx_sessions.on_cuda(encoder) else ""
+        self.name = f"silero@{digest[:16]}({settings},lag={LAG}{device})"
 
     def __call__(self, audio: Audio) -> tuple[Segment, ...]:
         return vad.segments(self.probabilities(audio), FRAME / audio.rate, audio.duration, self._config, LAG)
@@ -66,7 +67,10 @@ class Silero:
 
 
 def load(model: Path, config: VadConfig | None = None, device: str = "cpu", threads: int = 0) -> Silero:
-    """The detector whose weights are the ONNX file `model`. Raises ModelDamaged where that is no silero v6 graph."""
+    """The detector whose weights are the ONNX file `model`.
+
+    Raises ModelRefused where that is no silero v6 graph, BackendError for a device that cannot be used.
+    """
     import onnx.utils
 
     digest = sha256(model)
@@ -77,10 +81,10 @@ def load(model: Path, config: VadConfig | None = None, device: str = "cpu", thre
         decoder = extractor.extract_model([lstm.input[0], "h", "c"], ["speech_probs", "hn", "cn"])
         _widen(encoder.graph)
         encode, decode = (onnx_sessions.open_session(part.SerializeToString(), device) for part in (encoder, decoder))
-    except ConfigError:
+    except BackendError:
         raise
-    except Exception as error:
-        raise ModelDamaged("silero-vad-v6", str(model), "a silero v6 graph", f"{digest} ({error})") from error
+    except Exception as error:  # what onnx makes of other bytes is of many kinds
+        raise ModelRefused(str(model), f"it is no silero v6 graph: {error}") from error
     return Silero(encode, decode, digest, config or VadConfig(), onnx_sessions.workers(threads))
 
 

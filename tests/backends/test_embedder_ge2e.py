@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diarize.backends import embedder_ge2e
-from diarize.errors import AudioError, FormatError
+from diarize.errors import AudioError, ModelRefused
 from diarize.models import checkpoint
 from diarize.models.store import Store
 from diarize.types import Segment
@@ -116,5 +116,5 @@ def test_a_checkpoint_of_another_network_is_refused(model: Path, monkeypatch: py
     tensors = checkpoint.read_tensors(model)
     del tensors["linear.bias"]
     monkeypatch.setattr(checkpoint, "read_tensors", lambda path: tensors)
-    with pytest.raises(FormatError, match=r"linear\.bias"):
+    with pytest.raises(ModelRefused, match=r"linear\.bias"):
         embedder_ge2e.load(model)

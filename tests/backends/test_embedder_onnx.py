@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from diarize.backends import embedder_onnx
-from diarize.errors import AudioError, FormatError
+from diarize.errors import AudioError, ModelRefused
 from diarize.models.registry import REGISTRY
 from diarize.types import Segment
 from tests.backends.sounds import RATE, audio, noise, spoken
@@ -173,10 +173,10 @@ def test_the_name_says_weights_and_features(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.onnx").write_text("<html>not found</html>")
-    with pytest.raises(FormatError, match="page"):
+    with pytest.raises(ModelRefused, match="page"):
         embedder_onnx.load(tmp_path / "page.onnx")
 
 
 def test_a_model_that_takes_no_filter_banks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="samples"):
+    with pytest.raises(ModelRefused, match="samples"):
         embedder_onnx.load(write_model(tmp_path / "tiny.onnx"), {"features": "samples"})

@@ -7,7 +7,7 @@ import pytest
 
 from diarize.backends import vad_silero
 from diarize.config import VadConfig
-from diarize.errors import AudioError, ModelDamaged
+from diarize.errors import AudioError, ModelRefused
 from diarize.models.store import Store
 from diarize.timeline import total
 from tests.backends.sounds import RATE, audio, melody, noise, spoken, tone
@@ -106,5 +106,5 @@ def test_another_rate_is_refused(detect: vad_silero.Silero) -> None:
 
 def test_a_file_that_is_no_silero_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model at all")
-    with pytest.raises(ModelDamaged, match="silero"):
+    with pytest.raises(ModelRefused, match="silero"):
         vad_silero.load(tmp_path / "model.onnx")

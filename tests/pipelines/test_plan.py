@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from diarize.config import Config, parse
-from diarize.errors import ModelUnavailable, UnknownBackend
+from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
 from diarize.models.store import Store
 from pipelines import plan
 
@@ -119,6 +119,11 @@ def test_where_the_words_are_given_no_recognizer_is_chosen_fetched_or_spoken_of(
 def test_an_unknown_name_is_answered_with_the_nearest(section: str, wanted: str, hint: str) -> None:
     with pytest.raises(UnknownBackend, match=hint):
         plan.make(config(**{section: {"backend": wanted}}), Shelf())
+
+
+def test_a_network_of_ones_own_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.onnx is no file"):
+        plan.make(config(embedder={"backend": str(tmp_path / "gone.onnx")}), Shelf())
 
 
 def test_a_whisper_folder_is_taken_as_it_is(tmp_path: Path) -> None:
