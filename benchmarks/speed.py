@@ -26,6 +26,7 @@ from pathlib import Path
 
 from diarize.config import Config
 from diarize.models.store import Store
+from pipelines.batch import LINEAR_ALGEBRA
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MEETINGS = ("dev3-close", "dev4-room", "dev5-close")
@@ -143,6 +144,7 @@ def main() -> None:
         if store.find(name) is None:
             store.pull(name)
     rows: list[Row] = []
+    os.environ.update(dict.fromkeys(LINEAR_ALGEBRA, "1"))  # as in the workers of the main job
     context = multiprocessing.get_context("spawn")  # a process that has nothing of this one's memory
     with tempfile.TemporaryDirectory() as folder:
         for hours in (float(part) for part in options.hours.split(",")):
