@@ -157,15 +157,16 @@ class OutputConfig(Section):
 
     formats: tuple[str, ...] = Field(
         ("txt", "srt", "vtt", "rttm", "uem", "csv", "ctm", "stm", "seglst", "speakers"),
-        description="written beside transcript.json, which is always written",
+        description="written beside transcript.json, which is always written: txt, srt, vtt, rttm, uem, csv, ctm, stm, "
+        "seglst, speakers",
     )
 
 
 class RunConfig(Section):
-    """How, not what: nothing here changes a result."""
+    """How, not what. Of these only a GPU changes a result, in its last digits, and the backends' names then say so."""
 
     device: Device = Field("auto", description="where models run; auto takes cuda where it works")
-    workers: int = Field(1, ge=1, description="recordings at a time, each in a process of its own when more than one")
+    workers: int = Field(1, ge=1, description="recordings at a time, each in a process of its own")
     offline: bool = Field(False, description="never open a network connection")
 
 
@@ -173,7 +174,8 @@ class Config(Section):
     """All sections. `diarizer` replaces the stages up to turns by an end-to-end backend."""
 
     diarizer: str | None = Field(
-        None, description="pyannote:<hub id or folder>, or module:factory; unset: the stages below"
+        None,
+        description="pyannote:<hub id or folder>, or module:factory, in the place of vad, embedder and clustering",
     )
     audio: AudioConfig = AudioConfig()
     vad: VadConfig = VadConfig()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from diarize.models.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -30,3 +33,17 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = LINK.findall(page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_package_that_is_asked_for_has_its_licence_on_the_page() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {"core": project["dependencies"], **project["optional-dependencies"]}
+    asked = {re.split(r"[\s\[<>=!~;]", line, maxsplit=1)[0] for lines in extras.values() for line in lines}
+    page = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[\w.-]+", " ".join(re.findall(r"^\| \S+ \| ([^|]*) \|", page, re.MULTILINE))))
+    assert asked - named - {project["name"]} == set()
+
+
+def test_every_model_has_its_licence_on_the_page() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert [e.name for e in REGISTRY.values() if f"| `{e.name}` | {e.licence} |" not in page] == []
