@@ -233,15 +233,16 @@ def supported(same: Floats, different: Floats, pairs: int) -> tuple[float, float
     whatever they say: the assumed trial weighs as one of `pairs` of speakers, not as one of all `different` trials.
     """
     found = score.curve(same, different)
-    inside = np.isfinite(found.thresholds)
-    at, miss, false_alarm = found.thresholds[inside], found.miss[inside], found.false_alarm[inside]
-    miss = (miss * len(same) + 1) / (len(same) + 1)
-    false_alarm = (false_alarm * pairs + 1) / (pairs + 1)
+    ends = np.minimum(found.thresholds, 500.0)  # rates are constant from one threshold to the next
+    starts = np.concatenate([[-500.0], ends[:-1]])
+    miss = (found.miss * len(same) + 1) / (len(same) + 1)
+    false_alarm = (found.false_alarm * pairs + 1) / (pairs + 1)
     # Bayes error at prior odds exp(-t): miss + exp(t) false_alarm, against 1 (accept none) or exp(t) (accept all).
-    useful_high = (at >= 0) & (miss + np.exp(np.clip(at, None, 500)) * false_alarm <= 1)
-    useful_low = (at <= 0) & (miss * np.exp(np.clip(-at, None, 500)) + false_alarm <= 1)
-    high = float(at[useful_high].max()) if useful_high.any() else 0.0
-    low = float(at[useful_low].min()) if useful_low.any() else 0.0
+    with np.errstate(divide="ignore"):
+        highest = np.minimum(ends, np.log1p(-miss) - np.log(false_alarm))
+        lowest = np.maximum(starts, np.log(miss) - np.log1p(-false_alarm))
+    high = float(highest[highest > starts].max(initial=0.0))
+    low = float(lowest[lowest < ends].min(initial=0.0))
     return round(low, 4), round(high, 4)
 
 

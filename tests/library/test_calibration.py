@@ -79,7 +79,10 @@ def test_ratios_end_where_the_data_end(made: Calibration) -> None:
 def test_bounds_by_hand() -> None:
     """Perfect separation: only the assumed misleading trial limits, at odds of n + 1 (less what it costs itself)."""
     low, high = calibration.supported(np.array([50.0] * 9), np.array([-50.0] * 99), 99)
-    assert (low, high) == (0.0, 0.0)  # nothing was seen but at 50, where one misleading trial is dear
+    assert high == pytest.approx(log(0.9 * 100), abs=1e-3)  # 1/10 missed, 1/100 false alarms assumed
+    assert low == pytest.approx(-log(0.99 * 10), abs=1e-3)
+    assert calibration.supported(np.zeros(9), np.zeros(99), 99) == (0, 0)
+    assert calibration.supported(np.array([-5.0] * 9), np.array([5.0] * 99), 99) == (0, 0)  # the wrong way round
     ratios = np.linspace(0.01, 8, 800)
     low, high = calibration.supported(ratios, -ratios, 99)
     # at t: (800 miss(t) + 1)/801 + e^t / 100 <= 1
