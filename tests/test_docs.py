@@ -47,3 +47,16 @@ def test_every_package_that_is_asked_for_has_its_licence_on_the_page() -> None:
 def test_every_model_has_its_licence_on_the_page() -> None:
     page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     assert [e.name for e in REGISTRY.values() if f"| `{e.name}` | {e.licence} |" not in page] == []
+
+
+def test_every_package_of_the_environment_for_development_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {"core": project["dependencies"], **project["optional-dependencies"]}
+    asked = {_package(line) for name, lines in extras.items() if name != "pyannote" for line in lines}
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert asked - {_package(line) for line in lines} - {_package(project["name"])} == set()
+
+
+def _package(line: str) -> str:
+    """The name that a requirement begins with, as package indexes compare names (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[\s\[<>=!~;]", line, maxsplit=1)[0]).lower()
