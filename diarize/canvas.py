@@ -39,8 +39,14 @@ class Canvas:
         self._file.close()  # what is mapped stays
 
     def write(self, at: int, block: NDArray[np.float32]) -> None:
-        """Put (n, channels) samples at sample `at`. Raises OutputError where the scratch folder is full."""
+        """Put (n, channels) samples at sample `at`. Raises OutputError where the scratch folder is full.
+
+        Silence behind the end costs no disk: a file of some hundred bytes can hold hours of it.
+        """
+        new = at >= self.length
         self.extend(at + len(block))
+        if new and not block.any():
+            return
         try:
             self._file.seek(at * self.channels * _WIDTH)
             self._file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())

@@ -33,7 +33,9 @@ class Levels:
         self._clipped = np.zeros(channels)
         self._sums = np.zeros(channels)
         self._peak = np.zeros(channels)  # as recorded
-        self._peaks: list[NDArray[np.float32]] = []  # (spans, channels) at 16 kHz: a resampler overshoots
+        # (spans, channels) of float32 at 16 kHz, as a resampler overshoots. In one piece: many small arrays, made
+        # between large ones that come and go, keep the memory of those from being used again (100 MB per hour).
+        self._peaks = bytearray()
 
     def repair(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take in (n, channels) samples as recorded; returns them with NaN, infinite and absurd ones as 0."""
@@ -59,7 +61,7 @@ class Levels:
     def measure(self, block: NDArray[np.float32]) -> None:
         """Take in the same sound at 16 kHz."""
         if len(block):
-            self._peaks.append(np.maximum.reduceat(np.abs(block), np.arange(0, len(block), _SPAN), axis=0))
+            self._peaks += np.maximum.reduceat(np.abs(block), np.arange(0, len(block), _SPAN), axis=0).tobytes()
 
     def judge(self, weights: NDArray[np.float32]) -> Verdict:
         """What to do to bring the channels that `weights` (outputs, channels) use into [-1, 1], and notes on them."""
@@ -83,7 +85,7 @@ class Levels:
     def _gain(self, used: NDArray[np.intp]) -> tuple[float, int]:
         if not self._peaks:
             return 1.0, 0
-        peaks = np.concatenate(self._peaks)[:, used].max(axis=1)
+        peaks = np.frombuffer(self._peaks, np.float32).reshape(-1, len(self._peak))[:, used].max(axis=1)
         highest = float(peaks.max())
         if highest <= 1:
             return 1.0, 0
