@@ -27,7 +27,7 @@ def read(path: Path) -> dict[str, dict[str, int]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _toml(text) if path.suffix.lower() == ".toml" else _csv(text, path)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:  # ValueError: no UTF-8, no TOML, huge numbers
         raise ConfigError(str(path), "file", str(error), "Use CSV, or TOML in a file called .toml.") from error
     return {recording: _whole(row, str(path), recording) for recording, row in rows.items()}
 
@@ -82,6 +82,7 @@ def _whole(row: Mapping[str, Any], where: str, recording: str) -> dict[str, int]
             raise ConfigError(where, f"{recording}: {key or item!r}", "no such setting", f"Known: {', '.join(KEYS)}.")
         try:
             numbers[key] = int(str(item).strip())
-        except ValueError as error:
-            raise ConfigError(where, f"{recording}: {key}", f"a whole number, got {item!r}") from error
+        except ValueError as error:  # also of a number too long to be shown
+            got = "a huge number" if isinstance(item, int) else repr(item)
+            raise ConfigError(where, f"{recording}: {key}", f"a whole number, got {got}") from error
     return numbers

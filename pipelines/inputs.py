@@ -40,6 +40,7 @@ class Input:
     name: str  # relative to the folder it was found in; the file's name where it was named by itself
     id: str = ""
     problem: AudioError | None = None
+    unread: bool = False  # it is a folder, and what is in it could not be listed
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def find(paths: Iterable[Path], match: Sequence[str] = (), ignore: Sequence[str]
     found: dict[str, Input] = {}
     others: list[str] = []
     for path in paths:
-        for item in _in_folder(path, others) if _is_folder(path) else [Input(path, path.name or str(path))]:
-            if _wanted(item.name, match, ignore):
+        for item in _in_folder(path, others) if is_folder(path) else [Input(path, path.name or str(path))]:
+            # Of a folder that cannot be read nobody knows what in it would match.
+            if _wanted(item.name, () if item.unread else match, ignore):
                 found.setdefault(os.path.abspath(item.path), item)  # noqa: PTH100 - keeps links as they are
     inputs = sorted(found.values(), key=lambda item: (_bytes(item.name), _bytes(str(item.path))))
     return Found(identify(inputs), tuple(others))
@@ -128,7 +130,8 @@ def _bytes(name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
 
 
-def _is_folder(path: Path) -> bool:
+def is_folder(path: Path) -> bool:
+    """True for a folder that may be looked at, False for whatever else there is or is not."""
     try:
         return path.is_dir()
     except OSError:
@@ -145,7 +148,7 @@ def _in_folder(root: Path, others: list[str]) -> Iterator[Input]:
         except OSError as error:
             name = os.path.relpath(folder, root)
             problem = AudioError(str(folder), f"the folder cannot be read: {error.strerror}", "Change its rights.")
-            yield Input(folder, name, problem=problem)
+            yield Input(folder, name, problem=problem, unread=True)
             continue
         below: list[Path] = []
         for entry in entries:
@@ -167,13 +170,14 @@ def _stray(link: Path, top: Path) -> AudioError | None:
     """The problem with a link found in a folder: it leads nowhere, in a circle, or out of the folder."""
     try:
         target = link.resolve(strict=True)
+        regular = stat.S_ISREG(target.stat().st_mode)
     except (OSError, RuntimeError):
         return AudioError(str(link), "a link that leads nowhere, or in a circle", "Remove it, or mend its target.")
     if not target.is_relative_to(top):
         return AudioError(
             str(link), "a link that leads out of the folder", "Name the link by itself if it is to be processed."
         )
-    if not stat.S_ISREG(target.stat().st_mode):
+    if not regular:
         return AudioError(str(link), "a link to something that is not a regular file")
     return None
 

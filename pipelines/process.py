@@ -209,14 +209,14 @@ def _with_words(jobs: Sequence[Job], folder: Path) -> list[Job]:
         if item.problem is not None:
             found.append(job)
             continue
-        files = called.get(item.id) or called.get(Path(item.name).stem, [])
+        own = called.get(item.id) or called.get(Path(item.name).stem, [])
         cure = f"Put one there, called {item.id}.json, say."
-        if len(files) != 1:
-            problem = "no file" if not files else f"{len(files)} files"
+        if len(own) != 1:
+            problem = "no file" if not own else f"{len(own)} files"
             raise ConfigError("--transcript", str(folder), f"{problem} for {item.name}", cure)
-        other = owners.setdefault(files[0], item)
+        other = owners.setdefault(own[0], item)
         if other is not item:
-            problem = f"{files[0].name} is called like {other.name} and like {item.name}"
+            problem = f"{own[0].name} is called like {other.name} and like {item.name}"
             raise ConfigError("--transcript", str(folder), problem, cure)
-        found.append(replace(job, words=files[0]))
+        found.append(replace(job, words=own[0]))
     return found

@@ -59,7 +59,19 @@ def test_fault_33_a_wrong_line_is_refused_with_the_file_and_the_value(tmp_path: 
     assert str(file) in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["[a]\nspeakers = 2\n", "a = 2\n", "[a]\nnum_speakers = -1\n", "[a\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[a]\nspeakers = 2\n",
+        "a = 2\n",
+        "[a]\nnum_speakers = -1\n",
+        "[a\n",
+        f"[a]\nnum_speakers = 1{'0' * 5000}\n",
+        f"[a]\nnum_speakers = 0x1{'0' * 5000}\n",
+        f"a = {'[' * 5000}",
+    ],
+    ids=lambda text: text[:20],
+)
 def test_a_wrong_table_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "counts.toml"
     file.write_text(text)

@@ -72,6 +72,23 @@ def test_fault_04_finding_does_not_open_a_pipe(tmp_path: Path) -> None:
     assert [item.name for item in inputs.find([tmp_path]).inputs] == ["pipe.wav"]
 
 
+def test_fault_62_a_folder_that_cannot_be_read_is_a_row_whatever_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "closed/a.wav")
+    scandir = os.scandir
+
+    def guarded(folder: Path) -> object:
+        if folder.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    (item,) = inputs.find([tmp_path], match=["*.wav"]).inputs
+    assert "Permission denied" in str(item.problem)
+    assert inputs.find([tmp_path], ignore=["closed"]).inputs == ()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
 def test_fault_62_a_folder_that_may_not_be_read_is_a_row(tmp_path: Path) -> None:
     touch(tmp_path / "closed/a.wav")
