@@ -16,7 +16,7 @@ from diarize.formats.times import clock, rounded
 from diarize.types import Transcript
 
 _INERT = str.maketrans({"<": "‹", ">": "›"})
-_STYLE = re.compile(r"</?(?:[ibus]|font)\b[^>\n]*>|\{\\[^}\n]*\}", re.IGNORECASE)
+_STYLE = re.compile(r"</?(?:[ibus]|font)\b[^<>\n]*>|\{\\[^{}\n]*\}", re.IGNORECASE)
 
 
 def dumps(transcript: Transcript) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -187,3 +188,11 @@ def test_vtt_of_other_tools_is_read() -> None:
 def test_cues_without_a_usable_time_are_told(module: ModuleType, head: str, times: str) -> None:
     with pytest.raises(FormatError, match="t: cue 1"):
         module.loads(f"{head}\n{times}\nx\n", "t")
+
+
+def test_style_tags_that_are_never_closed_are_looked_through_once() -> None:
+    text = "1\n00:00:01,000 --> 00:00:02,000\n" + "<i {\\ " * 40_000
+    began = time.process_time()
+    (entry,) = srt.entries(text)
+    assert time.process_time() - began < 2  # s; minutes where each tag is looked for up to the end of the line
+    assert len(entry.text) == len(text.splitlines()[2]) - 1
