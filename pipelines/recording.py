@@ -201,4 +201,7 @@ def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
     wanted, found = config.cluster.num_speakers, len(heard.speakers)
     if wanted is not None and 0 < found < wanted:
         remarks += (f"{wanted} speakers were asked for, but there is speech enough for {found} only",)
+    most = ClusterConfig().max_speakers
+    if wanted is None and found == config.cluster.max_speakers == most:  # a bound that nobody chose
+        remarks += (f"{most} speakers were found, and no more are looked for: if there are, raise --max-speakers",)
     return remarks

@@ -7,15 +7,17 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
 
 import run_pipeline
+from diarize.audio import read
 from diarize.formats import transcript_json
+from diarize.models.store import Store
 from tests.cheap import SETTINGS, write_tones
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -314,17 +316,31 @@ def test_fault_64_a_closed_output_stream_does_not_end_a_run(tmp_path: Path) -> N
     assert (tmp_path / "out" / "run.json").exists()
 
 
-def test_the_main_job_opens_no_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guard = tmp_path / "site" / "sitecustomize.py"  # also reaches the worker processes
+GUARD = """
+import pathlib, socket
+def refuse(*args, **kwargs):
+    pathlib.Path({mark!r}).write_text(repr(args))
+    raise OSError("the network is out of bounds")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+"""
+REAL = ["--vad=silero", "--embedder=ge2e", "--asr=pocketsphinx"]  # without --offline: nothing may be tried
+
+
+@pytest.mark.parametrize("chosen", [SETTINGS, REAL], ids=["cheap", "real"])
+def test_the_main_job_opens_no_socket(tmp_path: Path, store: Store, chosen: list[str]) -> None:
+    mark, guard = tmp_path / "opened", tmp_path / "site" / "sitecustomize.py"  # it also reaches the worker processes
     guard.parent.mkdir()
-    guard.write_text(
-        "import socket\n"
-        "def refuse(*args, **kwargs): raise SystemExit('a socket was opened')\n"
-        "socket.socket.connect = refuse\nsocket.getaddrinfo = refuse\n"
-    )
-    write_tones(tmp_path / "in" / "a.wav", TWO)
-    environment = os.environ | {"PYTHONPATH": str(guard.parent)}
-    done = run("process", tmp_path / "in", "--out", tmp_path / "out", *SETTINGS, env=environment)
+    guard.write_text(GUARD.format(mark=str(mark)))
+    environment = os.environ | {"PYTHONPATH": str(guard.parent), "DIARIZE_MODELS": str(store.folder)}
+    spoken = read(ROOT / "examples" / "conversation.flac", id="talk").audios[0].samples[: 12 * 16_000]
+    (tmp_path / "in").mkdir()
+    with wave.open(str(tmp_path / "in" / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((spoken * 32767).astype("<i2").tobytes())
+    done = run("process", tmp_path / "in", "--out", tmp_path / "out", *chosen, env=environment)
     assert done.returncode == 0, done.stderr
-    with pytest.raises(OSError):  # the guard guards: this very process has none
-        socket.create_connection(("127.0.0.1", 1), timeout=0.1)
+    assert "1 of 1 done" in done.stdout.decode()
+    assert not mark.exists(), mark.read_text()
+    connect = "import socket; socket.create_connection(('127.0.0.1', 1), timeout=0.1)"
+    subprocess.run([sys.executable, "-c", connect], env=environment, stderr=subprocess.DEVNULL, check=False)
+    assert mark.exists()  # the guard guards

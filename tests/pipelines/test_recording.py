@@ -12,7 +12,7 @@ from diarize.audio import Recording
 from diarize.cluster import Spectral
 from diarize.config import Config, parse
 from diarize.errors import FormatError, StageError
-from diarize.types import Audio, Candidate, Segment, Source, Vectors, Word
+from diarize.types import Audio, Candidate, Labels, Segment, Source, Vectors, Word
 from pipelines.recording import Stages, transcribe
 from tests.cheap import Clock, Pitch
 
@@ -124,6 +124,18 @@ def test_what_goes_wrong_in_a_stage_is_told_with_its_name(error: Exception) -> N
     with pytest.raises(StageError, match=f"^talk: recognize failed: .*{error}") as caught:
         transcribe(recording(line((0, 2))), replace(STAGES, recognize=Failing()), Config())
     assert caught.value.stage == "recognize"
+
+
+def test_as_many_speakers_as_are_looked_for_by_default_may_be_too_few() -> None:
+    class Every(Spectral):
+        def __call__(self, vectors: Vectors) -> Labels:
+            return np.arange(len(vectors))
+
+    crowd = recording(line(*((i * 0.5, i * 0.5 + 0.25) for i in range(20))))
+    found = transcribe(crowd, replace(STAGES, cluster=Every(), recognize=None), Config())
+    assert "raise --max-speakers" in " ".join(found.provenance.notes)
+    wider = parse({"cluster": {"max_speakers": 30}}, "test")
+    assert transcribe(crowd, replace(STAGES, cluster=Every(), recognize=None), wider).provenance.notes == ()
 
 
 def test_an_empty_recording_is_an_empty_transcript() -> None:
