@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import Any, TextIO, cast
 
 from rich import box
 from rich.console import Console
@@ -25,7 +25,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from diarize.errors import printable
@@ -37,6 +37,7 @@ from pipelines.process import Report, Watcher
 from pipelines.settings import Settings
 from pipelines.work import Job, Outcome
 
+NARROWEST = 60  # columns of a table; where there are fewer, lines are broken rather than columns left out
 MOST_ROWS = 50  # of the closing table; longer runs show what failed
 STAGES = {  # what a stage is called while it runs
     "read": "decoding",
@@ -53,7 +54,13 @@ COLOURS = {"done": "green", "failed": "red", "crashed": "red", "interrupted": "y
 
 
 def open_streams() -> None:
-    """Make both streams carry any text: what they cannot encode is escaped."""
+    """Make both streams carry any text: what they cannot encode is escaped. Closed ones lead to nowhere."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # the next file to be opened would get its number, and be written into
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+            setattr(sys, name, open(number, "w" if number else "r"))  # noqa: PTH123, SIM115 - for the whole run
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -62,24 +69,45 @@ def open_streams() -> None:
 def say(text: str | Table = "", stream: TextIO | None = None) -> None:
     """Print text or a table; a closed stream is no error."""
     shown = text if isinstance(text, Table) else Text("\n".join(printable(line) for line in text.split("\n")))
-    console(stream or sys.stdout).print(shown, soft_wrap=True)
+    screen = console(stream or sys.stdout)
+    if isinstance(text, Table):
+        screen.width = max(screen.width, NARROWEST)
+    screen.print(shown, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     say(text, sys.stderr)
 
 
-class Patient(Console):
-    """A console that goes on without a reader: rich's own ends the program when its stream is closed."""
+class Steady:
+    """A stream that a run outlives: without a reader, or on a full disk, what is said is lost and nothing else."""
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        with contextlib.suppress(OSError, ValueError):  # or Python complains when it flushes at its end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._outlived():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._outlived():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextlib.contextmanager
+    def _outlived(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):  # or Python complains when it flushes at its end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
 
 def console(stream: TextIO) -> Console:
-    return Patient(file=stream, highlight=False, markup=False, emoji=False)
+    return Console(file=cast(TextIO, Steady(stream)), highlight=False, markup=False, emoji=False)
 
 
 @contextlib.contextmanager
@@ -239,10 +267,9 @@ def diagnosis(facts: Facts) -> Iterator[str | Table]:
         yield f"{device.runtime}: " + (device.problem or f"runs on {'cuda' if device.cuda else 'cpu'}")
     yield f"model store: {facts.store.path}"
     yield f"temporary files: {facts.temporary.path}"
-    packages = Table("part", "packages", box=box.SIMPLE)
-    for name, members in (("core", facts.core), *((extra.name, extra.packages) for extra in facts.extras)):
-        packages.add_row(name, Text(", ".join(f"{p.name} {p.version or '(missing)'}" for p in members)))
-    yield packages
+    parts = (("core", facts.core), *((extra.name, extra.packages) for extra in facts.extras))
+    told = [[name, ", ".join(f"{p.name} {p.version or '(missing)'}" for p in members)] for name, members in parts]
+    yield table(["part", "packages"], told)
     present = [status.entry.name for status in facts.models if status.state == "present"]
     yield f"models in the store: {', '.join(present) or 'none'}"
     for title, needed in (("missing, and needed", True), ("missing, optional", False)):
@@ -253,9 +280,25 @@ def diagnosis(facts: Facts) -> Iterator[str | Table]:
     yield "ready: the main job can run" if facts.ready else "not ready: something that is needed is missing"
 
 
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A plain table of text. What is too long for its column goes on in the next line; nothing is cut."""
+    made = Table(*(Column(name, overflow="fold") for name in columns), box=box.SIMPLE)
+    for row in rows:
+        made.add_row(*(Text(printable(cell)) for cell in row))
+    return made
+
+
 def count(number: int, noun: str) -> str:
     """`1 turn`, `2 turns`."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A plain table of text; unknown voices and hostile names are shown as text."""
+    made = Table(*columns)
+    for row in rows:
+        made.add_row(*(Text(shown(cell)) for cell in row))
+    return made
 
 
 def clock(seconds: float) -> str:
