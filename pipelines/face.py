@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO, cast
 
 from rich import box
@@ -280,7 +280,7 @@ def diagnosis(facts: Facts) -> Iterator[str | Table]:
     yield "ready: the main job can run" if facts.ready else "not ready: something that is needed is missing"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A plain table of text. What is too long for its column goes on in the next line; nothing is cut."""
     made = Table(*(Column(name, overflow="fold") for name in columns), box=box.SIMPLE)
     for row in rows:
@@ -291,14 +291,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
 def count(number: int, noun: str) -> str:
     """`1 turn`, `2 turns`."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A plain table of text; unknown voices and hostile names are shown as text."""
-    made = Table(*columns)
-    for row in rows:
-        made.add_row(*(Text(shown(cell)) for cell in row))
-    return made
 
 
 def clock(seconds: float) -> str:
