@@ -1,0 +1,65 @@
+"""`process`, the main job, and `export`, its formats once more (docs/running.md)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from diarize.formats import FORMATS
+from pipelines import face, process, settings
+from pipelines.commands import options
+from pipelines.export import export
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Both commands and their options."""
+    main_job = commands.add_parser("process", help="the main job: recordings in, labelled transcripts out")
+    main_job.add_argument(
+        "recordings", nargs="+", type=Path, help="files, and folders that are searched for recordings"
+    )
+    main_job.add_argument("--out", required=True, type=Path, help="folder of the results")
+    main_job.add_argument("--match", action="append", default=[], metavar="PATTERN", help="take only what matches")
+    main_job.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help="leave out what matches")
+    main_job.add_argument("--counts", type=Path, metavar="FILE", help="CSV or TOML with speaker counts per recording")
+    main_job.add_argument("--transcript", type=Path, metavar="FILE", help="words of another recognizer; or a folder")
+    main_job.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    main_job.add_argument("-v", "--verbose", action="store_true", help="say each stage of each recording")
+    options.add(main_job)
+    main_job.set_defaults(command=_process)
+
+    again = commands.add_parser("export", help="write formats again from transcript.json, without any model")
+    again.add_argument("folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder of one recording's results")
+    again.add_argument("--formats", required=True, type=settings.split, metavar="A,B,...", help=", ".join(FORMATS))
+    again.set_defaults(command=_export)
+
+
+def _process(given: argparse.Namespace) -> int:
+    config = options.resolve(given).config
+    request = process.Request(
+        tuple(given.recordings), given.out, tuple(given.match), tuple(given.ignore), given.counts, given.transcript
+    )
+    with face.watcher(given.quiet, given.verbose) as watcher:
+        report = process.process(request, config, options.store(config), watcher)
+    if not report.outcomes:
+        face.warn(
+            "error: no recordings found"
+            + (f"; {face.count(len(report.passed_over), 'file')} passed over" if report.passed_over else "")
+        )
+        return report.status
+    if not given.quiet:
+        face.say(face.closing(report))
+        if report.passed_over:
+            others = face.count(len(report.passed_over), "other file")
+            face.say(f"{others} in the folders passed over (run.json lists them)")
+        face.say(f"results: {given.out}")
+    elif report.status:
+        for row in report.outcomes:
+            if row.status != "done":
+                face.warn(face.summary(row))
+    return report.status
+
+
+def _export(given: argparse.Namespace) -> int:
+    for path in export(given.folders, given.formats):
+        face.say(str(path))
+    return 0

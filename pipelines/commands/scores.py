@@ -1,0 +1,162 @@
+"""`verify`, `compare`, `score-trials`, `calibrate`: is it the same person, and what is a score worth (docs/scores.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from pipelines import face
+from pipelines.commands import options
+from pipelines.commands.speakers import library_options
+
+WAYS = ("cosine", "centred", "s-norm")
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The four commands."""
+    verify = commands.add_parser("verify", help="is it the same person in two recordings, or the one it claims to be?")
+    verify.add_argument("recordings", nargs="+", type=Path, help="two recordings, each of one person; one with --claim")
+    verify.add_argument("--claim", metavar="NAME", help="the enrolled person that the recording claims to be")
+    verify.add_argument("--json", action="store_true", help="for programs")
+    verify.add_argument("--prior", type=float, default=0.5, help="probability of one person before listening")
+    library_options(verify)
+    _scoring(verify)
+    verify.set_defaults(command=_verify)
+
+    compare = commands.add_parser("compare", help="every pair of recordings, as a table and a heat map")
+    compare.add_argument("recordings", nargs="+", type=Path, help="files, and folders that are searched")
+    compare.add_argument("--out", required=True, type=Path, help="folder of the results")
+    compare.add_argument("--prior", type=float, default=0.5, help="probability of one person before listening")
+    _scoring(compare)
+    compare.set_defaults(command=_compare)
+
+    trials = commands.add_parser("score-trials", help="EER, minDCF, Cllr, DET and Tippett plots of a list of trials")
+    trials.add_argument("trials", type=Path, help="lines of `1|0 utterance utterance`")
+    trials.add_argument("--audio", required=True, type=Path, help="folder of the utterances")
+    trials.add_argument("--out", required=True, type=Path, help="folder of the results")
+    trials.add_argument("--prior", type=float, default=0.5, help="probability of one person, for the working threshold")
+    _scoring(trials)
+    trials.set_defaults(command=_score_trials)
+
+    calibrate = commands.add_parser("calibrate", help="scores of a list of trials -> log-likelihood ratios")
+    calibrate.add_argument("trials", type=Path, help="lines of `1|0 utterance utterance`")
+    calibrate.add_argument("--audio", required=True, type=Path, help="folder of the utterances")
+    calibrate.add_argument("--save", required=True, type=Path, metavar="CAL", help="file of the calibration")
+    _scoring(calibrate, calibration=False)
+    calibrate.set_defaults(command=_calibrate)
+
+
+def _scoring(command: argparse.ArgumentParser, calibration: bool = True) -> None:
+    if calibration:
+        command.add_argument("--calibration", type=Path, metavar="CAL", help="default: the one made for the embedder")
+    command.add_argument("--cohort", type=Path, metavar="FOLDER", help="recordings of other people, for s-norm")
+    command.add_argument("--scoring", choices=WAYS, help="default: what the calibration was made for")
+    options.add(command, "--vad", "--embedder", "--device")
+
+
+def _verify(given: argparse.Namespace) -> int:
+    from pipelines import speakers
+    from pipelines.verify import claim, verify
+
+    found = options.resolve(given)
+    config, store = found.config, options.store(found.config)
+    how = {"prior": given.prior, "calibration": given.calibration, "cohort": given.cohort, "way": given.scoring}
+    if given.claim is not None:
+        options.exactly(given.recordings, 1, "with --claim")
+        with speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True) as library:
+            made = claim(given.claim, given.recordings[0], library, config, store, **how)
+    else:
+        options.exactly(given.recordings, 2, "to compare; to check a claim, add --claim NAME")
+        made = verify(given.recordings[0], given.recordings[1], config, store, **how)
+    if given.json:
+        face.say(json.dumps(made.as_dict(), indent=1))
+        return 0
+    llr = "none" if made.llr is None else f"{made.llr:+.2f}" + (" (at its bound)" if made.at_bound else "")
+    rows = [
+        ["recordings", f"{made.a.name} ({made.a.seconds:.1f} s), {made.b.name} ({made.b.seconds:.1f} s)"],
+        ["cosine", f"{made.cosine:.3f}"],
+        ["score", f"{made.score:.3f}, {made.scoring}"],
+        ["log-likelihood ratio", llr],
+        ["threshold", f"{made.threshold:+.2f} at a prior of {made.prior}"],
+        ["posterior", "none" if made.posterior is None else f"{made.posterior:.4f}"],
+        ["decision", f"{made.decision}: {made.reason}"],
+    ]
+    face.say(face.table(["", ""], rows))
+    for note in made.notes:
+        face.warn(f"note: {note}")
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from pipelines import compare, inputs
+
+    found = options.resolve(given)
+    paths = [item.path for item in inputs.find(given.recordings).inputs]
+    made = compare.compare(
+        paths,
+        found.config,
+        options.store(found.config),
+        prior=given.prior,
+        calibration=given.calibration,
+        cohort=given.cohort,
+        way=given.scoring,
+        watch=_watch,
+    )
+    compare.write(given.out, made)
+    face.say(compare.table(made).rstrip())
+    face.say(f"heat map and table: {given.out}")
+    return 0
+
+
+def _score_trials(given: argparse.Namespace) -> int:
+    from pipelines import trials
+
+    found = options.resolve(given)
+    scored = trials.score_list(
+        given.trials,
+        given.audio,
+        found.config,
+        options.store(found.config),
+        calibration=given.calibration,
+        cohort=given.cohort,
+        way=given.scoring,
+        watch=_watch,
+    )
+    made = trials.summary(scored, given.prior)
+    trials.write(given.out, scored, made)
+    face.say(json.dumps(made, indent=1))
+    for name, problem in scored.problems.items():
+        face.warn(f"left out: {name}: {problem}")
+    for note in scored.notes:
+        face.warn(f"note: {note}")
+    face.say(f"results: {given.out}")
+    return 3 if scored.problems else 0
+
+
+def _calibrate(given: argparse.Namespace) -> int:
+    from pipelines import trials
+
+    found = options.resolve(given)
+    scored = trials.score_list(
+        given.trials,
+        given.audio,
+        found.config,
+        options.store(found.config),
+        cohort=given.cohort,
+        way=given.scoring,
+        calibrated=False,
+        watch=_watch,
+    )
+    made, tested = trials.calibrate(scored, given.trials.name)
+    made.save(given.save)
+    rows = [[name, f"{value:.4f}"] for name, value in tested.items()]
+    face.say(face.table(["by cross-validation over speakers", ""], rows))
+    face.say(f"calibration: {given.save}")
+    return 0
+
+
+def _watch(name: str, done: int, total: int) -> None:
+    if done % 100 == 0 or done == total:
+        face.warn(f"{done} of {total} recordings heard")
