@@ -1,4 +1,4 @@
-"""`verify`, `compare`, `score-trials`, `calibrate`: is it the same person, and what is a score worth (docs/scores.md)."""
+"""`verify`, `compare`, `score-trials`, `calibrate`: is it one person, and what a score is worth (docs/scores.md)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _verify(given: argparse.Namespace) -> int:
         ["log-likelihood ratio", llr],
         ["threshold", f"{made.threshold:+.2f} at a prior of {made.prior}"],
         ["posterior", "none" if made.posterior is None else f"{made.posterior:.4f}"],
-        ["decision", f"{made.decision}: {made.reason}"],
+        ["decision", made.decision + (f": {made.reason}" if made.reason else "")],
     ]
     face.say(face.table(["", ""], rows))
     for note in made.notes:
