@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from diarize.models.store import Status, Store
 from pipelines import doctor, face, plan, settings
 from pipelines.process import Report
 from pipelines.work import Outcome
+from tests.cheap import SETTINGS, write_tones
 
 DONE = Outcome("talk", "talk.wav", "done", duration=83.2, speakers=1, turns=2, words=1)
 
@@ -77,3 +80,22 @@ def test_every_stage_that_is_told_has_its_words() -> None:
     chosen = plan.make(parse(everything | words, "test"), Store(Path("nowhere"), offline=True))
     assert chosen.stages == ("detect", "embed", "cluster", "recognize")
     assert set(chosen.stages) <= set(face.STAGES)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("streams", [">/dev/full", "2>/dev/full", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_fault_64_a_run_outlives_its_streams(tmp_path: Path, streams: str) -> None:
+    write_tones(tmp_path / "in" / "a.wav", [(300, 2.0)])
+    command = [sys.executable, "run_pipeline.py", "process", *SETTINGS, tmp_path / "in", "--out", tmp_path / "out"]
+    shell = ["sh", "-c", f'exec "$@" {streams}', "sh", *map(str, command)]
+    done = subprocess.run(shell, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Error" in done.stderr) == (0, False)
+    assert (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_table_keeps_its_columns_on_a_terminal_of_20(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    face.say(face.closing(Report((DONE,), (), ())))
+    assert "talk.wav" in capfd.readouterr().out
