@@ -1,6 +1,6 @@
 """Diarization error and speaker counts of the default settings, on every set there is.
 
-    python -m benchmarks.accuracy [--data DATA] [--simulated N] [--first-seed S] [--json FILE]
+    python -m benchmarks.accuracy [--data DATA] [--simulated N] [--first-seed S] [--segmentation NAME] [--json FILE]
 
 Collar 0, overlap scored, UEM where there is one; scored by pyannote.metrics. `xvectors` is clustering and turns alone,
 on given vectors and speech. Simulated conversations (benchmarks/simulate.py) are made from readers that are not in
@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks import simulate
-from diarize import audio, turns, windows
-from diarize.backends import embedder_ge2e, vad_silero
+from diarize import audio, turns
 from diarize.cluster import Spectral
-from diarize.config import Config
+from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.types import Errors, Segment, Turn
+from pipelines import plan
+from pipelines.recording import turns_of
 
 SETS = ("sim-dev", "ami-excerpts", "phone-sample")
 
@@ -78,17 +79,12 @@ def score(set_: str, name: str, truth: Sequence[Turn], found: Sequence[Turn], sc
 
 
 def recordings(folders: Sequence[tuple[str, Path]], config: Config) -> Iterator[Row]:
-    """Each recording through detection, windows, embedding, clustering and turns."""
-    store = Store()
-    silero, ge2e = (store.find(name) or store.pull(name) for name in ("silero-vad-v6", "ge2e"))
-    detect, embed = vad_silero.load(silero, config.vad), embedder_ge2e.load(ge2e)
-    cluster = Spectral(config.cluster)
+    """Each recording through all stages but recognition."""
+    stages = plan.make(config, Store(), recognize=False).build()
     for set_, folder in folders:
         for path, truth in references(folder):
             heard = audio.read(path, id=path.stem).audios[0]
-            speech = detect(heard)
-            voices = embed(heard, windows.over(speech, config.windows))
-            found = turns.merge(voices.segments, cluster(voices.vectors), speech, config.turns)
+            _, found, _ = turns_of(heard, stages, config, lambda stage: None)
             yield score(set_, path.stem, truth, found, read_uem(path.with_suffix(".uem"), heard.duration))
 
 
@@ -123,9 +119,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=simulate.DATA)
     parser.add_argument("--simulated", type=int, default=60, help="how many conversations to simulate")
     parser.add_argument("--first-seed", type=int, default=1000)
+    parser.add_argument("--segmentation", default="auto", help="its backend; none: one speaker at a time")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    config = Config()
+    config = parse({"embedder": {"backend": "ge2e"}, "segmentation": {"backend": options.segmentation}}, "options")
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
         for scene in simulate.scenes(options.first_seed, options.simulated, exclude=("libri-dev",)):

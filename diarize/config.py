@@ -49,6 +49,13 @@ class VadConfig(Section):
         lt=1,
         description="probability under which speech ends; lower than threshold, so that it does not flicker",
     )
+    likely_threshold: float = Field(
+        0.06,
+        gt=0,
+        lt=1,
+        description="probability that is speech where the segmentation is sure of it; silero alone misses a tenth of "
+        "quiet meetings, and at less than this pauses become speech",
+    )
     min_speech: float = Field(0.1, ge=0, description="s; a shorter burst is a click or a breath, seldom a word")
     min_silence: float = Field(
         0.2, ge=0, description="s; a shorter pause belongs to the speech around it, as references count it"
@@ -112,6 +119,39 @@ class ClusterConfig(Section):
         if self.min_speakers > self.max_speakers:
             raise ValueError(f"min_speakers ({self.min_speakers}) may not exceed max_speakers ({self.max_speakers})")
         return self
+
+
+class SegmentationConfig(Section):
+    """Local speakers, and who talks at once (docs/overlap.md)."""
+
+    backend: str = Field(
+        "auto",
+        description="auto (what is in the model store, else none), none, a model of the store, a path to an .onnx "
+        "file, or module:factory",
+    )
+    sure: float = Field(
+        0.7,
+        gt=0,
+        lt=1,
+        description="probability of speech from which the segmentation advises voice activity detection",
+    )
+    overlap: float = Field(
+        0.6, gt=0, le=1, description="probability of two from which two talk; at 0.5 to 0.8 the sets differ by a point"
+    )
+    votes: float = Field(
+        0.6,
+        gt=0,
+        description="weight of the windows' clusters beside the local speakers; less trusts local speakers who are two "
+        "people, more blurs where they change",
+    )
+    alone: float = Field(
+        0.7, gt=0, description="s that two local speakers of a window each talk alone, to be two people for sure"
+    )
+    alike: float = Field(
+        0.6,
+        description="correlation over which two local speakers in one cluster stay there; from 0.7 on single speakers "
+        "are cut in two",
+    )
 
 
 class TurnsConfig(Section):
@@ -182,6 +222,7 @@ class Config(Section):
     windows: WindowsConfig = WindowsConfig()
     embedder: EmbedderConfig = EmbedderConfig()
     cluster: ClusterConfig = ClusterConfig()
+    segmentation: SegmentationConfig = SegmentationConfig()
     turns: TurnsConfig = TurnsConfig()
     asr: AsrConfig = AsrConfig()
     label: LabelConfig = LabelConfig()

@@ -7,8 +7,9 @@ part of the provenance of each transcript.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from diarize.activity import LocalActivity
 from diarize.config import ClusterConfig
 from diarize.types import Audio, Candidate, Embeddings, Labels, Segment, Transcript, Turn, Vectors, Word
 
@@ -24,6 +25,23 @@ class Detector(Named, Protocol):
     """Where somebody speaks: sorted, disjoint segments."""
 
     def __call__(self, audio: Audio) -> tuple[Segment, ...]: ...
+
+
+@runtime_checkable
+class AdvisedDetector(Named, Protocol):
+    """A `Detector` that needs less evidence of its own where something else is sure of speech."""
+
+    def __call__(self, audio: Audio) -> tuple[Segment, ...]: ...
+
+    def advised(self, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
+        """The same, with the segments (sorted, disjoint) where speech is likely."""
+        ...
+
+
+class Segmenter(Named, Protocol):
+    """Who of a few local speakers talks when, in windows that overlap; two may talk at once."""
+
+    def __call__(self, audio: Audio) -> LocalActivity: ...
 
 
 class Embedder(Named, Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,16 +21,21 @@ def segments(
     duration: float,
     config: VadConfig | None = None,
     lag: float = 0.0,
+    likely: Sequence[Segment] = (),
 ) -> tuple[Segment, ...]:
     """Sorted, disjoint speech segments of a recording of `duration` seconds.
 
     `probabilities` (n,): that somebody speaks in the `step` seconds from i * step - lag. In this order: speech begins
     at `threshold` and lasts until a probability falls under `off_threshold`; pauses shorter than `min_silence` are
     filled; what is then shorter than `min_speech` is dropped; the rest grows by `pad` at both ends, and what then
-    touches becomes one.
+    touches becomes one. Where something else also hears speech (`likely`, sorted, disjoint), a probability of
+    `likely_threshold` is enough.
     """
     config = config or VadConfig()
     active = hysteresis(probabilities, config.threshold, config.off_threshold)
+    for segment in likely:
+        a, b = (max(0, round((time + lag) / step)) for time in (segment.start, segment.end))
+        active[a:b] |= probabilities[a:b] >= config.likely_threshold
     edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]))).reshape(-1, 2)
     runs = [_clipped(first * step - lag, end * step - lag, duration) for first, end in edges.tolist()]
     if runs and active[-1]:  # nothing after the last frame says that the speech ended before the recording

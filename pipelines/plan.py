@@ -32,6 +32,7 @@ WHISPERS = (
 )
 WHISPER_TO_FETCH = "whisper-small"  # what auto fetches: the best that keeps up with speech on two cores
 VAD_MODEL = "silero-vad-v6"
+SEGMENTATION_MODEL = "pyannote-segmentation-3.0-int8"
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ class Plan:
     diarize: Choice | None
     notes: tuple[str, ...]  # what was replaced or left out, and how to get better
     models: dict[str, str]  # name in the store -> sha256, of the models that this plan uses
+    segment: Choice | None = None
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that a recording goes through, as they are told while it is worked on."""
-        chosen = {"detect": self.detect, "embed": self.embed, "cluster": self.embed}
+        chosen = {"segment": self.segment, "detect": self.detect, "embed": self.embed, "cluster": self.embed}
         chosen |= {"diarize": self.diarize, "recognize": self.recognize}
         return tuple(stage for stage, choice in chosen.items() if choice is not None)
 
@@ -75,6 +77,7 @@ class Plan:
             cluster=Spectral(self.config.cluster),
             recognize=self.recognize.load(threads) if self.recognize is not None else None,
             diarize=self.diarize.load(threads) if self.diarize is not None else None,
+            segment=self.segment.load(threads) if self.segment is not None else None,
         )
 
 
@@ -95,6 +98,7 @@ def make(config: Config, store: Store, progress: Progress | None = None, recogni
     by_channel = config.audio.channel == "per-channel"
     detect = _detector(config, model) if by_channel or config.diarizer is None else None
     embed = _embedder(config, store, model, notes) if not by_channel and config.diarizer is None else None
+    segment = _segmenter(config, store, model, notes) if embed is not None else None
     recognizer = _recognizer(config, store, model, notes) if recognize else None
     diarize = None
     if config.diarizer is not None and by_channel:
@@ -106,7 +110,7 @@ def make(config: Config, store: Store, progress: Progress | None = None, recogni
             diarize = Choice("diarizer", name, place | {"cluster": config.cluster})
         else:
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
-    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used)
+    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment)
 
 
 def _detector(config: Config, model: Callable[[str], Path]) -> Choice:
@@ -116,6 +120,27 @@ def _detector(config: Config, model: Callable[[str], Path]) -> Choice:
     if config.vad.backend == "energy":
         return Choice("vad", "energy", {"config": config.vad})
     return _own("vad", config.vad.backend, config.vad, config)
+
+
+def _segmenter(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice | None:
+    wanted = config.segmentation.backend
+    if wanted == "auto":
+        if store.find(SEGMENTATION_MODEL) is None:
+            notes.append(
+                "overlap: one speaker at a time, as the segmentation model is not in the model store; "
+                f"for better turns: diarize models pull {SEGMENTATION_MODEL}"
+            )
+            return None
+        wanted = SEGMENTATION_MODEL
+    known = [name for name, entry in REGISTRY.items() if entry.role == "segmentation"]
+    if wanted == "none":
+        return None
+    if wanted in known or wanted.endswith(".onnx"):
+        path = model(wanted) if wanted in known else Path(wanted)
+        return Choice("segmentation", "onnx", {"model": path, "device": config.run.device}, threaded=True)
+    if ":" in wanted:
+        return _own("segmentation", wanted, config.segmentation, config)
+    raise UnknownBackend("segmentation", wanted, ("auto", "none", *known, "FILE.onnx", "module:factory"))
 
 
 def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice:

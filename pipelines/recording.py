@@ -6,11 +6,22 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from diarize import asr, label, timeline, turns, windows
+from diarize import asr, label, overlap, separate, timeline, turns, windows
 from diarize.audio import Recording
 from diarize.config import ClusterConfig, Config
 from diarize.errors import DiarizeError, StageError
-from diarize.stages import Clusterer, Detector, Diarizer, Embedder, Identifier, Named, Recognizer, Words
+from diarize.stages import (
+    AdvisedDetector,
+    Clusterer,
+    Detector,
+    Diarizer,
+    Embedder,
+    Identifier,
+    Named,
+    Recognizer,
+    Segmenter,
+    Words,
+)
 from diarize.types import (
     Audio,
     Candidate,
@@ -40,6 +51,7 @@ class Stages:
     recognize: Recognizer | None = None  # None: no words are wanted
     given: Words | None = None  # the words of the whole recording, from elsewhere: then nothing is recognized
     diarize: Diarizer | None = None
+    segment: Segmenter | None = None  # None: one speaker at a time
 
     def bounded(self, cluster: Clusterer, config: ClusterConfig) -> Stages:
         """The same with another number of speakers to find; nothing is loaded again."""
@@ -48,12 +60,13 @@ class Stages:
 
     def notes(self) -> tuple[str, ...]:
         """What the backends say of how they run, as of a device that was not to be had."""
-        backends = (self.detect, self.embed, self.cluster, self.identify, self.recognize, self.diarize)
+        backends = (self.segment, self.detect, self.embed, self.cluster, self.identify, self.recognize, self.diarize)
         return tuple(note for backend in backends for note in getattr(backend, "notes", ()))
 
     def names(self) -> dict[str, str]:
         """Stage -> identity of the backend, of those that run."""
         used: dict[str, Named | None] = {
+            "segment": self.segment if self.embed is not None else None,
             "detect": self.detect,
             "embed": self.embed,
             "cluster": self.cluster if self.embed is not None else None,
@@ -96,13 +109,29 @@ def turns_of(
         return timeline.union(spoken), spoken, None
     if stages.detect is None or stages.embed is None:
         raise ValueError("turns need an end-to-end diarizer, or a detector and an embedder")
+    if stages.segment is None:
+        watch("detect")
+        speech = stages.detect(audio)
+        watch("embed")
+        voices = stages.embed(audio, windows.over(speech, config.windows))
+        watch("cluster")
+        labels = stages.cluster(voices.vectors)
+        return speech, turns.merge(voices.segments, labels, speech, config.turns), voices
+    watch("segment")
+    activity = stages.segment(audio)
     watch("detect")
-    speech = stages.detect(audio)
+    speech = _advised(stages.detect, audio, activity.spoken(config.segmentation.sure))
     watch("embed")
     voices = stages.embed(audio, windows.over(speech, config.windows))
     watch("cluster")
-    labels = stages.cluster(voices.vectors)
-    return speech, turns.merge(voices.segments, labels, speech, config.turns), voices
+    most = config.cluster.num_speakers or config.cluster.max_speakers
+    labels = separate.clusters(voices, stages.cluster(voices.vectors), activity, config.segmentation, most)
+    return speech, overlap.merge(voices.segments, labels, speech, activity, config.segmentation, config.turns), voices
+
+
+def _advised(detect: Detector, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
+    """Speech, from a detector that takes advice or one that does not."""
+    return detect.advised(audio, likely) if isinstance(detect, AdvisedDetector) else detect(audio)
 
 
 def hear_channels(channels: Sequence[Audio], stages: Stages, config: Config, watch: Watch) -> Heard:

@@ -22,6 +22,9 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
         "ge2e": ("diarize.backends.embedder_ge2e:load", ""),
         "onnx": ("diarize.backends.embedder_onnx:load", ""),
     },
+    "segmentation": {
+        "onnx": ("diarize.backends.segmentation_onnx:load", ""),
+    },
     "asr": {
         "whisper": ("diarize.backends.asr_whisper:load", "whisper"),
         "pocketsphinx": ("diarize.backends.asr_pocketsphinx:load", "pocketsphinx"),

@@ -12,6 +12,7 @@ rows and four columns, with kernels one row high, it is a single large one, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ BLOCK = 256  # frames encoded at once, 8 s: larger ones fall out of the processo
 
 
 class Silero:
-    """A `Detector`."""
+    """An `AdvisedDetector`."""
 
     def __init__(self, encoder: Any, decoder: Any, digest: str, config: VadConfig, threads: int) -> None:
         self._encoder, self._decoder, self._config, self._threads = encoder, decoder, config, threads
@@ -44,7 +45,11 @@ class Silero:
         self.name = f"silero@{digest[:16]}({settings},lag={LAG}{device})"
 
     def __call__(self, audio: Audio) -> tuple[Segment, ...]:
-        return vad.segments(self.probabilities(audio), FRAME / audio.rate, audio.duration, self._config, LAG)
+        return self.advised(audio, ())
+
+    def advised(self, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
+        found = self.probabilities(audio)
+        return vad.segments(found, FRAME / audio.rate, audio.duration, self._config, LAG, likely)
 
     def probabilities(self, audio: Audio) -> NDArray[np.float32]:
         """(frames,): that somebody speaks in each 32 ms. Raises AudioError where the rate is not 16 kHz."""

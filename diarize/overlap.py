@@ -1,0 +1,149 @@
+"""Labelled windows and local speakers to turns, two at a time where two talk (docs/overlap.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.activity import LocalActivity
+from diarize.config import SegmentationConfig, TurnsConfig
+from diarize.timeline import intersect, union
+from diarize.types import Labels, Segment, Turn
+from diarize.units import round_time
+
+Floats = NDArray[np.float32]
+
+_ALONE = 0.5  # probability from which a frame tells who a local speaker is
+_SHORTEST = 0.1  # s; a shorter run is noise of the scores
+_BRIEF = 10  # such frames under which all frames tell it
+
+
+def merge(
+    windows: Sequence[Segment],
+    labels: Labels,
+    speech: Sequence[Segment],
+    activity: LocalActivity,
+    config: SegmentationConfig | None = None,
+    turns: TurnsConfig | None = None,
+) -> tuple[Turn, ...]:
+    """Turns sorted by start that cover `speech`, of two speakers at once where `activity` hears two.
+
+    `windows` (n), sorted by start, vote for their `labels` (n,): most at their middle, falling linearly to their ends.
+    Each local speaker of `activity` stands for the clusters that get the votes where it talks alone, in their
+    proportion. A frame's score is that of its local speakers plus `config.votes` times its own votes. The best cluster
+    talks; so does the next one where two talk more probably than `config.overlap`. A turn's confidence is the mean
+    share of the score that its speaker has beside those who do not talk. Raises ValueError where there is speech but
+    no window, or where the counts of windows and labels differ.
+    """
+    config = config or SegmentationConfig()
+    turns = turns or TurnsConfig()
+    if len(windows) != len(labels):
+        raise ValueError(f"{len(windows)} windows have {len(labels)} labels")
+    if not speech:
+        return ()
+    if not windows:
+        raise ValueError("speech without a single window has no speaker")
+    votes = _Votes(windows, labels, activity)
+    clusters = [_clusters(activity, i, votes) for i in range(activity.windows)]
+    talks = np.zeros((2, activity.frames), np.int64)
+    shares = np.zeros((2, activity.frames), np.float32)
+    for first in range(0, activity.frames, activity.hop):
+        last = min(first + activity.hop, activity.frames)
+        score = _heard(activity, clusters, first, last) + np.float32(config.votes) * votes.count(first, last)
+        order = np.argsort(-score, axis=1, kind="stable")[:, :2]
+        values = np.take_along_axis(score, order, axis=1)
+        total = np.maximum(score.sum(1), 1e-9)
+        talks[: order.shape[1], first:last] = order.T
+        shares[: order.shape[1], first:last] = values.T / total[:, None].T
+    both = activity.counts()[:, 2] > config.overlap if votes.clusters > 1 else np.zeros(activity.frames, np.bool_)
+    return _turns(talks, shares, both, speech, activity, turns.gap)
+
+
+class _Votes:
+    """Who the windows say talks, frame by frame: each frame's votes sum to one."""
+
+    def __init__(self, windows: Sequence[Segment], labels: Labels, activity: LocalActivity) -> None:
+        self._activity = activity
+        self._starts, self._ends = np.array([w.start for w in windows]), np.array([w.end for w in windows])
+        self._longest = float((self._ends - self._starts).max())
+        self._labels = labels
+        self.clusters = int(labels.max()) + 1
+
+    def count(self, start: int, end: int) -> Floats:
+        """(end - start, k). Where no window lies, the nearest one decides."""
+        times = self._activity.middles(start, end)
+        first, last = np.searchsorted(self._starts, (times[0] - self._longest, times[-1]))
+        votes = np.zeros((len(times), self.clusters), np.float32)
+        for i in range(first, last):
+            a, b = np.searchsorted(times, (self._starts[i], self._ends[i]))
+            half = (self._ends[i] - self._starts[i]) / 2
+            votes[a:b, self._labels[i]] += 1 - np.abs(times[a:b] - self._starts[i] - half) / half + 1e-3
+        for j in np.flatnonzero(votes.sum(1) == 0):
+            votes[j, self._labels[self._nearest(times[j])]] = 1
+        return np.asarray(votes / votes.sum(1, keepdims=True), dtype=np.float32)
+
+    def _nearest(self, time: float) -> int:
+        after = int(np.searchsorted(self._starts, time))
+        beside = np.arange(max(0, after - 3), min(len(self._starts), after + 1))
+        distance = np.maximum(np.maximum(self._starts[beside] - time, time - self._ends[beside]), 0)
+        return int(beside[distance.argmin()])
+
+
+def _clusters(activity: LocalActivity, i: int, votes: _Votes) -> Floats:
+    """(3, k): which clusters each local speaker of window `i` is, in shares."""
+    counted = votes.count(i * activity.hop, i * activity.hop + activity.length)
+    alone = activity.window(i)[:, 1:4]
+    alone = np.where(alone > _ALONE, alone, 0)
+    brief = alone.sum(0) < _BRIEF
+    told = np.where(brief, activity.talking(i), alone).T @ counted
+    return np.asarray(told / np.maximum(told.sum(1, keepdims=True), 1e-9), dtype=np.float32)
+
+
+def _heard(activity: LocalActivity, clusters: Sequence[Floats], start: int, end: int) -> Floats:
+    """(end - start, k): how much of each cluster the local speakers make heard; the windows of a frame average."""
+    weights = activity.weights()[:, None]
+    found = np.zeros((end - start, clusters[0].shape[1]), np.float32)
+    total = np.zeros((end - start, 1), np.float32)
+    for i in activity.over(start, end):
+        offset = i * activity.hop
+        a, b = max(start, offset), min(end, offset + activity.length)
+        inside, outside = slice(a - offset, b - offset), slice(a - start, b - start)
+        found[outside] += weights[inside] * (activity.talking(i)[inside] @ clusters[i])
+        total[outside] += weights[inside]
+    return np.asarray(found / total, dtype=np.float32)
+
+
+def _turns(
+    talks: NDArray[np.int64],
+    shares: Floats,
+    both: NDArray[np.bool_],
+    speech: Sequence[Segment],
+    activity: LocalActivity,
+    gap: float,
+) -> tuple[Turn, ...]:
+    """Frames to turns within `speech`, cut where `speech` is; numbered by first appearance."""
+    beside = np.where(both, shares[::-1], 0)  # what the other one has who talks too
+    own = shares / np.maximum(1 - beside, 1e-9)
+    found: list[tuple[float, float, int, float]] = []
+    for label in np.unique(talks):
+        at = np.stack([talks[0] == label, both & (talks[1] == label)])
+        runs = intersect(activity.segments(np.asarray(at.any(0))), speech)
+        heard = union((run for run in runs if run.duration >= _SHORTEST), gap)
+        mean = np.concatenate([[0.0], np.cumsum(np.where(at, own, 0).max(0))])
+        frames = np.concatenate([[0], np.cumsum(at.any(0))])
+        for turn in heard:
+            first, last = (round((t - activity.lag) / activity.step + 0.5) for t in (turn.start, turn.end))
+            first = max(0, min(first, activity.frames - 1))
+            last = max(first + 1, min(last, activity.frames))
+            share = (mean[last] - mean[first]) / max(1, frames[last] - frames[first])
+            found.append((turn.start, turn.end, int(label), min(1.0, round(float(share), 3))))
+    numbers: dict[int, int] = {}
+    turns = []
+    for start, end, label, share in sorted(found):
+        a, b = round_time(start), round_time(end)
+        if a < b:
+            number = numbers.setdefault(label, len(numbers) + 1)
+            turns.append(Turn(a, b, f"SPEAKER_{number:02d}", share))
+    return tuple(turns)

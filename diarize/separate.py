@@ -1,0 +1,108 @@
+"""Two who talk in one window of the segmentation are two people, whatever the clusters say (docs/overlap.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize import likeness
+from diarize.activity import LocalActivity
+from diarize.config import SegmentationConfig
+from diarize.types import Embeddings, Labels, Segment
+
+Floats = NDArray[np.float64]
+
+_ALONE = 0.5  # probability from which a local speaker talks alone
+_SHARE = 0.5  # of an embedded window that a local speaker must fill to be heard in it
+_ROUNDS = 5  # of giving each window to the nearer of two halves
+
+
+def clusters(
+    voices: Embeddings,
+    labels: Labels,
+    activity: LocalActivity,
+    config: SegmentationConfig | None = None,
+    most: int = 20,
+) -> Labels:
+    """Labels (n,) with clusters in two where they hold two speakers that the segmentation tells apart.
+
+    `voices` (n) are sorted by start. A pair of local speakers of one window of `activity` counts where both talk alone
+    for `config.alone` seconds, have windows of their own in one cluster, and correlate less than `config.alike`: a
+    likelier pair may be one person whom the segmentation took for two. The pair least alike comes first; 2-means from
+    the two of them cuts the cluster. At most `most` clusters are made.
+    """
+    config = config or SegmentationConfig()
+    if not len(labels):
+        return labels
+    labels = labels.copy()
+    centred = likeness.centre(voices.vectors)
+    pairs = list(_pairs(voices.segments, activity, config.alone))
+    while (count := int(labels.max()) + 1) < most:
+        found = [
+            seen for pair in pairs if (seen := _seen(pair, centred, labels)) is not None and seen[0] < config.alike
+        ]
+        if not found:
+            break
+        _, cluster, seeds = min(found, key=lambda seen: seen[0])
+        members = np.flatnonzero(labels == cluster)
+        other = _halved(centred[members], seeds)
+        if other.all() or not other.any():
+            break
+        labels[members[other]] = count
+    return labels
+
+
+# Positions of the windows near a window of the segmentation, and how much of each the two local speakers fill (2, m).
+_Pair = tuple[NDArray[np.int64], Floats]
+
+
+def _pairs(windows: Sequence[Segment], activity: LocalActivity, least: float) -> Iterator[_Pair]:
+    """Every two local speakers of one window who both talk alone for `least` seconds."""
+    starts, ends = np.array([w.start for w in windows]), np.array([w.end for w in windows])
+    longest = float((ends - starts).max())
+    for i in range(activity.windows):
+        alone = activity.window(i)[:, 1:4] > _ALONE
+        present = np.flatnonzero(alone.sum(0) * activity.step >= least)
+        if len(present) < 2:
+            continue
+        begin = activity.middles(i * activity.hop, i * activity.hop + 1)[0] - activity.step / 2
+        end = begin + activity.length * activity.step
+        near = np.arange(np.searchsorted(starts, begin - longest), np.searchsorted(starts, end))
+        summed = np.concatenate([np.zeros((1, alone.shape[1])), np.cumsum(alone, axis=0)])
+        first, last = (
+            np.clip(np.round((times[near] - begin) / activity.step).astype(np.int64), 0, activity.length)
+            for times in (starts, ends)
+        )
+        shares = (summed[last] - summed[first]) * activity.step / np.maximum(ends - starts, activity.step)[near, None]
+        for a, b in combinations(present, 2):
+            yield near, shares[:, [a, b]].T
+
+
+def _seen(pair: _Pair, vectors: Floats, labels: Labels) -> tuple[float, int, Floats] | None:
+    """(correlation, cluster, their two vectors) of a pair that is in one cluster; None for others."""
+    near, shares = pair
+    if not len(near):
+        return None
+    of = labels[near]
+    clusters = [int(np.bincount(of, weights=share**2).argmax()) for share in shares]
+    if clusters[0] != clusters[1]:
+        return None
+    own = [np.where((of == clusters[0]) & (share > _SHARE), share, 0) for share in shares]
+    if not all(share.any() for share in own):
+        return None
+    seeds = likeness.unit(np.array([share @ vectors[near] for share in own]))
+    return float(seeds[0] @ seeds[1]), clusters[0], seeds
+
+
+def _halved(vectors: Floats, seeds: Floats) -> NDArray[np.bool_]:
+    """(n,): which rows are nearer to the second seed, then to the second half's centroid."""
+    other = vectors @ seeds[1] > vectors @ seeds[0]
+    for _ in range(_ROUNDS):
+        if other.all() or not other.any():
+            break
+        seeds = likeness.centroids(vectors, other.astype(np.int64))
+        other = vectors @ seeds[1] > vectors @ seeds[0]
+    return np.asarray(other)
