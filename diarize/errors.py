@@ -142,7 +142,12 @@ class AudioError(DiarizeError):
         self.path, self.problem, self.cure = path, problem, cure
 
     def __str__(self) -> str:
-        return _sentence(f"{printable(self.path)}: {self.problem}", self.cure)
+        return f"{printable(self.path)}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """Problem and cure, without the path, which is another on every machine."""
+        return _sentence(self.problem, self.cure)
 
 
 class FormatError(DiarizeError):

@@ -51,4 +51,4 @@ def intersect(left: Sequence[Segment], right: Sequence[Segment]) -> tuple[Segmen
 
 def total(segments: Iterable[Segment]) -> float:
     """Seconds covered by `segments`; what two of them share counts once."""
-    return sum(segment.duration for segment in union(segments))
+    return sum((segment.duration for segment in union(segments)), 0.0)

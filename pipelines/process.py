@@ -19,19 +19,10 @@ from pipelines.inputs import Input
 from pipelines.plan import Plan
 from pipelines.work import PRODUCT, Job, Outcome
 
-PACKAGES = (
-    "av",
-    "faster-whisper",
-    "kaldi-native-fbank",
-    "librosa",
-    "numpy",
-    "onnxruntime",
-    "pocketsphinx",
-    "pyannote.audio",
-    "scikit-learn",
-    "scipy",
-    "torch",
-)  # fmt: skip - whose version may change a result
+PACKAGES = (  # whose version may change a result
+    "av", "ctranslate2", "faster-whisper", "kaldi-native-fbank", "librosa", "numpy", "onnxruntime", "pocketsphinx",
+    "pyannote.audio", "scikit-learn", "scipy", "torch",
+)  # fmt: skip
 
 
 class Watcher(Protocol):

@@ -14,9 +14,11 @@ import diarize
 from diarize import audio, files
 from diarize.cluster import Spectral
 from diarize.config import ClusterConfig, Config
-from diarize.errors import BackendError, ConfigError, DiarizeError, ModelError, OutputError, StageError
+from diarize.errors import AudioError, BackendError, ConfigError, DiarizeError, ModelError, OutputError, StageError
 from diarize.formats import words as word_files
+from diarize.timeline import total
 from diarize.types import Transcript, Word
+from diarize.units import round_time
 from pipelines import outputs
 from pipelines.inputs import Input
 from pipelines.plan import Plan
@@ -90,6 +92,8 @@ class Worker:
             return self._process(job)
         except StageError as error:
             return replace(row, stage=error.stage, reason=error.reason)
+        except AudioError as error:
+            return replace(row, stage="read", reason=error.reason)
         except OutputError as error:
             return replace(row, stage="write", reason=str(error), environment=True)
         except (BackendError, ConfigError, ModelError) as error:  # the next recording would meet the same
@@ -145,7 +149,7 @@ def outcome(transcript: Transcript, item: Input) -> Outcome:
         status="done",
         digest=source.digest if source is not None else "",
         duration=transcript.duration,
-        lost=round(sum(span.duration for span in transcript.lost), 3),
+        lost=round_time(total(transcript.lost)),
         speakers=len(transcript.speakers),
         turns=len(transcript.turns),
         words=len(transcript.words),

@@ -114,6 +114,7 @@ def test_one_bad_file_never_stops_the_others(tmp_path: Path, capfd: pytest.Captu
         "text.mp3": "failed",
     }
     assert "empty" in str(found["empty.wav"]["reason"])
+    assert str(tmp_path) not in (tmp_path / "out" / "run.json").read_text()  # the same in every folder
     assert not (tmp_path / "out" / "empty").exists()
     said = capfd.readouterr()
     assert "3 of 6 done" in said.out
