@@ -332,7 +332,10 @@ def test_the_main_job_opens_no_socket(tmp_path: Path, store: Store, chosen: list
     mark, guard = tmp_path / "opened", tmp_path / "site" / "sitecustomize.py"  # it also reaches the worker processes
     guard.parent.mkdir()
     guard.write_text(GUARD.format(mark=str(mark)))
+    home = tmp_path / "home"  # native code that reports home leaves its traces there, where Python's guard sees nothing
+    home.mkdir()
     environment = os.environ | {"PYTHONPATH": str(guard.parent), "DIARIZE_MODELS": str(store.folder)}
+    environment |= {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home)}
     spoken = read(ROOT / "examples" / "conversation.flac", id="talk").audios[0].samples[: 12 * 16_000]
     (tmp_path / "in").mkdir()
     with wave.open(str(tmp_path / "in" / "a.wav"), "wb") as file:
@@ -342,6 +345,7 @@ def test_the_main_job_opens_no_socket(tmp_path: Path, store: Store, chosen: list
     assert done.returncode == 0, done.stderr
     assert "1 of 1 done" in done.stdout.decode()
     assert not mark.exists(), mark.read_text()
+    assert list(home.rglob("*")) == []
     connect = "import socket; socket.create_connection(('127.0.0.1', 1), timeout=0.1)"
     subprocess.run([sys.executable, "-c", connect], env=environment, stderr=subprocess.DEVNULL, check=False)
     assert mark.exists()  # the guard guards

@@ -6,11 +6,16 @@ named by its path, "their_package.vad:load". These modules are the only ones tha
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from diarize.errors import MissingExtra, UnknownBackend
+
+# The official builds of ONNX Runtime (1.31, Privacy.md) tell Microsoft of each session unless this is set before they
+# are first imported, and every import of it goes through this package. Who wants it otherwise sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
     # stage -> name -> (module:factory, extra that brings its package; "" for the core)
