@@ -192,6 +192,31 @@ class LabelConfig(Section):
     )
 
 
+class IdentifyConfig(Section):
+    """Speakers to enrolled people (docs/identification.md)."""
+
+    prior: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="probability, before anything is heard, that a speaker is a given person of the library; lower "
+        "names fewer, and fewer wrongly",
+    )
+    margin: float = Field(
+        1.0,
+        ge=0,
+        description="log-likelihood ratio by which the best person must be ahead of the next; under that, two of the "
+        "library are too alike",
+    )
+    seconds: float = Field(
+        2.0, ge=0, description="s of speech that a speaker needs to be named; of less, a voice is more noise than person"
+    )
+    top: int = Field(5, ge=1, description="candidates told for each speaker")
+    calibration: str | None = Field(
+        None, description="file that diarize calibrate made; unset: the one that is shipped for the embedder"
+    )
+
+
 class OutputConfig(Section):
     """Exports (docs/formats.md)."""
 
@@ -226,6 +251,7 @@ class Config(Section):
     turns: TurnsConfig = TurnsConfig()
     asr: AsrConfig = AsrConfig()
     label: LabelConfig = LabelConfig()
+    identify: IdentifyConfig = IdentifyConfig()
     output: OutputConfig = OutputConfig()
     run: RunConfig = RunConfig()
 

@@ -189,6 +189,17 @@ class Candidate:
     voice: str  # Voice.id
     name: str
     score: float
+    llr: float | None = None  # log-likelihood ratio (natural) of the score; None: it has none
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a speaker of a recording is: the enrolled voices that were considered, and what was decided."""
+
+    candidates: tuple[Candidate, ...]  # best first
+    person: Candidate | None  # None: unknown
+    reason: str  # of the decision, without names
+    same: int | None = None  # position of the speaker of the recording who is the same person
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +208,16 @@ class Speaker:
 
     id: str
     name: str | None = None  # None: unknown
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] = ()  # enrolled voices that were considered, best first
+    voice: str | None = None  # Voice.id of whom it is; None: unknown
+    reason: str = ""  # why they are named, or are not; "" where nobody was looked for
+    merged: tuple[str, ...] = ()  # ids of speakers who were taken for others before they were recognised as this one
+    link: str | None = None  # what an unknown person is called in all recordings of a run
 
     @property
     def label(self) -> str:
         """What a reader is shown."""
-        return self.id if self.name is None else self.name
+        return self.name if self.name is not None else self.link if self.link is not None else self.id
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,15 @@ from diarize.types import Transcript
 
 
 def dumps(transcript: Transcript) -> str:
-    """{"recording": {"token", "id"}, "speakers": [{"token", "id", "name"}, ...]}, one speaker a line."""
+    """{"recording": {"token", "id"}, "speakers": [{"token", "id", "name", "voice", "link"}, ...]}, one speaker a line."""
     where = transcript.recording
     people = [
-        "    " + dump({"token": token(speaker.id), "id": speaker.id, "name": speaker.name}, where)
-        for speaker in transcript.speakers
+        "    "
+        + dump(
+            {"token": token(s.id), "id": s.id, "name": s.name, "voice": s.voice, "link": s.link},
+            where,
+        )
+        for s in transcript.speakers
     ]
     listed = "[\n" + ",\n".join(people) + "\n  ]" if people else "[]"
     return f'{{\n  "recording": {dump({"token": token(where), "id": where}, where)},\n  "speakers": {listed}\n}}\n'

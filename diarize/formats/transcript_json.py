@@ -45,8 +45,8 @@ def dumps(transcript: Transcript) -> str:
         "language": dump(transcript.language, where),
         "speakers": listed(
             [
-                {"id": s.id, "name": s.name, "candidates": [_values(c) for c in s.candidates]}
-                for s in transcript.speakers
+                _values(speaker) | {"candidates": [_values(c) for c in speaker.candidates]}
+                for speaker in transcript.speakers
             ]
         ),
         "turns": listed([_values(turn) for turn in transcript.turns]),
@@ -89,7 +89,7 @@ def loads(text: str, where: str) -> Transcript:
             recording=top.text("recording"),
             duration=top.number("duration"),
             language=top.optional("language", top.text),
-            speakers=top.items("speakers", _speaker, ("id", "name", "candidates")),
+            speakers=top.items("speakers", _speaker, tuple(f.name for f in fields(Speaker))),
             turns=top.items("turns", _turn, ("start", "end", "speaker", "confidence")),
             words=top.items("words", _word, ("start", "end", "text", "probability", "speaker")),
             lost=top.items("lost", lambda r: Segment(r.number("start"), r.number("end")), ("start", "end")),
@@ -181,9 +181,13 @@ def _speaker(record: _Record) -> Speaker:
         record.optional("name", record.text),
         record.items(
             "candidates",
-            lambda r: Candidate(r.text("voice"), r.text("name"), r.number("score")),
-            ("voice", "name", "score"),
+            lambda r: Candidate(r.text("voice"), r.text("name"), r.number("score"), r.optional("llr", r.number)),
+            tuple(f.name for f in fields(Candidate)),
         ),
+        record.optional("voice", record.text),
+        record.text("reason"),
+        record.texts("merged"),
+        record.optional("link", record.text),
     )
 
 

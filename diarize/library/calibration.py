@@ -91,7 +91,7 @@ class Calibration:
         if self.mean and self.kind != self._centred().kind:
             raise ValueError("the way of scoring is not the one that it was fitted with")
 
-    def scorer(self) -> Scorer:
+    def scorer(self) -> Centred | Cosine:
         """The way of scoring that it was fitted with. Raises CalibrationError where that needs the user's cohort."""
         if self.mean:
             return self._centred()

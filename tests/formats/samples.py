@@ -66,9 +66,16 @@ MEETING = Transcript(
     24.0,
     "en",
     (
-        Speaker("S1", "Anna Maria", (Candidate("voice-7", "Anna Maria", 0.81), Candidate("voice-2", "Bo", 0.34))),
+        Speaker(
+            "S1",
+            "Anna Maria",
+            (Candidate("voice-7", "Anna Maria", 0.81, 6.25), Candidate("voice-2", "Bo", 0.34)),
+            voice="voice-7",
+            reason="log-likelihood ratio 6.25, 2.94 needed",
+            merged=("S4",),
+        ),
         Speaker("S2", "=Bo <b>"),
-        Speaker("S3"),
+        Speaker("S3", link="unknown-1"),
     ),
     (
         Turn(0.5, 6.9, "S1", 0.97),
