@@ -53,7 +53,7 @@ def verify(store: Store) -> tuple[Status, ...]:
 
 
 def bring(store: Store, folder: Path) -> tuple[Imported, ...]:
-    """Take the models that lie in `folder`, recognised by their digests. Raises ModelError."""
+    """Take the models that lie in `folder`, recognised by their digests. Raises ConfigError and ModelError."""
     return store.import_folder(folder)
 
 

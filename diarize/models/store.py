@@ -135,17 +135,18 @@ class Store:
     def import_folder(self, folder: Path) -> tuple[Imported, ...]:
         """Copy in every model whose files lie anywhere under `folder`, recognised by digest (`recognise.search`).
 
-        Models that are not complete, and .onnx files that no entry pins, are reported and left. Raises ModelUnavailable
-        where `folder` is none, or cannot be read or the store not be written; ModelDamaged where a file differs from
-        what was pinned earlier.
+        Models that are not complete, and .onnx files that no entry pins, are reported and left. Raises ConfigError
+        where `folder` is none or cannot be read; ModelUnavailable where the store cannot be written; ModelDamaged where
+        a file differs from what was pinned earlier.
         """
         if not folder.is_dir():
-            raise ModelUnavailable("*", f"{folder} is no folder", "Name the folder that holds the model files")
+            raise ConfigError("models import", str(folder), "is no folder", "Name the one that holds the model files.")
         try:
             found, strangers = recognise.search(folder, self.registry)
         except OSError as error:
-            problem = f"{error.filename} cannot be read ({error.strerror})"
-            raise ModelUnavailable("*", problem, "Change its rights, or copy it to another place") from error
+            problem = f"cannot be read ({error.strerror})"
+            cure = "Change its rights, or copy it to another place."
+            raise ConfigError("models import", str(error.filename), problem, cure) from error
         return (
             *(self._import(model, folder) for model in found),
             *(Imported(path, None, problem="no model of the registry has these bytes") for path in strangers),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diarize.errors import ModelDamaged, ModelUnavailable, UnknownModel
+from diarize.errors import ConfigError, ModelDamaged, UnknownModel
 from diarize.models.registry import REGISTRY
 from pipelines import models
 from tests.models.toys import CONFIG, TINY, WEIGHTS, Hub, known, names, pair, sha, store_of
@@ -87,7 +87,7 @@ def test_import_replaces_what_is_damaged(tmp_path: Path) -> None:
 
 
 def test_import_of_what_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match="is no folder"):
+    with pytest.raises(ConfigError, match="is no folder"):
         store_of(tmp_path / "store").import_folder(tmp_path / "nowhere")
 
 
