@@ -42,6 +42,7 @@ MOST_ROWS = 50  # of the closing table; longer runs show what failed
 STAGES = {  # what a stage is called while it runs
     "read": "decoding",
     "load": "loading the models",
+    "segment": "hearing who talks at once",
     "detect": "finding speech",
     "embed": "hearing voices",
     "cluster": "telling speakers apart",

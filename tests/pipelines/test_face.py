@@ -76,9 +76,9 @@ def test_one_is_singular() -> None:
 
 def test_every_stage_that_is_told_has_its_words() -> None:
     everything = {"vad": {"backend": "energy"}, "embedder": {"backend": "tests.cheap:embedder"}}
-    words = {"asr": {"backend": "tests.cheap:recognizer"}}
-    chosen = plan.make(parse(everything | words, "test"), Store(Path("nowhere"), offline=True))
-    assert chosen.stages == ("detect", "embed", "cluster", "recognize")
+    everything |= {"asr": {"backend": "tests.cheap:recognizer"}, "segmentation": {"backend": "tests.cheap:embedder"}}
+    chosen = plan.make(parse(everything, "test"), Store(Path("nowhere"), offline=True))
+    assert set(chosen.stages) == {"segment", "detect", "embed", "cluster", "recognize"}
     assert set(chosen.stages) <= set(face.STAGES)
 
 

@@ -41,7 +41,8 @@ class Shelf(Store):
 
 
 def config(**sections: Any) -> Config:
-    return parse({"vad": ENERGY, "embedder": {"backend": "tests.cheap:embedder"}} | sections, "test")
+    cheap = {"vad": ENERGY, "embedder": {"backend": "tests.cheap:embedder"}, "segmentation": {"backend": "none"}}
+    return parse(cheap | sections, "test")
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
@@ -104,6 +105,15 @@ def test_where_the_words_are_given_no_recognizer_is_chosen_fetched_or_spoken_of(
     shelf = Shelf()
     made = plan.make(config(), shelf, recognize=False)
     assert (made.recognize, made.notes, shelf.asked) == (None, (), [])
+
+
+def test_without_the_segmentation_model_it_is_said_that_overlap_is_not_heard() -> None:
+    auto = config(segmentation={"backend": "auto"})
+    made = plan.make(auto, Shelf(), recognize=False)
+    assert "segment" not in made.stages
+    assert "diarize models pull pyannote-segmentation-3.0-int8" in " ".join(made.notes)
+    made = plan.make(auto, Shelf("pyannote-segmentation-3.0-int8"), recognize=False)
+    assert (made.stages[0], made.notes) == ("segment", ())
 
 
 @pytest.mark.parametrize(
