@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from diarize.activity import LocalActivity
 from diarize.config import ClusterConfig
-from diarize.types import Audio, Candidate, Embeddings, Labels, Segment, Transcript, Turn, Vectors, Word
+from diarize.types import Audio, Embeddings, Identity, Labels, Segment, Transcript, Turn, Vectors, Word
 
 
 class Named(Protocol):
@@ -57,9 +57,13 @@ class Clusterer(Named, Protocol):
 
 
 class Identifier(Named, Protocol):
-    """One vector a speaker (k, d) -> for each, the enrolled voices considered, best first; () means unknown."""
+    """Who the speakers of one recording are, of the enrolled people, if any of them; one answer a speaker."""
 
-    def __call__(self, vectors: Vectors) -> tuple[tuple[Candidate, ...], ...]: ...
+    def __call__(
+        self, vectors: Vectors, seconds: Sequence[float], bandwidth: float | None = None
+    ) -> tuple[Identity, ...]:
+        """`vectors` (k, d) of unit length, `seconds` of speech of each, `bandwidth` (Hz) of the recording."""
+        ...
 
 
 class Recognizer(Named, Protocol):

@@ -10,6 +10,7 @@ from diarize import asr, label, overlap, separate, timeline, turns, windows
 from diarize.audio import Recording
 from diarize.config import ClusterConfig, Config
 from diarize.errors import DiarizeError, StageError
+from diarize.library.linking import Strangers
 from diarize.stages import (
     AdvisedDetector,
     Clusterer,
@@ -24,7 +25,6 @@ from diarize.stages import (
 )
 from diarize.types import (
     Audio,
-    Candidate,
     Embeddings,
     Provenance,
     Segment,
@@ -35,7 +35,8 @@ from diarize.types import (
     speakers_of,
 )
 from diarize.units import round_time
-from diarize.voices import pool
+from pipelines import naming
+from pipelines.naming import Recognised
 
 Watch = Callable[[str], None]  # told the name of each stage as it begins
 
@@ -52,6 +53,7 @@ class Stages:
     given: Words | None = None  # the words of the whole recording, from elsewhere: then nothing is recognized
     diarize: Diarizer | None = None
     segment: Segmenter | None = None  # None: one speaker at a time
+    hear: Embedder | None = None  # hears speakers for `identify` where turns are made without an embedder
 
     def bounded(self, cluster: Clusterer, config: ClusterConfig) -> Stages:
         """The same with another number of speakers to find; nothing is loaded again."""
@@ -60,7 +62,8 @@ class Stages:
 
     def notes(self) -> tuple[str, ...]:
         """What the backends say of how they run, as of a device that was not to be had."""
-        backends = (self.segment, self.detect, self.embed, self.cluster, self.identify, self.recognize, self.diarize)
+        heard = (self.segment, self.detect, self.embed, self.hear, self.cluster)
+        backends = (*heard, self.identify, self.recognize, self.diarize)
         return tuple(note for backend in backends for note in getattr(backend, "notes", ()))
 
     def names(self) -> dict[str, str]:
@@ -68,7 +71,7 @@ class Stages:
         used: dict[str, Named | None] = {
             "segment": self.segment if self.embed is not None else None,
             "detect": self.detect,
-            "embed": self.embed,
+            "embed": self.embed if self.embed is not None else self.hear,
             "cluster": self.cluster if self.embed is not None else None,
             "diarize": self.diarize,
             "identify": self.identify,
@@ -86,17 +89,24 @@ class Heard:
     turns: tuple[Turn, ...]
     words: tuple[Word, ...]
     language: str | None
+    strangers: Strangers | None = None  # whom `identify` did not know
 
 
 def hear(audio: Audio, stages: Stages, config: Config, watch: Watch) -> Heard:
     """The method, whole: who said what, when."""
     speech, spoken, voices = turns_of(audio, stages, config, watch)
-    speakers = speakers_of(spoken)
-    if stages.identify is not None and voices is not None and speakers:
-        watch("identify")
-        speakers = tuple(map(named, speakers, stages.identify(pool(speakers, spoken, voices))))
+    people = Recognised(speakers_of(spoken), spoken, {}, None)
+    if stages.identify is not None and spoken:
+        if voices is None and stages.hear is not None:
+            watch("embed")
+            voices = stages.hear(audio, windows.over(speech, config.windows))
+        if voices is not None:
+            watch("identify")
+            heard = naming.heard(audio, speech, spoken, voices)
+            people = naming.recognise(spoken, heard, stages.identify, config.turns.gap)
     words, language = _words(audio, speech, stages, watch)
-    return Heard(speech, speakers, spoken, label.label(words, spoken, config.label), language)
+    labelled = label.label(words, people.turns, config.label)
+    return Heard(speech, people.speakers, people.turns, labelled, language, people.strangers)
 
 
 def turns_of(
@@ -161,13 +171,31 @@ def hear_channels(channels: Sequence[Audio], stages: Stages, config: Config, wat
         languages = Counter(spoke for _, spoke in heard if spoke is not None)
         language = languages.most_common(1)[0][0] if languages else None
     speech = timeline.union(stretch for line in lines.values() for stretch in line)
-    return Heard(speech, speakers_of(talk), spoken, words, language)
+    people = Recognised(speakers_of(talk), spoken, {}, None)
+    if stages.identify is not None and stages.hear is not None and spoken:
+        watch("embed")
+        voices = [
+            (id, audio, line, stages.hear(audio, windows.over(line, config.windows)))
+            for (id, line), audio in zip(lines.items(), channels, strict=True)
+            if line
+        ]
+        watch("identify")
+        people = naming.recognise(spoken, naming.heard_alone(voices), stages.identify, config.turns.gap)
+        words = tuple(replace(w, speaker=people.same.get(w.speaker or "", w.speaker)) for w in words)
+    return Heard(speech, people.speakers, people.turns, words, language, people.strangers)
 
 
 def transcribe(
     recording: Recording, stages: Stages, config: Config, product: str = "", watch: Watch = lambda stage: None
 ) -> Transcript:
-    """The labelled transcript of a decoded recording, with its provenance.
+    """`recognise` without the voices of those whom nobody knows."""
+    return recognise(recording, stages, config, product, watch)[0]
+
+
+def recognise(
+    recording: Recording, stages: Stages, config: Config, product: str = "", watch: Watch = lambda stage: None
+) -> tuple[Transcript, Strangers | None]:
+    """The labelled transcript of a decoded recording, with its provenance; and the voices of its unknown speakers.
 
     Raises StageError, which names the recording and the stage, for anything that goes wrong inside a stage.
     """
@@ -188,7 +216,7 @@ def transcribe(
         raise StageError(audio.id, stage, str(error)) from error
     except (MemoryError, RuntimeError, ValueError, ArithmeticError) as error:
         raise StageError(audio.id, stage, f"{type(error).__name__}: {error}") from error
-    return Transcript(
+    transcript = Transcript(
         recording=audio.id,
         duration=round_time(audio.duration),
         language=heard.language,
@@ -204,11 +232,7 @@ def transcribe(
             notes=(*stages.notes(), *_remarks(heard, stages, config)),
         ),
     )
-
-
-def named(speaker: Speaker, candidates: tuple[Candidate, ...]) -> Speaker:
-    """The speaker with the best candidate's name; unknown where there is none."""
-    return replace(speaker, name=candidates[0].name if candidates else None, candidates=candidates)
+    return transcript, heard.strangers
 
 
 def _words(
@@ -227,7 +251,7 @@ def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
     """What a reader of the transcript should know about it."""
     worded = stages.recognize is not None or stages.given is not None
     remarks = asr.remarks(heard.words, heard.speech) if worded else ()
-    wanted, found = config.cluster.num_speakers, len(heard.speakers)
+    wanted, found = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in heard.speakers)
     if wanted is not None and 0 < found < wanted:
         remarks += (f"{wanted} speakers were asked for, but there is speech enough for {found} only",)
     most = ClusterConfig().max_speakers

@@ -55,6 +55,11 @@ class Index:
             return None
         return files if known.digest == fingerprint.digest(model, bytes.fromhex(files.total)) else None
 
+    def place(self, model: str) -> tuple[Path, Filed] | None:
+        """Folder and files under the matrix that `matrix` gave, if it has any: what another process maps it from."""
+        files = self.files(model)
+        return (self._folder, files) if files is not None and self._folder is not None else None
+
     def keep(self, model: str, kind: str, of: Filed, data: bytes) -> None:
         """Put something derived from the files `of` beside them, if they are still those of `model`. Raises OSError."""
         if self._folder is None:

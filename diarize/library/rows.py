@@ -118,6 +118,12 @@ class Rows:
             )
         return tuple(people)
 
+    def counts(self, today: date) -> tuple[int, int]:
+        """(people, those of them who are expired on `today`)."""
+        everybody = self.engine.execute("SELECT count(*) FROM people")[0][0]
+        expired = self.engine.execute("SELECT count(*) FROM people WHERE expires < ?", (today.isoformat(),))[0][0]
+        return int(everybody), int(expired)
+
     def _record(self, id: str, record: bytes, expires: str | None) -> tuple[str | None, date | None]:
         facts = json.loads(self.seal.open(bytes(record), f"people/record/{id}"))
         if facts["expires"] != expires:  # the readable day serves searches; the sealed one counts
@@ -129,8 +135,7 @@ class Rows:
     def add(self, person: str, new: Enrolment, id: str, added: str) -> None:
         """Put an utterance under `id`, unless the person has it already: that one gains what it lacks then."""
         model = self._settle_model(new.model, len(new.vector))
-        where = json.dumps([new.source, float(new.start), float(new.end)]).encode("ascii")
-        mark = self.seal.blind(where)
+        mark = self._mark(new.source, new.start, new.end)
         held = self.engine.execute(
             "SELECT id, audio IS NULL FROM utterances WHERE person = ? AND mark = ?", (person, mark)
         )
@@ -156,6 +161,12 @@ class Rows:
             "INSERT INTO vectors (utterance, model, vector) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (id, model, vector),
         )
+
+    def holders(self, source: str, start: float, end: float) -> tuple[str, ...]:
+        rows = self.engine.execute(
+            "SELECT person FROM utterances WHERE mark = ? ORDER BY person", (self._mark(source, start, end),)
+        )
+        return tuple(row[0] for row in rows)
 
     def utterances(self, person: str) -> tuple[Enrolled, ...]:
         """In order of source and time, so that nothing made of them depends on the order in which they came."""
@@ -305,6 +316,9 @@ class Rows:
         elif known != dimension:
             raise ValueError(f"vectors of {name} have {known} numbers in this library, this one has {dimension}")
         return self._model_id(name)
+
+    def _mark(self, source: str, start: float, end: float) -> bytes:
+        return self.seal.blind(json.dumps([source, float(start), float(end)]).encode("ascii"))
 
     def _closed(self, facts: dict[str, Any], place: str) -> bytes:
         return self.seal.close(json.dumps(facts).encode("ascii"), place)

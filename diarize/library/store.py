@@ -141,6 +141,11 @@ class Library:
         with self._engine.reading():
             return self._rows.people(self._today())
 
+    def counts(self) -> tuple[int, int]:
+        """(people, those of them whose consent has expired)."""
+        with self._engine.reading():
+            return self._rows.counts(self._today())
+
     def person(self, id: str) -> Person:
         """Raises UnknownPerson."""
         found: tuple[Person, ...] = ()
@@ -290,6 +295,10 @@ class Library:
         """What was enrolled of a person, in order of source and time. Raises UnknownPerson."""
         with self._engine.reading():
             return self._rows.utterances(self.person(person).id)
+
+    def holders(self, source: str, start: float, end: float) -> tuple[str, ...]:
+        """The ids of all who have the utterance at this place of the recording with the digest `source`."""
+        return self._rows.holders(source, start, end)
 
     def sound(self, utterance: str) -> bytes | None:
         """The kept sound of the utterance with this id, as it was given; None: the user did not choose to keep it."""

@@ -12,7 +12,7 @@ from diarize.audio import Recording
 from diarize.cluster import Spectral
 from diarize.config import Config, parse
 from diarize.errors import FormatError, StageError
-from diarize.types import Audio, Candidate, Labels, Segment, Source, Vectors, Word
+from diarize.types import Audio, Candidate, Identity, Labels, Segment, Source, Vectors, Word
 from pipelines.recording import Stages, transcribe
 from tests.cheap import Clock, Pitch
 
@@ -46,8 +46,11 @@ class Knows:
 
     name: str = "knows"
 
-    def __call__(self, vectors: Vectors) -> tuple[tuple[Candidate, ...], ...]:
-        return ((Candidate("v1", "Anna", 0.9),), *(() for _ in vectors[1:]))
+    def __call__(
+        self, vectors: Vectors, seconds: Sequence[float], bandwidth: float | None = None
+    ) -> tuple[Identity, ...]:
+        anna = Candidate("v1", "Anna", 0.9, 4.0)
+        return (Identity((anna,), anna, "known"), *(Identity((anna,), None, "unknown") for _ in vectors[1:]))
 
 
 def line(*spoken: tuple[float, float], hertz: float = 300) -> Audio:

@@ -1,0 +1,95 @@
+"""The enrolled people that a run looks for: what the library has for the embedder, as plain data for the workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diarize.config import Config, IdentifyConfig
+from diarize.errors import CalibrationError, LibraryError
+from diarize.library import calibration as calibrations
+from diarize.library import filed
+from diarize.library.calibration import Calibration
+from diarize.library.filed import Filed
+from diarize.library.identification import OpenSet
+from diarize.library.records import Matrix
+from diarize.library.store import Library
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """Voices that lie in files: each process maps them, none copies them."""
+
+    folder: Path
+    files: Filed
+    model: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """Whom to look for, and how to decide."""
+
+    voices: Matrix | Mapped
+    calibration: Calibration | None
+    config: IdentifyConfig
+    lacking: str = ""  # why nobody can be named; "" where somebody can
+    notes: tuple[str, ...] = ()  # no names: notes stand in logs
+
+    def load(self) -> OpenSet:
+        """The identifier. Raises LibraryError where the files of a large library were replaced meanwhile."""
+        if isinstance(self.voices, Matrix):
+            return OpenSet(self.voices, self.calibration, self.config, self.lacking)
+        folder = self.voices.folder
+        try:
+            voices = filed.mapped(folder, self.voices.files, self.voices.model)
+        except (OSError, ValueError) as error:
+            problem = f"its index files were replaced while they were to be read ({error})"
+            raise LibraryError(str(folder), problem, "Run the same command again.") from error
+        return OpenSet(voices, self.calibration, self.config, self.lacking)
+
+
+def known(library: Library, model: str, config: Config) -> Known:
+    """What a library has for the embedder `model`.
+
+    Raises FormatError and CalibrationError for a calibration that cannot be read, or is not for this embedder.
+    """
+    calibration = _calibration(model, config.identify)
+    matrix = library.matrix(model)
+    place = library.index.place(model)
+    people, expired = library.counts()
+    without = people - expired - len(matrix)
+    held = ", ".join(name for name in library.models() if name != model)
+    notes, lacking = [], ""
+    if not people:
+        lacking = "nobody is enrolled"
+    elif people == expired:
+        lacking = "the consent of everybody who is enrolled has ended"
+    elif not len(matrix):
+        lacking = f"the library has no voice for this embedder ({model}), but for {held or 'none'}"
+        notes.append(f"library: {lacking}, so every speaker is unknown; make them: diarize enroll --re-embed")
+    elif without:
+        notes.append(f"library: {without} of {people} people have no voice for {model}, and are not looked for")
+    if expired:
+        notes.append(f"library: the consent of {expired} of {people} people has ended, and they are not looked for")
+    elif not people:
+        notes.append("library: nobody is enrolled, so every speaker is unknown; enrol somebody: diarize enroll")
+    if calibration is None:
+        reason = f"there is no calibration for {model}"
+        lacking = lacking or f"{reason}, so nobody can be named"
+        notes.append(
+            f"library: {reason}, so nobody is named; make one: diarize calibrate, and set identify.calibration"
+        )
+    voices = Mapped(*place, model) if place is not None else matrix
+    return Known(voices, calibration, config.identify, lacking, tuple(notes))
+
+
+def _calibration(model: str, config: IdentifyConfig) -> Calibration | None:
+    if config.calibration is None:
+        return calibrations.shipped(model)
+    made = calibrations.load(Path(config.calibration))
+    if made.model != model:
+        raise CalibrationError(
+            f"made for scores of {made.model}, not of {model}", "Make one for it: diarize calibrate."
+        )
+    made.scorer()  # refuses scores that would need a cohort
+    return made
