@@ -98,6 +98,7 @@ class LocalActivity:
     def segments(self, active: NDArray[np.bool_]) -> tuple[Segment, ...]:
         """The stretches of time of frames that are `active` (frames of the recording,)."""
         edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]))).reshape(-1, 2)
-        first = self.lag - self.step / 2
-        times = [(round_time(max(0.0, first + a * self.step)), round_time(first + b * self.step)) for a, b in edges]
-        return tuple(Segment(a, b) for a, b in times if a < b)
+        first = self.lag - self.step / 2  # what lies before the first frame counts to it
+        starts = [round_time(first + a * self.step) if a > 0 else 0.0 for a in edges[:, 0].tolist()]
+        ends = [round_time(first + b * self.step) for b in edges[:, 1].tolist()]
+        return tuple(Segment(a, b) for a, b in zip(starts, ends, strict=True) if a < b)

@@ -16,7 +16,7 @@ from diarize.units import round_time
 Floats = NDArray[np.float32]
 
 _ALONE = 0.5  # probability from which a frame tells who a local speaker is
-_SHORTEST = 0.1  # s; a shorter run is noise of the scores
+_SHORTEST = 0.1  # s; a shorter run within speech is noise of the scores
 _BRIEF = 10  # such frames under which all frames tell it
 
 
@@ -45,6 +45,7 @@ def merge(
         return ()
     if not windows:
         raise ValueError("speech without a single window has no speaker")
+    _, labels = np.unique(labels, return_inverse=True)
     votes = _Votes(windows, labels, activity)
     clusters = [_clusters(activity, i, votes) for i in range(activity.windows)]
     talks = np.zeros((2, activity.frames), np.int64)
@@ -57,7 +58,7 @@ def merge(
         total = np.maximum(score.sum(1), 1e-9)
         talks[: order.shape[1], first:last] = order.T
         shares[: order.shape[1], first:last] = values.T / total[:, None].T
-    both = activity.counts()[:, 2] > config.overlap if votes.clusters > 1 else np.zeros(activity.frames, np.bool_)
+    both = (activity.counts()[:, 2] > config.overlap) & (shares[1] > 0)  # a second one that something speaks for
     return _turns(talks, shares, both, speech, activity, turns.gap)
 
 
@@ -127,10 +128,11 @@ def _turns(
     beside = np.where(both, shares[::-1], 0)  # what the other one has who talks too
     own = shares / np.maximum(1 - beside, 1e-9)
     found: list[tuple[float, float, int, float]] = []
+    whole = set(speech)
     for label in np.unique(talks):
         at = np.stack([talks[0] == label, both & (talks[1] == label)])
         runs = intersect(activity.segments(np.asarray(at.any(0))), speech)
-        heard = union((run for run in runs if run.duration >= _SHORTEST), gap)
+        heard = union((run for run in runs if run.duration >= _SHORTEST or run in whole), gap)
         mean = np.concatenate([[0.0], np.cumsum(np.where(at, own, 0).max(0))])
         frames = np.concatenate([[0], np.cumsum(at.any(0))])
         for turn in heard:
@@ -142,8 +144,6 @@ def _turns(
     numbers: dict[int, int] = {}
     turns = []
     for start, end, label, share in sorted(found):
-        a, b = round_time(start), round_time(end)
-        if a < b:
-            number = numbers.setdefault(label, len(numbers) + 1)
-            turns.append(Turn(a, b, f"SPEAKER_{number:02d}", share))
+        number = numbers.setdefault(label, len(numbers) + 1)
+        turns.append(Turn(round_time(start), round_time(end), f"SPEAKER_{number:02d}", share))
     return tuple(turns)

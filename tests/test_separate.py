@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize import separate, windows
+from diarize.config import SegmentationConfig
+from diarize.types import Embeddings, Segment
+from tests.local_speakers import activity
+
+HEARD = activity("1" * 30 + "2" * 30, "2" * 30 + "1" * 30)
+SPANS = windows.over((Segment(0.0, 9.0),))
+SECOND = np.array([3.0 < window.middle < 6.0 for window in SPANS])
+ONE = np.zeros(len(SPANS), np.int64)
+
+
+def voices(who: NDArray[np.bool_], apart: float) -> Embeddings:
+    """Two voices that correlate by 1 - `apart`, and a little noise."""
+    rng = np.random.default_rng(1)
+    first, other = np.linalg.qr(rng.standard_normal((64, 2)))[0].T
+    second = (1 - apart) * first + np.sqrt(1 - (1 - apart) ** 2) * other
+    rows = np.where(who[:, None], second, first) + 0.02 * rng.standard_normal((len(who), 64))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return Embeddings(SPANS, rows.astype(np.float32), "made")
+
+
+def test_two_in_one_window_are_two() -> None:
+    labels = separate.clusters(voices(SECOND, 0.8), ONE, HEARD)
+    assert np.array_equal(labels, SECOND.astype(np.int64)) or np.array_equal(labels, (~SECOND).astype(np.int64))
+
+
+def test_two_who_sound_alike_are_one_whom_the_segmentation_took_for_two() -> None:
+    assert np.array_equal(separate.clusters(voices(SECOND, 0.1), ONE, HEARD), ONE)
+
+
+def test_clusters_that_are_apart_stay_as_they_are() -> None:
+    labels = SECOND.astype(np.int64)
+    assert np.array_equal(separate.clusters(voices(SECOND, 0.8), labels, HEARD), labels)
+
+
+def test_no_more_clusters_than_wanted() -> None:
+    assert np.array_equal(separate.clusters(voices(SECOND, 0.8), ONE, HEARD, most=1), ONE)
+
+
+def test_a_brief_local_speaker_proves_nothing() -> None:
+    config = SegmentationConfig(alone=3.5)
+    assert np.array_equal(separate.clusters(voices(SECOND, 0.8), ONE, HEARD, config), ONE)
+
+
+def test_labels_given_are_not_changed() -> None:
+    labels = ONE.copy()
+    separate.clusters(voices(SECOND, 0.8), labels, HEARD)
+    assert np.array_equal(labels, ONE)
+
+
+def test_nothing_is_nothing() -> None:
+    nobody = Embeddings((), np.zeros((0, 64), np.float32), "made")
+    assert len(separate.clusters(nobody, np.zeros(0, np.int64), HEARD)) == 0
