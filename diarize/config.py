@@ -139,7 +139,7 @@ class SegmentationConfig(Section):
         0.6, gt=0, le=1, description="probability of two from which two talk; at 0.5 to 0.8 the sets differ by a point"
     )
     votes: float = Field(
-        0.6,
+        0.55,
         gt=0,
         description="weight of the windows' clusters beside the local speakers; less trusts local speakers who are two "
         "people, more blurs where they change",
@@ -202,6 +202,13 @@ class IdentifyConfig(Section):
         description="probability, before anything is heard, that a speaker is a given person of the library; lower "
         "names fewer, and fewer wrongly",
     )
+    chance: float = Field(
+        0.03,
+        gt=0,
+        lt=1,
+        description="probability that the nearest person stands out from a library of 30 and more as far as must be, by "
+        "chance; lower names fewer; it makes up for channels, which move the ratios with everybody",
+    )
     margin: float = Field(
         1.0,
         ge=0,
@@ -209,7 +216,9 @@ class IdentifyConfig(Section):
         "library are too alike",
     )
     seconds: float = Field(
-        2.0, ge=0, description="s of speech that a speaker needs to be named; of less, a voice is more noise than person"
+        2.0,
+        ge=0,
+        description="s of speech that a speaker needs to be named; of less, a voice is more noise than person",
     )
     top: int = Field(5, ge=1, description="candidates told for each speaker")
     calibration: str | None = Field(

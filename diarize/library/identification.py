@@ -16,6 +16,7 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import norm
 
 from diarize import score
 from diarize.config import IdentifyConfig
@@ -26,6 +27,7 @@ from diarize.types import Candidate, Identity, Vectors
 
 Floats = NDArray[np.float64]
 
+MANY = 30  # enrolled voices from which on their mean and deviation say something
 BLOCK = 65_536  # enrolled voices at a time
 _NEVER = -1e9  # gain of what may not be assigned
 _DIGITS = 4  # decimals of ratios, so that a decision can be checked on what the transcript says
@@ -45,8 +47,8 @@ class OpenSet:
         """The library's content, the calibration and the settings."""
         made = "none" if self.calibration is None else digest(self.calibration)
         kept = self.config
-        settings = f"prior={kept.prior:g},margin={kept.margin:g},seconds={kept.seconds:g},top={kept.top}"
-        return f"open-set(library={self.library.digest[:16]},calibration={made},{settings})"
+        settings = f"prior={kept.prior:g},chance={kept.chance:g},margin={kept.margin:g},seconds={kept.seconds:g}"
+        return f"open-set(library={self.library.digest[:16]},calibration={made},{settings},top={kept.top})"
 
     def __call__(
         self, vectors: Vectors, seconds: Sequence[float], bandwidth: float | None = None
@@ -81,6 +83,11 @@ class OpenSet:
     def _threshold(self) -> float:
         return score.bayes_threshold(self.config.prior)
 
+    @cached_property
+    def _outstanding(self) -> float:
+        """Standard deviations that the best of a library stands out by in a share `chance` of strangers."""
+        return float(norm.isf(self.config.chance / len(self.library)))
+
     def _joined(self, vectors: Vectors, sides: Sequence[Side], drift: float) -> list[int]:
         """For each speaker the one (maybe themselves) who is the same person.
 
@@ -90,19 +97,24 @@ class OpenSet:
         heads = list(range(len(vectors)))
         if self.calibration is None or len(vectors) < 2:
             return heads
-        table = self._table(vectors, sides, drift)
-        moved = self._scorer.moved(vectors)
+        table, alike = self._table(vectors, sides, drift), self._alike(vectors, sides)
         clear = [int(np.argmax(row)) if self._clear(row, allowed) else None for row, allowed in table.rows()]
         order = sorted(range(len(heads)), key=lambda k: (-float(table.strength[k].max()), k))
         for place, k in enumerate(order):
             for head in order[:place]:
                 if heads[head] != head or clear[k] is None or clear[k] != clear[head]:
                     continue
-                alike = self.calibration.llr(float(moved[k] @ moved[head]), sides[k].seconds, sides[head].seconds)
-                if round(float(alike), _DIGITS) >= self._threshold:
+                if alike[k, head] >= self._threshold:
                     heads[k] = head
                     break
         return heads
+
+    def _alike(self, vectors: Vectors, sides: Sequence[Side]) -> Floats:
+        """LLRs (k, k) of the speakers with each other; they share their channel, so no drift is in it."""
+        moved, seconds = self._scorer.moved(vectors), np.array([side.seconds for side in sides])
+        if self.calibration is None:
+            return np.zeros((len(sides), len(sides)))
+        return np.round(self.calibration.unbounded(moved @ moved.T, seconds[:, None], seconds[None]), _DIGITS)
 
     def _clear(self, strength: Floats, allowed: NDArray[np.bool_]) -> bool:
         """Whether the best person of a row is acceptable, and ahead of all others by the margin."""
@@ -112,10 +124,14 @@ class OpenSet:
 
     def _judged(self, vectors: Vectors, sides: Sequence[Side], drift: float) -> list[Identity]:
         table = self._table(vectors, sides, drift)
-        chosen = assign(table.strength, table.allowed, self._threshold, self.config.margin)
-        return [self._identity(table, k, sides[k], chosen) for k in range(len(vectors))]
+        apart = self._alike(vectors, sides) < 0
+        chosen = assign(table.strength, table.allowed, apart, self._threshold, self.config.margin)
+        n = len(table.columns)
+        return [self._identity(table, k, sides[k], chosen, rivals(k, chosen, apart, n)) for k in range(len(vectors))]
 
-    def _identity(self, table: Table, k: int, side: Side, chosen: Sequence[int | None]) -> Identity:
+    def _identity(
+        self, table: Table, k: int, side: Side, chosen: Sequence[int | None], free: Sequence[int]
+    ) -> Identity:
         strength, column = table.strength[k], chosen[k]
         order = sorted(range(len(strength)), key=lambda n: (-float(strength[n]), table.ids[n]))
         told = {n: self._candidate(table, k, n, side) for n in order[: self.config.top]}
@@ -123,40 +139,41 @@ class OpenSet:
             told[column] = self._candidate(table, k, column, side)
         candidates = tuple(told.values())
         person = told[column] if column is not None else None
-        return Identity(candidates, person, self._reason(table, k, side, order, chosen))
+        return Identity(candidates, person, self._reason(table, k, side, [n for n in order if n in free], column))
 
     def _candidate(self, table: Table, k: int, n: int, side: Side) -> Candidate:
         row, value = table.columns[n], round(float(table.scores[k, n]), 6)
         ratio = round(float(table.ratios[k, n]), _DIGITS) if np.isfinite(table.ratios[k, n]) else None
         return Candidate(table.ids[n], self.library.names[int(row)], value, ratio)
 
-    def _reason(self, table: Table, k: int, side: Side, order: Sequence[int], chosen: Sequence[int | None]) -> str:
-        column, need = chosen[k], f"{self._threshold:.2f}"
-        taken = {other for j, other in enumerate(chosen) if other is not None and j != k}
-        free = [n for n in order if n not in taken]
+    def _reason(self, table: Table, k: int, side: Side, free: Sequence[int], column: int | None) -> str:
+        """Why; `free` are the columns that speaker k could have, but for the `column` they have, best first."""
         if self.calibration is None:
             return self.lacking or "there is no calibration for this embedder, so nobody can be named"
         if column is not None:
-            ahead = [table.strength[k, column] - table.strength[k, n] for n in free if n != column]
-            lead = f", {min(ahead):.2f} ahead of the next" if ahead else ""
-            return f"log-likelihood ratio {table.ratios[k, column]:.2f}, {need} needed{lead}"
+            lead = table.strength[k, column] - table.strength[k, free[0]] if free else np.inf
+            return self._measured(table, k, column) + (f", {lead:.2f} ahead of the next" if free else "")
         if side.seconds < self.config.seconds:
             return f"{side.seconds:.2f} s of speech, {self.config.seconds:g} needed"
         if refused := self.calibration.refusal(side, Side(float("inf"), None)):
             return refused
         if not free:
             return "everybody who was considered is another speaker of the recording"
-        ratio, best = table.ratios[k, free[0]], table.strength[k, free[0]]
-        if not np.isfinite(ratio):
+        if not np.isfinite(table.ratios[k, free[0]]):
             return "too little was enrolled of the nearest person"
+        rest = len(table.columns) - len(free)
+        of = "" if not rest else " (of those who are no other speaker of the recording)"
+        measured = self._measured(table, k, free[0]) + of
         if not table.allowed[k, free[0]]:
-            rest = (
-                " of those who are no other speaker of the recording"
-                if taken & set(order[: order.index(free[0])])
-                else ""
-            )
-            return f"best log-likelihood ratio {ratio:.2f}{rest}, {need} needed"
-        return f"only {best - table.strength[k, free[1]]:.2f} ahead of the next, {self.config.margin:g} needed"
+            return measured
+        lead = table.strength[k, free[0]] - max((table.strength[k, n] for n in free[1:]), default=-np.inf)
+        return f"{measured}, but only {lead:.2f} ahead of the next, {self.config.margin:g} needed"
+
+    def _measured(self, table: Table, k: int, n: int) -> str:
+        told = f"log-likelihood ratio {table.ratios[k, n]:.2f}, {self._threshold:.2f} needed"
+        if table.stands is None:
+            return told
+        return f"{told}; {table.stands[k, n]:.2f} deviations above the others, {self._outstanding:.2f} needed"
 
     def _table(self, vectors: Vectors, sides: Sequence[Side], drift: float) -> Table:
         """Speakers against the enrolled who can matter: with k speakers, nobody beyond the k + 1 best of each."""
@@ -164,8 +181,11 @@ class OpenSet:
         moved = self._scorer.moved(vectors)
         heard = np.array([side.seconds for side in sides])[:, None]
         near = [np.empty(0, np.int64) for _ in sides]
+        sums, squares = np.zeros(len(sides)), np.zeros(len(sides))
         for start in range(0, len(self.library), BLOCK):
             strength = self._strength(moved, heard, slice(start, start + BLOCK), drift)[1]
+            sums += strength.sum(axis=1)
+            squares += np.square(strength).sum(axis=1)
             for k, row in enumerate(strength):
                 best = (
                     np.argsort(-row, kind="stable")[:most]
@@ -188,7 +208,15 @@ class OpenSet:
                         ratios[k, n] = np.clip(strength[k, n], *self.calibration.bounds)
         enough = np.array([side.seconds >= self.config.seconds for side in sides])[:, None]
         allowed = enough & (np.nan_to_num(ratios, nan=-np.inf) >= self._threshold)
-        return Table(columns, tuple(self.library.ids[int(n)] for n in columns), scores, strength, ratios, allowed)
+        stands = None
+        if len(self.library) >= MANY:
+            others = len(self.library) - 1
+            means = (sums[:, None] - strength) / others
+            spread = np.sqrt(np.maximum((squares[:, None] - np.square(strength)) / others - np.square(means), 1e-12))
+            stands = np.round((strength - means) / spread, 2)
+            allowed &= stands >= self._outstanding
+        ids = tuple(self.library.ids[int(n)] for n in columns)
+        return Table(columns, ids, scores, strength, ratios, allowed, stands)
 
     def _strength(
         self, moved: Floats, heard: Floats, rows: slice | NDArray[np.int64], drift: float
@@ -210,17 +238,21 @@ class Table:
     scores: Floats  # (k, n)
     strength: Floats  # (k, n), what orders them
     ratios: Floats  # (k, n), within the bounds of the calibration; NaN where it refuses
-    allowed: NDArray[np.bool_]  # (k, n), enough speech and a ratio that reaches the threshold
+    allowed: NDArray[np.bool_]  # (k, n), enough speech, and what may be accepted by itself
+    stands: Floats | None  # (k, n), deviations from the mean of all others of the library; None: they are too few
 
     def rows(self) -> list[tuple[Floats, NDArray[np.bool_]]]:
         return list(zip(self.strength, self.allowed, strict=True))
 
 
-def assign(strength: Floats, allowed: NDArray[np.bool_], threshold: float, margin: float) -> list[int | None]:
+def assign(
+    strength: Floats, allowed: NDArray[np.bool_], apart: NDArray[np.bool_], threshold: float, margin: float
+) -> list[int | None]:
     """For each row of `strength` (k, n) its column, or None; no column twice.
 
-    The sum of strength - threshold over what is `allowed` is the largest that there is; of equal ones, that with the
-    lower positions. A row then loses its column where that is not ahead of all columns that are nobody's by `margin`.
+    The sum of strength - threshold over what is `allowed` is the largest that there is. A row then loses its column
+    where that is not ahead of the others by `margin`; a column of another row does not count among these where the two
+    rows are `apart` (k, k), two people for sure: else they may be one person, and the second would get a wrong name.
     """
     k, n = strength.shape
     gain = np.where(allowed, strength - threshold, _NEVER)
@@ -230,17 +262,22 @@ def assign(strength: Floats, allowed: NDArray[np.bool_], threshold: float, margi
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         chosen[row] = column if column < n else None
     while True:
-        taken = {column for column in chosen if column is not None}
-        free = [column for column in range(n) if column not in taken]
         lost = [
             row
             for row, column in enumerate(chosen)
-            if column is not None and strength[row, column] - strength[row, free].max(initial=-np.inf) < margin
+            if column is not None
+            and strength[row, column] - strength[row, rivals(row, chosen, apart, n)].max(initial=-np.inf) < margin
         ]
         if not lost:
             return chosen
         for row in lost:
             chosen[row] = None
+
+
+def rivals(row: int, chosen: Sequence[int | None], apart: NDArray[np.bool_], n: int) -> list[int]:
+    """The columns, of n, that a row could have but for the one it has."""
+    out = {column for other, column in enumerate(chosen) if other == row or apart[row, other]}
+    return [column for column in range(n) if column not in out]
 
 
 def pool(vectors: Vectors, seconds: Sequence[float], heads: Sequence[int]) -> tuple[Vectors, list[float]]:
