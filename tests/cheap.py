@@ -111,6 +111,7 @@ def write_tones(path: Path, tones: Sequence[tuple[float, float]], rate: int = 16
 
 SETTINGS = [
     "--vad=energy",
+    "--segmentation=none",
     "--embedder=tests.cheap:embedder",
     "--asr=tests.cheap:recognizer",
     "--offline",

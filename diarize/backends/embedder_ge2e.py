@@ -10,6 +10,7 @@ frame nearest to its segment's start (5 ms off at most).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -146,7 +147,9 @@ def _power(samples: Samples, parts: Sequence[_Part]) -> NDArray[np.float32]:
 
 def _filterbank() -> NDArray[np.float32]:
     """Mel filters (201, 40) with librosa's defaults: Slaney's scale, triangles of equal area."""
-    from librosa.filters import mel
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a notebook, what librosa imports misses widgets for progress bars
+        from librosa.filters import mel
 
     return np.ascontiguousarray(mel(sr=RATE, n_fft=FFT, n_mels=BANDS).T, dtype=np.float32)
 

@@ -8,7 +8,7 @@ from diarize.types import Transcript
 
 
 def dumps(transcript: Transcript) -> str:
-    """{"recording": {"token", "id"}, "speakers": [{"token", "id", "name", "voice", "link"}, ...]}, one speaker a line."""
+    """One speaker a line: {"recording": {"token", "id"}, "speakers": [{"token", "id", "name", "voice", "link"}]}."""
     where = transcript.recording
     people = [
         "    "

@@ -20,6 +20,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "--max-speakers": ("cluster.max_speakers", {"type": int, "metavar": "N"}),
     "--diarizer": ("diarizer", {"metavar": "NAME"}),
     "--vad": ("vad.backend", {"metavar": "NAME"}),
+    "--segmentation": ("segmentation.backend", {"metavar": "NAME"}),
     "--embedder": ("embedder.backend", {"metavar": "NAME"}),
     "--asr": ("asr.backend", {"metavar": "NAME"}),
     "--language": ("asr.language", {"metavar": "CODE"}),
