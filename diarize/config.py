@@ -206,8 +206,8 @@ class IdentifyConfig(Section):
         0.03,
         gt=0,
         lt=1,
-        description="probability that the nearest person stands out from a library of 30 and more as far as must be, by "
-        "chance; lower names fewer; it makes up for channels, which move the ratios with everybody",
+        description="probability that the nearest person stands out from a library of 30 and more as far as must be, "
+        "by chance; lower names fewer; it makes up for channels, which move the ratios with everybody",
     )
     margin: float = Field(
         1.0,
