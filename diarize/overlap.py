@@ -17,6 +17,7 @@ Floats = NDArray[np.float32]
 
 _ALONE = 0.5  # probability from which a frame tells who a local speaker is
 _SHORTEST = 0.1  # s; a shorter run within speech is noise of the scores
+_PRIOR = 1e-3  # of the score: where nothing tells who else talks, it is who talks most
 _BRIEF = 10  # such frames under which all frames tell it
 
 
@@ -53,12 +54,13 @@ def merge(
     for first in range(0, activity.frames, activity.hop):
         last = min(first + activity.hop, activity.frames)
         score = _heard(activity, clusters, first, last) + np.float32(config.votes) * votes.count(first, last)
+        score += np.float32(_PRIOR) * votes.talk
         order = np.argsort(-score, axis=1, kind="stable")[:, :2]
         values = np.take_along_axis(score, order, axis=1)
         total = np.maximum(score.sum(1), 1e-9)
         talks[: order.shape[1], first:last] = order.T
         shares[: order.shape[1], first:last] = values.T / total[:, None].T
-    both = (activity.counts()[:, 2] > config.overlap) & (shares[1] > 0)  # a second one that something speaks for
+    both = (activity.counts()[:, 2] > config.overlap) & (votes.clusters > 1)
     return _turns(talks, shares, both, speech, activity, turns.gap)
 
 
@@ -71,6 +73,7 @@ class _Votes:
         self._longest = float((self._ends - self._starts).max())
         self._labels = labels
         self.clusters = int(labels.max()) + 1
+        self.talk = np.asarray(np.bincount(labels) / len(labels), dtype=np.float32)  # (k,)
 
     def count(self, start: int, end: int) -> Floats:
         """(end - start, k). Where no window lies, the nearest one decides."""

@@ -43,28 +43,29 @@ class Segmentation:
     def __init__(self, session: Any, digest: str, threads: int, restored: bool) -> None:
         self._session, self._threads = session, threads
         how = (",restored" if restored else "") + (",cuda" if onnx_sessions.on_cuda(session) else "")
-        self.name = f"segmentation@{digest[:16]}(hop={HOP},level={LEVEL}{how})"
+        self.name = f"segmentation@{digest[:16]}(hop={HOP}/{LONG_HOP},level={LEVEL}{how})"
 
     def __call__(self, audio: Audio) -> LocalActivity:
         """Raises AudioError where the rate is not 16 kHz."""
         if audio.rate != RATE:
             raise AudioError(audio.id, f"the segmentation needs {RATE} Hz, this is {audio.rate} Hz", "Resample it.")
+        hop = HOP if audio.duration <= LONG else LONG_HOP
         level = _level(audio.samples)
         gain = np.float32(max(1.0, LEVEL / level) if level > 0 else 1.0)
         input_name = self._session.get_inputs()[0].name
 
         def listen(first: int) -> NDArray[np.float16]:
-            starts = [(first + i) * HOP * FRAME for i in range(BATCH)]
+            starts = [(first + i) * hop * FRAME for i in range(BATCH)]
             sound = np.stack([cut(audio.samples, start, start + WINDOW) for start in starts]) * gain
             found = self._session.run(None, {input_name: sound[:, None]})[0]
             return np.asarray(np.exp(found), dtype=np.float16)
 
-        count = _windows(len(audio.samples))
+        count = _windows(len(audio.samples), hop)
         blocks = []
         for block in onnx_sessions.ordered(listen, range(0, count, BATCH), self._threads):
             blocks.append(block)
             memory.release(audio.samples)
-        return LocalActivity(np.concatenate(blocks)[:count], HOP, FRAME / RATE, FIELD / 2 / RATE)
+        return LocalActivity(np.concatenate(blocks)[:count], hop, FRAME / RATE, FIELD / 2 / RATE)
 
 
 def load(model: Path, device: str = "cpu", threads: int = 0) -> Segmentation:
@@ -87,10 +88,10 @@ def load(model: Path, device: str = "cpu", threads: int = 0) -> Segmentation:
     return Segmentation(session, digest, onnx_sessions.workers(threads), restored is not None)
 
 
-def _windows(samples: int) -> int:
+def _windows(samples: int, hop: int) -> int:
     """How many windows hold every frame."""
     frames = -(-samples // FRAME)
-    return max(1, -(-(frames - FRAMES) // HOP) + 1)
+    return max(1, -(-(frames - FRAMES) // hop) + 1)
 
 
 def _level(samples: Samples) -> float:

@@ -70,6 +70,17 @@ def test_windows_hold_every_frame(model: Path, seconds: float, windows: int) -> 
     assert heard.middles(heard.frames - 1, heard.frames)[0] > seconds - 0.05
 
 
+def test_in_a_long_recording_windows_only_touch(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = segmentation_onnx.load(model, threads=1)
+    sound = audio(np.concatenate([noise(12, level=0.0001), tone(9), noise(12, level=0.0001)]))
+    short = segment(sound)
+    monkeypatch.setattr(segmentation_onnx, "LONG", 30)
+    long = segment(sound)
+    assert (short.windows, long.windows) == (6, 4)
+    assert long.middles(long.frames - 1, long.frames)[0] > 33
+    assert long.spoken(0.5) == short.spoken(0.5)
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_do_not_change_a_bit(model: Path, threads: int) -> None:
     sound = audio(noise(61))
