@@ -29,9 +29,9 @@ WINDOW = 160_000  # samples, what the model was trained on
 FRAME = 270  # samples between frames
 FIELD = 991  # samples that a frame sees
 FRAMES = (WINDOW - FIELD) // FRAME + 1  # of a window, 589
-HOP = (
-    296  # frames between windows, 5 s: each instant is in two windows, each cell of 5 s in the middle of none but both
-)
+HOP = 296  # frames between windows, 5 s: every instant is in two windows
+LONG = 2 * 3600  # s; in longer recordings windows only touch, at half the cost and some of the gain (docs/overlap.md)
+LONG_HOP = 588  # frames
 BATCH = 4  # windows computed at once by each thread, in 50 MB; more is no faster
 LEVEL = 0.1  # RMS to which a quieter recording is raised, -20 dBFS
 BLOCK = 60 * RATE  # samples whose level is computed at once
