@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from diarize.config import Config, IdentifyConfig
 from diarize.errors import CalibrationError, LibraryError
 from diarize.library import calibration as calibrations
@@ -48,12 +50,15 @@ class Known:
         return OpenSet(voices, self.calibration, self.config, self.lacking)
 
 
-def known(library: Library, model: str, config: Config) -> Known:
-    """What a library has for the embedder `model`.
+def known(library: Library | None, model: str, config: Config) -> Known:
+    """What a library has for the embedder `model`; without one nobody is known, and strangers are linked all the same.
 
     Raises FormatError and CalibrationError for a calibration that cannot be read, or is not for this embedder.
     """
     calibration = _calibration(model, config.identify)
+    if library is None:
+        nobody = Matrix(model, (), (), np.empty((0, 0), np.float32), np.empty(0), "")
+        return Known(nobody, calibration, config.identify, "no library was given")
     matrix = library.matrix(model)
     place = library.index.place(model)
     people, expired = library.counts()

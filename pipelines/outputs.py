@@ -33,6 +33,15 @@ def write(folder: Path, transcript: Transcript, names: Iterable[str], circumstan
     files.write(committed, transcript_json.dumps(transcript))
 
 
+def rewrite(folder: Path, transcript: Transcript, names: Iterable[str]) -> None:
+    """A finished recording's exports and transcript once more; until the end the former transcript stays.
+
+    Raises OutputError.
+    """
+    export(folder, transcript, [name for name in names if name != "json"])
+    files.write(folder / TRANSCRIPT, transcript_json.dumps(transcript))
+
+
 def export(folder: Path, transcript: Transcript, names: Iterable[str]) -> tuple[Path, ...]:
     """The named formats of one transcript into `folder`; the paths written."""
     written = []

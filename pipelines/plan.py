@@ -15,8 +15,10 @@ from diarize import backends
 from diarize.cluster import Spectral
 from diarize.config import Config, Section
 from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
+from diarize.library.store import Library
 from diarize.models.registry import REGISTRY
 from diarize.models.store import Store
+from pipelines.known import Known, known
 from pipelines.recording import Stages
 
 Progress = Callable[[str, int, int | None], None]  # told (file, bytes so far, bytes in all or None) of a download
@@ -61,13 +63,19 @@ class Plan:
     notes: tuple[str, ...]  # what was replaced or left out, and how to get better
     models: dict[str, str]  # name in the store -> sha256, of the models that this plan uses
     segment: Choice | None = None
+    hear: Choice | None = None  # the embedder of identification, where turns need none
+    people: Known | None = None  # whom to look for; None: nobody is named, nobody linked
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that a recording goes through, as they are told while it is worked on."""
         chosen = {"segment": self.segment, "detect": self.detect, "embed": self.embed, "cluster": self.embed}
-        chosen |= {"diarize": self.diarize, "recognize": self.recognize}
-        return tuple(stage for stage, choice in chosen.items() if choice is not None)
+        chosen |= {"diarize": self.diarize}
+        if self.embed is None:
+            chosen["embed"] = self.hear
+        found = [stage for stage, choice in chosen.items() if choice is not None]
+        found += ["identify"] if self.people is not None else []
+        return (*found, *(["recognize"] if self.recognize is not None else []))
 
     def build(self, threads: int = 0) -> Stages:
         """The stages, with their models loaded. `threads` a model may use; 0 leaves it to the runtime."""
@@ -78,14 +86,24 @@ class Plan:
             recognize=self.recognize.load(threads) if self.recognize is not None else None,
             diarize=self.diarize.load(threads) if self.diarize is not None else None,
             segment=self.segment.load(threads) if self.segment is not None else None,
+            hear=self.hear.load(threads) if self.hear is not None else None,
+            identify=self.people.load() if self.people is not None else None,
         )
 
 
-def make(config: Config, store: Store, progress: Progress | None = None, recognize: bool = True) -> Plan:
+def make(
+    config: Config,
+    store: Store,
+    progress: Progress | None = None,
+    recognize: bool = True,
+    library: Library | None = None,
+    link: bool = False,
+) -> Plan:
     """Choose every backend, and fetch the models that are missing (unless offline).
 
-    `recognize`: whether any recording needs a recognizer; not where the words of all are given.
-    Raises ConfigError, UnknownBackend and ModelError, each with its cure.
+    `recognize`: whether any recording needs a recognizer; not where the words of all are given. `library`: whom to
+    look for; `link`: call unknown people alike in all recordings, which a library brings with it.
+    Raises ConfigError, UnknownBackend, ModelError, LibraryError and CalibrationError, each with its cure.
     """
     notes: list[str] = []
     used: dict[str, str] = {}
@@ -110,7 +128,13 @@ def make(config: Config, store: Store, progress: Progress | None = None, recogni
             diarize = Choice("diarizer", name, place | {"cluster": config.cluster})
         else:
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
-    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment)
+    hear, people = None, None
+    if library is not None or link:
+        chosen = embed or _embedder(config, store, model, notes)
+        hear = chosen if embed is None else None
+        people = known(library, str(chosen.load(1).name), config)
+        notes += people.notes
+    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, hear, people)
 
 
 def _detector(config: Config, model: Callable[[str], Path]) -> Choice:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from diarize import files, formats
 from diarize.config import Config
 from diarize.errors import ConfigError
+from diarize.library.store import Library
 from diarize.models.store import Store
-from pipelines import batch, counts, inputs, outputs, plan, tables
+from pipelines import batch, counts, inputs, linking, outputs, plan, tables
 from pipelines.inputs import Input
 from pipelines.plan import Plan
 from pipelines.work import PRODUCT, Job, Outcome
@@ -44,6 +46,8 @@ class Request:
     ignore: tuple[str, ...] = ()
     counts: Path | None = None  # speaker counts known per recording
     words: Path | None = None  # a transcript made elsewhere; a folder of them, named like the recordings
+    library: Callable[[], Library] | None = None  # opens the library of enrolled speakers, to be read
+    link: bool = False  # unknown people are called alike in all recordings, also without a library
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
     if not found.inputs:
         return Report((), found.passed_over, ())
     jobs = _jobs(found.inputs, request, config)
-    chosen = plan.make(config, store, watcher.fetching, recognize=request.words is None)
+    with request.library() if request.library is not None else nullcontext() as library:
+        chosen = plan.make(config, store, watcher.fetching, request.words is None, library, request.link)
     outputs.make(request.out)
     watcher.planned(chosen, jobs)
     started = datetime.now(UTC)
@@ -94,6 +99,7 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
     outcomes = tuple(
         rows.get(job.input.id, Outcome(job.input.id, job.input.name, "interrupted", reason=reason)) for job in jobs
     )
+    outcomes = linking.link(request.out, outcomes, chosen)
     report = Report(outcomes, found.passed_over, chosen.notes, interrupted)
     write(request.out, report, chosen, started)
     return report
@@ -109,7 +115,7 @@ def write(out: Path, report: Report, chosen: Plan, started: datetime) -> None:
         "versions": versions(),
         "models": chosen.models,
         "notes": report.notes,
-        "recordings": [asdict(row) for row in report.outcomes],
+        "recordings": [_plain(row) for row in report.outcomes],
         "passed_over": report.passed_over,
     }
     now = datetime.now(UTC)
@@ -122,6 +128,10 @@ def write(out: Path, report: Report, chosen: Plan, started: datetime) -> None:
     }
     files.write(out / "provenance.json", outputs.as_json(circumstances))
     files.write(out / "run.json", outputs.as_json(run))
+
+
+def _plain(row: Outcome) -> dict[str, Any]:
+    return {key: value for key, value in asdict(replace(row, strangers=None)).items() if key != "strangers"}
 
 
 def versions() -> dict[str, str]:

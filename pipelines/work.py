@@ -14,15 +14,25 @@ import diarize
 from diarize import audio, files
 from diarize.cluster import Spectral
 from diarize.config import ClusterConfig, Config
-from diarize.errors import AudioError, BackendError, ConfigError, DiarizeError, ModelError, OutputError, StageError
+from diarize.errors import (
+    AudioError,
+    BackendError,
+    ConfigError,
+    DiarizeError,
+    LibraryError,
+    ModelError,
+    OutputError,
+    StageError,
+)
 from diarize.formats import words as word_files
+from diarize.library.linking import Strangers
 from diarize.timeline import total
 from diarize.types import Transcript, Word
 from diarize.units import round_time
 from pipelines import outputs
 from pipelines.inputs import Input
 from pipelines.plan import Plan
-from pipelines.recording import Stages, transcribe
+from pipelines.recording import Stages, recognise
 
 PRODUCT = f"diarize-pipeline {diarize.__version__}"
 
@@ -55,6 +65,7 @@ class Outcome:
     words: int = 0
     notes: tuple[str, ...] = ()
     environment: bool = False  # the machine is at fault (a full disk, a missing model), not the recording
+    strangers: Strangers | None = None  # voices of those whom nobody knows, until they are linked
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ class Worker:
             return replace(row, stage="read", reason=error.reason)
         except OutputError as error:
             return replace(row, stage="write", reason=str(error), environment=True)
-        except (BackendError, ConfigError, ModelError) as error:  # the next recording would meet the same
+        except (BackendError, ConfigError, LibraryError, ModelError) as error:  # the next recording would meet the same
             return replace(row, stage="load", reason=str(error), environment=True)
         except DiarizeError as error:
             return replace(row, stage="read", reason=str(error))
@@ -126,7 +137,7 @@ class Worker:
         if job.words is not None:
             stages = replace(stages, given=FromFile(job.words))
         settings = config.model_copy(update={"cluster": job.cluster})
-        transcript = transcribe(recording, stages, settings, PRODUCT, enter)
+        transcript, strangers = recognise(recording, stages, settings, PRODUCT, enter)
         if self._plan.notes:
             provenance = replace(transcript.provenance, notes=(*self._plan.notes, *transcript.provenance.notes))
             transcript = replace(transcript, provenance=provenance)
@@ -137,7 +148,7 @@ class Worker:
             config.output.formats,
             circumstances(started, seconds, recording.audios[0].duration),
         )
-        return outcome(transcript, item)
+        return replace(outcome(transcript, item), strangers=strangers)
 
 
 def outcome(transcript: Transcript, item: Input) -> Outcome:
@@ -181,4 +192,4 @@ def copy(out: Path, original: Outcome, item: Input, config: Config) -> Outcome:
     outputs.write(
         out / item.id, transcript, config.output.formats, circumstances(datetime.now(UTC), {}, transcript.duration)
     )
-    return outcome(transcript, item)
+    return replace(outcome(transcript, item), strangers=original.strangers)

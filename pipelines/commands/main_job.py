@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from diarize.formats import FORMATS
-from pipelines import face, process, settings
+from diarize.library.store import Library
+from pipelines import face, process, settings, speakers
 from pipelines.commands import options
 from pipelines.export import export
 
@@ -22,6 +26,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     main_job.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help="leave out what matches")
     main_job.add_argument("--counts", type=Path, metavar="FILE", help="CSV or TOML with speaker counts per recording")
     main_job.add_argument("--transcript", type=Path, metavar="FILE", help="words of another recognizer; or a folder")
+    main_job.add_argument("--library", type=Path, metavar="LIB", help="enrolled speakers, who are then named")
+    main_job.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="of an encrypted library; or DIARIZE_PASSPHRASE"
+    )
+    main_job.add_argument(
+        "--link", action="store_true", help="unknown-1, ... in all recordings, also without a library"
+    )
     main_job.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     main_job.add_argument("-v", "--verbose", action="store_true", help="say each stage of each recording")
     options.add(main_job)
@@ -33,10 +44,22 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     again.set_defaults(command=_export)
 
 
+def library_of(given: argparse.Namespace) -> Callable[[], Library]:
+    """Opens the library that the options name, to be read."""
+    return partial(speakers.open_library, given.library, os.environ, given.passphrase_file, read_only=True)
+
+
 def _process(given: argparse.Namespace) -> int:
     config = options.resolve(given).config
     request = process.Request(
-        tuple(given.recordings), given.out, tuple(given.match), tuple(given.ignore), given.counts, given.transcript
+        tuple(given.recordings),
+        given.out,
+        tuple(given.match),
+        tuple(given.ignore),
+        given.counts,
+        given.transcript,
+        library_of(given) if given.library is not None else None,
+        given.link,
     )
     with face.watcher(given.quiet, given.verbose) as watcher:
         report = process.process(request, config, options.store(config), watcher)

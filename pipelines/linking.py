@@ -1,0 +1,65 @@
+"""The unknown people of a run: who speaks in several recordings is called the same in all of them, unknown-1 and so on.
+
+It is done when all recordings are. Voiceprints of people who are not in the library are biometric data of strangers:
+they come from the workers in memory and are written nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from diarize.errors import OutputError
+from diarize.library import linking
+from diarize.library.calibration import Calibration
+from diarize.types import Transcript
+from pipelines import outputs
+from pipelines.plan import Plan
+from pipelines.work import Outcome
+
+LABEL = "unknown-{}"
+
+
+def link(out: Path, rows: Sequence[Outcome], plan: Plan) -> tuple[Outcome, ...]:
+    """The rows, in their order, without voices; the transcripts and exports of recordings with strangers are rewritten.
+
+    Where one cannot be written its row says so.
+    """
+    people = plan.people
+    made: dict[str, dict[str, str]] = {}
+    if people is not None and people.calibration is not None:
+        found = [(row.id, row.strangers) for row in rows if row.strangers is not None]
+        made = labels(found, people.calibration, people.config.prior, people.config.seconds)
+    return tuple(_written(out, row, made.get(row.id, {}), plan.config.output.formats) for row in rows)
+
+
+def labels(
+    found: Sequence[tuple[str, linking.Strangers]], calibration: Calibration, prior: float, least: float
+) -> dict[str, dict[str, str]]:
+    """Recording -> speaker -> what they are called, from the strangers of each recording."""
+    if not found:
+        return {}
+    numbers = linking.link([strangers for _, strangers in found], calibration, prior, least)
+    return {
+        id: {speaker: LABEL.format(number) for speaker, number in own.items()}
+        for (id, _), own in zip(found, numbers, strict=True)
+    }
+
+
+def linked(transcript: Transcript, called: Mapping[str, str]) -> Transcript:
+    """The transcript with its unknown speakers called so."""
+    speakers = tuple(replace(speaker, link=called.get(speaker.id)) for speaker in transcript.speakers)
+    return replace(transcript, speakers=speakers)
+
+
+def _written(out: Path, row: Outcome, called: Mapping[str, str], formats: Iterable[str]) -> Outcome:
+    row = replace(row, strangers=None)
+    if not called:
+        return row
+    try:
+        folder = out / row.id
+        outputs.rewrite(folder, linked(outputs.read(folder), called), formats)
+    except OutputError as error:
+        return replace(row, status="failed", stage="write", reason=str(error), environment=True)
+    return row
