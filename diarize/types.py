@@ -215,9 +215,14 @@ class Speaker:
     link: str | None = None  # what an unknown person is called in all recordings of a run
 
     @property
+    def called(self) -> str | None:
+        """What they are called beyond this recording; None: nothing."""
+        return self.link if self.name is None else self.name
+
+    @property
     def label(self) -> str:
         """What a reader is shown."""
-        return self.name if self.name is not None else self.link if self.link is not None else self.id
+        return self.id if self.called is None else self.called
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,7 @@ def _blocks(transcripts: Iterable[Transcript]) -> Iterator[tuple[list[tuple[Any,
 
 
 def _timeline(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
-    names = {speaker.id: speaker.name for speaker in transcript.speakers}
+    names = {speaker.id: speaker.called for speaker in transcript.speakers}
     for row in rows(transcript):
         name = None if row.speaker is None else names[row.speaker]
         length = round_time(row.duration)
@@ -144,7 +144,7 @@ def _speakers(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
         own = seconds[speaker.id]
         share = round(own / everyone, 4) if everyone else 0.0
         counts = (len(spoken[speaker.id]), words[speaker.id])
-        yield transcript.recording, speaker.id, speaker.name, own, share, *counts
+        yield transcript.recording, speaker.id, speaker.called, own, share, *counts
     if words[None]:
         yield transcript.recording, None, None, 0.0, 0.0, 0, words[None]
 

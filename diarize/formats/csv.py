@@ -45,7 +45,7 @@ def unguard_optional(cell: str) -> str | None:
 def dumps(transcript: Transcript) -> str:
     """A header and one row a turn; what was said in no turn has rows too, so that no text is lost."""
     transcript = rounded(transcript)
-    names: dict[str | None, str | None] = {speaker.id: speaker.name for speaker in transcript.speakers}
+    names: dict[str | None, str | None] = {speaker.id: speaker.called for speaker in transcript.speakers}
     sheet = io.StringIO()
     writer = csv.writer(sheet)  # the "excel" dialect: commas, quotes where needed, CRLF
     writer.writerow(COLUMNS)

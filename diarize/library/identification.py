@@ -161,8 +161,8 @@ class OpenSet:
             return "everybody who was considered is another speaker of the recording"
         if not np.isfinite(table.ratios[k, free[0]]):
             return "too little was enrolled of the nearest person"
-        rest = len(table.columns) - len(free)
-        of = "" if not rest else " (of those who are no other speaker of the recording)"
+        passed = table.strength[k].max() > table.strength[k, free[0]]
+        of = " (of those who are no other speaker of the recording)" if passed else ""
         measured = self._measured(table, k, free[0]) + of
         if not table.allowed[k, free[0]]:
             return measured

@@ -27,6 +27,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "--hotwords": ("asr.hotwords", {"metavar": "TEXT"}),
     "--initial-prompt": ("asr.initial_prompt", {"metavar": "TEXT"}),
     "--channel": ("audio.channel", {"metavar": "auto|mix|N|per-channel"}),
+    "--top": ("identify.top", {"type": int, "metavar": "N"}),
     "--prior": ("identify.prior", {"type": float, "metavar": "P"}),
     "--device": ("run.device", {"choices": ("auto", "cpu", "cuda")}),
     "--formats": ("output.formats", {"metavar": "A,B,...", "type": settings.split}),
