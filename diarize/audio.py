@@ -142,7 +142,7 @@ class _Found:
             writer.close()
             own = float(stream.start_time * stream.time_base) if stream.start_time is not None else origin
             lost = self._lost(writer, placer, packets, own - origin, origin, exact)
-        if not writer.canvas.length:
+        if packets.encrypted or not writer.canvas.length:
             raise self._silent(packets)
         self._observe(writer, placer, packets, lost)
         return writer, lost

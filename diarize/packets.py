@@ -118,6 +118,9 @@ class Packets:
             if packet is None:
                 damaged = True
                 continue
+            if packet.size and packet.has_sidedata("encryption_info"):  # now and then such a packet decodes, to noise
+                self.encrypted = True
+                return
             try:
                 frames = self._decoder.decode(packet if packet.size else None)
                 pieces = [(frame.time, self._samples(frame), frame.sample_rate) for frame in frames]
@@ -126,7 +129,6 @@ class Packets:
                 self._renew()
                 if packet.size:  # the last, empty packet only drains the decoder
                     self.failed, damaged = self.failed + 1, True
-                    self.encrypted = self.encrypted or packet.has_sidedata("encryption_info")
                     self.trailing += float(packet.duration * packet.time_base) if packet.duration else 0.0
                     if self._clock is not None:
                         self._clock.lose(packet)
