@@ -49,7 +49,7 @@ def merge(
     _, labels = np.unique(labels, return_inverse=True)
     votes = _Votes(windows, labels, activity)
     clusters = [_clusters(activity, i, votes) for i in range(activity.windows)]
-    talks = np.zeros((2, activity.frames), np.int64)
+    talks = np.zeros((2, activity.frames), np.int32)
     shares = np.zeros((2, activity.frames), np.float32)
     for first in range(0, activity.frames, activity.hop):
         last = min(first + activity.hop, activity.frames)
@@ -84,15 +84,16 @@ class _Votes:
             a, b = np.searchsorted(times, (self._starts[i], self._ends[i]))
             half = (self._ends[i] - self._starts[i]) / 2
             votes[a:b, self._labels[i]] += 1 - np.abs(times[a:b] - self._starts[i] - half) / half + 1e-3
-        for j in np.flatnonzero(votes.sum(1) == 0):
-            votes[j, self._labels[self._nearest(times[j])]] = 1
+        silent = np.flatnonzero(votes.sum(1) == 0)
+        votes[silent, self._labels[self._nearest(times[silent])]] = 1
         return np.asarray(votes / votes.sum(1, keepdims=True), dtype=np.float32)
 
-    def _nearest(self, time: float) -> int:
-        after = int(np.searchsorted(self._starts, time))
-        beside = np.arange(max(0, after - 3), min(len(self._starts), after + 1))
-        distance = np.maximum(np.maximum(self._starts[beside] - time, time - self._ends[beside]), 0)
-        return int(beside[distance.argmin()])
+    def _nearest(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The window nearest to each of `times` that is in none."""
+        place = np.searchsorted(self._starts, times)
+        before, after = (place - 1).clip(0), place.clip(0, len(self._starts) - 1)
+        earlier = times - self._ends[before] <= self._starts[after] - times
+        return np.asarray(np.where((before == place - 1) & earlier, before, after), dtype=np.int64)
 
 
 def _clusters(activity: LocalActivity, i: int, votes: _Votes) -> Floats:
@@ -120,7 +121,7 @@ def _heard(activity: LocalActivity, clusters: Sequence[Floats], start: int, end:
 
 
 def _turns(
-    talks: NDArray[np.int64],
+    talks: NDArray[np.int32],
     shares: Floats,
     both: NDArray[np.bool_],
     speech: Sequence[Segment],

@@ -101,3 +101,9 @@ def test_turns_cover_speech_but_for_noise_and_stay_in_it(data: st.DataObject) ->
     assert timeline.total(timeline.intersect(covered, speech)) >= 0.5 * timeline.total(speech)
     assert list(found) == sorted(found, key=lambda t: t.start)
     assert len({turn.speaker for turn in found}) <= len(set(labels.tolist()))
+
+
+def test_speech_in_no_window_goes_to_the_nearest() -> None:
+    near = (Segment(1.0, 2.0), Segment(3.0, 4.0))
+    found = overlap.merge(near, np.array([0, 1]), TALK, activity("0" * 50))
+    assert spans(found) == [(0.0, 2.5, "SPEAKER_01"), (2.5, 5.0, "SPEAKER_02")]
