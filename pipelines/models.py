@@ -11,6 +11,7 @@ from diarize.models.registry import entry
 from diarize.models.store import Imported, Progress, Status, Store
 
 NEEDED = ("silero-vad-v6", "ge2e")  # what the main job runs on when nothing better is there
+WELCOME = ("pyannote-segmentation-3.0-int8",)  # small, and much better turns; the main job runs without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Pulled:
     path: Path | None
     pins: tuple[tuple[str, str], ...] = ()  # (file, sha256) that no registry knew: settled by this download
     problem: str = ""
+    needed: bool = True  # False: nobody asked for it by name, and the main job runs without it
 
 
 def overview(store: Store) -> tuple[Status, ...]:
@@ -31,18 +33,18 @@ def overview(store: Store) -> tuple[Status, ...]:
 def pull(
     store: Store, names: Sequence[str] = (), progress: Progress | None = None, force: bool = False
 ) -> Iterator[Pulled]:
-    """Fetch models, one result each as it comes; no names: those that the main job needs.
+    """Fetch models, one result each as it comes; no names: NEEDED and WELCOME.
 
     Raises UnknownModel before anything is fetched. A model that cannot be had does not stop the others.
     """
-    wanted = tuple(dict.fromkeys(names)) or NEEDED
+    wanted = tuple(dict.fromkeys(names)) or (*NEEDED, *WELCOME)
     for name in wanted:
         entry(name, store.registry)
     for name in wanted:
         try:
             path = store.pull(name, progress, force)
         except ModelError as error:
-            yield Pulled(name, None, problem=str(error))
+            yield Pulled(name, None, problem=str(error), needed=bool(names) or name in NEEDED)
         else:
             yield Pulled(name, path, tuple(sorted(store.pins(name).items())))
 

@@ -16,7 +16,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions = store.add_subparsers(required=True, metavar="ACTION")
     actions.add_parser("list", help="what there is, and what is in the store").set_defaults(command=_list)
     pull = actions.add_parser("pull", help="fetch models into the store")
-    pull.add_argument("names", nargs="*", help="default: those that the main job needs")
+    pull.add_argument("names", nargs="*", help="default: what the main job needs, and a small one that makes it better")
     pull.add_argument("--force", action="store_true", help="fetch again what is there")
     pull.set_defaults(command=_pull)
     actions.add_parser("verify", help="hash every file again").set_defaults(command=_verify)
@@ -36,8 +36,9 @@ def _pull(given: argparse.Namespace) -> int:
     failed = False
     with face.watcher(quiet=False, verbose=False) as watcher:
         for pulled in models.pull(Store(offline=bool(given.offline)), given.names, watcher.fetching, given.force):
-            failed |= bool(pulled.problem)
-            face.say(pulled.problem or f"{pulled.name}: {pulled.path}")
+            failed |= bool(pulled.problem) and pulled.needed
+            welcome = "" if pulled.needed else "not needed, but welcome: "
+            face.say(welcome + pulled.problem if pulled.problem else f"{pulled.name}: {pulled.path}")
             for file, digest in pulled.pins:
                 face.say(f"  pinned by this download: {file} sha256 {digest}")
     return 5 if failed else 0

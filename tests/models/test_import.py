@@ -9,6 +9,7 @@ import pytest
 
 from diarize.errors import ConfigError, ModelDamaged, UnknownModel
 from diarize.models.registry import REGISTRY
+from diarize.models.store import Store
 from pipelines import models
 from tests.models.toys import CONFIG, TINY, WEIGHTS, Hub, known, names, pair, sha, store_of
 
@@ -112,3 +113,13 @@ def test_an_unknown_name_stops_a_pull_before_it_begins(tmp_path: Path, hub: Hub)
 
 def test_what_the_main_job_needs_is_in_the_registry() -> None:
     assert all(name in REGISTRY for name in models.NEEDED)
+
+
+def test_what_is_only_welcome_may_be_missing(tmp_path: Path) -> None:
+    found = {pulled.name: pulled for pulled in models.pull(Store(tmp_path, offline=True))}
+    assert set(found) == {*models.NEEDED, *models.WELCOME}
+    assert all(found[name].needed for name in models.NEEDED)
+    assert not any(found[name].needed for name in models.WELCOME)
+    (asked,) = models.pull(Store(tmp_path, offline=True), models.WELCOME)
+    assert asked.needed  # whoever asks for it by name is told that it failed
+    assert asked.problem
