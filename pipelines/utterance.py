@@ -16,7 +16,7 @@ from diarize.library.calibration import Side
 from diarize.models.store import Store
 from diarize.stages import Detector, Embedder
 from diarize.timeline import total, union
-from diarize.types import Audio, Segment
+from diarize.types import Audio, Embeddings, Segment
 from pipelines import plan
 
 MARGIN = 0.5  # s around speech that is heard with it; measured: EER 6.5 % instead of 7.2 % (docs/scores.md)
@@ -55,10 +55,17 @@ class Ears:
 
     def heard(self, sound: Audio) -> Utterance:
         """The voice in a recording that is decoded. Raises AudioError where it holds no speech."""
+        return self.pooled(sound, *self.listen(sound))
+
+    def listen(self, sound: Audio) -> tuple[tuple[Segment, ...], Embeddings]:
+        """The speech in a recording, and the voice in each window over it. Raises AudioError where there is none."""
         speech = self.detect(sound)
         if not speech:
             raise AudioError(sound.id, "no speech was found in it", "Is it the right file?")
-        voices = self.embed(sound, windows.over(around(speech, sound.duration), self.config.windows))
+        return speech, self.embed(sound, windows.over(around(speech, sound.duration), self.config.windows))
+
+    def pooled(self, sound: Audio, speech: tuple[Segment, ...], voices: Embeddings) -> Utterance:
+        """What `listen` heard, as one voice."""
         mean = voices.vectors.astype(np.float64).sum(axis=0)
         return Utterance(
             path=sound.id,
