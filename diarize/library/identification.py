@@ -167,6 +167,8 @@ class OpenSet:
         if not table.allowed[k, free[0]]:
             return measured
         lead = table.strength[k, free[0]] - max((table.strength[k, n] for n in free[1:]), default=-np.inf)
+        if lead >= self.config.margin:
+            return f"{measured}, but another speaker of the recording is that person, and the two do not sound alike"
         return f"{measured}, but only {lead:.2f} ahead of the next, {self.config.margin:g} needed"
 
     def _measured(self, table: Table, k: int, n: int) -> str:
