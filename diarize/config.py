@@ -18,7 +18,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class AudioConfig(Section):
@@ -73,7 +73,7 @@ class WindowsConfig(Section):
     """Windows over speech, one embedding each (docs/windows.md)."""
 
     length: float = Field(1.6, gt=0, description="s; what the GE2E model was trained on")
-    hop: float = Field(0.8, gt=0, description="s between the starts of two windows")
+    hop: float = Field(0.8, ge=0.01, description="s between the starts of two windows; less only costs")
 
     @model_validator(mode="after")
     def _gapless(self) -> Self:
@@ -279,5 +279,5 @@ def read(path: Path) -> dict[str, Any]:
     """The nested values of a TOML file. Raises ConfigError where it cannot be read or is no TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no text, no TOML, absurd numbers or depth
         raise ConfigError(str(path), "file", str(error)) from error

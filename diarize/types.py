@@ -5,8 +5,9 @@ Times are tested with `is None`, never with truth (0.0 is a time), and never for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from heapq import heappop, heappush
 from math import isfinite
 from types import MappingProxyType
 from typing import Any, Self
@@ -306,13 +307,19 @@ class Transcript:
         a block and ends before its next one does. A block of words without length is given one millisecond, so that
         it is a segment.
         """
-        words = sorted(self.words, key=lambda w: (w.start, w.end))
         blocks: list[list[Word]] = []
         latest: dict[str | None, list[Word]] = {}  # speaker -> their block that may go on
         until: dict[str | None, float] = {}  # speaker -> where it ends
-        for i, word in enumerate(words):
+        pending: list[tuple[float, int, Word]] = []  # words by their end, of which some are over
+        over: dict[str | None, float] = {}  # speaker -> start of the last of their words that are over
+        for i, word in enumerate(sorted(self.words, key=lambda w: (w.start, w.end))):
             who = word.speaker
-            if who in latest and word.start - until[who] < pause and not _between(words, i, until[who]):
+            while pending and pending[0][0] <= word.start:
+                done = heappop(pending)[2]
+                over[done.speaker] = max(done.start, over.get(done.speaker, done.start))
+            heappush(pending, (word.end, i, word))
+            goes_on = who in latest and word.start - until[who] < pause
+            if goes_on and not any(start >= until[who] for other, start in over.items() if other != who):
                 latest[who].append(word)
                 until[who] = max(until[who], word.end)
             else:
@@ -374,17 +381,6 @@ class Errors:
         if self.total > 0:
             return wrong / self.total
         return 0.0 if wrong == 0 else float("inf")
-
-
-def _between(words: Sequence[Word], i: int, since: float) -> bool:
-    """Whether somebody else's word lies wholly between `since` and the start of word `i` of words sorted by start."""
-    for j in range(i - 1, -1, -1):
-        before = words[j]
-        if before.start < since:
-            return False
-        if before.speaker != words[i].speaker and before.end <= words[i].start:
-            return True
-    return False
 
 
 def speakers_of(turns: Iterable[Turn]) -> tuple[Speaker, ...]:

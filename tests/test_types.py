@@ -148,6 +148,11 @@ def test_people_who_talk_at_once_are_not_cut_word_by_word() -> None:
     ]
 
 
+def test_many_words_at_one_instant_take_no_time() -> None:
+    said = transcript(*(Word(1, 1, "uh", speaker="AB"[i % 2]) for i in range(100_000)))
+    assert sum(len(u.words) for u in said.utterances()) == 100_000
+
+
 def test_fault_43_utterances_of_words_out_of_order_and_without_length() -> None:
     said = transcript(Word(5, 5, "b", speaker="A"), Word(4, 4.5, "a", speaker="A"), Word(9, 9, "c", speaker="A"))
     assert [(u.start, u.end, u.text) for u in said.utterances()] == [(4, 5, "a b"), (9, 9.001, "c")]

@@ -69,6 +69,16 @@ def test_a_file_that_is_no_toml_or_not_there_is_an_error_with_its_name(tmp_path:
         settings.resolve({}, file, {})
 
 
+@pytest.mark.parametrize(
+    "text", ["a = " + "1" * 5000, "a = " + "[" * 5000, "a = '\x00'", "[vad]\npad = nan\n", "[vad]\npad = inf\n"]
+)
+def test_absurd_files_are_refused_with_their_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"run\.toml"):
+        settings.resolve({}, file, {})
+
+
 def test_an_unknown_variable_is_refused_with_the_nearest_known_one() -> None:
     with pytest.raises(ConfigError, match="DIARIZE_CLUSTER_MAX_SPEAKERS"):
         settings.resolve({}, None, {"DIARIZE_CLUSTER_MAX_SPEAKER": "9"})
