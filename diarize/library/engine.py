@@ -33,6 +33,7 @@ class Engine(Protocol):
 
     place: str  # what messages call it
     folder: Path | None  # where derived index files may lie; None: nowhere
+    writable: bool
     depth: int  # open transactions, one in another
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
@@ -60,8 +61,8 @@ class Sqlite:
 
     def __init__(self, path: Path, create: bool, read_only: bool) -> None:
         self.place, self.path, self.depth = str(path), path, 0
-        self.folder = None if read_only else path.with_name(path.name + ".index")
-        self._read_only = read_only
+        self.folder: Path | None = path.with_name(path.name + ".index")
+        self.writable = not read_only
         _look(path, create and not read_only)
         with self._translated():
             self._connection = _connect(path, read_only)
@@ -72,13 +73,13 @@ class Sqlite:
             raise
 
     def _prepare(self, create: bool) -> None:
-        if self._read_only:
+        if not self.writable:
             self.execute("PRAGMA query_only = ON")
         self.execute("PRAGMA foreign_keys = ON")
         self.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten with zeros
         self.execute("PRAGMA synchronous = FULL")  # what was confirmed survives a power failure
         empty = not self.execute("SELECT 1 FROM sqlite_master LIMIT 1")
-        if empty and create and not self._read_only:
+        if empty and create and self.writable:
             self.execute("PRAGMA journal_mode = WAL")
             self._build()
         elif empty:
@@ -107,7 +108,7 @@ class Sqlite:
                 f"its version is {version}, and this package knows versions up to {schema.VERSION}",
                 "Update the package: pip install --upgrade diarize-pipeline.",
             )
-        if self._read_only:
+        if not self.writable:
             raise LibraryReadOnly(self.place, f"it is of version {version} and must be updated first", "Open it once.")
         with self.writing():
             version = self._version()  # another process may have been first
@@ -148,7 +149,7 @@ class Sqlite:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        if self._read_only:
+        if not self.writable:
             raise LibraryReadOnly(self.place, "it was opened for reading only", "Open it for writing.")
         with self._transaction("BEGIN IMMEDIATE"):
             yield

@@ -40,7 +40,7 @@ class Index:
     def matrix(self, model: str, today: date) -> Matrix:
         """The voices of `model` that are not expired on `today`."""
         found = self._current(model, today)
-        if found is None and self._folder is not None:
+        if found is None and self._folder is not None and self._engine.writable:
             with contextlib.suppress(LibraryError, OSError):  # files are a convenience: the rows are always there
                 found = self._extended(model, today, self._folder)
         if found is None:
@@ -62,7 +62,7 @@ class Index:
 
     def keep(self, model: str, kind: str, of: Filed, data: bytes) -> None:
         """Put something derived from the files `of` beside them, if they are still those of `model`. Raises OSError."""
-        if self._folder is None:
+        if self._folder is None or not self._engine.writable:
             return
         name = filed.put(self._folder, kind, data)
         facts = {"vectors": of.vectors, "hash": hashlib.sha256(data).hexdigest()}
@@ -142,7 +142,7 @@ class Index:
             total, changes = self._rows.total(model, today), self._rows.changes()
             dimension = self._rows.dimension(model) or 0
             files = None
-            if self._folder is not None and self._rows.count(model) >= MANY:
+            if self._folder is not None and self._engine.writable and self._rows.count(model) >= MANY:
                 with contextlib.suppress(OSError):  # no room, or no right to write: memory must do
                     voices = self._rows.voices(model, today)
                     files = filed.create(self._folder, dimension, voices, total.hex(), changes)

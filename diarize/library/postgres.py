@@ -97,6 +97,7 @@ class Postgres:
     """The engine (engine.py) over one connection. A password in the address is in no message."""
 
     folder: Path | None = None  # the voices of a server are mapped into no file
+    writable = True
 
     def __init__(self, address: str, create: bool, read_only: bool) -> None:
         try:
