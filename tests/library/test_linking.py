@@ -14,7 +14,7 @@ from tests.library.test_identification import PLAIN, voice
 D = 64
 
 
-def strangers(*voices: np.ndarray, seconds: float = 10.0, prefix: str = "S") -> Strangers:  # type: ignore[type-arg]
+def strangers(*voices: np.ndarray, seconds: float = 10.0, prefix: str = "S") -> Strangers:
     rows = np.array(voices, np.float32)
     ids = tuple(f"{prefix}{k}" for k in range(len(voices)))
     return Strangers(ids, rows, (seconds,) * len(voices), 8000.0, rows.astype(np.float64).mean(axis=0))

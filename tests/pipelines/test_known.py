@@ -105,7 +105,6 @@ def test_a_large_library_is_mapped_by_each_worker(
     with store.open(tmp_path / "people.db", read_only=True, clock=Clock()) as library:
         found = known(library, MODEL, calibrated)
     assert isinstance(found.voices, Mapped)
-    assert len(pickle.dumps(found.voices)) < 2000
     (one,) = pickle.loads(pickle.dumps(found)).load()(voice(3)[None], [10.0], 8000.0)
     assert one.person is not None
     assert one.person.name == "P3"
