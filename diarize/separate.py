@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 _ALONE = 0.5  # probability from which a local speaker talks alone
 _SHARE = 0.5  # of an embedded window that a local speaker must fill to be heard in it
-_ROUNDS = 5  # of giving each window to the nearer of two halves
+_ROUNDS = 5  # of giving each window to the nearer of two parts
 
 
 def clusters(
@@ -48,7 +48,7 @@ def clusters(
             break
         _, cluster, seeds = min(found, key=lambda seen: seen[0])
         members = np.flatnonzero(labels == cluster)
-        other = _halved(centred[members], seeds)
+        other = _parted(centred[members], seeds)
         if other.all() or not other.any():
             break
         labels[members[other]] = count
@@ -97,12 +97,17 @@ def _seen(pair: _Pair, vectors: Floats, labels: Labels) -> tuple[float, int, Flo
     return float(seeds[0] @ seeds[1]), clusters[0], seeds
 
 
-def _halved(vectors: Floats, seeds: Floats) -> NDArray[np.bool_]:
-    """(n,): which rows are nearer to the second seed, then to the second half's centroid."""
-    other = vectors @ seeds[1] > vectors @ seeds[0]
+def _parted(vectors: Floats, seeds: Floats) -> NDArray[np.bool_]:
+    """(n,): which rows belong to the seed that is less like them all, by 2-means from that seed and the centroid.
+
+    From both seeds, a third speaker who talks most would be cut in two between them.
+    """
+    centroid = likeness.centroids(vectors, np.zeros(len(vectors), dtype=np.int64))
+    pair = np.concatenate([centroid, seeds[[(seeds @ centroid[0]).argmin()]]])
+    other = vectors @ pair[1] > vectors @ pair[0]
     for _ in range(_ROUNDS):
         if other.all() or not other.any():
             break
-        seeds = likeness.centroids(vectors, other.astype(np.int64))
-        other = vectors @ seeds[1] > vectors @ seeds[0]
+        pair = likeness.centroids(vectors, other.astype(np.int64))
+        other = vectors @ pair[1] > vectors @ pair[0]
     return np.asarray(other)

@@ -13,6 +13,8 @@ from diarize.types import Segment
 from diarize.units import round_time
 
 _TOLERANCE = 1e-6  # s; differences of times are not exact
+_CERTAIN = 0.97  # probability of speech that leaves no doubt
+_REACH = 0.3  # s before and after certain frames in which advice is not heeded
 
 
 def segments(
@@ -29,13 +31,15 @@ def segments(
     at `threshold` and lasts until a probability falls under `off_threshold`; pauses shorter than `min_silence` are
     filled; what is then shorter than `min_speech` is dropped; the rest grows by `pad` at both ends, and what then
     touches becomes one. Where something else also hears speech (`likely`, sorted, disjoint), a probability of
-    `likely_threshold` is enough.
+    `likely_threshold` is enough; but not beside frames of certain speech, where a pause is a pause.
     """
     config = config or VadConfig()
     active = hysteresis(probabilities, config.threshold, config.off_threshold)
-    for segment in likely:
-        a, b = (max(0, round((time + lag) / step)) for time in (segment.start, segment.end))
-        active[a:b] |= probabilities[a:b] >= config.likely_threshold
+    if likely:
+        doubted = (probabilities >= config.likely_threshold) & ~_near(probabilities >= _CERTAIN, round(_REACH / step))
+        for segment in likely:
+            a, b = (max(0, round((time + lag) / step)) for time in (segment.start, segment.end))
+            active[a:b] |= doubted[a:b]
     edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]))).reshape(-1, 2)
     runs = [_clipped(first * step - lag, end * step - lag, duration) for first, end in edges.tolist()]
     if runs and active[-1]:  # nothing after the last frame says that the speech ended before the recording
@@ -57,3 +61,10 @@ def hysteresis(probabilities: NDArray[np.floating], on: float, off: float) -> ND
     decided = (probabilities >= on) | (probabilities < off)
     last = np.maximum.accumulate(np.where(decided, np.arange(len(probabilities)), -1))  # the frame that decides
     return (last >= 0) & (probabilities[last] >= on)
+
+
+def _near(marked: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """(n,): whether any of the values up to `reach` away is marked."""
+    padded = np.concatenate([np.zeros(reach + 1), np.cumsum(np.pad(marked, (0, reach)))])
+    count = padded[2 * reach + 1 :] - padded[: -2 * reach - 1]
+    return np.asarray(count[: len(marked)] > 0)

@@ -90,3 +90,22 @@ def test_hysteresis_agrees_with_its_definition(values: list[float]) -> None:
         state = value >= 0.5 or (state and value >= 0.3)
         expected.append(bool(state))
     assert vad.hysteresis(np.array(values, np.float32), 0.5, 0.3).tolist() == expected
+
+
+def test_where_speech_is_likely_little_evidence_is_enough() -> None:
+    p = np.full(100, 0.08)
+    assert vad.segments(p, 0.1, 10.0) == ()
+    (found,) = vad.segments(p, 0.1, 10.0, None, 0.0, (Segment(3.0, 6.0),))
+    assert (found.start, found.end) == pytest.approx((3.0, 6.0), abs=0.02)
+
+
+def test_no_evidence_is_not_enough() -> None:
+    assert vad.segments(np.full(100, 0.02), 0.1, 10.0, None, 0.0, (Segment(3.0, 6.0),)) == ()
+
+
+def test_beside_certain_speech_a_pause_is_a_pause() -> None:
+    p = np.full(100, 0.08)
+    p[:30] = p[70:] = 0.99
+    found = vad.segments(p, 0.1, 10.0, None, 0.0, (Segment(0.0, 10.0),))
+    edges = [time for segment in found for time in (segment.start, segment.end)]
+    assert edges == pytest.approx([0.0, 3.01, 3.29, 6.71, 6.99, 10.0], abs=0.001)
