@@ -16,7 +16,19 @@ RUNTIMES = {
     "pocketsphinx", "librosa", "kaldi_native_fbank",
 }  # fmt: skip
 OUTER = {"run_pipeline", "notebooks", "benchmarks", "tests", "examples"}
-STAGES = ("asr", "vad", "windows", "cluster", "turns", "voices", "label", "score", "audio")  # modules of one stage each
+STAGES = (
+    "asr",
+    "vad",
+    "windows",
+    "cluster",
+    "separate",
+    "turns",
+    "overlap",
+    "voices",
+    "label",
+    "score",
+    "audio",
+)  # modules of one stage each
 
 
 def modules(folder: str) -> list[Path]:
