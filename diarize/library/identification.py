@@ -64,10 +64,14 @@ class OpenSet:
             return (Identity((), None, self.lacking or "nobody is enrolled"),) * len(vectors)
         drift = self.calibration.drift(vectors) if self.calibration is not None else 0.0
         sides = [Side(float(s), bandwidth) for s in seconds]
-        heads = self._joined(vectors, sides, drift)
+        table = self._table(vectors, sides, drift)
+        heads = self._joined(table, vectors, sides)
         own = sorted(set(heads))
-        pooled, together = pool(vectors, seconds, heads)
-        found = dict(zip(own, self._judged(pooled, [Side(s, bandwidth) for s in together], drift), strict=True))
+        if len(own) < len(heads):
+            vectors, together = pool(vectors, seconds, heads)
+            sides = [Side(s, bandwidth) for s in together]
+            table = self._table(vectors, sides, drift)
+        found = dict(zip(own, self._judged(table, vectors, sides), strict=True))
         return tuple(
             found[head]
             if head == k
@@ -88,7 +92,7 @@ class OpenSet:
         """Standard deviations that the best of a library stands out by in a share `chance` of strangers."""
         return float(norm.isf(self.config.chance / len(self.library)))
 
-    def _joined(self, vectors: Vectors, sides: Sequence[Side], drift: float) -> list[int]:
+    def _joined(self, table: Table, vectors: Vectors, sides: Sequence[Side]) -> list[int]:
         """For each speaker the one (maybe themselves) who is the same person.
 
         Two are, where each is by itself clearly the same enrolled person, and where their voices, compared with each
@@ -97,7 +101,7 @@ class OpenSet:
         heads = list(range(len(vectors)))
         if self.calibration is None or len(vectors) < 2:
             return heads
-        table, alike = self._table(vectors, sides, drift), self._alike(vectors, sides)
+        alike = self._alike(vectors, sides)
         clear = [int(np.argmax(row)) if self._clear(row, allowed) else None for row, allowed in table.rows()]
         order = sorted(range(len(heads)), key=lambda k: (-float(table.strength[k].max()), k))
         for place, k in enumerate(order):
@@ -122,8 +126,7 @@ class OpenSet:
         others = np.delete(strength, best)
         return bool(allowed[best]) and bool(strength[best] - others.max(initial=-np.inf) >= self.config.margin)
 
-    def _judged(self, vectors: Vectors, sides: Sequence[Side], drift: float) -> list[Identity]:
-        table = self._table(vectors, sides, drift)
+    def _judged(self, table: Table, vectors: Vectors, sides: Sequence[Side]) -> list[Identity]:
         apart = self._alike(vectors, sides) < 0
         chosen = assign(table.strength, table.allowed, apart, self._threshold, self.config.margin)
         n = len(table.columns)
@@ -185,7 +188,8 @@ class OpenSet:
         near = [np.empty(0, np.int64) for _ in sides]
         sums, squares = np.zeros(len(sides)), np.zeros(len(sides))
         for start in range(0, len(self.library), BLOCK):
-            strength = self._strength(moved, heard, slice(start, start + BLOCK), drift)[1]
+            rows = slice(start, start + BLOCK)
+            strength = self._ordered(self._scorer.against(moved, self.library.vectors[rows]), heard, rows, drift)
             sums += strength.sum(axis=1)
             squares += np.square(strength).sum(axis=1)
             for k, row in enumerate(strength):
@@ -197,10 +201,10 @@ class OpenSet:
                 near[k] = np.concatenate([near[k], best + start])
         columns = np.unique(np.concatenate(near))
         if len(columns) > most * len(sides):  # of several blocks: once more among the best of each
-            strength = self._strength(moved, heard, columns, drift)[1]
+            strength = self._exact(moved, heard, columns, drift)[1]
             columns = np.unique(columns[np.argsort(-strength, axis=1, kind="stable")[:, :most]])
         columns = columns[np.argsort([self.library.ids[int(n)] for n in columns], kind="stable")]
-        scores, strength = self._strength(moved, heard, columns, drift)
+        scores, strength = self._exact(moved, heard, columns, drift)
         ratios = np.full(strength.shape, np.nan)
         for k, side in enumerate(sides):
             for n, column in enumerate(columns):
@@ -220,15 +224,17 @@ class OpenSet:
         ids = tuple(self.library.ids[int(n)] for n in columns)
         return Table(columns, ids, scores, strength, ratios, allowed, stands)
 
-    def _strength(
-        self, moved: Floats, heard: Floats, rows: slice | NDArray[np.int64], drift: float
-    ) -> tuple[Floats, Floats]:
-        """(scores (k, n), what orders them (k, n)) with some of the enrolled: ratios without bounds, else scores."""
+    def _exact(self, moved: Floats, heard: Floats, rows: NDArray[np.int64], drift: float) -> tuple[Floats, Floats]:
+        """(scores (k, n), what orders them (k, n)) with some of the enrolled, in double precision."""
         scores = moved @ self._scorer.moved(self.library.vectors[rows]).T
+        return scores, self._ordered(scores, heard, rows, drift)
+
+    def _ordered(self, scores: Floats, heard: Floats, rows: slice | NDArray[np.int64], drift: float) -> Floats:
+        """What orders these scores: ratios without bounds; without a calibration, themselves."""
         if self.calibration is None:
-            return scores, scores
+            return scores
         ratios = self.calibration.unbounded(scores, heard, self.library.seconds[rows][None])
-        return scores, np.round(ratios + self.calibration.channel * drift**2, _DIGITS)
+        return np.round(ratios + self.calibration.channel * drift**2, _DIGITS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -86,3 +86,13 @@ def test_one_voice_is_no_cohort() -> None:
             make(COHORT[:1])
     with pytest.raises(ValueError, match="needs channels"):
         scoring.Centred(np.zeros(4), np.zeros((1, 3)))
+
+
+def test_many_vectors_are_scored_without_being_moved() -> None:
+    rng = np.random.default_rng(3)
+    rows = rng.standard_normal((200, 24)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    way = scoring.centred(rows[:80], [(rows[80:120], rows[120:160])])
+    for scorer in (way, scoring.centred(rows[:80]), scoring.Cosine()):
+        moved = scorer.moved(rows[:3])
+        assert scorer.against(moved, rows) == pytest.approx(moved @ scorer.moved(rows).T, abs=1e-5)
