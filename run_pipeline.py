@@ -31,9 +31,9 @@ from diarize.errors import (
     UnknownPerson,
 )
 from pipelines import face
-from pipelines.commands import evaluate, identify, machine, main_job, models, scores, speakers
+from pipelines.commands import enroll, evaluate, identify, machine, main_job, models, scores, speakers
 
-FAMILIES = (main_job, evaluate, speakers, identify, scores, models, machine)
+FAMILIES = (main_job, enroll, evaluate, speakers, identify, scores, models, machine)
 
 PURPOSE = "Who said what, when: recordings in, labelled transcripts and speaker timelines out."
 

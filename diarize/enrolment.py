@@ -135,9 +135,18 @@ def outliers(
 ) -> dict[int, float]:
     """The utterances that do not belong to the others, each with its agreement; the worst is taken out first.
 
-    The first `known` are held already, and stay. Of two new ones that disagree nobody can tell which is wrong: both go.
+    The first `known` are held already, and stay; new ones are first compared with the voice that those make by
+    themselves, as several of one stranger would vouch for each other. Of two new ones that disagree, where nothing is
+    held, nobody can tell which is wrong: both go.
     """
-    kept, out = list(range(len(vectors))), dict[int, float]()
+    out = dict[int, float]()
+    if 0 < known < len(vectors):
+        voice = (vectors[:known].astype(np.float64) * seconds[:known, None]).sum(axis=0)
+        voice = (voice / max(float(np.linalg.norm(voice)), 1e-9)).astype(np.float32)
+        behind = np.full(len(vectors) - known, seconds[:known].sum())
+        values = compare(vectors[known:], seconds[known:], np.tile(voice, (len(behind), 1)), behind)
+        out = {known + at: value for at, value in enumerate(values.tolist()) if value < least}
+    kept = [i for i in range(len(vectors)) if i not in out]
     while len(kept) > 1:
         found = agreement(vectors[kept], seconds[kept], compare)
         doubtful = [(value, i) for value, i in zip(found.tolist(), kept, strict=True) if i >= known and value < least]

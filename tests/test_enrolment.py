@@ -93,6 +93,11 @@ def test_whoever_does_not_belong_is_named() -> None:
     assert sorted(enrolment.outliers(voices(0, 1, 0, 2, 0), seconds, 0, compare)) == [1, 3]
 
 
+def test_a_stranger_is_not_let_in_by_numbers() -> None:
+    many = voices(0, 0, 1, 1, 1, 1, 1, 1)
+    assert sorted(enrolment.outliers(many, np.full(8, 3.0), 2, compare)) == [2, 3, 4, 5, 6, 7]
+
+
 def test_of_two_that_disagree_both_go_unless_one_is_held() -> None:
     pair, seconds = voices(0, 1), np.full(2, 3.0)
     assert sorted(enrolment.outliers(pair, seconds, 0, compare)) == [0, 1]
