@@ -18,10 +18,10 @@ Floats = NDArray[np.float64]
 Compare = Callable[[Vectors, Floats, Vectors, Floats], Floats]  # rows and their seconds, twice -> (n,), higher is liker
 
 LEAST = 1.5  # s of speech in an utterance that counts: one window of the embedder, nearly
-COMPLETE = 12.0  # s of speech in all, from which more of the same no longer helps
+COMPLETE = 12.0  # s of speech in all; half the errors of 4 s, and more of the same gains little
 QUIET = 10.0  # dB of SNR from which an utterance counts
 NOISY = 20.0  # dB under which it is worth a word
-CLIPPED = 0.02  # share of samples at the peak up to which it counts; a few times more double the errors
+CLIPPED = 0.02  # share of samples at the peak up to which it counts; what is cut deeper has twice the errors and more
 ONE_VOICE = 0.42  # mean score between the windows of two halves of an utterance, from which they are one voice
 DOUBTFUL = 0.06  # over that, up to which a second voice is worth a word
 ONE_VOICE_RATIO = 0.7  # the same as a ratio (likeness.py), for embedders of which no centred scores are known

@@ -86,6 +86,7 @@ def ears(config: Config, store: Store, progress: plan.Progress | None = None) ->
     only = {
         "asr": config.asr.model_copy(update={"backend": "none"}),
         "audio": config.audio.model_copy(update={"channel": channel}),
+        "segmentation": config.segmentation.model_copy(update={"backend": "none"}),
         "diarizer": None,
     }
     chosen = plan.make(config.model_copy(update=only), store, progress)
