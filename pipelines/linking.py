@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from diarize.errors import OutputError
+from diarize.errors import FormatError, OutputError
 from diarize.library import linking
 from diarize.library.calibration import Calibration
 from diarize.types import Transcript
@@ -60,6 +60,6 @@ def _written(out: Path, row: Outcome, called: Mapping[str, str], formats: Iterab
     try:
         folder = out / row.id
         outputs.rewrite(folder, linked(outputs.read(folder), called), formats)
-    except OutputError as error:
+    except (FormatError, OutputError) as error:
         return replace(row, status="failed", stage="write", reason=str(error), environment=True)
     return row

@@ -115,7 +115,7 @@ def judge(
     model = hear.embed.name
     given = calibrations.load(calibration) if calibration is not None else None
     if given is not None and cohort is None and way is None:
-        scorer = given.scorer()
+        scorer: Scorer = given.scorer()
     else:
         scorer = scorer_for(model, cohort, way, hear, lambda name, done, total: None)
     if given is not None:

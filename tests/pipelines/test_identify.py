@@ -13,8 +13,10 @@ import pytest
 
 import run_pipeline
 from diarize.audio import read
+from diarize.errors import OutputError
 from diarize.library.records import Enrolment
 from diarize.types import Segment
+from pipelines import outputs
 from tests.cheap import SETTINGS, Pitch, write_tones
 from tests.library.test_identification import PLAIN
 from tests.library.voices import opened
@@ -216,3 +218,18 @@ def test_identify_for_programs(place: Path, tmp_path: Path, capsys: pytest.Captu
     assert [speaker["name"] for speaker in two["speakers"]] == [None, "Mi Dupont"]
     assert two["speakers"][1]["seconds"] == pytest.approx(8, abs=0.5)
     assert run(place, "identify", tmp_path / "bad.wav") == 4
+
+
+def test_a_transcript_that_cannot_be_rewritten_is_a_row(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(folder: Path, *arguments: object) -> None:
+        if folder.name == "two":
+            raise OutputError(str(folder), "the disk is full")
+
+    monkeypatch.setattr(outputs, "rewrite", full)
+    assert run(place, "process", place / "in", "--out", tmp_path / "out", "-q") == 5
+    rows = json.loads((tmp_path / "out" / "run.json").read_text())["recordings"]
+    assert [(row["status"], row["stage"]) for row in rows] == [("done", ""), ("failed", "write")]
+    assert "the disk is full" in capsys.readouterr().err
+    assert speakers(tmp_path / "out", "two")[1]["name"] == "Mi Dupont"  # the transcript is as it was
