@@ -1,6 +1,6 @@
 """Seconds per hour of audio and peak memory of each stage, on recordings of stated lengths.
 
-    python -m benchmarks.speed [--hours 1,10] [--cores 2] [--repeat 1] [--data DATA] [--json FILE]
+    python -m benchmarks.speed [--hours 1,10] [--cores 2] [--repeat 1] [--segmentation none] [--data DATA] [--json FILE]
 
 A recording is made of the three wide-band meetings of `sim-dev`, one after the other until it is long enough (85 % of
 it is speech), as FLAC in a temporary folder. Each is processed in a process of its own, which may use `--cores` cores.
@@ -19,8 +19,6 @@ import platform
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,46 +42,41 @@ class Row:
     peak: float  # MiB
 
 
-def measure(path: Path, hours: float, cores: int) -> list[Row]:
+NAMES = {  # stage as the recipe announces it -> what a reader is shown
+    "segment": "segmentation",
+    "detect": "voice activity detection",
+    "embed": "windows and embedding",
+    "cluster": "clustering and turns",
+}
+
+
+def measure(path: Path, hours: float, cores: int, segmentation: str) -> list[Row]:
     """The stages up to turns on one recording, with default settings. Runs in the process that is measured."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    from diarize import audio, turns, windows
+    from diarize import audio
     from pipelines import plan
+    from pipelines.recording import turns_of
 
     rows: list[Row] = []
+    current, wall, processor = "", 0.0, 0.0
 
-    @contextmanager
-    def stage(name: str) -> Iterator[None]:
+    def enter(stage: str) -> None:
+        nonlocal current, wall, processor
+        if current:
+            passed, worked = time.perf_counter() - wall, time.process_time() - processor
+            rows.append(Row(hours, NAMES.get(current, current), passed / hours, worked / hours, _peak() / MIB))
         _reset_peak()
-        wall, processor = time.perf_counter(), time.process_time()
-        yield
-        rows.append(
-            Row(
-                hours,
-                name,
-                (time.perf_counter() - wall) / hours,
-                (time.process_time() - processor) / hours,
-                _peak() / MIB,
-            )
-        )
+        current, wall, processor = stage, time.perf_counter(), time.process_time()
 
-    config = Config.model_validate({"asr": {"backend": "none"}, "embedder": {"backend": "ge2e"}})
-    with stage("loading models"):
-        stages = plan.make(config, Store(offline=True)).build()
-    assert stages.detect is not None and stages.embed is not None  # no end-to-end diarizer was asked for
-    with stage("decoding"):
-        recording = audio.read(path, id="long").audios[0]
-    with stage("voice activity detection"):
-        speech = stages.detect(recording)
-    with stage("windows"):
-        spans = windows.over(speech, config.windows)
-    with stage("embedding"):
-        voices = stages.embed(recording, spans)
-    with stage("clustering"):
-        labels = stages.cluster(voices.vectors)
-    with stage("turns"):
-        turns.merge(voices.segments, labels, speech, config.turns)
+    chosen = {"asr": {"backend": "none"}, "embedder": {"backend": "ge2e"}, "segmentation": {"backend": segmentation}}
+    config = Config.model_validate(chosen)
+    enter("loading models")
+    stages = plan.make(config, Store(offline=True)).build()
+    enter("decoding")
+    recording = audio.read(path, id="long").audios[0]
+    turns_of(recording, stages, config, enter)
+    enter("")
     total = Row(hours, "all", sum(r.wall for r in rows), sum(r.processor for r in rows), max(r.peak for r in rows))
     return [*rows, total]
 
@@ -136,6 +129,7 @@ def main() -> None:
     parser.add_argument("--hours", default="1,10", help="lengths of the recordings, comma between")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--segmentation", default="auto", help="auto, or none: one speaker at a time")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -152,13 +146,18 @@ def main() -> None:
             runs = []
             for _ in range(options.repeat):
                 with context.Pool(1) as pool:
-                    runs.append(pool.apply(measure, (path, hours, options.cores)))
+                    runs.append(pool.apply(measure, (path, hours, options.cores, options.segmentation)))
             rows += best(runs)
             path.unlink()
     print(table(rows))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        about = {"cores": options.cores, "repeat": options.repeat, "python": platform.python_version()}
+        about = {
+            "cores": options.cores,
+            "segmentation": options.segmentation,
+            "repeat": options.repeat,
+            "python": platform.python_version(),
+        }
         options.json.write_text(json.dumps({**about, "rows": [asdict(r) for r in rows]}, indent=1) + "\n", "utf-8")
 
 
