@@ -1,0 +1,50 @@
+"""Milliseconds to verify two recordings of three seconds, end to end, with the models loaded.
+
+    python -m benchmarks.verify_speed [--data DATA] [--cores 2] [--pairs 30]
+
+Each pair of `an4-dev` utterances of 2.9 to 3.1 s is decoded, its speech found, both voices embedded and compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from itertools import pairwise
+from pathlib import Path
+
+from diarize.config import parse
+from diarize.models.store import Store
+from pipelines.batch import LINEAR_ALGEBRA
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--pairs", type=int, default=30)
+    options = parser.parse_args()
+    os.environ.update(dict.fromkeys(LINEAR_ALGEBRA, "1"))
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
+    import soundfile
+
+    from pipelines.utterance import ears
+    from pipelines.verify import judge
+
+    files = [p for p in sorted((options.data / "an4-dev").glob("*.flac")) if 2.9 <= soundfile.info(p).duration <= 3.1]
+    hear = ears(parse({"asr": {"backend": "none"}}, "benchmark"), Store())
+    decide = judge(hear, 0.5)
+    taken = []
+    for a, b in list(pairwise(files))[: options.pairs]:
+        began = time.perf_counter()
+        decide(hear(a), hear(b))
+        taken.append(1000 * (time.perf_counter() - began))
+    print(f"{len(taken)} pairs: median {statistics.median(taken):.0f} ms, {min(taken):.0f} to {max(taken):.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
