@@ -86,17 +86,21 @@ def compare(
     return Comparison(names, pairs, problems, hear.notes)
 
 
-def table(found: Comparison) -> str:
-    """CSV: a row a pair, the most alike first."""
-    order = sorted(
+def ranked(found: Comparison) -> list[tuple[tuple[str, str], Verification]]:
+    """((a, b), what was found) of every pair, the most alike first."""
+    return sorted(
         zip(combinations(found.names, 2), found.pairs, strict=True),
         key=lambda row: (-inf if row[1].llr is None else row[1].llr, row[1].score, row[0]),
         reverse=True,
     )
+
+
+def table(found: Comparison) -> str:
+    """CSV: a row a pair, the most alike first."""
     sheet = io.StringIO()
     writer = csv.writer(sheet)
     writer.writerow(COLUMNS)
-    for (a, b), pair in order:
+    for (a, b), pair in ranked(found):
         llr = "" if pair.llr is None else f"{pair.llr:.4f}"
         writer.writerow((guard(a), guard(b), f"{pair.score:.6f}", llr, pair.decision, pair.reason))
     return sheet.getvalue()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipelines import face
 from pipelines.commands import options
 from pipelines.commands.speakers import library_options
 
+MOST = 20  # pairs shown; the file has all
 WAYS = ("cosine", "centred", "s-norm")
 
 
@@ -105,9 +108,19 @@ def _compare(given: argparse.Namespace) -> int:
         watch=_watch,
     )
     compare.write(given.out, made)
-    face.say(compare.table(made).rstrip())
+    rows = [
+        [a, b, f"{pair.score:.3f}", "" if pair.llr is None else f"{pair.llr:+.2f}", pair.decision]
+        for (a, b), pair in compare.ranked(made)
+    ]
+    face.say(face.table(["", "", "score", "log-likelihood ratio", "decision"], rows[:MOST]))
+    if len(rows) > MOST:
+        face.say(f"the {MOST} most alike of {len(rows)} pairs; comparison.csv has all")
+    for name, problem in made.problems.items():
+        face.warn(f"left out: {name}: {problem}")
+    for note in made.notes:
+        face.warn(f"note: {note}")
     face.say(f"heat map and table: {given.out}")
-    return 0
+    return 3 if made.problems else 0
 
 
 def _score_trials(given: argparse.Namespace) -> int:
@@ -126,13 +139,32 @@ def _score_trials(given: argparse.Namespace) -> int:
     )
     made = trials.summary(scored, given.prior)
     trials.write(given.out, scored, made)
-    face.say(json.dumps(made, indent=1))
+    face.say(face.table(["", "scores", "log-likelihood ratios"], _measures(made)))
     for name, problem in scored.problems.items():
         face.warn(f"left out: {name}: {problem}")
     for note in scored.notes:
         face.warn(f"note: {note}")
     face.say(f"results: {given.out}")
     return 3 if scored.problems else 0
+
+
+def _measures(made: Mapping[str, Any]) -> list[list[str]]:
+    """A row a measure: its value and interval on the scores, and on the log-likelihood ratios where there are any."""
+    trials = made["trials"]
+    rows = [["trials", f"{trials['same']} of one speaker, {trials['different']} of two", ""]]
+    sides = [made.get("score") or {}, made.get("llr") or {}]
+    for name in dict.fromkeys([*sides[0], *sides[1]]):
+        cells = [side.get(name) for side in sides]
+        rows.append([name, *("" if cell is None else _value(cell) for cell in cells)])
+    return rows
+
+
+def _value(cell: Any) -> str:
+    if not isinstance(cell, Mapping):
+        return str(cell)
+    if cell.get("low") is None:
+        return str(cell.get("value"))
+    return f"{cell['value']:.4f} [{cell['low']:.4f}, {cell['high']:.4f}]"
 
 
 def _calibrate(given: argparse.Namespace) -> int:
