@@ -7,13 +7,16 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines import face
 from pipelines.commands import options
 from pipelines.commands.speakers import library_options
 
 MOST = 20  # pairs shown; the file has all
+if TYPE_CHECKING:
+    from pipelines.trials import Scored
+
 WAYS = ("cosine", "centred", "s-norm")
 
 
@@ -126,17 +129,7 @@ def _compare(given: argparse.Namespace) -> int:
 def _score_trials(given: argparse.Namespace) -> int:
     from pipelines import trials
 
-    found = options.resolve(given)
-    scored = trials.score_list(
-        given.trials,
-        given.audio,
-        found.config,
-        options.store(found.config),
-        calibration=given.calibration,
-        cohort=given.cohort,
-        way=given.scoring,
-        watch=_watch,
-    )
+    scored = _scored(given, calibration=given.calibration)
     made = trials.summary(scored, given.prior)
     trials.write(given.out, scored, made)
     face.say(face.table(["", "scores", "log-likelihood ratios"], _measures(made)))
@@ -146,6 +139,16 @@ def _score_trials(given: argparse.Namespace) -> int:
         face.warn(f"note: {note}")
     face.say(f"results: {given.out}")
     return 3 if scored.problems else 0
+
+
+def _scored(given: argparse.Namespace, **how: Any) -> Scored:
+    """The trials of the list that was named, scored."""
+    from pipelines import trials
+
+    config = options.resolve(given).config
+    store = options.store(config)
+    more = {"cohort": given.cohort, "way": given.scoring, "watch": _watch}
+    return trials.score_list(given.trials, given.audio, config, store, **more, **how)
 
 
 def _measures(made: Mapping[str, Any]) -> list[list[str]]:
@@ -170,18 +173,7 @@ def _value(cell: Any) -> str:
 def _calibrate(given: argparse.Namespace) -> int:
     from pipelines import trials
 
-    found = options.resolve(given)
-    scored = trials.score_list(
-        given.trials,
-        given.audio,
-        found.config,
-        options.store(found.config),
-        cohort=given.cohort,
-        way=given.scoring,
-        calibrated=False,
-        watch=_watch,
-    )
-    made, tested = trials.calibrate(scored, given.trials.name)
+    made, tested = trials.calibrate(_scored(given, calibrated=False), given.trials.name)
     made.save(given.save)
     rows = [[name, f"{value:.4f}"] for name, value in tested.items()]
     face.say(face.table(["by cross-validation over speakers", ""], rows))

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pipelines import face
+from diarize.library.store import Library
+from pipelines import face, speakers
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -52,10 +53,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     action("audit", _audit, "check the log of all changes, and the database")
 
 
-def _list(given: argparse.Namespace) -> int:
-    from pipelines import speakers
+def _opened(given: argparse.Namespace, **how: bool) -> Library:
+    return speakers.open_library(given.library, os.environ, given.passphrase_file, **how)
 
-    with speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True) as library:
+
+def _list(given: argparse.Namespace) -> int:
+    with _opened(given, read_only=True) as library:
         found = speakers.overview(library)
     if given.json:
         face.say(json.dumps([speakers.plain(person) for person in found.people], indent=1))
@@ -80,9 +83,7 @@ def _list(given: argparse.Namespace) -> int:
 
 
 def _show(given: argparse.Namespace) -> int:
-    from pipelines import speakers
-
-    with speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True) as library:
+    with _opened(given, read_only=True) as library:
         found = speakers.show(library, given.who)
     if given.json:
         utterances: list[Any] = [speakers.plain_utterance(utterance) for utterance in found.utterances]
@@ -99,59 +100,46 @@ def _show(given: argparse.Namespace) -> int:
 
 
 def _rename(given: argparse.Namespace) -> int:
-    from pipelines import speakers
-
-    with speakers.open_library(given.library, os.environ, given.passphrase_file) as library:
-        changed = speakers.rename(library, given.who, given.name)
-    face.say(f"{changed.person.name}  {changed.person.id}")
-    _notes(changed.notes)
-    return 0
+    with _opened(given) as library:
+        return _changed(speakers.rename(library, given.who, given.name))
 
 
 def _merge(given: argparse.Namespace) -> int:
-    from pipelines import speakers
-
-    with speakers.open_library(given.library, os.environ, given.passphrase_file) as library:
-        changed = speakers.merge(library, given.keep, given.gone)
-    face.say(f"{changed.person.name}  {changed.person.id}: {changed.person.utterances} utterances")
-    _notes(changed.notes)
-    return 0
+    with _opened(given) as library:
+        return _changed(speakers.merge(library, given.keep, given.gone))
 
 
 def _remove(given: argparse.Namespace) -> int:
-    from pipelines import speakers
+    with _opened(given) as library:
+        return _changed(speakers.remove(library, given.who), "removed: ")
 
-    with speakers.open_library(given.library, os.environ, given.passphrase_file) as library:
-        changed = speakers.remove(library, given.who)
-    face.say(f"removed: {changed.person.name}")
+
+def _changed(changed: speakers.Changed, before: str = "") -> int:
+    face.say(
+        f"{before}{changed.person.name}  {changed.person.id}: {face.count(changed.person.utterances, 'utterance')}"
+    )
     _notes(changed.notes)
     return 0
 
 
 def _export(given: argparse.Namespace) -> int:
-    from pipelines import speakers
-
-    with speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True) as library:
-        carried = speakers.export(library, given.file)
-    face.say(f"{len(carried.people)} people: {carried.path}")
-    _notes(carried.notes)
-    return 0
+    with _opened(given, read_only=True) as library:
+        return _carried(speakers.export(library, given.file), "to")
 
 
 def _import(given: argparse.Namespace) -> int:
-    from pipelines import speakers
+    with _opened(given, create=True) as library:
+        return _carried(speakers.bring(library, given.file), "from")
 
-    with speakers.open_library(given.library, os.environ, given.passphrase_file, create=True) as library:
-        carried = speakers.bring(library, given.file)
-    face.say(f"{len(carried.people)} people from {carried.path}")
+
+def _carried(carried: speakers.Carried, way: str) -> int:
+    face.say(f"{len(carried.people)} people {way} {carried.path}")
     _notes(carried.notes)
     return 0
 
 
 def _audit(given: argparse.Namespace) -> int:
-    from pipelines import speakers
-
-    with speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True) as library:
+    with _opened(given, read_only=True) as library:
         report = speakers.audit(library)
     for problem in report.problems:
         face.say(str(problem))
