@@ -32,6 +32,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Raises OutputError where the folder cannot be written, also for an OSError of the block.
     """
+    if not path.name:  # "." and "/"
+        raise OutputError(str(path), "is a folder, not a file", "Name a file in it.")
     temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with temporary.open("xb") as file:

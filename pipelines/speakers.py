@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diarize.errors import printable
+from diarize.errors import ConfigError, printable
 from diarize.library import seal, store
 from diarize.library.records import AuditReport, Enrolled, Person
 from diarize.library.store import Library
@@ -92,14 +92,23 @@ def show(library: Library, who: str) -> Shown:
 
 
 def rename(library: Library, who: str, name: str) -> Changed:
-    """Raises UnknownPerson."""
+    """Raises UnknownPerson, and ConfigError for a name that is none."""
+    if not name.strip():
+        raise ConfigError("command line", "NAME", "a person needs a name")
     person = library.rename(library.find(who).id, name)
     return Changed(person, _notes(person))
 
 
 def merge(library: Library, keep: str, gone: str) -> Changed:
-    """All utterances of `gone` go to `keep`; consent stays that of `keep`. Raises UnknownPerson, ValueError."""
-    person = library.merge(library.find(keep).id, library.find(gone).id)
+    """All utterances of `gone` go to `keep`; consent stays that of `keep`.
+
+    Raises UnknownPerson, and ConfigError where both are one person already.
+    """
+    kept, lost = library.find(keep), library.find(gone)
+    if kept.id == lost.id:
+        problem = f"{printable(gone)} is {kept.id}, who was to be kept"
+        raise ConfigError("command line", "GONE", problem, "Name two people.")
+    person = library.merge(kept.id, lost.id)
     return Changed(person, _notes(person))
 
 

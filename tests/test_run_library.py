@@ -61,6 +61,9 @@ def test_speakers_are_listed_shown_renamed_carried_and_removed(
     assert run_pipeline.main(["speakers", "remove", "Nora <b>", *library]) == 0
     assert run_pipeline.main(["speakers", "list", *library]) == 0
     assert run_pipeline.main(["speakers", "import", str(tmp_path / "all.json"), *library]) == 0
+    assert run_pipeline.main(["speakers", "rename", "Nora <b>", "Nora\n0 entries", *library]) == 0
+    assert run_pipeline.main(["speakers", "show", "Nora\n0 entries", *library]) == 0
+    assert "\n0 entries" not in capfd.readouterr().out  # a name cannot make a line of its own
     assert run_pipeline.main(["speakers", "audit", *library]) == 0
     assert "in order" in capfd.readouterr().out
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diarize import files
-from diarize.errors import FormatError
+from diarize.errors import FormatError, OutputError
 from diarize.library.records import Enrolment, Person
 from diarize.types import Vectors
 
@@ -37,7 +37,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the oldest time a zip archive can tell: the sa
 
 
 def write(library: Library, path: Path) -> None:
-    """Everything in `library` but its audit log; rights 0600. Raises OutputError."""
+    """Everything in `library` but its audit log; rights 0600. Raises OutputError, also for the place of a library."""
+    if _is_library(path):
+        raise OutputError(str(path), "is a database, and would be lost", "Name another file.")
     models = library.models()
     vectors: list[list[Any]] = [[] for _ in models]
     people: list[dict[str, Any]] = []
@@ -74,6 +76,19 @@ def write(library: Library, path: Path) -> None:
         archive.writestr(zipfile.ZipInfo(_NOTES, _EPOCH), json.dumps(notes, indent=1))
 
 
+def _is_library(path: Path) -> bool:
+    """Whether there is a database at `path`, or `path` is what SQLite calls the log of one."""
+    places = [path] + [path.with_name(path.name.removesuffix(end)) for end in ("-wal", "-shm") if path.name[:-4]]
+    for place in places:
+        try:
+            with place.open("rb") as file:
+                if file.read(16) == b"SQLite format 3\0":
+                    return True
+        except OSError:  # not there, or a folder, which the writer tells about
+            continue
+    return False
+
+
 def read(library: Library, path: Path) -> tuple[Person, ...]:
     """Take everything in `path` into `library`, all or nothing. Raises FormatError for a file that is not ours.
 
@@ -86,7 +101,9 @@ def read(library: Library, path: Path) -> tuple[Person, ...]:
                     "it is compressed, which an export never is"
                 )  # and a small file could claim much memory
             return _take(library, json.loads(archive.read(_NOTES)), archive)
-    except (zipfile.BadZipFile, KeyError, IndexError, TypeError, AttributeError, ValueError, OSError) as error:
+    except OSError as error:
+        raise FormatError(str(path), f"cannot be read: {error.strerror or error}", "Nothing was changed.") from error
+    except (zipfile.BadZipFile, LookupError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise FormatError(str(path), f"it is no export of a library ({what})", "Nothing was changed.") from error
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from diarize.errors import printable
 from diarize.library.store import Library
 from pipelines import face, speakers
 
@@ -89,7 +90,7 @@ def _show(given: argparse.Namespace) -> int:
         utterances: list[Any] = [speakers.plain_utterance(utterance) for utterance in found.utterances]
         face.say(json.dumps({**speakers.plain(found.person), "of": utterances}, indent=1))
         return 0
-    face.say(f"{found.person.name}  {found.person.id}")
+    face.say(f"{printable(found.person.name)}  {found.person.id}")
     rows = [
         [u.origin, u.source[:12], f"{u.seconds:.1f}", ", ".join(f"{k} {v:.3g}" for k, v in u.quality.items())]
         for u in found.utterances
@@ -115,9 +116,8 @@ def _remove(given: argparse.Namespace) -> int:
 
 
 def _changed(changed: speakers.Changed, before: str = "") -> int:
-    face.say(
-        f"{before}{changed.person.name}  {changed.person.id}: {face.count(changed.person.utterances, 'utterance')}"
-    )
+    person = changed.person
+    face.say(f"{before}{printable(person.name)}  {person.id}: {face.count(person.utterances, 'utterance')}")
     _notes(changed.notes)
     return 0
 

@@ -136,3 +136,29 @@ def test_what_is_no_export_changes_nothing(
 def test_where_nothing_can_be_written(library: Path, tmp_path: Path) -> None:
     with store.open(library) as here, pytest.raises(OutputError):
         here.export(tmp_path / "absent" / "e.zip")
+
+
+@pytest.mark.parametrize("place", ["s.db", "s.db-wal", "other.db", ".", "folder"])
+def test_an_export_never_takes_the_place_of_a_library_or_a_folder(
+    library: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with opened(tmp_path / "other.db") as other:
+        other.enrol("Cleo", [said(9)])
+    with store.open(library) as here, pytest.raises(OutputError):
+        here.export(Path(place))
+    with store.open(library) as here, store.open(tmp_path / "other.db") as other:
+        assert (len(here.people()), len(other.people())) == (3, 1)
+
+
+def test_an_export_whose_notes_are_nested_without_end_is_refused(library: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
+        archive.writestr("library.json", "[" * 100_000)
+    with store.open(library) as here, pytest.raises(FormatError, match="no export of a library"):
+        here.import_(tmp_path / "deep.zip")
+
+
+def test_an_export_that_is_not_there_is_said_to_be_unreadable(library: Path, tmp_path: Path) -> None:
+    with store.open(library) as here, pytest.raises(FormatError, match=r"cannot be read: No such file or directory\."):
+        here.import_(tmp_path / "none.zip")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diarize.errors import LibraryLockedAway, LibraryMissing, UnknownPerson
+from diarize.errors import ConfigError, LibraryLockedAway, LibraryMissing, UnknownPerson
 from diarize.library.store import Library
 from pipelines import speakers
 from tests.library.voices import MODEL, opened, said
@@ -76,6 +76,21 @@ def test_changes(path: Path, tmp_path: Path) -> None:
         report = speakers.audit(library)
         assert report.ok
         assert [e.action for e in report.entries[5:9]] == ["rename", "rename", "merge", "remove"]
+
+
+@pytest.mark.parametrize("name", ["", " \t\n"])
+def test_nobody_is_left_without_a_name(path: Path, name: str) -> None:
+    with library_of(path) as library:
+        with pytest.raises(ConfigError, match="a person needs a name"):
+            speakers.rename(library, "Ben", name)
+        assert speakers.show(library, "Ben").person.name == "Ben"
+
+
+def test_nobody_is_merged_with_themselves(path: Path) -> None:
+    with library_of(path) as library:
+        with pytest.raises(ConfigError, match="Name two people"):
+            speakers.merge(library, "Ben", "id-0004")
+        assert speakers.show(library, "Ben").person.utterances == 1
 
 
 def test_opening(path: Path, tmp_path: Path) -> None:
