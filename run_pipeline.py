@@ -11,6 +11,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import diarize
 from diarize.errors import (
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     face.open_streams()
     with contextlib.suppress(ValueError):  # not in a thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: with its workers, and a report
-    given = parser().parse_args(arguments)
+    given = parse(arguments)
     try:
         return int(given.command(given))
     except DiarizeError as error:
@@ -74,6 +75,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         face.warn("interrupted")
         return 130
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, recordings also behind options, where argparse by itself would not know them."""
+    top = parser()
+    given, rest = top.parse_known_args(arguments)
+    if rest and (not hasattr(given, "recordings") or any(word.startswith("-") for word in rest)):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        given.recordings = [*given.recordings, *map(Path, rest)]
+    return given
 
 
 def parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ from diarize import audio, turns
 from diarize.cluster import Spectral
 from diarize.config import Config, parse
 from diarize.models.store import Store
-from diarize.types import Errors, Segment, Turn
+from diarize.types import Errors, Segment, Turn, Vectors
 from pipelines import plan
 from pipelines.recording import turns_of
 
@@ -88,15 +88,20 @@ def recordings(folders: Sequence[tuple[str, Path]], config: Config) -> Iterator[
             yield score(set_, path.stem, truth, found, read_uem(path.with_suffix(".uem"), heard.duration))
 
 
+def given(vectors: Path, lab: Path) -> tuple[list[Segment], Vectors, list[Segment]]:
+    """(windows, unit vectors, speech) of an .npz with `vectors`, `start` and `end`, and a .lab of `start end speech`."""
+    data = np.load(vectors)
+    unit = data["vectors"] / np.linalg.norm(data["vectors"], axis=1, keepdims=True)
+    windows = [Segment(float(a), float(b)) for a, b in zip(data["start"], data["end"], strict=True)]
+    lines = lab.read_text(encoding="utf-8").splitlines()
+    return windows, unit.astype(np.float32), [Segment(*(float(value) for value in line.split()[:2])) for line in lines]
+
+
 def given_vectors(folder: Path, config: Config) -> Iterator[Row]:
     """Clustering and turns on the x-vectors of a meeting."""
     for path in sorted(folder.glob("*.npz")):
-        data = np.load(path)
-        unit = data["vectors"] / np.linalg.norm(data["vectors"], axis=1, keepdims=True)
-        spans = [Segment(float(a), float(b)) for a, b in zip(data["start"], data["end"], strict=True)]
-        lines = path.with_suffix(".lab").read_text(encoding="utf-8").splitlines()
-        speech = [Segment(*(float(value) for value in line.split()[:2])) for line in lines]
-        found = turns.merge(spans, Spectral(config.cluster)(unit.astype(np.float32)), speech, config.turns)
+        windows, vectors, speech = given(path, path.with_suffix(".lab"))
+        found = turns.merge(windows, Spectral(config.cluster)(vectors), speech, config.turns)
         truth = read_rttm(path.with_suffix(".rttm"))
         yield score("xvectors", path.stem, truth, found, Segment(0.0, max(t.end for t in (*truth, *found))))
 

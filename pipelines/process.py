@@ -56,6 +56,7 @@ class Report:
     passed_over: tuple[str, ...]  # files that were not taken for recordings
     notes: tuple[str, ...]  # what the plan leaves to be desired
     interrupted: bool = False
+    earlier: tuple[str, ...] = ()  # recordings of earlier runs whose results lie in the same folder
 
     @property
     def status(self) -> int:
@@ -100,7 +101,7 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
         rows.get(job.input.id, Outcome(job.input.id, job.input.name, "interrupted", reason=reason)) for job in jobs
     )
     outcomes = linking.link(request.out, outcomes, chosen)
-    report = Report(outcomes, found.passed_over, chosen.notes, interrupted)
+    report = Report(outcomes, found.passed_over, chosen.notes, interrupted, _earlier(request.out, found.inputs))
     write(request.out, report, chosen, started)
     return report
 
@@ -132,6 +133,12 @@ def write(out: Path, report: Report, chosen: Plan, started: datetime) -> None:
 
 def _plain(row: Outcome) -> dict[str, Any]:
     return {key: value for key, value in asdict(replace(row, strangers=None)).items() if key != "strangers"}
+
+
+def _earlier(out: Path, found: Sequence[Input]) -> tuple[str, ...]:
+    """The recordings in `out` that are not of this run: its tables and `run.json` say nothing of them."""
+    own = {item.id for item in found}
+    return tuple(sorted(p.parent.name for p in out.glob(f"*/{outputs.TRANSCRIPT}") if p.parent.name not in own))
 
 
 def versions() -> dict[str, str]:

@@ -254,6 +254,8 @@ def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
     wanted, found = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in heard.speakers)
     if wanted is not None and 0 < found < wanted:
         remarks += (f"{wanted} speakers were asked for, but there is speech enough for {found} only",)
+    if config.audio.channel == "per-channel" and len(heard.speakers) == 1:
+        remarks += ("one speaker a channel was asked for, and only one channel was heard: all of it is one speaker",)
     most = ClusterConfig().max_speakers
     if wanted is None and found == config.cluster.max_speakers == most:  # a bound that nobody chose
         remarks += (f"{most} speakers were found, and no more are looked for: if there are, raise --max-speakers",)

@@ -153,13 +153,13 @@ def scorer_for(model: str, cohort: Path | None, way: str | None, hear: Ears, wat
     the user's cohort (a folder, one recording a person), else as the shipped calibration of `model` does, else cosine.
     """
     if way not in (None, "cosine", "centred", "s-norm"):
-        raise ConfigError("--normalise", str(way), "is none of cosine, centred, s-norm")
+        raise ConfigError("--scoring", str(way), "is none of cosine, centred, s-norm")
     if way == "cosine":
         return scoring.Cosine()
     if cohort is None:
         shipped = calibrations.shipped(model)
         if way == "s-norm" or (way == "centred" and shipped is None):
-            raise ConfigError("--normalise", way, "needs voices of other people", "Give their folder with --cohort.")
+            raise ConfigError("--scoring", way, "needs voices of other people", "Give their folder with --cohort.")
         return shipped.scorer() if shipped is not None else scoring.Cosine()
     found = inputs.find([cohort]).inputs
     voices, _ = listen({item.name: item.path for item in found}, hear, watch)
@@ -189,14 +189,11 @@ def score_list(
     listed = read(trials)
     who = speakers(listed, str(trials))
     wanted = resolve(list(who), folder, str(trials))
+    if len({trial.same for trial in listed}) < 2:
+        raise FormatError(str(trials), "trials of one speaker and of two are needed")
     given = calibrations.load(calibration) if calibration is not None else None
     hear = ears(config, store)
-    heard, problems = listen(wanted, hear, watch)
-    kept = tuple(trial for trial in listed if trial.a in heard and trial.b in heard)
-    if not any(trial.same for trial in kept) or all(trial.same for trial in kept):
-        problem = "no trials of both kinds are left" if problems else "trials of one speaker and of two are needed"
-        raise FormatError(str(trials), problem, next(iter(problems.values()), ""))
-    model = heard[kept[0].a].model
+    model = hear.embed.name
     asks = cohort is not None or way is not None
     scorer = given.scorer() if given and not asks else scorer_for(model, cohort, way, hear, watch)
     chosen = given if given is not None else calibrations.shipped(model) if calibrated else None
@@ -204,6 +201,10 @@ def score_list(
         given.meets(model, scorer.kind)
     elif chosen is not None and chosen.kind != scorer.kind:
         chosen = None
+    heard, problems = listen(wanted, hear, watch)  # the long part: what can be refused without it was
+    kept = tuple(trial for trial in listed if trial.a in heard and trial.b in heard)
+    if not any(trial.same for trial in kept) or all(trial.same for trial in kept):
+        raise FormatError(str(trials), "no trials of both kinds are left", next(iter(problems.values()), ""))
     left, right = [heard[t.a] for t in kept], [heard[t.b] for t in kept]
     scores = scorer(np.stack([u.vector for u in left]), np.stack([u.vector for u in right]))
     refusals: tuple[str | None, ...] = (None,) * len(kept)
@@ -216,13 +217,18 @@ def score_list(
     return Scored(kept, heard, pairs, scores, ratios, refusals, problems, scorer, chosen, hear.notes)
 
 
+def check_prior(prior: float) -> None:
+    """Raises ConfigError for a probability that is not in (0, 1)."""
+    if not 0 < prior < 1:
+        raise ConfigError("--prior", str(prior), "a prior lies between 0 and 1")
+
+
 def summary(scored: Scored, prior: float = 0.5, resamples: int = RESAMPLES) -> dict[str, Any]:
     """All metrics, with 95 % intervals over speakers, and figures by duration. Plain data, ready for JSON.
 
     `prior` is that of one speaker, for the working threshold. Raises ConfigError for one that is not in (0, 1).
     """
-    if not 0 < prior < 1:
-        raise ConfigError("--prior", str(prior), "a prior lies between 0 and 1")
+    check_prior(prior)
     same, pairs = scored.same, np.array(scored.speakers)
 
     def judged(values: Floats, statistics: score.Statistics) -> dict[str, Any] | None:

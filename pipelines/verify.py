@@ -11,14 +11,14 @@ import numpy as np
 
 from diarize import score
 from diarize.config import Config
-from diarize.errors import CalibrationError, ConfigError
+from diarize.errors import CalibrationError
 from diarize.library import calibration as calibrations
 from diarize.library.calibration import Calibration, Side
 from diarize.library.scoring import Cosine, Scorer
 from diarize.library.store import Library
 from diarize.models.store import Store
 from diarize.types import Voice
-from pipelines.trials import scorer_for
+from pipelines.trials import check_prior, scorer_for
 from pipelines.utterance import Ears, Utterance, ears
 
 Decision = Literal["same", "different", "undecided"]
@@ -110,8 +110,7 @@ def judge(
 
     Raises ConfigError for a prior that is none, CalibrationError for a calibration that is made for something else.
     """
-    if not 0 < prior < 1:
-        raise ConfigError("--prior", str(prior), "a prior lies between 0 and 1")
+    check_prior(prior)
     model = hear.embed.name
     given = calibrations.load(calibration) if calibration is not None else None
     if given is not None and cohort is None and way is None:

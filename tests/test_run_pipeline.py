@@ -349,3 +349,20 @@ def test_the_main_job_opens_no_socket(tmp_path: Path, store: Store, chosen: list
     connect = "import socket; socket.create_connection(('127.0.0.1', 1), timeout=0.1)"
     subprocess.run([sys.executable, "-c", connect], env=environment, stderr=subprocess.DEVNULL, check=False)
     assert mark.exists()  # the guard guards
+
+
+def test_recordings_may_stand_behind_options(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    a, b = write_tones(tmp_path / "a.wav", TWO), write_tones(tmp_path / "b.wav", [(300, 2.0)])
+    assert run_pipeline.main(["process", str(a), "--out", str(tmp_path / "out"), "-q", *SETTINGS, str(b)]) == 0
+    assert set(rows(tmp_path / "out")) == {"a.wav", "b.wav"}
+    with pytest.raises(SystemExit) as ended:
+        run_pipeline.main(["process", str(a), "--out", str(tmp_path / "out"), "--colour", "red"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments" in capfd.readouterr().err
+
+
+def test_what_lies_in_the_folder_from_earlier_runs_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("a", "b"):
+        write_tones(tmp_path / f"{name}.wav", TWO)
+        assert process(tmp_path / f"{name}.wav", "--out", tmp_path / "out") == 0
+    assert "1 recording of earlier runs" in capfd.readouterr().out

@@ -74,6 +74,9 @@ def _process(given: argparse.Namespace) -> int:
         if report.passed_over:
             others = face.count(len(report.passed_over), "other file")
             face.say(f"{others} in the folders passed over (run.json lists them)")
+        if report.earlier:
+            others = face.count(len(report.earlier), "recording")
+            face.say(f"{others} of earlier runs in the same folder: run.json and the tables are of this run alone")
         face.say(f"results: {given.out}")
     elif report.status:
         for row in report.outcomes:

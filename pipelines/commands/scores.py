@@ -129,6 +129,7 @@ def _compare(given: argparse.Namespace) -> int:
 def _score_trials(given: argparse.Namespace) -> int:
     from pipelines import trials
 
+    trials.check_prior(given.prior)
     scored = _scored(given, calibration=given.calibration)
     made = trials.summary(scored, given.prior)
     trials.write(given.out, scored, made)
