@@ -175,7 +175,7 @@ def test_a_cohort_centres_or_normalises(tmp_path: Path, folder: Path, listed: Pa
         for way in (None, "centred", "s-norm")
     ]
     assert kinds[0] == kinds[1] and kinds[0].startswith("centred(") and kinds[2].startswith("s-norm(")
-    with pytest.raises(ConfigError, match="needs voices of other people"):
+    with pytest.raises(ConfigError, match="--scoring: s-norm: needs voices of other people"):
         trials.score_list(listed, folder, CONFIG, store, way="s-norm")
     with pytest.raises(ConfigError, match="is none of cosine, centred, s-norm"):
         trials.score_list(listed, folder, CONFIG, store, way="magic")
@@ -200,3 +200,21 @@ def test_a_list_of_one_kind_measures_nothing(tmp_path: Path, folder: Path, store
     (tmp_path / "t.txt").write_text("1 p0-0 p0-1\n")
     with pytest.raises(FormatError, match="trials of one speaker and of two are needed"):
         trials.score_list(tmp_path / "t.txt", folder, CONFIG, store)
+
+
+@pytest.mark.parametrize(("lines", "how"), [("1 p0-0 p0-1\n", {}), ("1 p0-0 p0-1\n0 p0-0 p1-0\n", {"way": "s-norm"})])
+def test_what_can_be_refused_is_refused_before_anything_is_heard(
+    tmp_path: Path, folder: Path, store: Store, lines: str, how: dict[str, str]
+) -> None:
+    (tmp_path / "t.txt").write_text(lines)
+    seen: list[str] = []
+    with pytest.raises((FormatError, ConfigError)):
+        trials.score_list(
+            tmp_path / "t.txt",
+            folder,
+            CONFIG,
+            store,
+            way=how.get("way"),
+            watch=lambda name, done, total: seen.append(name),
+        )
+    assert not seen
