@@ -89,7 +89,7 @@ def recordings(folders: Sequence[tuple[str, Path]], config: Config) -> Iterator[
 
 
 def given(vectors: Path, lab: Path) -> tuple[list[Segment], Vectors, list[Segment]]:
-    """(windows, unit vectors, speech) of an .npz with `vectors`, `start` and `end`, and a .lab of `start end speech`."""
+    """(windows, unit vectors, speech) of an .npz with `vectors`, `start`, `end`, and a .lab of `start end speech`."""
     data = np.load(vectors)
     unit = data["vectors"] / np.linalg.norm(data["vectors"], axis=1, keepdims=True)
     windows = [Segment(float(a), float(b)) for a, b in zip(data["start"], data["end"], strict=True)]

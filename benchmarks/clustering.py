@@ -3,9 +3,9 @@
     python -m benchmarks.clustering --vectors F.npz --reference R.rttm --speech L.lab [--json OUT]
     python -m benchmarks.clustering --synthetic N --speakers K [--json OUT]
 
-`F.npz` holds `vectors` (n, d), `start` and `end` (n,) in seconds; `L.lab` has lines of `start end speech`. Synthetic vectors are
-windows of K people around random directions, 0.75 alike within a person, in runs of ten, half of all from the first.
-Memory is the growth of the largest resident set while clustering; the DER has collar 0 and overlap scored.
+`F.npz` holds `vectors` (n, d), `start` and `end` (n,) in seconds; `L.lab` has lines of `start end speech`. Synthetic
+vectors are windows of K people around random directions, 0.75 alike within a person, in runs of ten, half of all from
+the first. Memory is the growth of the largest resident set while clustering; the DER has collar 0 and overlap scored.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def synthetic(n: int, speakers: int, seed: int = 0) -> Vectors:
     shares = np.r_[0.5, np.full(speakers - 1, 0.5 / (speakers - 1))] if speakers > 1 else np.ones(1)
     order = np.repeat(random.choice(speakers, -(-n // RUN), p=shares), RUN)[:n]
     noise = _unit(random.standard_normal((n, DIMENSIONS)))
-    return _unit(np.sqrt(ALIKE) * people[order] + np.sqrt(1 - ALIKE) * noise).astype(np.float32)
+    return np.asarray(_unit(np.sqrt(ALIKE) * people[order] + np.sqrt(1 - ALIKE) * noise), np.float32)
 
 
 def cluster(vectors: Vectors, config: Config) -> tuple[Labels, float, float]:
