@@ -102,6 +102,9 @@ class Sqlite:
         """Bring an older library up to date: a copy first, then all steps in one transaction."""
         if (version := self._version()) == schema.VERSION:
             return
+        if version < 1:  # no version that ever was
+            cure = "Bring back a copy of it from before."
+            raise LibraryDamaged(self.place, f"the file is damaged (it says that its version is {version})", cure)
         if version > schema.VERSION:
             raise LibraryNewer(
                 self.place,

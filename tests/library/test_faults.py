@@ -105,6 +105,16 @@ def test_a_newer_version(library: Path) -> None:
         store.open(library)
 
 
+@pytest.mark.parametrize("version", [0, -3])
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_version_that_never_was(library: Path, version: int, read_only: bool) -> None:
+    with sqlite3.connect(library) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    with pytest.raises(LibraryDamaged, match=f"its version is {version}"):
+        store.open(library, read_only=read_only)
+
+
 def test_an_older_version_is_brought_up_to_date(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     monkeypatch.setitem(schema.MIGRATIONS, schema.VERSION - 1, ("ALTER TABLE people ADD COLUMN title TEXT",))
