@@ -68,6 +68,15 @@ def test_speakers_are_listed_shown_renamed_carried_and_removed(
     assert "in order" in capfd.readouterr().out
 
 
+def test_a_name_makes_no_line_of_its_own(heard: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "people.db"
+    shutil.copy(heard / "people.db", place)
+    assert run_pipeline.main(["speakers", "rename", "Nora", "Nora\nBen", "--library", str(place)]) == 0
+    assert run_pipeline.main(["identify", str(CONVERSATION), "--library", str(place), "--offline"]) == 0
+    told = capfd.readouterr().out
+    assert "Nora\\nBen" in told and "Nora\nBen" not in told
+
+
 def test_a_claim_is_checked(heard: Path, capfd: pytest.CaptureFixture[str]) -> None:
     command = ["verify", "--claim", "Nora", str(CONVERSATION), "--library", str(heard / "people.db"), "--offline"]
     assert run_pipeline.main([*command, "--json"]) == 0

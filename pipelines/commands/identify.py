@@ -8,6 +8,7 @@ import os
 from functools import partial
 from pathlib import Path
 
+from diarize.errors import printable
 from pipelines import face
 from pipelines.commands import options
 from pipelines.commands.speakers import library_options
@@ -45,16 +46,16 @@ def run(given: argparse.Namespace) -> int:
         return found.status
     for row in found.rows:
         if row.problem:
-            face.warn(f"failed: {row.name}: {row.problem}")
+            face.warn(f"failed: {printable(row.name)}: {row.problem}")
             continue
-        face.say(f"{row.name}: " + face.count(len(row.speakers), "speaker"))
+        face.say(f"{printable(row.name)}: " + face.count(len(row.speakers), "speaker"))
         for spoken in row.speakers:
             speaker = spoken.speaker
-            face.say(f"  {speaker.id}, {spoken.seconds:.1f} s: {speaker.label}")
+            face.say(f"  {speaker.id}, {spoken.seconds:.1f} s: {printable(speaker.label)}")
             face.say(f"    {speaker.reason}")
             for one in speaker.candidates:
                 ratio = "none" if one.llr is None else f"{one.llr:+.2f}"
-                face.say(f"    {ratio:>6}  {one.name}  {one.voice}")
+                face.say(f"    {ratio:>6}  {printable(one.name)}  {one.voice}")
     for note in found.notes:
         face.warn(f"note: {note}")
     return found.status
