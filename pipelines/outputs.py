@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,3 +71,8 @@ def make(folder: Path) -> None:
 
 def as_json(values: Mapping[str, Any]) -> str:
     return json.dumps(values, indent=1, ensure_ascii=True, sort_keys=False) + "\n"
+
+
+def machine() -> dict[str, str]:
+    """Where this runs, for `provenance.json`."""
+    return {"system": platform.platform(), "python": platform.python_version(), "host": platform.node()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -124,7 +123,7 @@ def write(out: Path, report: Report, chosen: Plan, started: datetime) -> None:
         "started": started.isoformat(timespec="seconds"),
         "finished": now.isoformat(timespec="seconds"),
         "seconds": round((now - started).total_seconds(), 3),
-        "machine": {"system": platform.platform(), "python": platform.python_version(), "host": platform.node()},
+        "machine": outputs.machine(),
         "run": chosen.config.run.model_dump(mode="json"),
     }
     files.write(out / "provenance.json", outputs.as_json(circumstances))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -175,7 +174,7 @@ def circumstances(started: datetime, seconds: dict[str, float], duration: float)
         "started": started.isoformat(timespec="seconds"),
         "seconds": seconds,
         "audio_seconds": round(duration, 3),
-        "machine": {"system": platform.platform(), "python": platform.python_version(), "host": platform.node()},
+        "machine": outputs.machine(),
     }
 
 
