@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diarize import files, formats
-from diarize.errors import OutputError
+from diarize.errors import FormatError, OutputError
 from diarize.formats import transcript_json
 from diarize.types import Transcript
 
@@ -18,39 +20,61 @@ PROVENANCE = "provenance.json"
 
 
 def write(folder: Path, transcript: Transcript, names: Iterable[str], circumstances: Mapping[str, Any]) -> None:
-    """All exports of one recording into `folder`, which is made if need be.
+    """All exports of one recording into `folder`, which is made if need be; exports in other formats, of a former
+    result, go.
 
-    `circumstances` (times, machine) go to `provenance.json`, the only file that differs between two identical runs.
-    Raises OutputError; a folder without `transcript.json` is not finished.
+    `circumstances` (times, machine) go to `provenance.json`, the only file that differs between two identical runs,
+    with `files`: the sha256 of every other file. Raises OutputError; a folder without `transcript.json` is not
+    finished, and one that has it holds files of one result only.
     """
     make(folder)
-    committed = folder / TRANSCRIPT
-    try:
-        committed.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(str(committed), f"cannot be replaced: {error.strerror}") from error
-    export(folder, transcript, [name for name in names if name != "json"])
-    files.write(folder / PROVENANCE, as_json(circumstances))
-    files.write(committed, transcript_json.dumps(transcript))
+    contents = derived(transcript, [name for name in names if name != "json"])
+    contents[TRANSCRIPT] = transcript_json.dumps(transcript).encode()
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    former = [name for name in every_export() if name not in contents]
+    contents[PROVENANCE] = as_json({**circumstances, "files": digests}).encode()
+    files.write_all(folder, contents, TRANSCRIPT, former)
 
 
 def rewrite(folder: Path, transcript: Transcript, names: Iterable[str]) -> None:
-    """A finished recording's exports and transcript once more; until the end the former transcript stays.
+    """A finished recording's exports and transcript once more, under its former circumstances.
 
-    Raises OutputError.
+    Raises FormatError and OutputError.
     """
-    export(folder, transcript, [name for name in names if name != "json"])
-    files.write(folder / TRANSCRIPT, transcript_json.dumps(transcript))
+    write(folder, transcript, names, circumstances(folder))
+
+
+def derived(transcript: Transcript, names: Iterable[str]) -> dict[str, bytes]:
+    """File name -> content, of the named formats of one transcript."""
+    return {f"transcript{formats.suffix(name)}": formats.dumps(name, transcript).encode() for name in names}
+
+
+def every_export() -> tuple[str, ...]:
+    """The file names of all formats but `transcript.json`."""
+    return tuple(f"transcript{formats.suffix(name)}" for name in formats.FORMATS if name != "json")
 
 
 def export(folder: Path, transcript: Transcript, names: Iterable[str]) -> tuple[Path, ...]:
-    """The named formats of one transcript into `folder`; the paths written."""
+    """The named formats of one transcript into `folder`; the paths written. Raises OutputError."""
     written = []
-    for name in names:
-        path = folder / f"transcript{formats.suffix(name)}"
-        files.write(path, formats.dumps(name, transcript))
-        written.append(path)
+    for name, content in derived(transcript, names).items():
+        files.write(folder / name, content)
+        written.append(folder / name)
     return tuple(written)
+
+
+def circumstances(folder: Path) -> dict[str, Any]:
+    """What a recording's `provenance.json` says. Raises FormatError, also where there is none."""
+    path = folder / PROVENANCE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise FormatError(str(path), f"no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise FormatError(str(path), "no JSON object")
+    return found
 
 
 def read(folder: Path) -> Transcript:
@@ -60,11 +84,7 @@ def read(folder: Path) -> Transcript:
 
 def make(folder: Path) -> None:
     """Make a folder with its parents. Raises OutputError, also where `folder` is a link or no folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        cure = "Choose another output folder."
-        raise OutputError(str(folder), f"cannot be made: {error.strerror or error}", cure) from error
+    files.make_folder(folder)
     if folder.is_symlink():
         raise OutputError(str(folder), "is a link, and results are not written through links", "Remove the link.")
 
