@@ -15,13 +15,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from diarize import channels, containers
+import numpy as np
+
+from diarize import channels, containers, memory
 from diarize.errors import AudioError, DiarizeError
 from diarize.packets import FileBytes, Packets
 from diarize.placement import JITTER, Placer
 from diarize.resample import Writer
 from diarize.timeline import total, union
-from diarize.types import Audio, Segment, Source
+from diarize.types import Audio, Samples, Segment, Source
 from diarize.units import RATE
 
 SHORTFALL = 0.25  # s; less than this between the declared and the decoded length is padding and rounding
@@ -31,6 +33,7 @@ SLOWEST, FASTEST = 1_000, 1_000_000  # Hz; rates outside are damage, or an attac
 MOST_CHANNELS = 64  # what FFmpeg's resampler takes
 _PROTECTED = ("drms", "enca")  # ISO/IEC 14496-12, protected sample entries; drms is Apple's
 _WAV_PACKET = "32768"  # bytes; FFmpeg's 4096 make eight times the work
+_HASHED = 60 * RATE  # samples hashed at a time
 _TAIL = 64 << 10  # bytes; a page of an Ogg file is never longer (RFC 3533)
 
 
@@ -77,10 +80,8 @@ def read(
         raise AudioError(str(path), str(error), "Choose another with --channel.") from error
     level = writer.levels.judge(choice.weights)
     plain = writer.channels == 1 and level.gain == 1 and not level.cut
-    audios = tuple(
-        Audio(id, writer.canvas.samples() if plain else writer.canvas.mix(row, level.gain), RATE, digest, lost)
-        for row in choice.weights
-    )
+    mixed = (writer.canvas.samples() if plain else writer.canvas.mix(row, level.gain) for row in choice.weights)
+    audios = tuple(Audio(id, samples, RATE, digest, lost, pcm(samples)) for samples in mixed)
     source = Source(
         path=path.name if name is None else name,
         digest=digest,
@@ -95,8 +96,18 @@ def read(
         declared=found.declared,
         decoded=round(writer.seconds, 6),
         notes=(*found.notes, *level.notes),
+        pcm=tuple(one.pcm for one in audios),
     )
     return Recording(audios, source)
+
+
+def pcm(samples: Samples) -> str:
+    """sha256 of samples as little-endian float32: what the stages hear, whatever file it came from."""
+    digest = hashlib.sha256()
+    for first in range(0, len(samples), _HASHED):
+        digest.update(memoryview(np.ascontiguousarray(samples[first : first + _HASHED], dtype="<f4")))
+        memory.release(samples)
+    return digest.hexdigest()
 
 
 class _Found:

@@ -122,6 +122,7 @@ class Audio:
     """One recording, decoded: mono float32 (n,) in [-1, 1] at `rate` Hz; may be memory-mapped.
 
     `digest` is the sha256 of the file's bytes, `lost` the spans that could not be decoded (they are silence here).
+    `pcm` is the sha256 of the samples as little-endian float32; "" where nobody has taken it.
     """
 
     id: str
@@ -129,6 +130,7 @@ class Audio:
     rate: int = 16_000
     digest: str = ""
     lost: tuple[Segment, ...] = ()
+    pcm: str = ""
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or self.samples.dtype != np.float32:
@@ -243,6 +245,7 @@ class Source:
     declared: float | None = None  # s, what the container says; None: it says nothing
     decoded: float = 0.0  # s of sound that were decoded
     notes: tuple[str, ...] = ()  # what a person should know: clipping, replaced samples, gaps, ...
+    pcm: tuple[str, ...] = ()  # sha256 of the decoded samples (16 kHz, little-endian float32), of each channel used
 
 
 def _frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -375,6 +375,15 @@ def test_source_tells_what_was_read(tmp_path: Path) -> None:
     assert source.decoded == pytest.approx(6.0, abs=0.05)
 
 
+def test_the_digest_of_the_samples_is_that_of_their_float32(tmp_path: Path) -> None:
+    wave = np.concatenate([media.noise(1, 8_000), media.noise(1, 8_000, level=0.2, seed=1)])
+    path = media.wav(tmp_path / "call.wav", media.pcm16(wave), 8_000)
+    recording = audio.read(path, id="call", channel="per-channel")
+    taken = tuple(hashlib.sha256(one.samples.astype("<f4").tobytes()).hexdigest() for one in recording.audios)
+    assert recording.source.pcm == tuple(one.pcm for one in recording.audios) == taken
+    assert len(set(taken)) == 2
+
+
 def test_per_channel_gives_one_audio_each(tmp_path: Path) -> None:
     wave = np.concatenate([media.tone(media.noise(3, 8_000), 8_000, 1, 2), media.noise(3, 8_000, level=0.2)])
     path = media.wav(tmp_path / "call.wav", media.pcm16(wave), 8_000)

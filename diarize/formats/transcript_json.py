@@ -235,6 +235,7 @@ def _source(record: _Record) -> Source:
         declared=record.optional("declared", record.number),
         decoded=record.number("decoded"),
         notes=record.texts("notes"),
+        pcm=record.texts("pcm"),
     )
 
 
