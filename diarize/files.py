@@ -6,14 +6,18 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from diarize.errors import OutputError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
+_NAME = 100  # bytes of a file's own name that its temporary one shows; names have 255 at most
+_PART = re.compile(r"\..*\.[0-9]+-[0-9a-f]{8}\.part", re.DOTALL)
+_REAL = {errno.EIO, errno.ENOSPC, errno.EDQUOT}  # of a folder's flush; other errors say that folders have none here
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -21,9 +25,8 @@ def write(path: Path, content: str | bytes) -> None:
 
     A crash at any moment leaves the old file or the new one. Raises OutputError where the folder cannot be written.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
     with replacing(path) as file:
-        _fill(file, data)
+        _fill(file, _bytes(content))
 
 
 @contextlib.contextmanager
@@ -34,23 +37,79 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     if not path.name:  # "." and "/"
         raise OutputError(str(path), "is a folder, not a file", "Name a file in it.")
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    temporary = _beside(path)
+    with _told(path):
+        try:
+            with _create(temporary) as file:
+                yield file
+                _flush(file)
+            _rename(temporary, path)
+            sync_folder(path.parent)
+        finally:
+            _discard(temporary)
+
+
+def write_all(folder: Path, contents: Mapping[str, str | bytes], last: str, obsolete: Iterable[str] = ()) -> None:
+    """Put several files into `folder`, of which `last` says that all are there.
+
+    All are on the disk under temporary names before anything changes, so that a full disk leaves what was there. Then
+    a former `last` is taken away, the others take their places and the `obsolete` ones go, and `last` follows; the
+    folder is flushed before and after it. A crash or a loss of power at any moment leaves the old files, or no `last`,
+    or the new files; never `last` beside a file that is not of its set. Raises OutputError.
+    """
+    sweep(folder)
+    made = {name: _bytes(content) for name, content in contents.items()}
+    parts = {name: _beside(folder / name) for name in made}
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise OutputError(str(path), f"cannot be written: {error.strerror or error}", _cure(error)) from error
+        with contextlib.ExitStack() as held:
+            opened = {}
+            for name, data in made.items():
+                with _told(folder / name):
+                    opened[name] = held.enter_context(_create(parts[name]))
+                    _fill(opened[name], data)
+            for name, file in opened.items():  # one after the other, when the disk has them all: a fifth of the time
+                with _told(folder / name):
+                    _flush(file)
+        with _told(folder / last):
+            if os.path.lexists(folder / last):
+                _remove(folder / last)
+                sync_folder(folder)
+        for name in made:
+            if name != last:
+                with _told(folder / name):
+                    _rename(parts[name], folder / name)
+        for name in obsolete:
+            if os.path.lexists(folder / name):
+                with _told(folder / name):
+                    _remove(folder / name)
+        with _told(folder / last):
+            sync_folder(folder)
+            _rename(parts[last], folder / last)
+            sync_folder(folder)
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for part in parts.values():
+            _discard(part)
 
 
-def _fill(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
+def make_folder(folder: Path) -> None:
+    """Make a folder, with its parents, that survives a loss of power. Raises OutputError."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        for each in reversed(missing):
+            _make(each)
+        for each in missing:
+            sync_folder(each.parent)
+        folder.mkdir(exist_ok=True)  # it is no file either
+    except OSError as error:
+        raise OutputError(str(folder), f"cannot be made: {error.strerror or error}", _cure(error)) from error
+
+
+def sweep(folder: Path) -> None:
+    """Take away the temporary files that a process left there when it was killed. Nobody else may be writing there."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _PART.fullmatch(entry.name):
+                _discard(folder / entry.name)
 
 
 def sha256(path: Path) -> str:
@@ -63,20 +122,78 @@ def sha256(path: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename survive a power failure (POSIX: fsync of the folder); moot where folders cannot be opened."""
-    with contextlib.suppress(OSError):
+    """Make renames in it survive a loss of power (POSIX: fsync of the folder); moot where folders cannot be opened.
+
+    Raises OSError where the disk is at fault.
+    """
+    try:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        if error.errno in _REAL:
+            raise
+
+
+# The few things that are done to a disk, so that tests can let each of them fail, or forget what was not flushed.
+
+
+def _create(path: Path) -> BinaryIO:
+    return path.open("xb")
+
+
+def _fill(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()
+
+
+def _flush(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _rename(old: Path, new: Path) -> None:
+    old.replace(new)
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    shown = os.fsencode(path.name)[:_NAME].decode("utf-8", "ignore")
+    return path.with_name(f".{shown}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode("utf-8") if isinstance(content, str) else content
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """An OSError of the block as an OutputError that names `path` and a cure."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(str(path), f"cannot be written: {error.strerror or error}", _cure(error)) from error
 
 
 def _cure(error: OSError) -> str:
-
     return {
         errno.ENOSPC: "The disk is full: free some room and run the same command again.",
         errno.EDQUOT: "The quota is used up: free some room and run the same command again.",
         errno.EROFS: "The file system is read-only: choose another output folder.",
         errno.EACCES: "You may not write there: choose another output folder, or change its rights.",
+        errno.EIO: "The disk failed: check it, or choose another output folder, and run the same command again.",
     }.get(error.errno or 0, "Choose another output folder.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -41,7 +40,7 @@ def rewrite(folder: Path, transcript: Transcript, names: Iterable[str]) -> None:
 
     Raises FormatError and OutputError.
     """
-    write(folder, transcript, names, circumstances(folder))
+    write(folder, transcript, names, provenance(folder))
 
 
 def derived(transcript: Transcript, names: Iterable[str]) -> dict[str, bytes]:
@@ -63,7 +62,7 @@ def export(folder: Path, transcript: Transcript, names: Iterable[str]) -> tuple[
     return tuple(written)
 
 
-def circumstances(folder: Path) -> dict[str, Any]:
+def provenance(folder: Path) -> dict[str, Any]:
     """What a recording's `provenance.json` says. Raises FormatError, also where there is none."""
     path = folder / PROVENANCE
     try:
