@@ -105,7 +105,7 @@ def pcm(samples: Samples) -> str:
     """sha256 of samples as little-endian float32: what the stages hear, whatever file it came from."""
     digest = hashlib.sha256()
     for first in range(0, len(samples), _HASHED):
-        digest.update(memoryview(np.ascontiguousarray(samples[first : first + _HASHED], dtype="<f4")))
+        digest.update(np.ascontiguousarray(samples[first : first + _HASHED], dtype="<f4").data)
         memory.release(samples)
     return digest.hexdigest()
 
