@@ -71,7 +71,7 @@ def same_bytes(jobs: Sequence[Job]) -> dict[int, int]:
         for i in alike if len(alike) > 1 else []:
             job = jobs[i]
             with contextlib.suppress(OSError):
-                key = (files.sha256(job.input.path), job.cluster, job.words)
+                key = (files.sha256(job.input.path), job.cluster, job.words, job.speech, job.known)
                 if key in seen:
                     found[i] = seen[key]
                 else:

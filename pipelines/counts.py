@@ -1,8 +1,7 @@
 """Speaker counts that are known per recording, from a CSV or TOML file.
 
 CSV: a header with `recording` and any of `num_speakers`, `min_speakers`, `max_speakers`; an empty cell says nothing.
-TOML: a table per recording with the same keys. A recording is named by its id, its path below the folder, or its file
-name, with or without suffix.
+TOML: a table per recording with the same keys. A recording is named as `inputs.called` says.
 """
 
 from __future__ import annotations
@@ -10,14 +9,14 @@ from __future__ import annotations
 import csv
 import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from diarize.config import ClusterConfig
 from diarize.errors import ConfigError
-from pipelines.inputs import Input
+from pipelines.inputs import Called, Input
 
 KEYS = ("num_speakers", "min_speakers", "max_speakers")
 
@@ -36,14 +35,10 @@ def apply(
     known: Mapping[str, Mapping[str, int]], inputs: Sequence[Input], base: ClusterConfig, where: str
 ) -> list[ClusterConfig]:
     """The clustering settings of each input. Raises ConfigError for a recording that is not there, or named by two."""
-    by_name: dict[str, list[int]] = {}
-    for i, item in enumerate(inputs):
-        path = PurePath(item.name)
-        for name in {item.id, item.name, path.name, path.stem, str(path.with_suffix(""))}:
-            by_name.setdefault(name, []).append(i)
+    names = Called(inputs)
     found = [base] * len(inputs)
     for recording, row in known.items():
-        at = by_name.get(recording, [])
+        at = names.find(recording)
         if len(at) != 1:
             problem = "no such recording among the inputs" if not at else "several recordings are called that"
             raise ConfigError(where, recording, problem, "Name it by its path below the folder.")

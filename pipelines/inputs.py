@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 from diarize.errors import AudioError
+from diarize.formats.naming import token
 
 # What a folder is searched for. A file that is named by itself may be called anything: its content decides.
 SUFFIXES = frozenset(
@@ -87,6 +88,31 @@ def identify(inputs: Sequence[Input]) -> tuple[Input, ...]:
         used.add(id.casefold())
         ids.append(id)
     return tuple(replace(item, id=id) for item, id in zip(inputs, ids, strict=True))
+
+
+def called(item: Input) -> tuple[str, ...]:
+    """What a user may call a recording, the surest first: its id (also as RTTM has it), its path below the folder, its
+    file name; each of the last two also without suffix.
+    """
+    path = PurePath(item.name)
+    names = (item.id, token(item.id), item.name, str(path.parent / path.stem), path.name, path.stem)
+    return tuple(dict.fromkeys(unicodedata.normalize("NFC", name) for name in names))
+
+
+class Called:
+    """Finds the input that a name in a user's file means."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._found: dict[str, list[tuple[int, int]]] = {}
+        for i, item in enumerate(inputs):
+            for rank, name in enumerate(called(item)):
+                self._found.setdefault(name, []).append((rank, i))
+
+    def find(self, name: str) -> tuple[int, ...]:
+        """Positions of the inputs that are called so in the surest way: one where all is well, none, or several."""
+        found = self._found.get(unicodedata.normalize("NFC", name), [])
+        surest = min(found, default=(0, 0))[0]
+        return tuple(i for rank, i in found if rank == surest)
 
 
 def safe(name: str) -> str:

@@ -13,6 +13,7 @@ import diarize
 from diarize import audio, files
 from diarize.cluster import Spectral
 from diarize.config import ClusterConfig, Config
+from diarize.constraints import Constraints
 from diarize.errors import (
     AudioError,
     BackendError,
@@ -25,8 +26,8 @@ from diarize.errors import (
 )
 from diarize.formats import words as word_files
 from diarize.library.linking import Strangers
-from diarize.timeline import total
-from diarize.types import Transcript, Word
+from diarize.timeline import intersect, total
+from diarize.types import Audio, Segment, Transcript, Word
 from diarize.units import round_time
 from pipelines import outputs
 from pipelines.inputs import Input
@@ -39,12 +40,43 @@ Status = Literal["done", "failed", "crashed", "interrupted"]
 
 
 @dataclass(frozen=True)
+class FromElsewhere:
+    """A `Detector` that finds the speech that somebody has marked: sorted, disjoint."""
+
+    speech: tuple[Segment, ...]
+    digest: str  # sha256 of the file it stands in
+
+    @property
+    def name(self) -> str:
+        return f"file:{self.digest}"
+
+    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
+        """What of it is in the recording."""
+        return intersect(self.speech, (Segment(0.0, audio.duration),)) if audio.duration > 0 else ()
+
+
+@dataclass(frozen=True)
 class Job:
     """A recording and what is special about it."""
 
     input: Input
     cluster: ClusterConfig  # the run's, or this recording's own
     words: Path | None = None  # a transcript made elsewhere, instead of a recognizer
+    speech: FromElsewhere | None = None  # where somebody speaks, instead of voice activity detection
+    known: Constraints | None = None  # what is known of who speaks
+
+    def facts(self) -> dict[str, str]:
+        """What was given with the recording, as plain data with the files' digests: it decides the result as settings do.
+
+        Raises OSError where a given file cannot be read any more.
+        """
+        given = {
+            "words": FromFile(self.words).name if self.words is not None else "",
+            "speech": self.speech.name if self.speech is not None else "",
+            "known": self.known.name if self.known is not None else "",
+        }
+        return {what: name for what, name in given.items() if name}
+
 
 
 @dataclass(frozen=True)
