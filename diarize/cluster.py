@@ -35,6 +35,11 @@ class Spectral:
         settings = ",".join(f"{key}={value}" for key, value in sorted(self._config.model_dump().items()))
         return f"spectral({settings})"
 
+    @property
+    def seed(self) -> int:
+        """What its random numbers begin with, for the provenance."""
+        return _SEED
+
     def __call__(self, vectors: Vectors) -> Labels:
         """Raises ValueError where `vectors` is no finite matrix."""
         if vectors.ndim != 2 or not np.isfinite(vectors).all():

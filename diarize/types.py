@@ -261,13 +261,17 @@ class Provenance:
     stages: Mapping[str, str] = field(default_factory=dict)  # stage -> identity of the backend
     settings: Mapping[str, Any] = field(default_factory=dict)  # section -> key -> value, as used
     notes: tuple[str, ...] = ()  # what was degraded, replaced or left out, and how to get better
+    models: Mapping[str, str] = field(default_factory=dict)  # name in the model store -> sha256, of the run's models
+    seeds: Mapping[str, int] = field(default_factory=dict)  # stage -> what its random numbers begin with
+    versions: Mapping[str, str] = field(default_factory=dict)  # package -> version, of those that may change a result
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stages", _frozen(self.stages))
-        object.__setattr__(self, "settings", _frozen(self.settings))
+        for name in ("stages", "settings", "models", "seeds", "versions"):
+            object.__setattr__(self, name, _frozen(getattr(self, name)))
 
     def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy does not pickle
-        return type(self), (self.product, self.source, dict(self.stages), dict(self.settings), self.notes)
+        values = (getattr(self, each.name) for each in fields(self))
+        return type(self), tuple(dict(value) if isinstance(value, Mapping) else value for value in values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from diarize.models.registry import REGISTRY
 from diarize.models.store import Store
 from pipelines.known import Known, known
 from pipelines.recording import Stages
+from pipelines.versions import versions
 
 Progress = Callable[[str, int, int | None], None]  # told (file, bytes so far, bytes in all or None) of a download
 
@@ -65,6 +66,7 @@ class Plan:
     segment: Choice | None = None
     hear: Choice | None = None  # the embedder of identification, where turns need none
     people: Known | None = None  # whom to look for; None: nobody is named, nobody linked
+    versions: dict[str, str] = field(default_factory=dict)  # of what is installed and may change a result
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -134,7 +136,7 @@ def make(
         hear = chosen if embed is None else None
         people = known(library, str(chosen.load(1).name), config)
         notes += people.notes
-    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, hear, people)
+    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, hear, people, versions())
 
 
 def _detector(config: Config, model: Callable[[str], Path]) -> Choice:

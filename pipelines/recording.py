@@ -68,6 +68,13 @@ class Stages:
 
     def names(self) -> dict[str, str]:
         """Stage -> identity of the backend, of those that run."""
+        return {stage: backend.name for stage, backend in self._used().items()}
+
+    def seeds(self) -> dict[str, int]:
+        """Stage -> what the random numbers of its backend begin with, of those that draw any and say so."""
+        return {stage: int(backend.seed) for stage, backend in self._used().items() if hasattr(backend, "seed")}
+
+    def _used(self) -> dict[str, Named]:
         used: dict[str, Named | None] = {
             "segment": self.segment if self.embed is not None else None,
             "detect": self.detect,
@@ -77,7 +84,7 @@ class Stages:
             "identify": self.identify,
             "recognize": self.recognize if self.given is None else self.given,
         }
-        return {stage: backend.name for stage, backend in used.items() if backend is not None}
+        return {stage: backend for stage, backend in used.items() if backend is not None}
 
 
 @dataclass(frozen=True)
@@ -230,6 +237,7 @@ def recognise(
             stages=stages.names(),
             settings=config.model_dump(mode="json", exclude={"run", "output"}),
             notes=(*stages.notes(), *_remarks(heard, stages, config)),
+            seeds=stages.seeds(),
         ),
     )
     return transcript, heard.strangers

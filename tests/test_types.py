@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -202,6 +202,7 @@ def test_error_counts_add_and_rates_do_not() -> None:
 
 def test_provenance_is_read_only_and_crosses_processes() -> None:
     provenance = Provenance("p 1", Source("a.wav", "0" * 64, 3), {"detect": "x"}, {"vad": {"pad": 0.1}}, ("a note",))
+    provenance = replace(provenance, models={"a": "b"}, seeds={"cluster": 0}, versions={"numpy": "2"})
     with pytest.raises(TypeError):
         provenance.stages["detect"] = "y"  # type: ignore[index]
     assert pickle.loads(pickle.dumps(provenance)) == provenance

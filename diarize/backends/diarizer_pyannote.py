@@ -61,6 +61,11 @@ class Pyannote:
         counts = self.cluster.num_speakers or f"{self.cluster.min_speakers}-{self.cluster.max_speakers}"
         return f"{self.identity} speakers={counts}"
 
+    @property
+    def seed(self) -> int:
+        """What its random numbers begin with, for the provenance."""
+        return SEED
+
     def bounded(self, cluster: ClusterConfig) -> Pyannote:
         """The same pipeline with other bounds on the number of speakers; nothing is loaded again."""
         return replace(self, cluster=cluster)

@@ -24,6 +24,7 @@ SCHEMA = "diarize-transcript/1"
 
 _Noun = TypeVar("_Noun")
 _KEYS = ("schema", "recording", "duration", "language", "speakers", "turns", "words", "lost", "provenance")
+_PROVENANCE = ("product", "source", "stages", "models", "settings", "seeds", "versions", "notes")
 
 
 def dumps(transcript: Transcript) -> str:
@@ -59,7 +60,10 @@ def dumps(transcript: Transcript) -> str:
                 "product": provenance.product,
                 "source": None if provenance.source is None else _values(provenance.source),
                 "stages": dict(provenance.stages),
+                "models": dict(provenance.models),
                 "settings": dict(provenance.settings),
+                "seeds": dict(provenance.seeds),
+                "versions": dict(provenance.versions),
                 "notes": list(provenance.notes),
             }.items()
         )
@@ -93,7 +97,7 @@ def loads(text: str, where: str) -> Transcript:
             turns=top.items("turns", _turn, ("start", "end", "speaker", "confidence")),
             words=top.items("words", _word, ("start", "end", "text", "probability", "speaker")),
             lost=top.items("lost", lambda r: Segment(r.number("start"), r.number("end")), ("start", "end")),
-            provenance=_provenance(top.record("provenance", ("product", "source", "stages", "settings", "notes"))),
+            provenance=_provenance(top.record("provenance", _PROVENANCE)),
         )
     except ValueError as error:  # an invariant of the nouns
         raise FormatError(where, str(error)) from None
@@ -145,6 +149,12 @@ class _Record:
 
     def mapping(self, key: str) -> Mapping[str, Any]:
         value: Mapping[str, Any] = self._checked(key, dict)
+        return value
+
+    def mapping_of(self, key: str, kind: type) -> Mapping[str, Any]:
+        value = self.mapping(key)
+        if not all(isinstance(item, kind) and not isinstance(item, bool) for item in value.values()):
+            raise self._wrong(key, f"holds something else than {'strings' if kind is str else 'whole numbers'}")
         return value
 
     def items(self, key: str, read: Callable[[_Record], _Noun], keys: tuple[str, ...]) -> tuple[_Noun, ...]:
@@ -208,14 +218,14 @@ def _word(record: _Record) -> Word:
 
 def _provenance(record: _Record) -> Provenance:
     source = record.optional("source", lambda key: record.record(key, tuple(f.name for f in fields(Source))))
-    stages = record.mapping("stages")
-    if not all(isinstance(stage, str) for stage in stages.values()):
-        raise FormatError(record.where, "provenance.stages holds something else than strings")
     return Provenance(
         product=record.text("product"),
         source=None if source is None else _source(source),
-        stages=stages,
+        stages=record.mapping_of("stages", str),
+        models=record.mapping_of("models", str),
         settings=record.mapping("settings"),
+        seeds=record.mapping_of("seeds", int),
+        versions=record.mapping_of("versions", str),
         notes=record.texts("notes"),
     )
 

@@ -136,6 +136,9 @@ MEETING = Transcript(
         {"vad": "silero-v6", "asr": "whisper-small"},
         {"cluster": {"max_speakers": 20, "num_speakers": None}},
         ("words by a small model",),
+        {"silero-vad-v6": "ef" * 32},
+        {"cluster": 0},
+        {"numpy": "2.0.0", "libavcodec": "62.28.102"},
     ),
 )
 EMPTY = Transcript("silence", 3.0)
