@@ -169,15 +169,20 @@ class Worker:
             stages = replace(stages, given=FromFile(job.words))
         settings = config.model_copy(update={"cluster": job.cluster})
         transcript, strangers = recognise(recording, stages, settings, PRODUCT, enter)
-        if self._plan.notes:
-            provenance = replace(transcript.provenance, notes=(*self._plan.notes, *transcript.provenance.notes))
-            transcript = replace(transcript, provenance=provenance)
+        provenance = replace(
+            transcript.provenance,
+            notes=(*self._plan.notes, *transcript.provenance.notes),
+            models=self._plan.models,
+            versions=self._plan.versions,
+        )
+        transcript = replace(transcript, provenance=provenance)
         enter("write")
         outputs.write(
             self._out / item.id,
             transcript,
             config.output.formats,
-            circumstances(started, seconds, recording.audios[0].duration),
+            circumstances(started, seconds, recording.audios[0].duration)
+            | {"source": outputs.taken(item.path, recording.source.digest)},
         )
         return replace(outcome(transcript, item), strangers=strangers)
 
@@ -211,7 +216,10 @@ def circumstances(started: datetime, seconds: dict[str, float], duration: float)
 
 
 def copy(out: Path, original: Outcome, item: Input, config: Config) -> Outcome:
-    """The results of a recording once more, for another file with the same bytes. Raises OutputError."""
+    """The results of a recording once more, for another file with the same bytes.
+
+    Raises OutputError, and AudioError where that file changed meanwhile.
+    """
     transcript = outputs.read(out / original.id)
     source = transcript.provenance.source
     provenance = replace(
@@ -221,6 +229,10 @@ def copy(out: Path, original: Outcome, item: Input, config: Config) -> Outcome:
     )
     transcript = replace(transcript, recording=item.id, provenance=provenance)
     outputs.write(
-        out / item.id, transcript, config.output.formats, circumstances(datetime.now(UTC), {}, transcript.duration)
+        out / item.id,
+        transcript,
+        config.output.formats,
+        circumstances(datetime.now(UTC), {}, transcript.duration)
+        | {"source": outputs.taken(item.path, original.digest)},
     )
     return replace(outcome(transcript, item), strangers=original.strangers)
