@@ -13,26 +13,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import diarize
-from diarize.errors import (
-    BackendError,
-    CalibrationError,
-    ConfigError,
-    DiarizeError,
-    LibraryDamaged,
-    LibraryError,
-    LibraryLockedAway,
-    LibraryMissing,
-    LibraryUnreadable,
-    ModelDamaged,
-    ModelError,
-    OutputError,
-    UnknownBackend,
-    UnknownModel,
-    UnknownPerson,
-)
-from pipelines import face
-from pipelines.commands import enroll, evaluate, identify, machine, main_job, models, scores, speakers
+from pipelines.interrupt import no_traceback
+
+with no_traceback():  # this takes a second or two
+    import diarize
+    from diarize.errors import (
+        BackendError,
+        CalibrationError,
+        ConfigError,
+        DiarizeError,
+        LibraryDamaged,
+        LibraryError,
+        LibraryLockedAway,
+        LibraryMissing,
+        LibraryUnreadable,
+        ModelDamaged,
+        ModelError,
+        OutputError,
+        UnknownBackend,
+        UnknownModel,
+        UnknownPerson,
+    )
+    from pipelines import face
+    from pipelines.commands import enroll, evaluate, identify, machine, main_job, models, scores, speakers
 
 FAMILIES = (main_job, enroll, evaluate, speakers, identify, scores, models, machine)
 

@@ -242,6 +242,12 @@ class RunConfig(Section):
     device: Device = Field("auto", description="where models run; auto takes cuda where it works")
     workers: int = Field(1, ge=1, description="recordings at a time, each in a process of its own")
     offline: bool = Field(False, description="never open a network connection")
+    patience: float = Field(
+        600.0,
+        gt=0,
+        description="s without a sign of progress after which a worker is taken for hung: longer than a network disk "
+        "takes to come back, short against a batch",
+    )
 
 
 class Config(Section):

@@ -3,57 +3,59 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import queue
-import signal
 import stat
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from multiprocessing.connection import wait
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from diarize import files
 from diarize.backends import devices
-from diarize.errors import OutputError
+from diarize.errors import AudioError, FormatError, OutputError
+from pipelines import supervise
+from pipelines.interrupt import Interrupt
 from pipelines.plan import Plan
-from pipelines.work import Job, Outcome, Worker, copy
+from pipelines.supervise import Child, Death, Watch
+from pipelines.work import Job, Outcome, copy
 
-# One thread each: their sums depend on how many there are, so more would make results depend on the machine; small
-# matrices gain nothing from more; and the models, which do gain, have threads of their own.
-LINEAR_ALGEBRA = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-POLL = 0.1  # s between looks at what the workers say
-
-Watch = Callable[[str, str], None]  # told (recording id, stage)
-
-_worker: Worker | None = None  # one a process: a pool's initializer has no other place to leave it
+AGAIN = "again"  # the stage of a recording whose worker died, until it is tried once more
+ATTEMPTS = 3  # at a worker that ends before it has begun with anything
 
 
 def run(
-    jobs: Sequence[Job], plan: Plan, out: Path, workers: int = 1, watch: Watch = lambda id, stage: None
-) -> Iterator[Outcome]:
-    """Outcomes as they finish, each file of equal bytes and settings processed once.
+    jobs: Sequence[Job],
+    plan: Plan,
+    out: Path,
+    workers: int = 1,
+    watch: Watch = lambda id, stage: None,
+    interrupt: Interrupt | None = None,
+) -> Generator[Outcome, None, None]:
+    """Outcomes as they finish, the longest recording first, each file of equal bytes and settings processed once.
 
-    A worker that dies (segmentation fault, out of memory) costs its own recording only: at most `workers` recordings
-    are in flight, so a death leaves few suspects, and each of them is tried once more alone.
+    A worker that dies (a crash of a library, killed for want of memory) or hangs costs its own recording one try. When
+    the others are done it is tried once more, alone, and then its row says `crashed`. Where `interrupt` asks for an end
+    no recording is begun any more, and those that were not begun have no row; raises KeyboardInterrupt where it asks to
+    stop now. Leaving the iteration, in any way, ends all workers.
     """
-    twins = same_bytes(jobs)
+    interrupt = interrupt or Interrupt()
+    twins = same_bytes(jobs, interrupt)
     waiting_twins: dict[int, list[Job]] = {}
     for first, second in twins.items():
         waiting_twins.setdefault(second, []).append(jobs[first])
     position = {job.input.id: i for i, job in enumerate(jobs)}
-    firsts = [job for i, job in enumerate(jobs) if i not in twins]
-    for done in _supervised(firsts, plan, out, workers, watch):
-        yield done
-        for job in waiting_twins.get(position[done.id], []):
-            yield _twin(job, done, plan, out)
+    firsts = longest_first([job for i, job in enumerate(jobs) if i not in twins])
+    with contextlib.closing(_supervised(firsts, plan, out, workers, watch, interrupt)) as rows:
+        for done in rows:
+            yield done
+            for job in waiting_twins.get(position[done.id], []):
+                interrupt.check()
+                yield _twin(job, done, plan, out)
 
 
-def same_bytes(jobs: Sequence[Job]) -> dict[int, int]:
+def same_bytes(jobs: Sequence[Job], interrupt: Interrupt | None = None) -> dict[int, int]:
     """Position of a job -> position of an earlier one with the same bytes and settings.
 
     Only files of equal size are read. Empty ones are not: what the system calls empty may be a pipe into itself.
@@ -69,6 +71,8 @@ def same_bytes(jobs: Sequence[Job]) -> dict[int, int]:
     for alike in by_size.values():
         seen: dict[tuple[Any, ...], int] = {}
         for i in alike if len(alike) > 1 else []:
+            if interrupt is not None and interrupt.ending:
+                return found
             job = jobs[i]
             with contextlib.suppress(OSError):
                 key = (files.sha256(job.input.path), job.cluster, job.words, job.speech, job.known)
@@ -79,105 +83,122 @@ def same_bytes(jobs: Sequence[Job]) -> dict[int, int]:
     return found
 
 
+def longest_first(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs by size of their files, those of one size in their order: a batch should not end with one long file.
+
+    Sizes are no lengths, but need no decoding, and the recordings of a batch mostly are of one kind.
+    """
+
+    def size(job: Job) -> int:
+        try:
+            return job.input.path.stat().st_size
+        except OSError:
+            return 0
+
+    return sorted(jobs, key=size, reverse=True)
+
+
 def threads_for(workers: int) -> int:
     """Threads a worker may use, so that all workers together fill the cores and no more."""
     return max(1, devices.cores() // workers)
 
 
 def _twin(job: Job, done: Outcome, plan: Plan, out: Path) -> Outcome:
+    item = job.input
     if done.status != "done":
-        reason = f"the same bytes as {done.name}: {done.reason}"
-        return replace(done, id=job.input.id, name=job.input.name, reason=reason)
+        return replace(done, id=item.id, name=item.name, reason=f"the same bytes as {done.name}: {done.reason}")
     try:
-        return copy(out, done, job.input, plan.config)
+        return copy(out, done, item, plan.config)
     except OutputError as error:
-        return Outcome(job.input.id, job.input.name, "failed", "write", str(error), environment=True)
+        return Outcome(item.id, item.name, "failed", "write", str(error), environment=True)
+    except AudioError as error:  # it changed meanwhile
+        return Outcome(item.id, item.name, "failed", "read", error.reason)
+    except FormatError as error:  # somebody has been at the first one's results
+        return Outcome(item.id, item.name, "failed", "write", f"the same bytes as {done.name}: {error}")
 
 
-def _supervised(jobs: Sequence[Job], plan: Plan, out: Path, workers: int, watch: Watch) -> Iterator[Outcome]:
-    waiting = deque(jobs)
-    threads = threads_for(workers)
-    while waiting:
-        suspects: list[Job] = []
-        running: dict[Future[Outcome], Job] = {}
-        with _pool(workers, plan, out, threads) as (pool, events):
-            while running or (waiting and not suspects):
-                while waiting and not suspects and len(running) < workers:
-                    try:
-                        future = pool.submit(_work, waiting[0])
-                    except BrokenProcessPool:  # it broke since the last look: collect what is running
-                        break
-                    running[future] = waiting.popleft()
-                if not running:  # it broke while nobody was at work: take another
-                    break
-                finished = wait(running, timeout=POLL, return_when=FIRST_COMPLETED).done
-                _tell(events, watch)
-                for future in finished:
-                    job = running.pop(future)
-                    try:
-                        yield future.result()
-                    except BrokenProcessPool:
-                        suspects.append(job)
-        for job in suspects:
-            yield _alone(job, plan, out, watch)
+def _supervised(
+    jobs: Sequence[Job], plan: Plan, out: Path, workers: int, watch: Watch, interrupt: Interrupt
+) -> Generator[Outcome, None, None]:
+    deaths: list[tuple[Job, Death]] = []
+    with _Crew(plan, out, min(workers, len(jobs))) as crew:
+        for job, found in crew.work(jobs, watch, interrupt):
+            if isinstance(found, Outcome):
+                yield found
+            else:
+                watch(job.input.id, AGAIN)
+                deaths.append((job, found))
+    first = {job.input.id: death for job, death in deaths}
+    with _Crew(plan, out, 1) as crew:  # alone, by a new worker: nothing of the others can be what kills it
+        for job, found in crew.work([job for job, _ in deaths], watch, interrupt):
+            item, before = job.input, first.pop(job.input.id)
+            if isinstance(found, Outcome):
+                yield replace(found, tries=found.tries + 1)
+                continue
+            twice = f"{found.reason}; twice, the second time alone"
+            reason = twice if found.reason == before.reason else f"{before.reason}; tried again alone: {found.reason}"
+            yield Outcome(item.id, item.name, "crashed", found.stage, reason, tries=2)
+    for job, death in deaths:
+        if job.input.id in first:
+            reason = f"the run was interrupted before it could be tried again; {death.reason}"
+            yield Outcome(job.input.id, job.input.name, "interrupted", death.stage, reason)
 
 
-def _alone(job: Job, plan: Plan, out: Path, watch: Watch) -> Outcome:
-    with _pool(1, plan, out, threads_for(1)) as (pool, events):
-        future = pool.submit(_work, job)
-        while not wait([future], timeout=POLL).done:
-            _tell(events, watch)
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            reason = "the worker process died twice: a crash of a library, or killed for want of memory"
-            return Outcome(job.input.id, job.input.name, "crashed", reason=reason)
+class _Crew:
+    """Workers, as many as are wanted, for as long as the block lasts."""
 
+    def __init__(self, plan: Plan, out: Path, workers: int) -> None:
+        self._plan, self._out, self._workers = plan, out, workers
+        self._children: list[Child] = []
+        self._failed = 0  # workers in a row that ended before they began with anything
+        self._problem = ""
 
-@contextlib.contextmanager
-def _pool(workers: int, plan: Plan, out: Path, threads: int) -> Iterator[tuple[ProcessPoolExecutor, Any]]:
-    """A pool whose processes are gone when it is left, also by an exception (Ctrl-C)."""
-    before = {name: os.environ.get(name) for name in LINEAR_ALGEBRA}
-    os.environ.update(dict.fromkeys(LINEAR_ALGEBRA, "1"))  # read by the libraries when a worker loads them
-    context = multiprocessing.get_context("spawn")
-    events = context.Queue()
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(plan, out, threads, events))
-    try:
-        yield pool, events
-    except BaseException:
-        for process in list((pool._processes or {}).values()):
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        events.close()
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    def __enter__(self) -> _Crew:
+        return self
 
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        supervise.end(self._children)
 
-def _start(plan: Plan, out: Path, threads: int, events: Any) -> None:
-    """In each worker process, once."""
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    events.cancel_join_thread()  # a dying worker must not wait for a reader
-    _worker = Worker(plan, out, threads, lambda id, stage: events.put((id, stage)))
-
-
-def _follow_parent() -> None:
-    """End this process with its parent, also where that was killed: nobody waits for its results any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(job: Job) -> Outcome:
-    assert _worker is not None
-    return _worker(job)
-
-
-def _tell(events: Any, watch: Watch) -> None:
-    with contextlib.suppress(queue.Empty):
+    def work(self, jobs: Sequence[Job], watch: Watch, interrupt: Interrupt) -> Iterator[tuple[Job, Outcome | Death]]:
+        """Each job with what came of it: its row, or the death of its worker."""
+        waiting = deque(jobs)
         while True:
-            watch(*events.get_nowait())
+            interrupt.check()
+            if not interrupt.ending:
+                self._employ(waiting)
+            running = sum(child.job is not None for child in self._children)
+            if interrupt.ending and running:
+                interrupt.tell(running)
+            if not running and (interrupt.ending or not waiting):
+                return
+            if not self._children:
+                item, reason = waiting[0].input, f"no worker process can be begun: {self._problem}"
+                yield waiting[0], Outcome(item.id, item.name, "failed", "start", reason, environment=True)
+                return
+            wait([sign for child in self._children for sign in child.signs], supervise.TICK)
+            for child in list(self._children):
+                job, found = child.job, child.look(watch)
+                if isinstance(found, Death):
+                    self._children.remove(child)
+                if job is None or found is None:
+                    if isinstance(found, Death):
+                        self._failed, self._problem = self._failed + 1, found.reason
+                elif isinstance(found, Death) and not found.begun:  # it was dying when it was given: not its fault
+                    waiting.appendleft(job)
+                    self._failed, self._problem = self._failed + 1, found.reason
+                else:
+                    self._failed = 0
+                    yield job, found
+
+    def _employ(self, waiting: deque[Job]) -> None:
+        """Give work to all who are idle, and begin workers for what is left."""
+        for child in self._children:
+            if child.idle and waiting:
+                child.give(waiting.popleft())
+        at_work = sum(child.job is not None for child in self._children)
+        wanted = min(self._workers, at_work + len(waiting))
+        while len(self._children) < wanted and self._failed < ATTEMPTS:
+            try:
+                self._children.append(Child(self._plan, self._out, threads_for(self._workers)))
+            except OSError as error:
+                self._failed, self._problem = self._failed + 1, str(error)

@@ -50,6 +50,7 @@ STAGES = {  # what a stage is called while it runs
     "identify": "naming speakers",
     "recognize": "recognizing words",
     "write": "writing",
+    "again": "its worker died; it is tried once more when the others are done",
 }
 COLOURS = {"done": "green", "failed": "red", "crashed": "red", "interrupted": "yellow"}
 
@@ -131,6 +132,7 @@ class Silent:
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None: ...
     def entered(self, id: str, stage: str) -> None: ...
     def finished(self, outcome: Outcome) -> None: ...
+    def ending(self, running: int) -> None: ...
 
 
 class Lines(Silent):
@@ -157,6 +159,9 @@ class Lines(Silent):
     def finished(self, outcome: Outcome) -> None:
         self._done += 1
         warn(f"[{self._done}/{self._jobs}] {summary(outcome)}")
+
+    def ending(self, running: int) -> None:
+        warn(last_words(running))
 
 
 class Live(Silent):
@@ -205,6 +210,14 @@ class Live(Silent):
         if self._all is not None:
             self.progress.advance(self._all)
         self.progress.console.print(Text(summary(outcome), style=COLOURS[outcome.status]), soft_wrap=True)
+
+    def ending(self, running: int) -> None:
+        self.progress.console.print(Text(last_words(running), style="yellow"), soft_wrap=True)
+
+
+def last_words(running: int) -> str:
+    """What is said after the first Ctrl-C."""
+    return f"finishing {count(running, 'recording')}; Ctrl-C again to stop now"
 
 
 def summary(row: Outcome) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +17,7 @@ from diarize.library.store import Library
 from diarize.models.store import Store
 from pipelines import batch, counts, inputs, linking, outputs, plan, tables
 from pipelines.inputs import Input
+from pipelines.interrupt import Interrupt
 from pipelines.plan import Plan
 from pipelines.work import PRODUCT, Job, Outcome
 
@@ -33,6 +34,7 @@ class Watcher(Protocol):
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None: ...
     def entered(self, id: str, stage: str) -> None: ...
     def finished(self, outcome: Outcome) -> None: ...
+    def ending(self, running: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ class Report:
 def process(request: Request, config: Config, store: Store, watcher: Watcher) -> Report:
     """Do the main job. Raises ConfigError, BackendError, ModelError and OutputError before any work is done.
 
-    After that, whatever happens to a recording is a row of the report. Ctrl-C ends the work; what is finished stays.
+    After that, whatever happens to a recording is a row of the report. Ctrl-C once: what runs is finished, nothing is
+    begun; twice: what runs is given up (`interrupt.Interrupt`).
     """
     for name in config.output.formats:
         formats.suffix(name)
@@ -86,23 +89,24 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
     watcher.planned(chosen, jobs)
     started = datetime.now(UTC)
     rows: dict[str, Outcome] = {}
-    interrupted = False
-    try:
-        for row in batch.run(jobs, chosen, request.out, config.run.workers, watcher.entered):
-            rows[row.id] = row
-            watcher.finished(row)
-            if row.environment:  # the next recording would meet the same
-                break
-    except KeyboardInterrupt:
-        interrupted = True
-    reason = "the run was interrupted" if interrupted else "not begun: the run was ended by a fault of the machine"
-    outcomes = tuple(
-        rows.get(job.input.id, Outcome(job.input.id, job.input.name, "interrupted", reason=reason)) for job in jobs
-    )
-    outcomes = linking.link(request.out, outcomes, chosen)
-    report = Report(outcomes, found.passed_over, chosen.notes, interrupted, _earlier(request.out, found.inputs))
-    write(request.out, report, chosen, started)
-    return report
+    with Interrupt(watcher.ending) as interrupt:
+        begun = batch.run(jobs, chosen, request.out, config.run.workers, watcher.entered, interrupt)
+        with suppress(KeyboardInterrupt), closing(begun):
+            for row in begun:
+                rows[row.id] = row
+                watcher.finished(row)
+                if row.environment:  # the next recording would meet the same
+                    break
+        interrupted = interrupt.ending
+        reason = "the run was interrupted" if interrupted else "not begun: the run was ended by a fault of the machine"
+        outcomes = tuple(
+            rows.get(job.input.id, Outcome(job.input.id, job.input.name, "interrupted", reason=reason, tries=0))
+            for job in jobs
+        )
+        outcomes = linking.link(request.out, outcomes, chosen)
+        report = Report(outcomes, found.passed_over, chosen.notes, interrupted, _earlier(request.out, found.inputs))
+        write(request.out, report, chosen, started)
+        return replace(report, interrupted=interrupt.ending)
 
 
 def write(out: Path, report: Report, chosen: Plan, started: datetime) -> None:

@@ -95,6 +95,7 @@ class Outcome:
     turns: int = 0
     words: int = 0
     notes: tuple[str, ...] = ()
+    tries: int = 1  # how often it was begun; a worker's death costs one
     environment: bool = False  # the machine is at fault (a full disk, a missing model), not the recording
     strangers: Strangers | None = None  # voices of those whom nobody knows, until they are linked
 
@@ -117,11 +118,17 @@ class Worker:
     """Does jobs one after the other with stages that are built once."""
 
     def __init__(
-        self, plan: Plan, out: Path, threads: int = 0, watch: Callable[[str, str], None] | None = None
+        self,
+        plan: Plan,
+        out: Path,
+        threads: int = 0,
+        watch: Callable[[str, str], None] | None = None,
+        measured: Callable[[float], None] | None = None,
     ) -> None:
-        """`watch` is told (recording id, stage) as each stage begins."""
+        """`watch` is told (recording id, stage) as each stage begins, `measured` how long (s) the recording is."""
         self._plan, self._out, self._threads = plan, out, threads
         self._watch = watch or (lambda id, stage: None)
+        self._measured = measured or (lambda seconds: None)
         self._stages: Stages | None = None
 
     def __call__(self, job: Job) -> Outcome:
@@ -161,6 +168,7 @@ class Worker:
 
         enter("read")
         recording = audio.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+        self._measured(recording.audios[0].duration)
         if self._stages is None:
             enter("load")
             self._stages = self._plan.build(self._threads)
