@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from diarize import channels, containers, memory
+from diarize.canvas import Canvas, Scratch
 from diarize.errors import AudioError, DiarizeError
 from diarize.packets import FileBytes, Packets
 from diarize.placement import JITTER, Placer
@@ -45,14 +46,43 @@ class Recording:
     source: Source
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out about a file beside its samples; the fields are those of `Source`."""
+
+    container: str
+    codec: str
+    stream: int
+    streams: int
+    rate: int
+    channels: int
+    channel: str
+    declared: float | None
+    decoded: float
+    notes: tuple[str, ...]
+    lost: tuple[Segment, ...]
+
+
+# How the bytes of an open file become samples: (file, what the file is called, channel, scratch) -> the samples (n,) of
+# each Audio, and the facts. Raises AudioError, OutputError, OSError.
+Decode = Callable[[FileIO, str, str, Path], tuple[tuple[Samples, ...], Facts]]
+
+
 def read(
-    path: Path, *, id: str, name: str | None = None, channel: str = "auto", scratch: Path | None = None
+    path: Path,
+    *,
+    id: str,
+    name: str | None = None,
+    channel: str = "auto",
+    scratch: Path | None = None,
+    decode: Decode | None = None,
 ) -> Recording:
     """Decode a recording: 16 kHz, mono, float32 in [-1, 1]; time 0 is where the file's own timeline begins.
 
     `name` is what `Source.path` shows (default: the file's name); `channel` is auto, mix, per-channel or a number from
     0; recordings of more than ten minutes are kept in an unnamed file in `scratch` (default: the system's folder for
-    temporary files) and memory-mapped. With per-channel every channel gives an Audio of the same id.
+    temporary files) and memory-mapped. With per-channel every channel gives an Audio of the same id. `decode` is where
+    the bytes are decoded (default: here, in this process).
 
     Raises AudioError where the file is no recording, holds no sound, cannot be read, or changed while it was read; a
     recording that is only damaged is returned, with `Audio.lost` and `Source.notes` saying so. Raises OutputError where
@@ -64,9 +94,7 @@ def read(
             if before.st_size == 0:  # nor is it read: files of the system say so that never end
                 raise AudioError(str(path), "is empty (0 bytes)")
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
-            found = _Found(path, file, before.st_size)
-            writer, lost = found.decode(scratch or Path(tempfile.gettempdir()))
+            sounds, facts = (decode or _here)(file, str(path), channel, scratch or Path(tempfile.gettempdir()))
             _unchanged(path, file, before, digest)
     except DiarizeError:
         raise
@@ -74,28 +102,21 @@ def read(
         raise AudioError(str(path), _reason(error), _cure(error)) from error
     except Exception as error:  # whatever hostile bytes make PyAV raise: one bad file costs one recording
         raise AudioError(str(path), f"breaks the decoder ({type(error).__name__}: {error})") from error
-    try:
-        choice = channels.choose(writer.statistics, channel)
-    except ValueError as error:
-        raise AudioError(str(path), str(error), "Choose another with --channel.") from error
-    level = writer.levels.judge(choice.weights)
-    plain = writer.channels == 1 and level.gain == 1 and not level.cut
-    mixed = (writer.canvas.samples() if plain else writer.canvas.mix(row, level.gain) for row in choice.weights)
-    audios = tuple(Audio(id, samples, RATE, digest, lost, pcm(samples)) for samples in mixed)
+    audios = tuple(Audio(id, sound, RATE, digest, facts.lost, pcm(sound)) for sound in sounds)
     source = Source(
         path=path.name if name is None else name,
         digest=digest,
         size=before.st_size,
-        container=found.container,
-        codec=found.codec,
-        stream=found.stream,
-        streams=found.streams,
-        rate=writer.first_rate,
-        channels=writer.channels,
-        channel=choice.reason,
-        declared=found.declared,
-        decoded=round(writer.seconds, 6),
-        notes=(*found.notes, *level.notes),
+        container=facts.container,
+        codec=facts.codec,
+        stream=facts.stream,
+        streams=facts.streams,
+        rate=facts.rate,
+        channels=facts.channels,
+        channel=facts.channel,
+        declared=facts.declared,
+        decoded=facts.decoded,
+        notes=facts.notes,
         pcm=tuple(one.pcm for one in audios),
     )
     return Recording(audios, source)
@@ -110,21 +131,57 @@ def pcm(samples: Samples) -> str:
     return digest.hexdigest()
 
 
+def decode(file: FileIO, called: str, channel: str, scratch: Scratch) -> tuple[Iterator[Canvas], Facts]:
+    """The sound of one open file, a canvas of one channel for each Audio, and what else was found out.
+
+    Nothing is opened beside `file`, which needs no name, and what `scratch` gives. Raises AudioError (of what is
+    `called` so), OutputError, OSError where the disk fails, and whatever hostile bytes make PyAV raise.
+    """
+    file.seek(0)
+    found = _Found(called, file, os.fstat(file.fileno()).st_size)
+    writer, lost = found.decode(scratch)
+    try:
+        choice = channels.choose(writer.statistics, channel)
+    except ValueError as error:
+        raise AudioError(called, str(error), "Choose another with --channel.") from error
+    level = writer.levels.judge(choice.weights)
+    plain = writer.channels == 1 and level.gain == 1 and not level.cut
+    facts = Facts(
+        container=found.container,
+        codec=found.codec,
+        stream=found.stream,
+        streams=found.streams,
+        rate=writer.first_rate,
+        channels=writer.channels,
+        channel=choice.reason,
+        declared=found.declared,
+        decoded=round(writer.seconds, 6),
+        notes=(*found.notes, *level.notes),
+        lost=lost,
+    )
+    return (writer.canvas if plain else writer.canvas.mix(row, level.gain) for row in choice.weights), facts
+
+
+def _here(file: FileIO, called: str, channel: str, scratch: Path) -> tuple[tuple[Samples, ...], Facts]:
+    canvases, facts = decode(file, called, channel, Scratch(scratch))
+    return tuple(canvas.samples() for canvas in canvases), facts
+
+
 class _Found:
     """What is found out about one open file while it is decoded."""
 
-    def __init__(self, path: Path, file: FileIO, size: int) -> None:
-        self.path, self.size = path, size
+    def __init__(self, called: str, file: FileIO, size: int) -> None:
+        self.called, self.size = called, size
         self.container = self.codec = ""
         self.stream = self.streams = 0
         self.declared: float | None = None  # s
         self.notes: list[str] = []
         self._bytes = FileBytes(file)
 
-    def decode(self, scratch: Path) -> tuple[Writer, tuple[Segment, ...]]:
+    def decode(self, scratch: Scratch) -> tuple[Writer, tuple[Segment, ...]]:
         """Everything that can be decoded, at its place, and the spans that cannot."""
         head = self._bytes.peek(0, containers.HEAD)
-        containers.refuse(str(self.path), head)
+        containers.refuse(self.called, head)
         wav = containers.wav_size(self._bytes, self.size)
         if wav is not None:
             containers.present_wav(self._bytes, wav)
@@ -270,7 +327,7 @@ class _Found:
         return self._error("holds no sound (0 samples)")
 
     def _error(self, problem: str, cure: str = "") -> AudioError:
-        return AudioError(str(self.path), problem, cure)
+        return AudioError(self.called, problem, cure)
 
 
 def _timed(container: Any) -> list[Any]:

@@ -6,13 +6,12 @@ n * 16000 / rate. A run ends at a hole and where the rate or the number of chann
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.canvas import Canvas
+from diarize.canvas import Canvas, Scratch
 from diarize.channels import Statistics, choose
 from diarize.packets import MOST_PLANES
 from diarize.placement import Piece, as_float
@@ -26,7 +25,7 @@ _SEAM = 1e-6  # s; a piece that starts this close to the end of the last one goe
 class Writer:
     """Takes pieces in order of their places; afterwards `canvas`, `statistics` and `levels` describe the whole."""
 
-    def __init__(self, first: Piece, scratch: Path) -> None:
+    def __init__(self, first: Piece, scratch: Scratch) -> None:
         self.first_rate = first.rate
         self.channels = first.samples.shape[1]
         self.canvas = Canvas(self.channels, scratch)

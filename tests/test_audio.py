@@ -334,15 +334,15 @@ def test_fault_24_memory_does_not_grow_with_length(tmp_path: Path) -> None:
 
 
 def test_hours_of_silence_need_no_disk(tmp_path: Path) -> None:
-    drawn = canvas.Canvas(2, tmp_path)
+    drawn = canvas.Canvas(2, canvas.Scratch(tmp_path))
     drawn.write(0, np.ones((10, 2), np.float32))
     for hour in range(3):
         drawn.write(10 + hour * 3600 * 16_000, np.zeros((3600 * 16_000, 2), np.float32))
-    mixed = drawn.mix(np.full(2, 0.5, np.float32), 1.0)
+    mixed = drawn.mix(np.full(2, 0.5, np.float32), 1.0).samples()
     assert len(mixed) == 10 + 3 * 3600 * 16_000
     assert mixed[:10].all()
     assert not mixed[10:].any()
-    assert os.fstat(drawn._file.fileno()).st_blocks * 512 < 1 << 20
+    assert os.fstat(drawn.file.fileno()).st_blocks * 512 < 1 << 20
 
 
 def test_a_scratch_folder_without_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
