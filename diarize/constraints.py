@@ -59,6 +59,9 @@ class Constraints:
         return tuple(union(line) for line in own)
 
 
+NOTHING = Constraints()  # is known
+
+
 def resolve(turns: Sequence[Turn], links: Sequence[Linked], name: str) -> Constraints:
     """Turns of one speaker are one person, of two speakers two; links join and part stretches of time.
 
@@ -159,15 +162,12 @@ def remarks(
             silent.append(stretch)
         elif stretch.start < duration and person not in owner:
             lost.append(stretch)
-    return tuple(
-        f"known turns: {what}: {', '.join(map(_told, found[:5]))}{f' and {len(found) - 5} more' if len(found) > 5 else ''}"
-        for what, found in (
-            ("beyond the recording's end", outside),
-            ("no speech there, so they say nothing", silent),
-            ("too short, or too much at once, for a voice to be heard, so they say nothing", lost),
-        )
-        if found
+    told = (
+        ("beyond the recording's end", outside),
+        ("no speech there, so they say nothing", silent),
+        ("too short, or too much at once, for a voice to be heard, so they say nothing", lost),
     )
+    return tuple(f"known turns: {what}: {_listed(found)}" for what, found in told if found)
 
 
 def conflicts(apart: Iterable[tuple[int, int]], count: int) -> list[set[int]]:
@@ -262,3 +262,8 @@ def _shared(a: Segment, b: Segment) -> float:
 
 def _told(stretch: Segment) -> str:
     return f"{stretch.start:g}-{stretch.end:g} s"
+
+
+def _listed(stretches: Sequence[Segment]) -> str:
+    more = f" and {len(stretches) - 5} more" if len(stretches) > 5 else ""
+    return ", ".join(map(_told, stretches[:5])) + more

@@ -100,11 +100,13 @@ def make(
     recognize: bool = True,
     library: Library | None = None,
     link: bool = False,
+    detect_speech: bool = True,
 ) -> Plan:
     """Choose every backend, and fetch the models that are missing (unless offline).
 
     `recognize`: whether any recording needs a recognizer; not where the words of all are given. `library`: whom to
-    look for; `link`: call unknown people alike in all recordings, which a library brings with it.
+    look for; `link`: call unknown people alike in all recordings, which a library brings with it; `detect_speech`:
+    whether any recording needs a detector.
     Raises ConfigError, UnknownBackend, ModelError, LibraryError and CalibrationError, each with its cure.
     """
     notes: list[str] = []
@@ -116,7 +118,7 @@ def make(
         return path
 
     by_channel = config.audio.channel == "per-channel"
-    detect = _detector(config, model) if by_channel or config.diarizer is None else None
+    detect = _detector(config, model) if detect_speech and (by_channel or config.diarizer is None) else None
     embed = _embedder(config, store, model, notes) if not by_channel and config.diarizer is None else None
     segment = _segmenter(config, store, model, notes) if embed is not None else None
     recognizer = _recognizer(config, store, model, notes) if recognize else None

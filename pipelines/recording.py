@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from diarize import asr, label, overlap, separate, timeline, turns, windows
+from diarize import asr, cluster, constrained, constraints, label, overlap, separate, timeline, turns, windows
+from diarize.activity import LocalActivity
 from diarize.audio import Recording
 from diarize.config import ClusterConfig, Config
+from diarize.constraints import NOTHING, Constraints
 from diarize.errors import DiarizeError, StageError
 from diarize.library.linking import Strangers
 from diarize.stages import (
@@ -26,6 +28,7 @@ from diarize.stages import (
 from diarize.types import (
     Audio,
     Embeddings,
+    Labels,
     Provenance,
     Segment,
     Speaker,
@@ -54,11 +57,12 @@ class Stages:
     diarize: Diarizer | None = None
     segment: Segmenter | None = None  # None: one speaker at a time
     hear: Embedder | None = None  # hears speakers for `identify` where turns are made without an embedder
+    known: Constraints = NOTHING  # what is known of who speaks
 
-    def bounded(self, cluster: Clusterer, config: ClusterConfig) -> Stages:
+    def bounded(self, clusterer: Clusterer, config: ClusterConfig) -> Stages:
         """The same with another number of speakers to find; nothing is loaded again."""
         diarize = self.diarize.bounded(config) if self.diarize is not None else None
-        return replace(self, cluster=cluster, diarize=diarize)
+        return replace(self, cluster=clusterer, diarize=diarize)
 
     def notes(self) -> tuple[str, ...]:
         """What the backends say of how they run, as of a device that was not to be had."""
@@ -79,6 +83,7 @@ class Stages:
             "segment": self.segment if self.embed is not None else None,
             "detect": self.detect,
             "embed": self.embed if self.embed is not None else self.hear,
+            "known": self.known if self.known.name else None,
             "cluster": self.cluster if self.embed is not None else None,
             "diarize": self.diarize,
             "identify": self.identify,
@@ -97,6 +102,7 @@ class Heard:
     words: tuple[Word, ...]
     language: str | None
     strangers: Strangers | None = None  # whom `identify` did not know
+    notes: tuple[str, ...] = ()  # what was known and could not be heeded
 
 
 def hear(audio: Audio, stages: Stages, config: Config, watch: Watch) -> Heard:
@@ -113,7 +119,9 @@ def hear(audio: Audio, stages: Stages, config: Config, watch: Watch) -> Heard:
             people = naming.recognise(spoken, heard, stages.identify, config.turns.gap)
     words, language = _words(audio, speech, stages, watch)
     labelled = label.label(words, people.turns, config.label)
-    return Heard(speech, people.speakers, people.turns, labelled, language, people.strangers)
+    heeded = voices.segments if voices is not None else ()
+    notes = constraints.remarks(stages.known, heeded, speech, audio.duration)
+    return Heard(speech, people.speakers, people.turns, labelled, language, people.strangers, notes)
 
 
 def turns_of(
@@ -132,8 +140,9 @@ def turns_of(
         watch("embed")
         voices = stages.embed(audio, windows.over(speech, config.windows))
         watch("cluster")
-        labels = stages.cluster(voices.vectors)
-        return speech, turns.merge(voices.segments, labels, speech, config.turns), voices
+        labels, owner = _clustered(voices, stages, config)
+        spoken = turns.merge(voices.segments, labels, speech, config.turns)
+        return speech, _pinned(spoken, speech, voices, labels, owner, stages, config), voices
     watch("segment")
     activity = stages.segment(audio)
     watch("detect")
@@ -141,9 +150,33 @@ def turns_of(
     watch("embed")
     voices = stages.embed(audio, windows.over(speech, config.windows))
     watch("cluster")
-    most = config.cluster.num_speakers or config.cluster.max_speakers
-    labels = separate.clusters(voices, stages.cluster(voices.vectors), activity, config.segmentation, most)
-    return speech, overlap.merge(voices.segments, labels, speech, activity, config.segmentation, config.turns), voices
+    labels, owner = _clustered(voices, stages, config, activity)
+    spoken = overlap.merge(voices.segments, labels, speech, activity, config.segmentation, config.turns)
+    return speech, _pinned(spoken, speech, voices, labels, owner, stages, config), voices
+
+
+def _clustered(
+    voices: Embeddings, stages: Stages, config: Config, activity: LocalActivity | None = None
+) -> tuple[Labels, Labels]:
+    """The label of each window, as it is known; and who is known to have it, -1 for nobody."""
+    fewest, most = cluster.bounds(config.cluster, len(voices.segments))
+    owner = constraints.carried(voices.segments, stages.known)
+    labels = stages.cluster(constrained.pulled(voices.vectors, owner))
+    if activity is not None:
+        labels = separate.clusters(voices, labels, activity, config.segmentation, most)
+    return constrained.obey(voices.vectors, labels, owner, stages.known.apart, fewest, most), owner
+
+
+def _pinned(
+    spoken: tuple[Turn, ...],
+    speech: tuple[Segment, ...],
+    voices: Embeddings,
+    labels: Labels,
+    owner: Labels,
+    stages: Stages,
+    config: Config,
+) -> tuple[Turn, ...]:
+    return constrained.pin(spoken, speech, stages.known, voices.segments, labels, owner, config.turns.gap)
 
 
 def _advised(detect: Detector, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
@@ -236,7 +269,7 @@ def recognise(
             source=recording.source,
             stages=stages.names(),
             settings=config.model_dump(mode="json", exclude={"run", "output"}),
-            notes=(*stages.notes(), *_remarks(heard, stages, config)),
+            notes=(*stages.notes(), *heard.notes, *_remarks(heard, stages, config)),
             seeds=stages.seeds(),
         ),
     )

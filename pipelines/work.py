@@ -45,6 +45,7 @@ class FromElsewhere:
 
     speech: tuple[Segment, ...]
     digest: str  # sha256 of the file it stands in
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -52,7 +53,14 @@ class FromElsewhere:
 
     def __call__(self, audio: Audio) -> tuple[Segment, ...]:
         """What of it is in the recording."""
-        return intersect(self.speech, (Segment(0.0, audio.duration),)) if audio.duration > 0 else ()
+        return self.within(audio.duration).speech
+
+    def within(self, duration: float) -> FromElsewhere:
+        """What of it is in a recording of `duration` s; the notes say what is beyond."""
+        inside = intersect(self.speech, (Segment(0.0, duration),)) if duration > 0 else ()
+        beyond = total(self.speech) - total(inside)
+        note = f"speech: {beyond:.3f} s of what was given lie beyond the recording's end and were cut"
+        return replace(self, speech=inside, notes=(note,) if beyond > 1e-3 else ())
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class Job:
     known: Constraints | None = None  # what is known of who speaks
 
     def facts(self) -> dict[str, str]:
-        """What was given with the recording, as plain data with the files' digests: it decides the result as settings do.
+        """What was given with the recording, as plain data with digests of files: it decides the result too.
 
         Raises OSError where a given file cannot be read any more.
         """
@@ -76,7 +84,6 @@ class Job:
             "known": self.known.name if self.known is not None else "",
         }
         return {what: name for what, name in given.items() if name}
-
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,10 @@ class Worker:
         stages = self._stages.bounded(Spectral(job.cluster), job.cluster)
         if job.words is not None:
             stages = replace(stages, given=FromFile(job.words))
+        if job.speech is not None:
+            stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))
+        if job.known is not None:
+            stages = replace(stages, known=job.known)
         settings = config.model_copy(update={"cluster": job.cluster})
         transcript, strangers = recognise(recording, stages, settings, PRODUCT, enter)
         provenance = replace(
