@@ -1,4 +1,7 @@
-"""`verify`, `compare`, `score-trials`, `calibrate`: is it one person, and what a score is worth (docs/scores.md)."""
+"""`verify`, `compare`, `score-trials`, `calibrate`: is it one person, and what a score is worth (docs/scores.md).
+
+`verify OUT` asks another question: are results what a run wrote (docs/integrity.md)?
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diarize.errors import printable
 from pipelines import face
 from pipelines.commands import options
 from pipelines.commands.speakers import library_options
@@ -22,13 +26,23 @@ WAYS = ("cosine", "centred", "s-norm")
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The four commands."""
-    verify = commands.add_parser("verify", help="is it the same person in two recordings, or the one it claims to be?")
-    verify.add_argument("recordings", nargs="+", type=Path, help="two recordings, each of one person; one with --claim")
+    verify = commands.add_parser(
+        "verify", help="one person in two recordings, or the one it claims to be? With a run's folder: is it unchanged?"
+    )
+    verify.add_argument(
+        "recordings",
+        nargs="+",
+        type=Path,
+        help="two recordings, each of one person; one with --claim; or the folder of a run: is it unchanged?",
+    )
     verify.add_argument("--claim", metavar="NAME", help="the enrolled person that the recording claims to be")
     verify.add_argument("--json", action="store_true", help="for programs")
     verify.add_argument("--prior", type=float, default=0.5, help="probability of one person before listening")
     library_options(verify)
     _scoring(verify)
+    unchanged = verify.add_argument_group("is a run unchanged? (status 6 where it is not)")
+    unchanged.add_argument("--no-inputs", action="store_true", help="leave out the recordings that it was made of")
+    unchanged.add_argument("--expect", metavar="SEAL", help="the seal that was noted down earlier")
     verify.set_defaults(command=_verify)
 
     compare = commands.add_parser("compare", help="every pair of recordings, as a table and a heat map")
@@ -63,6 +77,8 @@ def _scoring(command: argparse.ArgumentParser, calibration: bool = True) -> None
 
 
 def _verify(given: argparse.Namespace) -> int:
+    if len(given.recordings) == 1 and given.claim is None and given.recordings[0].is_dir():
+        return _unchanged(given)
     from pipelines import speakers
     from pipelines.verify import claim, verify
 
@@ -93,6 +109,25 @@ def _verify(given: argparse.Namespace) -> int:
     for note in made.notes:
         face.warn(f"note: {note}")
     return 0
+
+
+def _unchanged(given: argparse.Namespace) -> int:
+    from pipelines import integrity
+
+    made = integrity.check(given.recordings[0], inputs=not given.no_inputs, expect=given.expect)
+    if given.json:
+        face.say(json.dumps(made.as_dict(), indent=1))
+        return made.status
+    for difference in made.differences:
+        face.say(f"{difference.kind}: {printable(difference.where)}: {printable(difference.what)}")
+    for note in made.notes:
+        face.warn(f"note: {printable(note)}")
+    seen = [face.count(made.recordings, "recording"), face.count(made.results, "file") + " of results"]
+    seen.append("inputs left out" if given.no_inputs else face.count(made.inputs, "input"))
+    verdict = face.count(len(made.differences), "difference") if made.differences else "all as the run left it"
+    face.say(f"{', '.join(seen)} ({made.bytes / 1e6:.1f} MB): {verdict}")
+    face.say(f"seal: {made.seal}")
+    return made.status
 
 
 def _compare(given: argparse.Namespace) -> int:
