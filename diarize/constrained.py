@@ -96,6 +96,8 @@ def pin(
     Beside them speak the surest of those who did, so many that no fewer speak than did. `turns` were made of `windows`
     with `labels`, which obey. Silences of up to `gap` s in a known turn belong to it. Speakers are numbered again.
     """
+    if not (owner >= 0).any():
+        return tuple(turns)
     speaker = _speakers(turns, windows, labels)
     pins = [
         Turn(part.start, part.end, speaker[int(labels[owner == person][0])])
@@ -103,8 +105,6 @@ def pin(
         if (owner == person).any()
         for part in union(intersect(speech, (stretch,)), gap)
     ]
-    if not pins:
-        return tuple(turns)
     pieces: dict[str, list[tuple[float, float, float | None]]] = {}
     for start, end, found, known in _instants(turns, pins):
         sure = {turn.speaker: 1.0 for turn in known}
