@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +18,8 @@ from pipelines import batch, counts, inputs, linking, outputs, plan, tables
 from pipelines.inputs import Input
 from pipelines.interrupt import Interrupt
 from pipelines.plan import Plan
+from pipelines.versions import versions
 from pipelines.work import PRODUCT, Job, Outcome
-
-PACKAGES = (  # whose version may change a result
-    "av", "ctranslate2", "faster-whisper", "kaldi-native-fbank", "librosa", "numpy", "onnxruntime", "pocketsphinx",
-    "pyannote.audio", "scikit-learn", "scipy", "torch",
-)  # fmt: skip
-
 
 class Watcher(Protocol):
     """What is told of a run while it goes on."""
@@ -142,17 +136,6 @@ def _earlier(out: Path, found: Sequence[Input]) -> tuple[str, ...]:
     """The recordings in `out` that are not of this run: its tables and `run.json` say nothing of them."""
     own = {item.id for item in found}
     return tuple(sorted(p.parent.name for p in out.glob(f"*/{outputs.TRANSCRIPT}") if p.parent.name not in own))
-
-
-def versions() -> dict[str, str]:
-    """Installed package -> version, of those that may change a result."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def refuse_odd_output(out: Path, paths: Iterable[Path]) -> None:
