@@ -1,14 +1,15 @@
-"""Many recordings at once: workers that die, workers whose parent dies, files with the same bytes."""
+"""Many recordings at once: workers that die or hang, Ctrl-C, files with the same bytes."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import pytest
 from diarize import files
 from diarize.config import parse
 from diarize.models.store import Store
-from pipelines import batch, plan
-from pipelines.batch import same_bytes
+from pipelines import batch, plan, supervise
+from pipelines.batch import AGAIN, longest_first, same_bytes
 from pipelines.inputs import Input
+from pipelines.interrupt import ECHO, Interrupt
 from pipelines.plan import Plan
 from pipelines.work import Job, Worker
 from tests.cheap import SETTINGS, write_tones
+from tests.faulty import PLACE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,9 +35,16 @@ def jobs(folder: Path, *names: str) -> list[Job]:
     return [Job(Input(folder / name, name, Path(name).stem), cheap) for name in names]
 
 
-def chosen(embedder: str = "tests.cheap:embedder") -> Plan:
+def chosen(embedder: str = "tests.cheap:embedder", **run: Any) -> Plan:
     settings = {"vad": {"backend": "energy"}, "embedder": {"backend": embedder}, "asr": {"backend": "none"}}
-    return plan.make(parse(settings, "test"), Store(offline=True))
+    return plan.make(parse(settings | {"run": run}, "test"), Store(offline=True))
+
+
+def tones(folder: Path, *names: str) -> list[Job]:
+    """A recording of each name, the first the shortest."""
+    for number, name in enumerate(names):
+        write_tones(folder / f"{name}.wav", [(300, 1.0 + number / 10)])
+    return jobs(folder, *(f"{name}.wav" for name in names))
 
 
 def test_empty_files_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,6 +52,13 @@ def test_empty_files_are_not_compared(tmp_path: Path, monkeypatch: pytest.Monkey
         (tmp_path / name).touch()
     monkeypatch.setattr(files, "sha256", lambda path: pytest.fail(f"{path} was read"))
     assert same_bytes(jobs(tmp_path, "a.wav", "b.wav")) == {}
+
+
+def test_the_longest_is_first_and_equals_keep_their_order(tmp_path: Path) -> None:
+    for name, size in (("b", 10), ("a", 10), ("long", 90), ("short", 1)):
+        (tmp_path / name).write_bytes(bytes(size))
+    found = longest_first(jobs(tmp_path, "b", "missing", "a", "short", "long"))
+    assert [job.input.id for job in found] == ["long", "b", "a", "short", "missing"]
 
 
 def test_fault_20_a_copy_of_a_bad_file_says_whose_fault_it_is(tmp_path: Path) -> None:
@@ -52,55 +69,161 @@ def test_fault_20_a_copy_of_a_bad_file_says_whose_fault_it_is(tmp_path: Path) ->
     assert b.reason == f"the same bytes as a.wav: {a.reason}"
 
 
+def test_fault_20_a_first_result_that_was_damaged_costs_its_copy_alone(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_tones(tmp_path / f"{name}.wav", [(300, 2.0)])
+    write_tones(tmp_path / "c.wav", [(300, 1.0)])
+    rows = batch.run(jobs(tmp_path, "a.wav", "b.wav", "c.wav"), chosen(), tmp_path / "out")
+    assert next(rows).status == "done"
+    (tmp_path / "out" / "a" / "transcript.json").write_text("{")
+    b, c = rows
+    assert (b.status, b.reason.partition("a.wav: ")[0], c.status) == ("failed", "the same bytes as ", "done")
+
+
 def test_fault_50_a_backend_that_ends_the_program_costs_a_row(tmp_path: Path) -> None:
     write_tones(tmp_path / "quit.wav", [(300, 2.0)])
     (row,) = (Worker(chosen("tests.cheap:dying_embedder"), tmp_path / "out")(job) for job in jobs(tmp_path, "quit.wav"))
     assert (row.status, row.reason) == ("failed", "SystemExit: no licence")
 
 
-def test_fault_50_a_pool_that_breaks_while_nobody_works_is_replaced(
+def test_faults_49_50_52_a_death_costs_a_try_and_two_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pools: list[ProcessPoolExecutor] = []
-    submit = ProcessPoolExecutor.submit
+    monkeypatch.setenv(PLACE, str(tmp_path))
+    heard: list[tuple[str, str]] = []
+    names = ("a", "hungry", "once", "b", "killed", "segfault")
+    found = batch.run(
+        tones(tmp_path, *names), chosen("tests.faulty:embedder"), tmp_path / "out", 2, lambda *said: heard.append(said)
+    )
+    rows = {row.id: row for row in found}
+    assert {id: (row.status, row.tries) for id, row in rows.items()} == {
+        "a": ("done", 1),
+        "b": ("done", 1),
+        "once": ("done", 2),
+        "hungry": ("failed", 1),
+        "killed": ("crashed", 2),
+        "segfault": ("crashed", 2),
+    }
+    assert "MemoryError" in rows["hungry"].reason
+    assert "signal 9, SIGKILL), probably for want of memory; twice" in rows["killed"].reason
+    assert "signal 11, SIGSEGV); twice" in rows["segfault"].reason
+    assert rows["segfault"].stage == "embed"
+    assert [id for id, stage in heard if stage == AGAIN].count("once") == 1
+    seen: list[str] = []  # ids at the beginning of each try: nobody else is at work when one is tried again
+    for id, stage in heard:
+        seen += [id] if stage == "read" else []
+    assert sorted(seen[:6]) == sorted(names)
+    assert sorted(seen[6:]) == ["killed", "once", "segfault"]
+    again = len(heard) - heard[::-1].index((seen[6], "read")) - 1
+    assert {id for id, _ in heard[again:]} == {"killed", "once", "segfault"}
 
-    def watched(pool: ProcessPoolExecutor, *args: Any, **options: Any) -> Any:
-        pools.append(pool)
-        return submit(pool, *args, **options)
 
-    monkeypatch.setattr(ProcessPoolExecutor, "submit", watched)
-    for number, name in enumerate(("a.wav", "b.wav", "c.wav")):
-        write_tones(tmp_path / name, [(300, 2.0 + number)])
-    rows = batch.run(jobs(tmp_path, "a.wav", "b.wav", "c.wav"), chosen(), tmp_path / "out")
-    done = [next(rows).status]
-    for process in pools[0]._processes.values():
-        process.kill()
-    while not pools[0]._broken:
-        time.sleep(0.05)
-    done += [row.status for row in rows]
-    assert done == ["done"] * 3
+def test_fault_51_a_hang_costs_a_try_and_two_the_recording(tmp_path: Path) -> None:
+    hung, done = batch.run(
+        tones(tmp_path, "a", "hang"), chosen("tests.faulty:embedder", patience=2), tmp_path / "out", 2
+    )
+    hung, done = (hung, done) if hung.id == "hang" else (done, hung)
+    assert done.status == "done"
+    assert (hung.status, hung.tries, hung.stage) == ("crashed", 2, "embed")
+    assert hung.reason == "no progress for 2 s in stage embed; twice, the second time alone"
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_fault_46_no_worker_outlives_its_parent(tmp_path: Path, how: signal.Signals) -> None:
-    for name in ("a", "b"):
-        write_tones(tmp_path / "in" / f"{name}.wav", [(300, 2.0 + ord(name) / 100)])
-    out, scratch = tmp_path / "out", tmp_path / "scratch"
+def test_a_worker_that_dies_idle_costs_nobody_a_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[supervise.Child] = []
+    begin = supervise.Child.__init__
+
+    def watched(child: supervise.Child, *arguments: Any) -> None:
+        made.append(child)
+        begin(child, *arguments)
+
+    monkeypatch.setattr(supervise.Child, "__init__", watched)
+    rows = batch.run(tones(tmp_path, "a", "b", "c"), chosen(), tmp_path / "out")
+    done = [next(rows)]
+    made[0]._process.kill()
+    made[0]._process.join()
+    done += rows
+    assert [(row.status, row.tries) for row in done] == [("done", 1)] * 3
+    assert len(made) == 2
+
+
+def test_workers_that_cannot_be_begun_are_the_machines_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object) -> None:
+        raise OSError("no process can be had")
+
+    monkeypatch.setattr(batch, "Child", refused)
+    (row,) = batch.run(tones(tmp_path, "a", "b"), chosen(), tmp_path / "out", 2)
+    assert (row.status, row.environment) == ("failed", True)
+    assert "no process can be had" in row.reason
+
+
+def test_fault_46_an_end_asked_for_leaves_what_was_not_begun(tmp_path: Path) -> None:
+    told: list[int] = []
+    with Interrupt(told.append) as interrupt:
+        rows = batch.run(tones(tmp_path, "a", "b", "c"), chosen(), tmp_path / "out", 1, interrupt=interrupt)
+        found = [next(rows)]
+        os.kill(os.getpid(), signal.SIGINT)
+        found += rows
+    assert [row.status for row in found] == ["done"]
+    assert told == []  # nothing was running
+
+
+@contextlib.contextmanager
+def running(folder: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """The command line at work on two recordings, one after the other, once the first is with the embedder."""
+    tones(folder / "in", *more)
+    out, scratch = folder / "out", folder / "scratch"
     scratch.mkdir()
-    command: list[str | Path] = [sys.executable, ROOT / "run_pipeline.py", "process", tmp_path / "in", "-v"]
-    command += ["--out", out, *SETTINGS, "--embedder", "tests.cheap:sleeping_embedder"]
-    environment = os.environ | {"TMPDIR": str(scratch)}
+    command: list[str | Path] = [sys.executable, ROOT / "run_pipeline.py", "process", folder / "in", "-v"]
+    command += ["--out", out, *SETTINGS, "--embedder", "tests.faulty:embedder"]
+    environment = os.environ | {"TMPDIR": str(scratch), PLACE: str(folder)}
     parent = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, start_new_session=True)
     try:
-        assert parent.stderr is not None
-        assert any(b"hearing voices" in line for line in parent.stderr)
-        parent.send_signal(how)
-        said = parent.communicate(timeout=60)[1]  # ends when no process holds the stream any more
-        assert parent.returncode == (-how if how == signal.SIGKILL else 130)
+        assert says(parent, b"hearing voices")
+        yield parent, out
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(parent.pid, signal.SIGKILL)
-    assert b"Traceback" not in said
     assert not list(scratch.iterdir())
-    assert not list(tmp_path.rglob("transcript.*"))
-    assert (out / "run.json").exists() == (how != signal.SIGKILL)
+
+
+def says(parent: subprocess.Popen[bytes], text: bytes) -> bool:
+    assert parent.stderr is not None
+    return any(text in line for line in parent.stderr)
+
+
+def statuses(out: Path) -> dict[str, str]:
+    return {row["id"]: row["status"] for row in json.loads((out / "run.json").read_text())["recordings"]}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_fault_46_once_finishes_what_runs(tmp_path: Path, how: signal.Signals) -> None:
+    with running(tmp_path, "never", "patient") as (parent, out):
+        os.killpg(parent.pid, how)  # as a terminal and as a batch system do
+        assert says(parent, b"finishing 1 recording; Ctrl-C again to stop now")
+        (tmp_path / "go").touch()
+        said = parent.communicate(timeout=60)[1]
+    assert parent.returncode == 130
+    assert b"Traceback" not in said
+    assert statuses(out) == {"patient": "done", "never": "interrupted"}
+
+
+def test_fault_46_twice_stops_now(tmp_path: Path) -> None:
+    with running(tmp_path, "never", "hang") as (parent, out):
+        os.killpg(parent.pid, signal.SIGTERM)
+        assert says(parent, b"finishing 1 recording")
+        time.sleep(ECHO + 0.1)
+        os.killpg(parent.pid, signal.SIGINT)
+        said = parent.communicate(timeout=60)[1]  # ends when no process holds the stream any more
+    assert parent.returncode == 130
+    assert b"Traceback" not in said
+    assert statuses(out) == {"hang": "interrupted", "never": "interrupted"}
+    assert not list(out.rglob("transcript.*"))
+
+
+def test_fault_45_no_worker_outlives_its_parent(tmp_path: Path) -> None:
+    with running(tmp_path, "never", "hang") as (parent, out):
+        parent.kill()
+        said = parent.communicate(timeout=60)[1]
+    assert parent.returncode == -signal.SIGKILL
+    assert b"Traceback" not in said
+    assert not list(out.rglob("transcript.*"))
