@@ -99,7 +99,7 @@ def read(
     except DiarizeError:
         raise
     except OSError as error:
-        raise AudioError(str(path), _reason(error), _cure(error)) from error
+        raise AudioError(str(path), reason(error), cure(error)) from error
     except Exception as error:  # whatever hostile bytes make PyAV raise: one bad file costs one recording
         raise AudioError(str(path), f"breaks the decoder ({type(error).__name__}: {error})") from error
     audios = tuple(Audio(id, sound, RATE, digest, facts.lost, pcm(sound)) for sound in sounds)
@@ -120,6 +120,20 @@ def read(
         pcm=tuple(one.pcm for one in audios),
     )
     return Recording(audios, source)
+
+
+def sha256(path: Path) -> str:
+    """sha256 of a recording's bytes, without decoding it. Raises AudioError as `read` does for what is no such file."""
+    try:
+        with _opened(path) as file:
+            before = os.fstat(file.fileno())
+            if before.st_size == 0:  # nor is it read: files of the system say so that never end
+                raise AudioError(str(path), "is empty (0 bytes)")
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            _unchanged(path, file, before, digest)
+    except OSError as error:
+        raise AudioError(str(path), reason(error), cure(error)) from error
+    return digest
 
 
 def pcm(samples: Samples) -> str:
@@ -382,7 +396,8 @@ def _unchanged(path: Path, file: FileIO, before: os.stat_result, digest: str) ->
         raise problem from error
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why a recording cannot be read, in words."""
     if error.errno == errno.ENOENT:
         return "does not exist, or is a link to something that does not"
     if error.errno == errno.ELOOP:
@@ -392,7 +407,8 @@ def _reason(error: OSError) -> str:
     return f"cannot be read ({error.strerror or error})"
 
 
-def _cure(error: OSError) -> str:
+def cure(error: OSError) -> str:
+    """What to do about it."""
     return {
         errno.EACCES: "Change its rights.",
         errno.EIO: "The disk or the network failed: copy the file and try again.",

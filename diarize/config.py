@@ -242,6 +242,16 @@ class RunConfig(Section):
     device: Device = Field("auto", description="where models run; auto takes cuda where it works")
     workers: int = Field(1, ge=1, description="recordings at a time, each in a process of its own")
     offline: bool = Field(False, description="never open a network connection")
+    cache: str = Field(
+        "auto",
+        description="folder of the results of stages that later runs need not make again; auto: the user's cache "
+        "folder; none: nothing is kept",
+    )
+    cache_size: float = Field(
+        20.0,
+        ge=0.1,
+        description="GB at most of that folder, some 1500 hours of recordings; what was used longest ago goes first",
+    )
     patience: float = Field(
         600.0,
         gt=0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from diarize.types import Audio, Embeddings, Identity, Segment, Speaker, Turn, V
 from diarize.units import round_time
 from diarize.voices import pool
 
+Reach = Callable[[Audio, Sequence[Segment]], float]  # (sound, its speech) -> Hz
 UNHEARD = "no window of speech holds enough of them"
 
 
@@ -36,21 +37,32 @@ class Recognised:
     strangers: Strangers | None  # None: everybody was recognised, or nobody was heard
 
 
-def heard(audio: Audio, speech: Sequence[Segment], turns: Sequence[Turn], windows: Embeddings) -> Voices:
-    """The voices of the speakers of `turns`, from embeddings of windows of the recording, sorted by start."""
+def heard(
+    audio: Audio,
+    speech: Sequence[Segment],
+    turns: Sequence[Turn],
+    windows: Embeddings,
+    reach: Reach = bandwidth,
+) -> Voices:
+    """The voices of the speakers of `turns`, from embeddings of windows of the recording, sorted by start.
+
+    `reach` tells the bandwidth of the speech.
+    """
     index = Index(windows.segments)
     there = {turn.speaker for turn in turns if any(True for _ in index.overlapping(turn))}
     kept = [turn for turn in turns if turn.speaker in there]
     speakers = speakers_of(kept)
-    return Voices(tuple(s.id for s in speakers), pool(speakers, kept, windows), bandwidth(audio, speech))
+    return Voices(tuple(s.id for s in speakers), pool(speakers, kept, windows), reach(audio, speech))
 
 
-def heard_alone(channels: Sequence[tuple[str, Audio, Sequence[Segment], Embeddings]]) -> Voices:
+def heard_alone(
+    channels: Sequence[tuple[str, Audio, Sequence[Segment], Embeddings]], reach: Reach = bandwidth
+) -> Voices:
     """The voices of speakers who each have a channel (id, its sound, its speech, its windows) of their own."""
     found = [(id, audio, speech, windows) for id, audio, speech, windows in channels if len(windows.vectors)]
     means = np.array([windows.vectors.astype(np.float64).mean(axis=0) for *_, windows in found])
     vectors: Vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
-    return Voices(tuple(id for id, *_ in found), vectors, min(bandwidth(a, s) for _, a, s, _ in found))
+    return Voices(tuple(id for id, *_ in found), vectors, min(reach(a, s) for _, a, s, _ in found))
 
 
 def recognise(turns: Sequence[Turn], voices: Voices, identify: Identifier, gap: float) -> Recognised:

@@ -54,6 +54,9 @@ class Choice:
         return backends.load(self.stage, self.name, **self.options, **({"threads": threads} if self.threaded else {}))
 
 
+Loader = Callable[[Choice, int], Any]  # makes a stage of a choice, for so many threads
+
+
 @dataclass(frozen=True)
 class Plan:
     config: Config
@@ -79,16 +82,16 @@ class Plan:
         found += ["identify"] if self.people is not None else []
         return (*found, *(["recognize"] if self.recognize is not None else []))
 
-    def build(self, threads: int = 0) -> Stages:
-        """The stages, with their models loaded. `threads` a model may use; 0 leaves it to the runtime."""
+    def build(self, threads: int = 0, load: Loader = Choice.load) -> Stages:
+        """The stages, with their models loaded by `load`. `threads` a model may use; 0 leaves it to the runtime."""
         return Stages(
-            detect=self.detect.load(threads) if self.detect is not None else None,
-            embed=self.embed.load(threads) if self.embed is not None else None,
+            detect=load(self.detect, threads) if self.detect is not None else None,
+            embed=load(self.embed, threads) if self.embed is not None else None,
             cluster=Spectral(self.config.cluster),
-            recognize=self.recognize.load(threads) if self.recognize is not None else None,
-            diarize=self.diarize.load(threads) if self.diarize is not None else None,
-            segment=self.segment.load(threads) if self.segment is not None else None,
-            hear=self.hear.load(threads) if self.hear is not None else None,
+            recognize=load(self.recognize, threads) if self.recognize is not None else None,
+            diarize=load(self.diarize, threads) if self.diarize is not None else None,
+            segment=load(self.segment, threads) if self.segment is not None else None,
+            hear=load(self.hear, threads) if self.hear is not None else None,
             identify=self.people.load() if self.people is not None else None,
         )
 

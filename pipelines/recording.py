@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from diarize import asr, cluster, constrained, constraints, label, overlap, separate, timeline, turns, windows
 from diarize.activity import LocalActivity
 from diarize.audio import Recording
+from diarize.bandwidth import bandwidth
 from diarize.config import ClusterConfig, Config
 from diarize.constraints import NOTHING, Constraints
-from diarize.errors import DiarizeError, StageError
+from diarize.errors import DiarizeError, OutputError, StageError
 from diarize.library.linking import Strangers
 from diarize.stages import (
     AdvisedDetector,
@@ -39,7 +40,7 @@ from diarize.types import (
 )
 from diarize.units import round_time
 from pipelines import naming
-from pipelines.naming import Recognised
+from pipelines.naming import Reach, Recognised
 
 Watch = Callable[[str], None]  # told the name of each stage as it begins
 
@@ -58,6 +59,7 @@ class Stages:
     segment: Segmenter | None = None  # None: one speaker at a time
     hear: Embedder | None = None  # hears speakers for `identify` where turns are made without an embedder
     known: Constraints = NOTHING  # what is known of who speaks
+    reach: Reach = bandwidth  # up to which frequency speech goes, which `identify` wants to know
 
     def bounded(self, clusterer: Clusterer, config: ClusterConfig) -> Stages:
         """The same with another number of speakers to find; nothing is loaded again."""
@@ -115,7 +117,7 @@ def hear(audio: Audio, stages: Stages, config: Config, watch: Watch) -> Heard:
             voices = stages.hear(audio, windows.over(speech, config.windows))
         if voices is not None:
             watch("identify")
-            heard = naming.heard(audio, speech, spoken, voices)
+            heard = naming.heard(audio, speech, spoken, voices, stages.reach)
             people = naming.recognise(spoken, heard, stages.identify, config.turns.gap)
     words, language = _words(audio, speech, stages, watch)
     labelled = label.label(words, people.turns, config.label)
@@ -220,7 +222,7 @@ def hear_channels(channels: Sequence[Audio], stages: Stages, config: Config, wat
             if line
         ]
         watch("identify")
-        people = naming.recognise(spoken, naming.heard_alone(voices), stages.identify, config.turns.gap)
+        people = naming.recognise(spoken, naming.heard_alone(voices, stages.reach), stages.identify, config.turns.gap)
         words = tuple(replace(w, speaker=people.same.get(w.speaker or "", w.speaker)) for w in words)
     return Heard(speech, people.speakers, people.turns, words, language, people.strangers)
 
@@ -252,6 +254,8 @@ def recognise(
             heard = hear_channels(recording.audios, stages, config, enter)
         else:
             heard = hear(audio, stages, config, enter)
+    except (StageError, OutputError):  # of samples that are decoded only now
+        raise
     except DiarizeError as error:
         raise StageError(audio.id, stage, str(error)) from error
     except (MemoryError, RuntimeError, ValueError, ArithmeticError) as error:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import diarize
 from diarize import audio, files
+from diarize.audio import Recording
 from diarize.cluster import Spectral
 from diarize.config import ClusterConfig, Config
 from diarize.constraints import Constraints
@@ -29,7 +30,7 @@ from diarize.library.linking import Strangers
 from diarize.timeline import intersect, total
 from diarize.types import Audio, Segment, Transcript, Word
 from diarize.units import round_time
-from pipelines import outputs
+from pipelines import cached, outputs, reading
 from pipelines.inputs import Input
 from pipelines.plan import Plan
 from pipelines.recording import Stages, recognise
@@ -136,6 +137,8 @@ class Worker:
         self._plan, self._out, self._threads = plan, out, threads
         self._watch = watch or (lambda id, stage: None)
         self._measured = measured or (lambda seconds: None)
+        cache = cached.opened(plan.config.run)
+        self._kept = cached.Kept(cache) if cache is not None else None
         self._stages: Stages | None = None
 
     def __call__(self, job: Job) -> Outcome:
@@ -174,11 +177,21 @@ class Worker:
             self._watch(item.id, stage)
 
         enter("read")
-        recording = audio.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+
+        def decode() -> Recording:
+            before = current
+            if before != "read":  # a stage asks for the samples of a recording that is known from before
+                enter("read")
+            found = audio.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+            if before != "read":
+                enter(before)
+            return found
+
+        recording = reading.read(item, config.audio.channel, self._kept, decode)
         self._measured(recording.audios[0].duration)
         if self._stages is None:
             enter("load")
-            self._stages = self._plan.build(self._threads)
+            self._stages = cached.build(self._plan, self._threads, self._kept)
         stages = self._stages.bounded(Spectral(job.cluster), job.cluster)
         if job.words is not None:
             stages = replace(stages, given=FromFile(job.words))
@@ -201,6 +214,7 @@ class Worker:
             transcript,
             config.output.formats,
             circumstances(started, seconds, recording.audios[0].duration)
+            | {"cache": self._kept.told() if self._kept is not None else None}
             | {"source": outputs.taken(item.path, recording.source.digest)},
         )
         return replace(outcome(transcript, item), strangers=strangers)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+
 import pytest
 
 from diarize.errors import DiarizeError
 from diarize.models.store import Store
+
+os.environ["DIARIZE_RUN_CACHE"] = "none"  # of fixtures that several tests share; nobody writes to the user's own cache
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has a cache of its own, which is empty."""
+    monkeypatch.setenv("DIARIZE_RUN_CACHE", str(tmp_path_factory.getbasetemp() / "caches" / secrets.token_hex(8)))
 
 
 @pytest.fixture(scope="session")

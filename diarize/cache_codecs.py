@@ -1,0 +1,147 @@
+"""What stages find -> bytes and exactly back: one line of JSON, then arrays as NumPy's .npy. Nothing is ever pickled.
+
+Each pair takes a value apart and makes it again; floats come back bit for bit. A decoder raises ValueError, KeyError or
+TypeError for bytes that no encoder of this version made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.activity import LocalActivity
+from diarize.types import Embeddings, Segment, Source, Turn, Word
+
+SCHEMA = 1  # of what follows; raise it when a pair changes
+
+Value = TypeVar("Value")
+Heard = tuple[tuple[Word, ...], str | None]  # words and language
+
+
+@dataclass(frozen=True)
+class Codec(Generic[Value]):
+    """How a kind of value is kept."""
+
+    encode: Callable[[Value], bytes]
+    decode: Callable[[bytes], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What is known of decoded samples without decoding them again."""
+
+    length: int  # samples
+    rate: int  # Hz
+    pcm: str
+    lost: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What reading a file told: its source, and the channels that were used."""
+
+    source: Source
+    channels: tuple[Channel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a backend said of itself when it was loaded."""
+
+    name: str
+    notes: tuple[str, ...] = ()
+    seed: int | None = None  # None: it uses no random numbers
+    advised: bool = False  # it is a detector that takes advice
+
+
+def _pack(values: Any, *arrays: NDArray[Any]) -> bytes:
+    file = BytesIO()
+    file.write(json.dumps(values, ensure_ascii=True, allow_nan=False).encode() + b"\n")
+    for array in arrays:
+        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def _unpack(data: bytes, arrays: int = 0) -> tuple[Any, list[NDArray[Any]]]:
+    file = BytesIO(data)
+    values = json.loads(file.readline())
+    return values, [np.load(file, allow_pickle=False) for _ in range(arrays)]
+
+
+def _spans(found: Sequence[Segment]) -> list[list[float]]:
+    return [[float(s.start), float(s.end)] for s in found]
+
+
+def _segments(values: Any) -> tuple[Segment, ...]:
+    return tuple(Segment(start, end) for start, end in values)
+
+
+def _embeddings(data: bytes) -> Embeddings:
+    model, (times, vectors) = _unpack(data, 2)
+    return Embeddings(_segments(times.tolist()), vectors, model)
+
+
+def _activity(data: bytes) -> LocalActivity:
+    (hop, step, lag), (posteriors,) = _unpack(data, 1)
+    return LocalActivity(posteriors, hop, step, lag)
+
+
+def _words(data: bytes) -> Heard:
+    words, language = _unpack(data)[0]
+    return tuple(Word(*word) for word in words), language
+
+
+def _facts(data: bytes) -> Facts:
+    source, channels = _unpack(data)[0]
+    source |= {"notes": tuple(source["notes"]), "pcm": tuple(source["pcm"])}
+    return Facts(
+        Source(**source),
+        tuple(Channel(length, rate, pcm, _segments(lost)) for length, rate, pcm, lost in channels),
+    )
+
+
+def _identity(data: bytes) -> Identity:
+    name, notes, seed, advised = _unpack(data)[0]
+    return Identity(name, tuple(notes), seed, advised)
+
+
+SEGMENTS: Codec[tuple[Segment, ...]] = Codec(
+    lambda found: _pack(_spans(found)), lambda data: _segments(_unpack(data)[0])
+)
+EMBEDDINGS: Codec[Embeddings] = Codec(
+    lambda found: _pack(found.model, np.array(_spans(found.segments), dtype=np.float64).reshape(-1, 2), found.vectors),
+    _embeddings,
+)
+ACTIVITY: Codec[LocalActivity] = Codec(
+    lambda found: _pack([found.hop, found.step, found.lag], found.posteriors), _activity
+)
+WORDS: Codec[Heard] = Codec(
+    lambda heard: _pack(
+        [
+            [[float(w.start), float(w.end), w.text, float(w.probability), w.speaker] for w in heard[0]],
+            heard[1],
+        ]
+    ),
+    _words,
+)
+TURNS: Codec[tuple[Turn, ...]] = Codec(
+    lambda found: _pack(
+        [
+            [float(t.start), float(t.end), t.speaker, None if t.confidence is None else float(t.confidence)]
+            for t in found
+        ]
+    ),
+    lambda data: tuple(Turn(*turn) for turn in _unpack(data)[0]),
+)
+NUMBER: Codec[float] = Codec(_pack, lambda data: float(_unpack(data)[0]))
+FACTS: Codec[Facts] = Codec(
+    lambda facts: _pack([asdict(facts.source), [[c.length, c.rate, c.pcm, _spans(c.lost)] for c in facts.channels]]),
+    _facts,
+)
+IDENTITY: Codec[Identity] = Codec(lambda said: _pack([said.name, list(said.notes), said.seed, said.advised]), _identity)

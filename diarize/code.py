@@ -1,0 +1,90 @@
+"""Which code a stage runs, as a digest: its module, every module of this project that it imports, and the versions of
+the packages they import. A result is as old as the code that made it (docs/cache.md)."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+PROJECT = "diarize"
+DISTRIBUTIONS = {  # where the name of a module is not that of its package: one of these brings it
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "faster_whisper": ("faster-whisper", "ctranslate2"),
+    "kaldi_native_fbank": ("kaldi-native-fbank",),
+    "sklearn": ("scikit-learn",),
+    "librosa": ("librosa", "scipy"),
+    "pyannote": ("pyannote.audio", "torch"),
+}
+
+
+@cache
+def digest(module: str) -> str:
+    """sha256 over the code behind `module`, a dotted name in this project. Nothing is imported for it but packages.
+
+    Raises ModuleNotFoundError where there is no such module.
+    """
+    hashed, others, seen = hashlib.sha256(), set[str](), {module}
+    waiting = [module]
+    sources: dict[str, bytes] = {}
+    while waiting:
+        name = waiting.pop()
+        source, imported = _module(name)
+        sources[name] = source
+        for other in imported:
+            if other.split(".")[0] != PROJECT:
+                others.add(other.split(".")[0])
+            elif other not in seen:
+                seen.add(other)
+                waiting.append(other)
+    for name in sorted(sources):
+        hashed.update(f"{name} {len(sources[name])}\n".encode() + sources[name])
+    for name in sorted(others):
+        hashed.update("".join(_versions(name)).encode())
+    return hashed.hexdigest()
+
+
+@cache
+def _module(name: str) -> tuple[bytes, frozenset[str]]:
+    """A module's bytes, and the dotted names of the modules that it imports anywhere."""
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module {name}", name=name)
+    path = Path(spec.origin)
+    source = path.read_bytes()
+    if path.suffix != ".py":  # compiled: what it imports cannot be seen, and goes with the project's version
+        return source + "".join(_versions(f"{PROJECT}-pipeline")).encode(), frozenset()
+    return source, frozenset(_imported(ast.parse(source)))
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            if node.module.split(".")[0] == PROJECT:
+                yield from (f"{node.module}.{a.name}" for a in node.names if _is_module(f"{node.module}.{a.name}"))
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the one above it is no package
+        return False
+
+
+@cache
+def _versions(module: str) -> tuple[str, ...]:
+    """ "name version" of the packages that bring a module; none for those of Python itself."""
+    found = []
+    for name in DISTRIBUTIONS.get(module, (module,)):
+        try:
+            found.append(f"{name} {version(name)}\n")
+        except PackageNotFoundError:
+            continue
+    return tuple(found)
