@@ -21,6 +21,7 @@ from pipelines.plan import Plan
 from pipelines.versions import versions
 from pipelines.work import PRODUCT, Job, Outcome
 
+
 class Watcher(Protocol):
     """What is told of a run while it goes on."""
 
