@@ -14,7 +14,7 @@ from diarize.config import Config
 from diarize.errors import ConfigError
 from diarize.library.store import Library
 from diarize.models.store import Store
-from pipelines import batch, counts, inputs, linking, outputs, plan, tables
+from pipelines import batch, counts, given, inputs, linking, outputs, plan, tables
 from pipelines.inputs import Input
 from pipelines.interrupt import Interrupt
 from pipelines.plan import Plan
@@ -44,6 +44,8 @@ class Request:
     words: Path | None = None  # a transcript made elsewhere; a folder of them, named like the recordings
     library: Callable[[], Library] | None = None  # opens the library of enrolled speakers, to be read
     link: bool = False  # unknown people are called alike in all recordings, also without a library
+    speech: Path | None = None  # where somebody speaks: RTTM, UEM or JSON; a folder of them, named like the recordings
+    known_turns: tuple[Path, ...] = ()  # what is known of who speaks: RTTM, JSON or CSV of links; or folders of them
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
         return Report((), found.passed_over, ())
     jobs = _jobs(found.inputs, request, config)
     with request.library() if request.library is not None else nullcontext() as library:
-        chosen = plan.make(config, store, watcher.fetching, request.words is None, library, request.link)
+        chosen = plan.make(config, store, watcher.fetching, request.words is None, library, request.link, request.speech is None)
     outputs.make(request.out)
     watcher.planned(chosen, jobs)
     started = datetime.now(UTC)
@@ -166,52 +168,4 @@ def _jobs(found: Sequence[Input], request: Request, config: Config) -> list[Job]
     if request.counts is not None:
         settings = counts.apply(counts.read(request.counts), found, config.cluster, str(request.counts))
     jobs = [Job(item, cluster) for item, cluster in zip(found, settings, strict=True)]
-    if request.words is None:
-        return jobs
-    if inputs.is_folder(request.words):
-        return _with_words(jobs, request.words)
-    try:
-        there = request.words.is_file()
-    except OSError:
-        there = False
-    if not there:
-        raise ConfigError("--transcript", str(request.words), "no such file or folder")
-    if len(jobs) > 1:
-        problem = f"one file for {len(jobs)} recordings"
-        raise ConfigError(
-            "--transcript", str(request.words), problem, "Name a folder of files called like the recordings."
-        )
-    return [replace(jobs[0], words=request.words)]
-
-
-def _with_words(jobs: Sequence[Job], folder: Path) -> list[Job]:
-    """The jobs, each with the file in `folder` that is called like its id, else like its recording.
-
-    Raises ConfigError where a recording has no file, or several, and where a file would serve two recordings.
-    """
-    try:
-        there = sorted(path for path in folder.iterdir() if path.is_file())
-    except OSError as error:
-        raise ConfigError("--transcript", str(folder), f"cannot be read: {error.strerror}") from error
-    called: dict[str, list[Path]] = {}
-    for path in there:
-        for name in {path.stem, path.name.split(".")[0]}:
-            called.setdefault(name, []).append(path)
-    found: list[Job] = []
-    owners: dict[Path, Input] = {}
-    for job in jobs:
-        item = job.input
-        if item.problem is not None:
-            found.append(job)
-            continue
-        own = called.get(item.id) or called.get(Path(item.name).stem, [])
-        cure = f"Put one there, called {item.id}.json, say."
-        if len(own) != 1:
-            problem = "no file" if not own else f"{len(own)} files"
-            raise ConfigError("--transcript", str(folder), f"{problem} for {item.name}", cure)
-        other = owners.setdefault(own[0], item)
-        if other is not item:
-            problem = f"{own[0].name} is called like {other.name} and like {item.name}"
-            raise ConfigError("--transcript", str(folder), problem, cure)
-        found.append(replace(job, words=own[0]))
-    return found
+    return given.attach(jobs, request.words, request.speech, request.known_turns, config)

@@ -26,6 +26,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     main_job.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help="leave out what matches")
     main_job.add_argument("--counts", type=Path, metavar="FILE", help="CSV or TOML with speaker counts per recording")
     main_job.add_argument("--transcript", type=Path, metavar="FILE", help="words of another recognizer; or a folder")
+    main_job.add_argument("--speech", type=Path, metavar="FILE", help="RTTM, UEM or JSON of where speech is; or a folder")
+    main_job.add_argument(
+        "--known-turns",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="RTTM or JSON of turns whose speakers are known, CSV of links; or a folder",
+    )
     main_job.add_argument("--library", type=Path, metavar="LIB", help="enrolled speakers, who are then named")
     main_job.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="of an encrypted library; or DIARIZE_PASSPHRASE"
@@ -60,6 +69,8 @@ def _process(given: argparse.Namespace) -> int:
         given.transcript,
         library_of(given) if given.library is not None else None,
         given.link,
+        given.speech,
+        tuple(given.known_turns),
     )
     with face.watcher(given.quiet, given.verbose) as watcher:
         report = process.process(request, config, options.store(config), watcher)
