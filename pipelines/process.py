@@ -81,7 +81,8 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
         return Report((), found.passed_over, ())
     jobs = _jobs(found.inputs, request, config)
     with request.library() if request.library is not None else nullcontext() as library:
-        chosen = plan.make(config, store, watcher.fetching, request.words is None, library, request.link, request.speech is None)
+        detect, recognize = request.speech is None, request.words is None
+        chosen = plan.make(config, store, watcher.fetching, recognize, library, request.link, detect)
     outputs.make(request.out)
     watcher.planned(chosen, jobs)
     started = datetime.now(UTC)

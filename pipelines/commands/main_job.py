@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     main_job.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help="leave out what matches")
     main_job.add_argument("--counts", type=Path, metavar="FILE", help="CSV or TOML with speaker counts per recording")
     main_job.add_argument("--transcript", type=Path, metavar="FILE", help="words of another recognizer; or a folder")
-    main_job.add_argument("--speech", type=Path, metavar="FILE", help="RTTM, UEM or JSON of where speech is; or a folder")
+    main_job.add_argument("--speech", type=Path, metavar="FILE", help="where speech is: RTTM, UEM, JSON; or a folder")
     main_job.add_argument(
         "--known-turns",
         action="append",
