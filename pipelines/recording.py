@@ -78,7 +78,8 @@ class Stages:
 
     def seeds(self) -> dict[str, int]:
         """Stage -> what the random numbers of its backend begin with, of those that draw any and say so."""
-        return {stage: int(backend.seed) for stage, backend in self._used().items() if hasattr(backend, "seed")}
+        found = {stage: getattr(backend, "seed", None) for stage, backend in self._used().items()}
+        return {stage: seed for stage, seed in found.items() if seed is not None}
 
     def _used(self) -> dict[str, Named]:
         used: dict[str, Named | None] = {
