@@ -65,7 +65,8 @@ def write_all(folder: Path, contents: Mapping[str, str | bytes], last: str, obso
             opened = {}
             for name, data in made.items():
                 with _told(folder / name):
-                    opened[name] = held.enter_context(_create(parts[name]))
+                    opened[name] = _create(parts[name])
+                    held.callback(_close, opened[name])
                     _fill(opened[name], data)
             for name, file in opened.items():  # one after the other, when the disk has them all: a fifth of the time
                 with _told(folder / name):
@@ -152,6 +153,12 @@ def _fill(file: BinaryIO, data: bytes) -> None:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _close(file: BinaryIO) -> None:
+    """What was flushed has nothing left to say; what could not be written would fail once more."""
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def _rename(old: Path, new: Path) -> None:
