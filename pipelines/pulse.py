@@ -27,13 +27,13 @@ class Pulse:
         self._length: float | None = None
         self.stage = ""
         self._entered = self._moved = self._looked = time.monotonic()
-        self._used = cpu_seconds(pid)
+        self._used: float | None = None
 
     def enter(self, stage: str) -> None:
         """It begins with a stage."""
         self.stage = stage
         self._entered = self._moved = self._looked = time.monotonic()
-        self._used = cpu_seconds(self._pid)
+        self._used = None  # to ask the system now would cost a recording of two seconds as much as its stages
 
     def measure(self, seconds: float) -> None:
         """The recording is so long."""
@@ -52,10 +52,14 @@ class Pulse:
         where = f"in stage {self.stage}" if self.stage else "before its first stage"
         if now - self._entered > self.limit:
             return f"no end after {self.limit:.0f} s {where}"
-        if self._used is None or now - self._looked < self._patience / LOOKS:
+        if now - self._looked < self._patience / LOOKS:
             return ""
         self._looked = now
         used = cpu_seconds(self._pid)
-        if used is None or abs(used - self._used) >= ALIVE * self._patience:
-            self._moved, self._used = now, used if used is not None else self._used
+        if used is None:
+            return ""
+        if self._used is None:
+            self._used = used
+        if abs(used - self._used) >= ALIVE * self._patience:
+            self._moved, self._used = now, used
         return f"no progress for {self._patience:g} s {where}" if now - self._moved > self._patience else ""
