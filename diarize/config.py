@@ -44,7 +44,7 @@ class VadConfig(Section):
         "is missed",
     )
     off_threshold: float = Field(
-        0.12,
+        0.16,
         gt=0,
         lt=1,
         description="probability under which speech ends; lower than threshold, so that it does not flicker",
@@ -56,11 +56,18 @@ class VadConfig(Section):
         description="probability that is speech where the segmentation is sure of it; silero alone misses a tenth of "
         "quiet meetings, and at less than this pauses become speech",
     )
+    doubted_threshold: float = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="the same where most of what the segmentation is sure of has no high probability, as in quiet "
+        "meetings: there silero misses speech, and the segmentation does not",
+    )
     min_speech: float = Field(0.1, ge=0, description="s; a shorter burst is a click or a breath, seldom a word")
     min_silence: float = Field(
         0.2, ge=0, description="s; a shorter pause belongs to the speech around it, as references count it"
     )
-    pad: float = Field(0.01, ge=0, description="s added at both ends; more costs more false alarm than it saves misses")
+    pad: float = Field(0.0, ge=0, description="s added at both ends; costs more false alarm than it saves misses")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -130,7 +137,7 @@ class SegmentationConfig(Section):
         "file, or module:factory",
     )
     sure: float = Field(
-        0.7,
+        0.6,
         gt=0,
         lt=1,
         description="probability of speech from which the segmentation advises voice activity detection",
@@ -241,6 +248,12 @@ class RunConfig(Section):
 
     device: Device = Field("auto", description="where models run; auto takes cuda where it works")
     workers: int = Field(1, ge=1, description="recordings at a time, each in a process of its own")
+    engine: Literal["local", "ray"] = Field(
+        "local", description="local: workers on this machine; ray: on a Ray cluster"
+    )
+    ray_address: str | None = Field(
+        None, description="of the Ray cluster, host:port; unset: one on this machine, for this run alone"
+    )
     offline: bool = Field(False, description="never open a network connection")
     cache: str = Field(
         "auto",

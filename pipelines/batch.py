@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import stat
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol, Self
 
 from diarize import files
 from diarize.backends import devices
 from diarize.errors import AudioError, FormatError, OutputError
-from pipelines import supervise
+from pipelines import ray_crew, supervise
 from pipelines.interrupt import Interrupt
 from pipelines.plan import Plan
 from pipelines.supervise import Child, Death, Watch
@@ -23,6 +23,19 @@ from pipelines.work import Job, Outcome, copy
 
 AGAIN = "again"  # the stage of a recording whose worker died, until it is tried once more
 ATTEMPTS = 3  # at a worker that ends before it has begun with anything
+
+
+class Crew(Protocol):
+    """Workers, here or elsewhere, for as long as its block lasts."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def work(self, jobs: Sequence[Job], watch: Watch, interrupt: Interrupt) -> Iterator[tuple[Job, Outcome | Death]]:
+        """Each job with what came of it: its row, or the death of its worker."""
+        ...
 
 
 def run(
@@ -120,8 +133,26 @@ def _twin(job: Job, done: Outcome, plan: Plan, out: Path) -> Outcome:
 def _supervised(
     jobs: Sequence[Job], plan: Plan, out: Path, workers: int, watch: Watch, interrupt: Interrupt
 ) -> Generator[Outcome, None, None]:
+    with _crews(plan, out, max(1, min(workers, len(jobs)))) as employ:
+        yield from _tried(jobs, employ, watch, interrupt)
+
+
+@contextlib.contextmanager
+def _crews(plan: Plan, out: Path, workers: int) -> Iterator[Callable[[int | None], Crew]]:
+    """What employs so many workers (None: all that there is room for), where the settings say."""
+    run = plan.config.run
+    if run.engine == "local":
+        yield lambda most: _Crew(plan, out, most or workers)
+        return
+    with ray_crew.connected(run.ray_address):
+        yield lambda most: ray_crew.RayCrew(plan, out, threads_for(workers), most)
+
+
+def _tried(
+    jobs: Sequence[Job], employ: Callable[[int | None], Crew], watch: Watch, interrupt: Interrupt
+) -> Iterator[Outcome]:
     deaths: list[tuple[Job, Death]] = []
-    with _Crew(plan, out, min(workers, len(jobs))) as crew:
+    with employ(None) as crew:
         for job, found in crew.work(jobs, watch, interrupt):
             if isinstance(found, Outcome):
                 yield found
@@ -129,7 +160,7 @@ def _supervised(
                 watch(job.input.id, AGAIN)
                 deaths.append((job, found))
     first = {job.input.id: death for job, death in deaths}
-    with _Crew(plan, out, 1) as crew:  # alone, by a new worker: nothing of the others can be what kills it
+    with employ(1) as crew:  # alone, by a new worker: nothing of the others can be what kills it
         for job, found in crew.work([job for job, _ in deaths], watch, interrupt):
             item, before = job.input, first.pop(job.input.id)
             if isinstance(found, Outcome):

@@ -69,6 +69,15 @@ class Sleeping(Pitch):
 
 
 @dataclass(frozen=True)
+class Slow(Dying):
+    """Takes a second, and may end its process."""
+
+    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+        time.sleep(1)
+        return super().__call__(audio, segments)
+
+
+@dataclass(frozen=True)
 class Clock:
     """Says the number of each second of speech."""
 
@@ -104,6 +113,10 @@ def embedder(**options: Any) -> Pitch:
 
 def dying_embedder(**options: Any) -> Dying:
     return Dying()
+
+
+def slow_embedder(**options: Any) -> Slow:
+    return Slow()
 
 
 def sleeping_embedder(**options: Any) -> Sleeping:

@@ -32,6 +32,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "--device": ("run.device", {"choices": ("auto", "cpu", "cuda")}),
     "--formats": ("output.formats", {"metavar": "A,B,...", "type": settings.split}),
     "--workers": ("run.workers", {"type": int, "metavar": "N"}),
+    "--engine": ("run.engine", {"metavar": "NAME"}),
+    "--ray-address": ("run.ray_address", {"metavar": "HOST:PORT"}),
 }
 
 
