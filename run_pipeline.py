@@ -35,9 +35,9 @@ with no_traceback():  # this takes a second or two
         UnknownPerson,
     )
     from pipelines import face
-    from pipelines.commands import enroll, evaluate, identify, machine, main_job, models, scores, speakers
+    from pipelines.commands import cache, enroll, evaluate, identify, machine, main_job, models, scores, speakers
 
-FAMILIES = (main_job, enroll, evaluate, speakers, identify, scores, models, machine)
+FAMILIES = (main_job, enroll, evaluate, speakers, identify, scores, models, cache, machine)
 
 PURPOSE = "Who said what, when: recordings in, labelled transcripts and speaker timelines out."
 

@@ -105,6 +105,14 @@ class Cache:
         except OSError as error:
             self._trouble(error)
 
+    def tried(self) -> str:
+        """Why nothing can be kept here; "" where something can."""
+        key = f"tried by {os.getpid()}"
+        self.put(key, b"")
+        with contextlib.suppress(OSError):
+            self._place(key)[0].unlink()
+        return self.problem
+
     def prune(self, most_bytes: int) -> Status:
         """Drop what was used longest ago until at most `most_bytes` are left; what is left.
 

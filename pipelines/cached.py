@@ -47,6 +47,14 @@ def build(plan: Plan, threads: int, kept: Kept | None) -> Stages:
     return replace(plan.build(threads, kept.stage), reach=kept.bandwidth)
 
 
+def trouble(config: RunConfig) -> str:
+    """Why a cache that is wanted cannot be written, to be said once a run; "" where it can. A run does without."""
+    if config.cache == "none":
+        return ""
+    cache = opened(config)
+    return "there is no home folder to keep it in" if cache is None else cache.tried()
+
+
 class Kept:
     """A cache, and how often something was found in it, or had to be made, since that was told last."""
 

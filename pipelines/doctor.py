@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import diarize
+from diarize import cache
 from diarize.backends import devices
 from diarize.models.store import Status, Store
 from pipelines import models
@@ -78,6 +79,7 @@ class Facts:
     store: Place
     temporary: Place
     ffmpeg: str  # decoding needs none of the system
+    cache: str  # of results of stages: where, and how much is there
 
     @property
     def cuda(self) -> bool:
@@ -138,6 +140,7 @@ def examine(store: Store) -> Facts:
         store=_writable(store.folder),
         temporary=_temporary(),
         ffmpeg="not needed: PyAV brings its own" if find_spec("av") else "PyAV, which brings its own, is missing",
+        cache=_cache(),
     )
 
 
@@ -177,6 +180,17 @@ def _writable(folder: Path) -> Place:
     if not there.is_dir():
         return Place(str(folder), f"{there} is no folder")
     return Place(str(folder), "" if os.access(there, os.W_OK | os.X_OK) else f"{there} is not writable")
+
+
+def _cache() -> str:
+    """Where results of stages are kept by default, and how much there is; it is never missing, as runs do without."""
+    folder = cache.place("auto")
+    if folder is None:
+        return "none"
+    try:
+        return f"{folder} ({cache.Cache(folder, 0).status().size / 1e6:.1f} MB)"
+    except OSError as error:
+        return f"{folder} (cannot be read: {error.strerror or error})"
 
 
 def _temporary() -> Place:

@@ -281,6 +281,7 @@ def diagnosis(facts: Facts) -> Iterator[str | Table]:
         yield f"{device.runtime}: " + (device.problem or f"runs on {'cuda' if device.cuda else 'cpu'}")
     yield f"model store: {facts.store.path}"
     yield f"temporary files: {facts.temporary.path}"
+    yield f"cache: {facts.cache}"
     parts = (("core", facts.core), *((extra.name, extra.packages) for extra in facts.extras))
     told = [[name, ", ".join(f"{p.name} {p.version or '(missing)'}" for p in members)] for name, members in parts]
     yield table(["part", "packages"], told)

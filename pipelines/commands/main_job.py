@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diarize.formats import FORMATS
 from diarize.library.store import Library
-from pipelines import face, process, settings, speakers
+from pipelines import cached, face, process, settings, speakers
 from pipelines.commands import options
 from pipelines.export import export
 
@@ -60,6 +60,8 @@ def library_of(given: argparse.Namespace) -> Callable[[], Library]:
 
 def _process(given: argparse.Namespace) -> int:
     config = options.resolve(given).config
+    if problem := cached.trouble(config.run):
+        face.warn(f"note: results of stages are not kept: {problem}")
     request = process.Request(
         tuple(given.recordings),
         given.out,

@@ -32,6 +32,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "--device": ("run.device", {"choices": ("auto", "cpu", "cuda")}),
     "--formats": ("output.formats", {"metavar": "A,B,...", "type": settings.split}),
     "--workers": ("run.workers", {"type": int, "metavar": "N"}),
+    "--cache": ("run.cache", {"metavar": "auto|none|DIR"}),
     "--engine": ("run.engine", {"metavar": "NAME"}),
     "--ray-address": ("run.ray_address", {"metavar": "HOST:PORT"}),
 }
