@@ -21,6 +21,7 @@ STAGES = (
     "vad",
     "windows",
     "cluster",
+    "constrained",
     "separate",
     "turns",
     "overlap",
