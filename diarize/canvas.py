@@ -131,11 +131,16 @@ class Canvas:
             raise self._trouble(error) from error
 
     def _trouble(self, error: OSError) -> OutputError:
-        return OutputError(
-            str(self.scratch.folder),
-            f"has no room for the samples of a long recording ({error.strerror or error})",
-            "Name a folder on a larger disk in TMPDIR.",
-        )
+        return no_room(self.scratch.folder, error)
+
+
+def no_room(folder: Path, error: OSError) -> OutputError:
+    """The error to raise where scratch files cannot be made or filled."""
+    return OutputError(
+        str(folder),
+        f"has no room for the samples of a long recording ({error.strerror or error})",
+        "Name a folder on a larger disk in TMPDIR.",
+    )
 
 
 def mapped(descriptor: int, length: int) -> Samples:

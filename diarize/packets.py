@@ -124,8 +124,9 @@ class Packets:
             try:
                 frames = self._decoder.decode(packet if packet.size else None)
                 pieces = [(frame.time, self._samples(frame), frame.sample_rate) for frame in frames]
-            except Exception:  # PyAV raises many kinds; a packet either decodes or is lost
+            except Exception as error:  # PyAV raises many kinds; a packet either decodes or is lost
                 self._source.check()
+                _exhausted(error)
                 self._renew()
                 if packet.size:  # the last, empty packet only drains the decoder
                     self.failed, damaged = self.failed + 1, True
@@ -164,8 +165,9 @@ class Packets:
                     yield packet
                 self._source.check()
                 return
-            except Exception:  # as above: whatever it is, the rest of the file may be sound
+            except Exception as error:  # as above: whatever it is, the rest of the file may be sound
                 self._source.check()
+                _exhausted(error)
                 self.failed += 1
             yield None
 
@@ -196,6 +198,14 @@ class Packets:
             self._converters[key] = av.AudioResampler(format="flt", layout=frame.layout, rate=frame.sample_rate)
         parts = [part.to_ndarray().reshape(-1, channels) for part in self._converters[key].resample(frame)]
         return np.concatenate(parts) if parts else np.zeros((0, channels), np.float32)
+
+
+def _exhausted(error: Exception) -> None:
+    """Raises MemoryError where this process has no memory left; FFmpeg also refuses absurd lengths by that name."""
+    import av
+
+    if isinstance(error, MemoryError) and not isinstance(error, av.FFmpegError):
+        raise error
 
 
 class _ByteClock:

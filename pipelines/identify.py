@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from diarize import audio, timeline
+from diarize import timeline
 from diarize.config import Config
 from diarize.errors import DiarizeError
 from diarize.library.linking import Strangers
@@ -15,7 +15,7 @@ from diarize.library.store import Library
 from diarize.models.store import Store
 from diarize.types import Speaker, Transcript
 from diarize.units import round_time
-from pipelines import inputs, linking, plan
+from pipelines import decoding, inputs, linking, plan
 from pipelines.inputs import Input
 from pipelines.recording import Stages, recognise
 
@@ -104,7 +104,7 @@ def _heard(item: Input, stages: Stages, config: Config, watch: Watch) -> tuple[T
     if item.problem is not None:
         raise item.problem
     watch(item.name, "read")
-    recording = audio.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+    recording = decoding.recording(item.path, id=item.id, name=item.name, channel=config.audio.channel)
     return recognise(recording, stages, config, watch=lambda stage: watch(item.name, stage))
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from diarize import audio, enrolment
+from diarize import enrolment
 from diarize.errors import AudioError, ConfigError, printable
 from diarize.types import Audio, Segment, Transcript
 from diarize.units import round_time, to_samples
-from pipelines import outputs
+from pipelines import decoding, outputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ def of_files(
         raise ConfigError("command line", "--start, --end", "they belong to one recording, and several were given")
     for path in paths:
         try:
-            recording = audio.read(path, id=path.name, channel=channel)
+            recording = decoding.recording(path, id=path.name, channel=channel)
         except AudioError as error:
             yield error
             continue
@@ -112,7 +112,7 @@ def _read(path: Path, transcript: Transcript, speaker: str) -> tuple[Audio, tupl
     channel = str(settings.get("channel", "auto"))
     if channel == "per-channel":
         channel = speaker.removeprefix("CHANNEL_")
-    recording = audio.read(path, id=path.name, channel=channel)
+    recording = decoding.recording(path, id=path.name, channel=channel)
     source = transcript.provenance.source
     if source is None or recording.source.digest != source.digest:
         known = "none" if source is None else source.digest[:16]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import audio, windows
+from diarize import windows
 from diarize.bandwidth import bandwidth
 from diarize.config import Config
 from diarize.errors import AudioError
@@ -17,7 +17,7 @@ from diarize.models.store import Store
 from diarize.stages import Detector, Embedder
 from diarize.timeline import total, union
 from diarize.types import Audio, Embeddings, Segment
-from pipelines import plan
+from pipelines import decoding, plan
 
 MARGIN = 0.5  # s around speech that is heard with it; measured: EER 6.5 % instead of 7.2 % (docs/scores.md)
 
@@ -50,7 +50,7 @@ class Ears:
 
     def __call__(self, path: Path) -> Utterance:
         """The voice in a recording. Raises AudioError where it cannot be read or holds no speech."""
-        recording = audio.read(path, id=path.name, channel=self.config.audio.channel)
+        recording = decoding.recording(path, id=path.name, channel=self.config.audio.channel)
         return replace(self.heard(recording.audios[0]), path=str(path), notes=recording.source.notes)
 
     def heard(self, sound: Audio) -> Utterance:

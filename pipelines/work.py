@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import diarize
-from diarize import audio, files
+from diarize import files
 from diarize.audio import Recording
 from diarize.cluster import Spectral
 from diarize.config import ClusterConfig, Config
@@ -30,7 +30,7 @@ from diarize.library.linking import Strangers
 from diarize.timeline import intersect, total
 from diarize.types import Audio, Segment, Transcript, Word
 from diarize.units import round_time
-from pipelines import cached, outputs, reading
+from pipelines import cached, decoding, outputs, reading
 from pipelines.inputs import Input
 from pipelines.plan import Plan
 from pipelines.recording import Stages, recognise
@@ -182,7 +182,7 @@ class Worker:
             before = current
             if before != "read":  # a stage asks for the samples of a recording that is known from before
                 enter("read")
-            found = audio.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+            found = decoding.recording(item.path, id=item.id, name=item.name, channel=config.audio.channel)
             if before != "read":
                 enter(before)
             return found
