@@ -15,16 +15,6 @@ from typing import Any, TextIO, cast
 
 from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -33,7 +23,7 @@ from diarize.models.store import Status
 from pipelines import settings
 from pipelines.doctor import Facts
 from pipelines.plan import Plan
-from pipelines.process import Report, Watcher
+from pipelines.process import Report
 from pipelines.settings import Settings
 from pipelines.work import Job, Outcome
 
@@ -112,23 +102,11 @@ def console(stream: TextIO) -> Console:
     return Console(file=cast(TextIO, Steady(stream)), highlight=False, markup=False, emoji=False)
 
 
-@contextlib.contextmanager
-def watcher(quiet: bool, verbose: bool) -> Iterator[Watcher]:
-    """The watcher that fits the terminal: a live one, plain lines, or silence."""
-    if quiet:
-        yield Silent()
-    elif sys.stderr.isatty() and not verbose:
-        live = Live(console(sys.stderr))
-        with live.progress:
-            yield live
-    else:
-        yield Lines(verbose)
-
-
 class Silent:
     """Says nothing."""
 
     def fetching(self, file: str, done: int, total: int | None) -> None: ...
+    def waiting(self, why: str) -> None: ...
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None: ...
     def entered(self, id: str, stage: str) -> None: ...
     def finished(self, outcome: Outcome) -> None: ...
@@ -152,67 +130,20 @@ class Lines(Silent):
         for note in plan.notes:
             warn(f"note: {note}")
 
+    def waiting(self, why: str) -> None:
+        warn(why)
+
     def entered(self, id: str, stage: str) -> None:
         if self._verbose:
             warn(f"{id}: {STAGES.get(stage, stage)}")
 
     def finished(self, outcome: Outcome) -> None:
         self._done += 1
-        warn(f"[{self._done}/{self._jobs}] {summary(outcome)}")
+        if not outcome.kept:
+            warn(f"[{self._done}/{self._jobs}] {summary(outcome)}")
 
     def ending(self, running: int) -> None:
         warn(last_words(running))
-
-
-class Live(Silent):
-    """A bar for the run, with the time it will take, and a line for each recording in work."""
-
-    def __init__(self, screen: Console) -> None:
-        self.progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            console=screen,
-            transient=True,
-        )
-        self._all: TaskID | None = None
-        self._running: dict[str, TaskID] = {}
-        self._steps: list[str] = []
-
-    def fetching(self, file: str, done: int, total: int | None) -> None:
-        task = self._running.get(file)
-        if task is None:
-            task = self._running[file] = self.progress.add_task(f"fetching {file}, MB", total=None)
-        self.progress.update(task, completed=done / 1e6, total=None if total is None else total / 1e6)
-        if total is not None and done >= total:
-            self.progress.remove_task(self._running.pop(file))
-
-    def planned(self, plan: Plan, jobs: Sequence[Job]) -> None:
-        for note in plan.notes:
-            self.progress.console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
-        self._steps = [stage for stage in STAGES if stage in ("read", "load", "write", *plan.stages)]
-        self._all = self.progress.add_task("recordings", total=len(jobs))
-
-    def entered(self, id: str, stage: str) -> None:
-        task = self._running.get(id)
-        if task is None:
-            task = self._running[id] = self.progress.add_task(id, total=len(self._steps))
-        at = self._steps.index(stage) if stage in self._steps else None
-        self.progress.update(task, description=f"{printable(id)}: {STAGES.get(stage, stage)}", completed=at)
-
-    def finished(self, outcome: Outcome) -> None:
-        if outcome.id in self._running:
-            self.progress.remove_task(self._running.pop(outcome.id))
-        if self._all is not None:
-            self.progress.advance(self._all)
-        self.progress.console.print(Text(summary(outcome), style=COLOURS[outcome.status]), soft_wrap=True)
-
-    def ending(self, running: int) -> None:
-        self.progress.console.print(Text(last_words(running), style="yellow"), soft_wrap=True)
 
 
 def last_words(running: int) -> str:
@@ -236,7 +167,9 @@ def closing(report: Report) -> Table:
     shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if row.status != "done"][:MOST_ROWS]
     table = Table(show_footer=True, box=box.SIMPLE)
     done = [row for row in rows if row.status == "done"]
-    table.add_column("recording", f"{len(done)} of {len(rows)} done", overflow="fold")
+    kept = sum(row.kept for row in rows)
+    summed = f"{len(done)} of {len(rows)} done" + (f", {kept} from before" if kept else "")
+    table.add_column("recording", summed, overflow="fold")
     table.add_column("length", clock(sum(row.duration or 0 for row in done)), justify="right", no_wrap=True)
     table.add_column("speakers", justify="right")
     table.add_column("turns", str(sum(row.turns for row in done)), justify="right")
@@ -244,7 +177,7 @@ def closing(report: Report) -> Table:
     table.add_column("outcome", overflow="fold")
     for row in shown:
         if row.status == "done":
-            lost = f"done, {row.lost:.1f} s lost" if row.lost else "done"
+            lost = "done" + (" before" if row.kept else "") + (f", {row.lost:.1f} s lost" if row.lost else "")
             cells = [clock(row.duration or 0), str(row.speakers), str(row.turns), str(row.words), lost]
         else:
             cells = ["", "", "", "", f"{row.status}: {row.reason}"]

@@ -1,7 +1,7 @@
 """The unknown people of a run: who speaks in several recordings is called the same in all of them, unknown-1 and so on.
 
 It is done when all recordings are. Voiceprints of people who are not in the library are biometric data of strangers:
-they come from the workers in memory and are written nowhere.
+they are kept until then (pipelines/voiceprints.py), and no longer.
 """
 
 from __future__ import annotations
@@ -54,12 +54,15 @@ def linked(transcript: Transcript, called: Mapping[str, str]) -> Transcript:
 
 
 def _written(out: Path, row: Outcome, called: Mapping[str, str], formats: Iterable[str]) -> Outcome:
-    row = replace(row, strangers=None)
-    if not called:
+    if row.strangers is None:
         return row
+    row = replace(row, strangers=None)
     try:
         folder = out / row.id
-        outputs.rewrite(folder, linked(outputs.read(folder), called), formats)
+        transcript = outputs.read(folder)
+        told = linked(transcript, called)
+        if told.speakers != transcript.speakers:  # else it was kept, and is called as before
+            outputs.rewrite(folder, told, formats)
     except (FormatError, OutputError) as error:
         return replace(row, status="failed", stage="write", reason=str(error), environment=True)
     return row

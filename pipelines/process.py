@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from diarize import files, formats
 from diarize.config import Config
 from diarize.errors import ConfigError
 from diarize.library.store import Library
 from diarize.models.store import Store
-from pipelines import batch, counts, given, inputs, linking, outputs, plan, tables
+from pipelines import agreement, counts, fingerprint, given, inputs, journal, outputs, plan
 from pipelines.inputs import Input
 from pipelines.interrupt import Interrupt
+from pipelines.lock import Lock
 from pipelines.plan import Plan
+from pipelines.run import Run, Watcher
+from pipelines.shards import Shard
 from pipelines.versions import versions
 from pipelines.work import PRODUCT, Job, Outcome
-
-
-class Watcher(Protocol):
-    """What is told of a run while it goes on."""
-
-    def fetching(self, file: str, done: int, total: int | None) -> None: ...
-    def planned(self, plan: Plan, jobs: Sequence[Job]) -> None: ...
-    def entered(self, id: str, stage: str) -> None: ...
-    def finished(self, outcome: Outcome) -> None: ...
-    def ending(self, running: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +39,10 @@ class Request:
     link: bool = False  # unknown people are called alike in all recordings, also without a library
     speech: Path | None = None  # where somebody speaks: RTTM, UEM or JSON; a folder of them, named like the recordings
     known_turns: tuple[Path, ...] = ()  # what is known of who speaks: RTTM, JSON or CSV of links; or folders of them
+    shard: Shard | None = None  # only a part of the recordings
+    force: bool = False  # everything again, also where `out` holds results of other settings
+    retry: bool = False  # what failed or crashed before again
+    wait: bool = False  # for another run on `out` to end
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,7 @@ class Report:
     notes: tuple[str, ...]  # what the plan leaves to be desired
     interrupted: bool = False
     earlier: tuple[str, ...] = ()  # recordings of earlier runs whose results lie in the same folder
+    part: bool = False  # of a run; a part may be empty
 
     @property
     def status(self) -> int:
@@ -63,6 +61,8 @@ class Report:
             return 130
         if any(row.environment for row in self.outcomes):
             return 5
+        if self.part and not self.outcomes:
+            return 0
         done = sum(row.status == "done" for row in self.outcomes)
         return 4 if done == 0 else 3 if done < len(self.outcomes) else 0
 
@@ -81,59 +81,51 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
         return Report((), found.passed_over, ())
     jobs = _jobs(found.inputs, request, config)
     with request.library() if request.library is not None else nullcontext() as library:
-        detect, recognize = request.speech is None, request.words is None
-        chosen = plan.make(config, store, watcher.fetching, recognize, library, request.link, detect)
+        chosen = plan.make(config, store, watcher.fetching, request.words is None, library, request.link)
+    common = fingerprint.common(chosen, store)
+    shard = request.shard
+    positions = [i for i, job in enumerate(jobs) if shard is None or shard.holds(job.input)]
+    jobs = [replace(jobs[i], recipe=fingerprint.recipe(common, jobs[i].cluster, jobs[i].facts())) for i in positions]
     outputs.make(request.out)
-    watcher.planned(chosen, jobs)
-    started = datetime.now(UTC)
-    rows: dict[str, Outcome] = {}
-    with Interrupt(watcher.ending) as interrupt:
-        begun = batch.run(jobs, chosen, request.out, config.run.workers, watcher.entered, interrupt)
-        with suppress(KeyboardInterrupt), closing(begun):
-            for row in begun:
-                rows[row.id] = row
-                watcher.finished(row)
-                if row.environment:  # the next recording would meet the same
-                    break
-        interrupted = interrupt.ending
-        reason = "the run was interrupted" if interrupted else "not begun: the run was ended by a fault of the machine"
-        outcomes = tuple(
-            rows.get(job.input.id, Outcome(job.input.id, job.input.name, "interrupted", reason=reason, tries=0))
-            for job in jobs
-        )
-        outcomes = linking.link(request.out, outcomes, chosen)
-        report = Report(outcomes, found.passed_over, chosen.notes, interrupted, _earlier(request.out, found.inputs))
-        write(request.out, report, chosen, started)
-        return replace(report, interrupted=interrupt.ending)
+    with Lock(request.out, shard, request.wait, watcher.waiting) as lock:
+        former = journal.former(request.out, shard)
+        if not request.force:
+            agreement.refuse_others(request.out, config)
+        if not former.clean:
+            _sweep(request.out, jobs, shard)
+        watcher.planned(chosen, jobs)
+        with Interrupt(watcher.ending) as interrupt:
+            run = Run(request.out, chosen, jobs, former, interrupt, lock, watcher, shard)
+            outcomes = run(request.force, request.retry, _head(chosen, found.passed_over, shard, positions))
+        earlier = _earlier(request.out, found.inputs)
+        part = shard is not None
+        return Report(outcomes, found.passed_over, chosen.notes, interrupt.ending, earlier, part)
 
 
-def write(out: Path, report: Report, chosen: Plan, started: datetime) -> None:
-    """The run's own files. `provenance.json` alone differs between two identical runs. Raises OutputError."""
-    tables.write(out, (outputs.read(out / row.id) for row in report.outcomes if row.status == "done"))
-    run = {
-        "schema": "diarize-run/1",
+def _head(chosen: Plan, passed_over: Sequence[str], shard: Shard | None, positions: Sequence[int]) -> dict[str, Any]:
+    """What run.json says beside its rows; of a part of a run also what puts the whole together again."""
+    head = {
         "product": PRODUCT,
-        "settings": chosen.config.model_dump(mode="json", exclude={"run"}),
+        "settings": agreement.plain(chosen.config),
         "versions": versions(),
         "models": chosen.models,
-        "notes": report.notes,
-        "recordings": [_plain(row) for row in report.outcomes],
-        "passed_over": report.passed_over,
+        "notes": chosen.notes,
+        "passed_over": passed_over,
     }
-    now = datetime.now(UTC)
-    circumstances = {
-        "started": started.isoformat(timespec="seconds"),
-        "finished": now.isoformat(timespec="seconds"),
-        "seconds": round((now - started).total_seconds(), 3),
-        "machine": outputs.machine(),
-        "run": chosen.config.run.model_dump(mode="json"),
-    }
-    files.write(out / "provenance.json", outputs.as_json(circumstances))
-    files.write(out / "run.json", outputs.as_json(run))
+    if shard is None:
+        return head
+    voices = chosen.people.voices.model if chosen.people is not None else None
+    return {**head, "shard": [shard.index, shard.count], "positions": positions, "voices": voices}
 
 
-def _plain(row: Outcome) -> dict[str, Any]:
-    return {key: value for key, value in asdict(replace(row, strangers=None)).items() if key != "strangers"}
+def _sweep(out: Path, jobs: Sequence[Job], shard: Shard | None) -> None:
+    """Take away what a run that was killed left half written. Other parts of a run may be writing beside this one."""
+    if shard is not None:
+        folders = [out / job.input.id for job in jobs]
+    else:
+        folders = [out, *(Path(entry.path) for entry in os.scandir(out) if entry.is_dir(follow_symlinks=False))]
+    for folder in folders:
+        files.sweep(folder)
 
 
 def _earlier(out: Path, found: Sequence[Input]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ One transcript is held at a time and rows go to the disk in blocks, so that memo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +64,10 @@ def speakers(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
     return _frame([row for transcript in transcripts for row in _speakers(rounded(transcript))], SPEAKERS)
 
 
-def write(out: Path, transcripts: Iterable[Transcript]) -> None:
+def write(out: Path, transcripts: Iterable[Transcript], called: Callable[[str], str] = str) -> None:
     """`timeline.csv`, `timeline.parquet` and `speakers.csv` into `out`, each whole or not at all.
+
+    `called` gives the names under which they are written, where those are others.
 
     Reads `transcripts` once; the same ones give the same bytes. Cells of the CSV files are guarded against formulas
     (see `diarize.formats.csv`), those of the Parquet file are exact. Raises OutputError.
@@ -74,7 +76,7 @@ def write(out: Path, transcripts: Iterable[Transcript]) -> None:
 
     with ExitStack() as stack:
         sheet, parquet, summary = (
-            stack.enter_context(files.replacing(out / name))
+            stack.enter_context(files.replacing(out / called(name)))
             for name in ("timeline.csv", "timeline.parquet", "speakers.csv")
         )
         schema = pyarrow.schema([(name, _arrow(kind)) for name, kind in TIMELINE.items()])

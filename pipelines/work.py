@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -30,11 +31,12 @@ from diarize.library.linking import Strangers
 from diarize.timeline import intersect, total
 from diarize.types import Audio, Segment, Transcript, Word
 from diarize.units import round_time
-from pipelines import cached, decoding, outputs, reading
+from pipelines import cached, decoding, fingerprint, outputs, reading, voiceprints
 from pipelines.inputs import Input
 from pipelines.plan import Plan
 from pipelines.recording import Stages, recognise
 
+TWIN = re.compile(r"the same bytes as .*: processed once", re.DOTALL)  # the note of a recording that was not
 PRODUCT = f"diarize-pipeline {diarize.__version__}"
 
 Status = Literal["done", "failed", "crashed", "interrupted"]
@@ -73,6 +75,7 @@ class Job:
     words: Path | None = None  # a transcript made elsewhere, instead of a recognizer
     speech: FromElsewhere | None = None  # where somebody speaks, instead of voice activity detection
     known: Constraints | None = None  # what is known of who speaks
+    recipe: str = ""  # digest of all that decides the result beside the file (fingerprint.py)
 
     def facts(self) -> dict[str, str]:
         """What was given with the recording, as plain data with digests of files: it decides the result too.
@@ -106,6 +109,7 @@ class Outcome:
     tries: int = 1  # how often it was begun; a worker's death costs one
     environment: bool = False  # the machine is at fault (a full disk, a missing model), not the recording
     strangers: Strangers | None = None  # voices of those whom nobody knows, until they are linked
+    kept: bool = False  # done by an earlier run, of the same file and settings, and left as it was
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,7 @@ class Worker:
             self._watch(item.id, stage)
 
         enter("read")
+        seen = fingerprint.settled(fingerprint.looks(item.path))
 
         def decode() -> Recording:
             before = current
@@ -209,15 +214,12 @@ class Worker:
         )
         transcript = replace(transcript, provenance=provenance)
         enter("write")
-        outputs.write(
-            self._out / item.id,
-            transcript,
-            config.output.formats,
-            circumstances(started, seconds, recording.audios[0].duration)
-            | {"cache": self._kept.told() if self._kept is not None else None}
-            | {"source": outputs.taken(item.path, recording.source.digest)},
-        )
-        return replace(outcome(transcript, item), strangers=strangers)
+        row = replace(outcome(transcript, item), strangers=strangers)
+        told = circumstances(started, seconds, recording.audios[0].duration)
+        told |= {"cache": self._kept.told() if self._kept is not None else None}
+        told |= {"source": outputs.taken(item.path, row.digest)}
+        publish(self._out, transcript, row, config.output.formats, fingerprint.of(job.recipe, row.digest), told, seen)
+        return row
 
 
 def outcome(transcript: Transcript, item: Input) -> Outcome:
@@ -248,24 +250,66 @@ def circumstances(started: datetime, seconds: dict[str, float], duration: float)
     }
 
 
-def copy(out: Path, original: Outcome, item: Input, config: Config) -> Outcome:
-    """The results of a recording once more, for another file with the same bytes.
+def publish(
+    out: Path,
+    transcript: Transcript,
+    row: Outcome,
+    formats: Iterable[str],
+    made_of: str,
+    told: Mapping[str, Any],
+    seen: fingerprint.Looks | None = None,
+    twin: str = "",
+) -> None:
+    """A recording's results into its folder, with what a later run must know to keep them. Raises OutputError.
 
-    Raises OutputError, and AudioError where that file changed meanwhile.
+    `made_of` is the fingerprint, `told` the circumstances, `seen` how the file looked before it was read, `twin` the
+    name of the recording of the same run that has the same bytes.
+    """
+    folder = out / row.id
+    outputs.make(folder)
+    voices = voiceprints.keep(folder, row.strangers) if row.strangers is not None else ""
+    source = transcript.provenance.source
+    known = {
+        "fingerprint": made_of,
+        "input": {"size": source.size if source is not None else 0, "looks": seen},
+        "same_bytes_as": twin,
+        "strangers": voices,
+        "row": plain(row),
+    }
+    outputs.write(folder, transcript, formats, {**told, **known})
+
+
+def plain(row: Outcome) -> dict[str, Any]:
+    """What a row says of a recording, without what differs from run to run."""
+    return {f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("strangers", "kept", "tries")}
+
+
+def copy(
+    out: Path,
+    original: Outcome,
+    item: Input,
+    config: Config,
+    made_of: str = "",
+    seen: fingerprint.Looks | None = None,
+    twin: str = "",
+) -> Outcome:
+    """The finished results of a recording once more, for another file with the same bytes, as if it had been processed.
+
+    `twin` is the name of the first of those of one run, which the notes then tell. Raises OutputError and FormatError,
+    and AudioError where that file changed meanwhile.
     """
     transcript = outputs.read(out / original.id)
     source = transcript.provenance.source
+    notes = tuple(note for note in transcript.provenance.notes if not TWIN.fullmatch(note))
     provenance = replace(
         transcript.provenance,
         source=replace(source, path=item.name) if source is not None else None,
-        notes=(*transcript.provenance.notes, f"the same bytes as {original.name}: processed once"),
+        notes=(*notes, f"the same bytes as {twin}: processed once") if twin else notes,
     )
-    transcript = replace(transcript, recording=item.id, provenance=provenance)
-    outputs.write(
-        out / item.id,
-        transcript,
-        config.output.formats,
-        circumstances(datetime.now(UTC), {}, transcript.duration)
-        | {"source": outputs.taken(item.path, original.digest)},
-    )
-    return replace(outcome(transcript, item), strangers=original.strangers)
+    speakers = tuple(replace(speaker, link=None) for speaker in transcript.speakers)
+    transcript = replace(transcript, recording=item.id, provenance=provenance, speakers=speakers)
+    row = replace(outcome(transcript, item), strangers=original.strangers)
+    told = circumstances(datetime.now(UTC), {}, transcript.duration)
+    told |= {"source": outputs.taken(item.path, original.digest)}
+    publish(out, transcript, row, config.output.formats, made_of, told, seen, twin)
+    return row

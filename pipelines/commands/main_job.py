@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from diarize.errors import ConfigError
 from diarize.formats import FORMATS
 from diarize.library.store import Library
-from pipelines import cached, face, process, settings, speakers
+from pipelines import cached, face, live, process, settings, shards, speakers
 from pipelines.commands import options
 from pipelines.export import export
+from pipelines.log import Both, JsonLog
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,6 +46,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     main_job.add_argument(
         "--link", action="store_true", help="unknown-1, ... in all recordings, also without a library"
     )
+    runs = main_job.add_argument_group("runs")
+    runs.add_argument("--force", action="store_true", help="do everything runs, also under other settings")
+    runs.add_argument("--retry-failed", action="store_true", help="try runs what failed or crashed before")
+    runs.add_argument("--wait", action="store_true", help="for another run on the same folder to end")
+    runs.add_argument(
+        "--shard", type=shards.parse, metavar="I/N", help="only part I of N; diarize merge-runs joins them"
+    )
+    runs.add_argument("--log-json", metavar="FILE", help="what happens, as JSON lines; - for the output stream")
+    runs.add_argument("--log-names", action="store_true", help="with the names of speakers")
     main_job.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     main_job.add_argument("-v", "--verbose", action="store_true", help="say each stage of each recording")
     options.add(main_job)
@@ -73,16 +86,26 @@ def _process(given: argparse.Namespace) -> int:
         given.link,
         given.speech,
         tuple(given.known_turns),
+        given.shard,
+        given.force,
+        given.retry_failed,
+        given.wait,
     )
-    with face.watcher(given.quiet, given.verbose) as watcher:
-        report = process.process(request, config, options.store(config), watcher)
+    with live.watcher(given.quiet, given.verbose) as watcher, _log(given) as log:
+        both = watcher if log is None else Both(watcher, log)
+        report = process.process(request, config, options.store(config), both)
+        if log is not None:
+            log.ended(report.status)
+    if report.part and not report.outcomes:
+        face.say("no recording is in this part of the run")
+        return report.status
     if not report.outcomes:
         face.warn(
             "error: no recordings found"
             + (f"; {face.count(len(report.passed_over), 'file')} passed over" if report.passed_over else "")
         )
         return report.status
-    if not given.quiet:
+    if not given.quiet and given.log_json != "-":
         face.say(face.closing(report))
         if report.passed_over:
             others = face.count(len(report.passed_over), "other file")
@@ -96,6 +119,25 @@ def _process(given: argparse.Namespace) -> int:
             if row.status != "done":
                 face.warn(face.summary(row))
     return report.status
+
+
+@contextlib.contextmanager
+def _log(given: argparse.Namespace) -> Iterator[JsonLog | None]:
+    """The log that is asked for. Raises ConfigError where its file cannot be opened."""
+    if given.log_json is None:
+        yield None
+    elif given.log_json == "-":
+        yield JsonLog(sys.stdout, given.out, given.log_names, face.warn)
+    else:
+        try:
+            file = Path(given.log_json).open("a", encoding="utf-8")  # noqa: SIM115 - a full disk may refuse to close it
+        except OSError as error:
+            raise ConfigError("--log-json", given.log_json, f"cannot be written: {error.strerror}") from error
+        try:
+            yield JsonLog(file, given.out, given.log_names, face.warn)
+        finally:
+            with contextlib.suppress(OSError):  # a full disk
+                file.close()
 
 
 def _export(given: argparse.Namespace) -> int:

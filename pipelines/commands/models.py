@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from diarize.models.store import Store
-from pipelines import face, models
+from pipelines import face, live, models
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +34,7 @@ def _list(given: argparse.Namespace) -> int:
 
 def _pull(given: argparse.Namespace) -> int:
     failed = False
-    with face.watcher(quiet=False, verbose=False) as watcher:
+    with live.watcher(quiet=False, verbose=False) as watcher:
         for pulled in models.pull(Store(offline=bool(given.offline)), given.names, watcher.fetching, given.force):
             failed |= bool(pulled.problem) and pulled.needed
             welcome = "" if pulled.needed else "not needed, but welcome: "

@@ -1,0 +1,224 @@
+"""One run at a time on a folder of results, also where several machines share it.
+
+The lock is a file in the folder that names host, process and a count that goes up while the process lives. Of a process
+of the same machine it is known at once whether it lives: by its number and the time it was started. Of another
+machine's, or of one before a restart, it is known by watching the count; no clock is ever compared with another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from diarize.errors import ConfigError, OutputError
+from pipelines.shards import Shard
+
+BEAT = 1.0  # s between two counts
+WATCH = 8.0  # s that a count must stand still for its process to be taken for dead; network file systems lag by seconds
+LOOK = 0.5  # s between looks at a lock that is waited for
+_NAME = re.compile(r"\.lock(?:\.shard-([0-9]+)-of-([0-9]+))?")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock, as the file says."""
+
+    host: str
+    pid: int
+    started: str  # when the process was started, in the system's ticks
+    machine: str  # its boot and its space of process numbers: within one, numbers and ticks can be compared
+    token: str
+    count: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+class Lock:
+    """Held while its block runs. Raises ConfigError where another run holds it, OutputError where it cannot be."""
+
+    def __init__(
+        self, out: Path, shard: Shard | None = None, wait: bool = False, say: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """`wait` for another run to end, which `say` is told; parts of one division do not exclude each other."""
+        self._out, self._shard, self._wait, self._say = out, shard, wait, say
+        self._path = out / (".lock" if shard is None else f".lock.{shard.name}")
+        self._token = secrets.token_hex(8)
+        self._over, self.lost = threading.Event(), False
+        self._beating = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> Lock:
+        told = False
+        while (holder := self._taken()) is not None:
+            if not self._wait:
+                raise ConfigError(
+                    "--out",
+                    str(self._out),
+                    f"{holder} is writing its results there",
+                    "Wait for it (--wait), end it, or name another folder.",
+                )
+            if not told:
+                self._say(f"waiting for {holder}, which is writing its results to {self._out}")
+            told = True
+            time.sleep(LOOK + secrets.randbelow(100) / 200)  # two that wait for each other do not go on in step
+        self._beating.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+        self._beating.join()
+        self._leave()
+
+    def check(self) -> None:
+        """Raises OutputError where another run has taken this one for dead, as after a long suspension."""
+        if self.lost:
+            cure = "Run the same command again when that one is over."
+            raise OutputError(str(self._path), "another run took this one for dead, and has the folder now", cure)
+
+    def _taken(self) -> Holder | None:
+        """None: the lock is ours now. Else who has it."""
+        for path in rivals(self._out, self._shard, self._path):
+            if (holder := alive(path)) is not None:
+                return holder
+            _remove(path)
+        try:
+            _create(self._path, self._token)
+        except FileExistsError:
+            return alive(self._path)
+        except OSError as error:
+            raise OutputError(str(self._path), f"cannot be written: {error.strerror or error}") from error
+        for path in rivals(self._out, self._shard, self._path):  # both of two that came at once see the other one here
+            if path != self._path and (holder := read(path)) is not None:
+                self._leave()
+                return holder
+        return None
+
+    def _leave(self) -> None:
+        holder = read(self._path)
+        if holder is not None and holder.token == self._token:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    def _beat(self) -> None:
+        count = 0
+        while not self._over.wait(BEAT):
+            count += 1
+            try:
+                holder = read(self._path)
+                if holder is None or holder.token != self._token:
+                    self.lost = True
+                    return
+                with self._path.open("r+b", buffering=0) as file:  # in place: a renamed file shows later over networks
+                    file.write(_text(self._token, count))
+            except OSError:  # a full disk is met elsewhere
+                continue
+
+
+def rivals(out: Path, shard: Shard | None, own: Path) -> Iterator[Path]:
+    """The lock files in `out` that exclude a run of `shard`."""
+    try:
+        names = sorted(path.name for path in out.glob(".lock*"))
+    except OSError:
+        return
+    for name in names:
+        found = _NAME.fullmatch(name)
+        if found is None:
+            continue
+        beside = shard is not None and found[2] is not None and int(found[2]) == shard.count
+        if not beside or name == own.name:
+            yield out / name
+
+
+def running(out: Path) -> dict[str, Holder]:
+    """Lock file -> who holds it, of the runs that are going on in a folder."""
+    found = {path.name: alive(path) for path in rivals(out, None, out / ".lock")}
+    return {name: holder for name, holder in found.items() if holder is not None}
+
+
+def alive(path: Path) -> Holder | None:
+    """Who holds the lock at `path`; None where nobody does, or one who is dead. Watches for some seconds if need be."""
+    holder = read(path)
+    if holder is None or holder.machine == _machine():
+        return holder if holder is not None and _start_of(holder.pid) == holder.started else None
+    end = time.monotonic() + WATCH
+    while time.monotonic() < end:
+        time.sleep(BEAT / 4)
+        now = read(path)
+        if now is None or now.token != holder.token or now.count != holder.count:
+            return now
+    return None
+
+
+def read(path: Path) -> Holder | None:
+    """What a lock file says; None where it is gone, or no lock."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Holder(**found)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _create(path: Path, token: str) -> None:
+    """Make the file, whole from its first moment. Raises FileExistsError and OSError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    beside.write_bytes(_text(token, 0))
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no hard links here
+        with path.open("xb") as file:
+            file.write(_text(token, 0))
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _text(token: str, count: int) -> bytes:
+    pid = os.getpid()
+    holder = {"host": platform.node(), "pid": pid, "started": _start_of(pid), "machine": _machine(), "token": token}
+    return json.dumps({**holder, "count": count}).encode().ljust(400) + b"\n"
+
+
+def _remove(path: Path) -> None:
+    """Take a dead process's lock away, unless somebody else has done so and holds it now."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    with contextlib.suppress(OSError):
+        path.rename(aside)
+        holder = read(aside)
+        if holder is not None and holder.machine == _machine() and _start_of(holder.pid) == holder.started:
+            with contextlib.suppress(OSError):
+                os.link(aside, path)
+        aside.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    return platform.node()
+
+
+def _start_of(pid: int) -> str:
+    """When a process of this machine was started; "" where there is no such process, or only what is left of it."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        return "" if state[0] in "ZX" else state[19]
+    except OSError:
+        pass
+    if Path("/proc/self/stat").exists():
+        return ""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return ""
+    return "alive"
