@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.lib.format import read_array
 from numpy.typing import NDArray
 
 from diarize.activity import LocalActivity
@@ -71,7 +72,7 @@ def _pack(values: Any, *arrays: NDArray[Any]) -> bytes:
 def _unpack(data: bytes, arrays: int = 0) -> tuple[Any, list[NDArray[Any]]]:
     file = BytesIO(data)
     values = json.loads(file.readline())
-    return values, [np.load(file, allow_pickle=False) for _ in range(arrays)]
+    return values, [read_array(file, allow_pickle=False) for _ in range(arrays)]
 
 
 def _spans(found: Sequence[Segment]) -> list[list[float]]:

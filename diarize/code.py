@@ -24,7 +24,7 @@ DISTRIBUTIONS = {  # where the name of a module is not that of its package: one 
 
 @cache
 def digest(module: str) -> str:
-    """sha256 over the code behind `module`, a dotted name in this project. Nothing is imported for it but packages.
+    """sha256 over the code behind `module`, a dotted name in this project. No model runtime is imported for it.
 
     Raises ModuleNotFoundError where there is no such module.
     """
