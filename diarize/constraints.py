@@ -74,7 +74,8 @@ def resolve(turns: Sequence[Turn], links: Sequence[Linked], name: str) -> Constr
     graph = _Graph(len(speakers) + len(spans))
     first = len(speakers)
     for a, b in _same(spans):
-        graph.join(first + a, first + b, f"{_told(spans[a])} and {_told(spans[b])} are mostly the same time")
+        alike = f"{_told(spans[a])} and {_told(spans[b])} are mostly the same time"
+        graph.join(first + a, first + b, alike if spans[a] != spans[b] else "")
     ordered = sorted(turns, key=lambda turn: (turn.start, turn.end))
     index = Index(ordered)
     for a, span in enumerate(spans):
@@ -229,7 +230,7 @@ class _Graph:
         return found
 
     def path(self, start: int, end: int) -> list[str]:
-        """The fewest places that make `start` and `end`, which are in one component, one."""
+        """The places that make `start` and `end`, which are in one component, one."""
         came: dict[int, tuple[int, str]] = {start: (start, "")}
         waiting = deque([start])
         while end not in came:
@@ -242,7 +243,7 @@ class _Graph:
         while end != start:
             end, place = came[end]
             places.append(place)
-        return places[::-1]
+        return [place for place in places[::-1] if place]
 
 
 def _same(spans: Sequence[Segment]) -> Iterator[tuple[int, int]]:

@@ -81,7 +81,8 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
         return Report((), found.passed_over, ())
     jobs = _jobs(found.inputs, request, config)
     with request.library() if request.library is not None else nullcontext() as library:
-        chosen = plan.make(config, store, watcher.fetching, request.words is None, library, request.link)
+        recognize, detect = request.words is None, request.speech is None
+        chosen = plan.make(config, store, watcher.fetching, recognize, library, request.link, detect)
     common = fingerprint.common(chosen, store)
     shard = request.shard
     positions = [i for i, job in enumerate(jobs) if shard is None or shard.holds(job.input)]
