@@ -25,7 +25,7 @@ from diarize import turns
 from diarize.cluster import Spectral
 from diarize.config import Config
 from diarize.types import Labels, Segment, Vectors
-from pipelines.batch import LINEAR_ALGEBRA
+from pipelines.lifetime import LINEAR_ALGEBRA
 
 DIMENSIONS = 256
 ALIKE = 0.75  # mean cosine of two windows of one person, as GE2E's are

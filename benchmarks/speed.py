@@ -24,7 +24,7 @@ from pathlib import Path
 
 from diarize.config import Config
 from diarize.models.store import Store
-from pipelines.batch import LINEAR_ALGEBRA
+from pipelines.lifetime import LINEAR_ALGEBRA
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MEETINGS = ("dev3-close", "dev4-room", "dev5-close")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from diarize.config import parse
 from diarize.models.store import Store
-from pipelines.batch import LINEAR_ALGEBRA
+from pipelines.lifetime import LINEAR_ALGEBRA
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
