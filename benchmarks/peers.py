@@ -41,7 +41,7 @@ from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.types import Errors, Labels, Segment, Turn, Vectors
 from pipelines import plan
-from pipelines.batch import LINEAR_ALGEBRA
+from pipelines.lifetime import LINEAR_ALGEBRA
 
 SIZES = (1_000, 5_000, 20_000, 160_000)
 SPEAKERS = 6  # of synthetic vectors
