@@ -25,6 +25,7 @@ from pipelines.doctor import Facts
 from pipelines.plan import Plan
 from pipelines.process import Report
 from pipelines.settings import Settings
+from pipelines.status import Standing
 from pipelines.work import Job, Outcome
 
 NARROWEST = 60  # columns of a table; where there are fewer, lines are broken rather than columns left out
@@ -184,6 +185,31 @@ def closing(report: Report) -> Table:
         style = COLOURS[row.status] if row.status != "done" or row.lost else ""
         table.add_row(Text(printable(row.name)), *(Text(cell, style=style) for cell in cells))
     return table
+
+
+def standing_lines(found: Sequence[Standing]) -> Iterator[str]:
+    """How each run on a folder stands: who is at work, what is done, what runs in which stage since when."""
+    for run in found:
+        now = run.progress
+        title = f"{run.part}: " if run.part else ""
+        told = {
+            "running": f"running ({run.holder})",
+            "killed": "ended without a word: killed, or the power failed; the same command goes on where it ended",
+            "interrupted": "interrupted; the same command goes on where it ended",
+            "finished": "finished",
+        }[run.life]
+        yield title + told
+        done = run.counts.get("done", 0)
+        bad = ", ".join(f"{number} {what}" for what, number in sorted(run.counts.items()) if what != "done")
+        running = now.get("running", [])
+        kept = f" ({now['kept']} from before)" if now.get("kept") else ""
+        waits = f", {len(running)} running, {run.waiting} waiting" if now else ""
+        yield f"  {done} done{kept}, {bad or '0 failed'}{waits}"
+        if run.life == "running" and now:
+            eta = f"ETA {clock(now['eta'])}" if now.get("eta") is not None else "ETA unknown until one is done"
+            yield f"  {clock(now['seconds'])} gone, {eta}, {now['speed']:.1f} h of sound an hour"
+        for each in running:
+            yield f"  {each['id']}: {STAGES.get(each['stage'], each['stage'])} since {each['since']}"
 
 
 def model_lines(found: Sequence[Status]) -> Iterator[str]:

@@ -228,6 +228,16 @@ class Journal:
         files.write(self._run, outputs.as_json(run))
 
 
+def write_whole(out: Path, part: Mapping[str, Any], rows: Iterable[Outcome]) -> None:
+    """The run.json of a run whose parts are like `part`. Raises OutputError."""
+    own = ("schema", "state", "recordings", "shard", "positions", "voices")
+    head = {key: value for key, value in part.items() if key not in own}
+    told = {"merged": datetime.now(UTC).isoformat(timespec="seconds"), "machine": outputs.machine(), "failures": {}}
+    run = {"schema": SCHEMA, "state": "finished", **head, "recordings": [plain(row) for row in rows]}
+    files.write(out / outputs.PROVENANCE, outputs.as_json(told))
+    files.write(out / RUN, outputs.as_json(run))
+
+
 def failure(job: Job, row: Outcome, before: Looks | None, tries: int) -> Failure | None:
     """What the next run must know of a row that is not done; None where it will simply try again.
 

@@ -55,7 +55,7 @@ def known(library: Library | None, model: str, config: Config) -> Known:
 
     Raises FormatError and CalibrationError for a calibration that cannot be read, or is not for this embedder.
     """
-    calibration = _calibration(model, config.identify)
+    calibration = calibration_of(model, config.identify)
     if library is None:
         nobody = Matrix(model, (), (), np.empty((0, 0), np.float32), np.empty(0), "")
         return Known(nobody, calibration, config.identify, "no library was given")
@@ -88,7 +88,8 @@ def known(library: Library | None, model: str, config: Config) -> Known:
     return Known(voices, calibration, config.identify, lacking, tuple(notes))
 
 
-def _calibration(model: str, config: IdentifyConfig) -> Calibration | None:
+def calibration_of(model: str, config: IdentifyConfig) -> Calibration | None:
+    """The calibration for scores of the embedder `model`; None where there is none. Raises as `known`."""
     if config.calibration is None:
         return calibrations.shipped(model)
     made = calibrations.load(Path(config.calibration))

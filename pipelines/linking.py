@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from diarize.config import Config
 from diarize.errors import FormatError, OutputError
 from diarize.library import linking
 from diarize.library.calibration import Calibration
@@ -26,12 +27,18 @@ def link(out: Path, rows: Sequence[Outcome], plan: Plan) -> tuple[Outcome, ...]:
 
     Where one cannot be written its row says so.
     """
-    people = plan.people
+    return link_all(out, rows, plan.people.calibration if plan.people is not None else None, plan.config)
+
+
+def link_all(
+    out: Path, rows: Sequence[Outcome], calibration: Calibration | None, config: Config
+) -> tuple[Outcome, ...]:
+    """As `link`, with what it takes of a plan."""
     made: dict[str, dict[str, str]] = {}
-    if people is not None and people.calibration is not None:
+    if calibration is not None:
         found = [(row.id, row.strangers) for row in rows if row.strangers is not None]
-        made = labels(found, people.calibration, people.config.prior, people.config.seconds)
-    return tuple(_written(out, row, made.get(row.id, {}), plan.config.output.formats) for row in rows)
+        made = labels(found, calibration, config.identify.prior, config.identify.seconds)
+    return tuple(_written(out, row, made.get(row.id, {}), config.output.formats) for row in rows)
 
 
 def labels(

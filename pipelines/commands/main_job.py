@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from diarize.errors import ConfigError
 from diarize.formats import FORMATS
 from diarize.library.store import Library
-from pipelines import cached, face, live, process, settings, shards, speakers
+from pipelines import cached, face, live, merge, process, settings, shards, speakers, status
 from pipelines.commands import options
 from pipelines.export import export
 from pipelines.log import Both, JsonLog
@@ -64,6 +66,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     again.add_argument("folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder of one recording's results")
     again.add_argument("--formats", required=True, type=settings.split, metavar="A,B,...", help=", ".join(FORMATS))
     again.set_defaults(command=_export)
+
+    seen = commands.add_parser("status", help="how a run on a folder stands, also while another process is at it")
+    seen.add_argument("out", type=Path, metavar="OUT", help="folder of results")
+    seen.add_argument("--json", action="store_true", help="as JSON")
+    seen.set_defaults(command=_status)
+
+    join = commands.add_parser("merge-runs", help="the reports and tables of parts of a run, as one")
+    join.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="folders of results of --shard runs")
+    join.add_argument("--out", type=Path, help="folder of the whole; may be left out where all parts share one")
+    join.set_defaults(command=_merge)
 
 
 def library_of(given: argparse.Namespace) -> Callable[[], Library]:
@@ -138,6 +150,25 @@ def _log(given: argparse.Namespace) -> Iterator[JsonLog | None]:
         finally:
             with contextlib.suppress(OSError):  # a full disk
                 file.close()
+
+
+def _status(given: argparse.Namespace) -> int:
+    found = status.look(given.out)
+    if given.json:
+        face.say(json.dumps([asdict(each) for each in found], indent=1))
+    else:
+        for line in face.standing_lines(found):
+            face.say(line)
+    return 0
+
+
+def _merge(given: argparse.Namespace) -> int:
+    if given.out is None and len(given.folders) > 1:
+        raise ConfigError("--out", "", "several folders, and none for the whole", "Name it: --out OUT.")
+    out = given.out or given.folders[0]
+    joined = merge.merge(given.folders, out)
+    face.say(f"{face.count(joined, 'recording')} of {face.count(len(given.folders), 'folder')}: {out}")
+    return 0
 
 
 def _export(given: argparse.Namespace) -> int:

@@ -1,0 +1,141 @@
+"""Parts of a run -> the run: one report, one set of tables, and unknown people called alike in all of it.
+
+What comes of it is, byte for byte, what one run over all recordings would have written.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diarize import config as settings
+from diarize import files
+from diarize.errors import ConfigError, OutputError
+from pipelines import finished, journal, linking, outputs, tables, voiceprints
+from pipelines.journal import RUN
+from pipelines.known import calibration_of
+from pipelines.lock import Lock
+from pipelines.shards import Shard, file
+from pipelines.work import Outcome
+
+_PART = re.compile(r"run\.shard-([0-9]+)-of-([0-9]+)\.json")
+_ALIKE = ("product", "settings", "versions", "models", "notes", "passed_over", "voices")  # in all parts of one run
+
+
+@dataclass(frozen=True)
+class Part:
+    folder: Path
+    shard: Shard
+    run: Mapping[str, Any]
+
+
+def merge(folders: Sequence[Path], out: Path) -> int:
+    """Join all parts that lie in `folders` into `out`; how many recordings they have.
+
+    Results that lie elsewhere are copied there. Raises ConfigError where a part is missing, unfinished, there twice, or
+    of another run; FormatError and OutputError.
+    """
+    parts = found(folders)
+    outputs.make(out)
+    with ExitStack() as held:
+        for folder in {part.folder.resolve(): part.folder for part in parts}.values():
+            if folder.resolve() != out.resolve():
+                held.enter_context(Lock(folder))
+        held.enter_context(Lock(out))
+        placed = [(at, row, part) for part in parts for at, row in zip(part.run["positions"], _rows(part), strict=True)]
+        placed.sort(key=lambda each: each[0])
+        if [at for at, _, _ in placed] != list(range(len(placed))):
+            raise ConfigError(
+                "merge-runs", str(out), "the parts are of other recordings", "Run all of them over the same ones."
+            )
+        for _, row, part in placed:
+            if row.status == "done" and part.folder.resolve() != out.resolve():
+                _bring(part.folder / row.id, out / row.id)
+        rows = _linked(out, [row for _, row, _ in placed], parts[0].run)
+        tables.write(out, (outputs.read(out / row.id) for row in rows if row.status == "done"))
+        journal.write_whole(out, parts[0].run, rows)
+        for part in parts:
+            if part.folder.resolve() == out.resolve():
+                _forget(out, part.shard)
+    return len(rows)
+
+
+def found(folders: Sequence[Path]) -> list[Part]:
+    """The parts of one run, all of them, by number. Raises ConfigError."""
+    parts: dict[int, Part] = {}
+    for folder in dict.fromkeys(folders):
+        for path in sorted(folder.glob("run.shard-*.json")):
+            name = _PART.fullmatch(path.name)
+            if name is None:
+                continue
+            part = Part(folder, Shard(int(name[1]), int(name[2])), journal.read_json(path))
+            _check(path, part, next(iter(parts.values()), part))
+            if part.shard.index in parts:
+                raise ConfigError("merge-runs", str(path), "this part is there twice", "Name one folder of each part.")
+            parts[part.shard.index] = part
+    if not parts:
+        raise ConfigError("merge-runs", ", ".join(map(str, folders)), "no part of a run is there", "See --shard.")
+    count = next(iter(parts.values())).shard.count
+    missing = [f"{index}/{count}" for index in range(1, count + 1) if index not in parts]
+    if missing:
+        raise ConfigError("merge-runs", ", ".join(missing), "these parts are missing", "Name their folders as well.")
+    return [parts[index] for index in sorted(parts)]
+
+
+def _check(path: Path, part: Part, first: Part) -> None:
+    state = part.run.get("state")
+    if state != "finished":
+        problem = "is no report of a part" if state is None else "is not finished"
+        raise ConfigError("merge-runs", str(path), problem, "Run the same --shard again.")
+    if part.shard.count != first.shard.count:
+        problem = f"is one of {part.shard.count} parts, others are of {first.shard.count}"
+        raise ConfigError("merge-runs", str(path), problem, "Take away what is of another run.")
+    for key in _ALIKE:
+        if part.run.get(key) != first.run.get(key):
+            raise ConfigError("merge-runs", str(path), f"has other {key} than the other parts", "Run it like them.")
+
+
+def _rows(part: Part) -> list[Outcome]:
+    return [Outcome(**{**row, "notes": tuple(row["notes"])}) for row in part.run["recordings"]]
+
+
+def _bring(folder: Path, to: Path) -> None:
+    """A finished recording's folder, copied; `transcript.json` last, as it says that all is there."""
+    outputs.make(to)
+    try:
+        files.write_all(to, {each.name: each.read_bytes() for each in folder.iterdir()}, outputs.TRANSCRIPT)
+        if (to / voiceprints.NAME).exists():
+            shutil.copymode(folder / voiceprints.NAME, to / voiceprints.NAME)
+    except OSError as error:
+        raise OutputError(str(folder), f"cannot be copied: {error.strerror or error}") from error
+
+
+def _linked(out: Path, rows: list[Outcome], run: Mapping[str, Any]) -> list[Outcome]:
+    """The rows, when unknown people are called alike in all of them; the voices are not needed any more then."""
+    if run["voices"] is None:
+        return rows
+    config = settings.parse(run["settings"], RUN)
+    calibration = calibration_of(run["voices"], config.identify)
+    heard = []
+    for row in rows:
+        there = finished.read(out / row.id) if row.status == "done" else None
+        known = finished.recall(out, there) if there is not None else None
+        if there is not None and known is None:
+            problem = "the voices of its unknown speakers are gone"
+            raise ConfigError("merge-runs", row.id, problem, "Run its --shard again with --force.")
+        heard.append(row if known is None else known)
+    done = linking.link_all(out, heard, calibration, config)
+    for row in rows:
+        voiceprints.forget(out / row.id)
+    return list(done)
+
+
+def _forget(out: Path, shard: Shard) -> None:
+    """Take away the report and the tables of a part, which those of the whole stand for now."""
+    for name in (RUN, outputs.PROVENANCE, "timeline.csv", "timeline.parquet", "speakers.csv"):
+        (out / file(name, shard)).unlink(missing_ok=True)
