@@ -1,0 +1,102 @@
+"""Known turns and given speech through the whole method, and through the main job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diarize import constraints
+from diarize.audio import Recording
+from diarize.cluster import Spectral
+from diarize.config import Config, parse
+from diarize.models.store import Store
+from diarize.types import Segment, Source, Transcript, Turn
+from pipelines import outputs
+from pipelines.face import Silent
+from pipelines.process import Request, process
+from pipelines.recording import Stages, transcribe
+from pipelines.work import FromElsewhere
+from tests.cheap import Pitch, write_tones
+from tests.pipelines.test_recording import RATE, Loud, line
+
+STAGES = Stages(detect=Loud(), embed=Pitch(), cluster=Spectral())
+
+
+def talk() -> Recording:
+    """One tone from 0 to 9 s, another from 5 to 9 s."""
+    low, high = line((0, 9)), line((5, 9), hertz=2500)
+    samples = low.samples.copy()
+    samples[5 * RATE :] = high.samples[5 * RATE :]
+    return Recording((replace(low, samples=samples),), Source("talk.wav", "0" * 64, 1))
+
+
+def spoken(found: Transcript) -> list[tuple[float, float, str]]:
+    return [(turn.start, turn.end, turn.speaker) for turn in found.turns]
+
+
+def test_the_result_obeys_what_is_known() -> None:
+    turns = [Turn(0, 2, "anna"), Turn(2, 5, "bob"), Turn(5, 9, "anna"), Turn(9.5, 20, "carl")]
+    known = constraints.resolve(turns, (), "file:123")
+    found = transcribe(talk(), replace(STAGES, known=known), Config())
+    assert spoken(found) == [(0.0, 2.0, "SPEAKER_01"), (2.0, 5.0, "SPEAKER_02"), (5.0, 9.0, "SPEAKER_01")]
+    assert found.provenance.stages["known"] == "file:123"
+    assert found.provenance.notes == (
+        "known turns: beyond the recording's end: 9.5-20 s",
+        "known turns: no speech there, so they say nothing: 9.5-20 s",
+    )
+
+
+def test_a_count_that_is_asked_for_holds_beside_what_is_known() -> None:
+    known = constraints.resolve([Turn(0, 2, "anna"), Turn(6, 9, "anna")], (), "it")
+    config = parse({"cluster": {"num_speakers": 2}}, "test")
+    found = transcribe(talk(), replace(STAGES, known=known, cluster=Spectral(config.cluster)), config)
+    assert len(found.speakers) == 2
+    by_time = {
+        id: {turn.speaker for turn in found.turns if turn.overlap(Segment(*id)) > 0.9} for id in ((0, 2), (6, 9))
+    }
+    assert len(by_time[0, 2] & by_time[6, 9]) == 1
+
+
+def test_nothing_is_speech_but_what_is_given() -> None:
+    given = FromElsewhere((Segment(1, 2), Segment(6, 8), Segment(9.5, 12)), "456").within(10)
+    found = transcribe(talk(), replace(STAGES, detect=given), Config())
+    assert [(start, end) for start, end, _ in spoken(found)] == [(1.0, 2.0), (6.0, 8.0), (9.5, 10.0)]
+    assert found.provenance.stages["detect"] == "file:456"
+    assert found.provenance.notes == ("speech: 2.000 s of what was given lie beyond the recording's end and were cut",)
+
+
+def test_the_main_job_takes_speech_and_known_turns_and_needs_no_detector(tmp_path: Path) -> None:
+    write_tones(tmp_path / "in" / "talk.wav", [(300, 3), (2000, 3), (300, 3)])
+    (tmp_path / "speech.uem").write_text("talk 1 0.5 3\ntalk 1 2 3.5\ntalk 1 7.5 10.5\n")
+    (tmp_path / "links.csv").write_text(f"{','.join(('recording', 'link', 'start_1', 'end_1', 'start_2', 'end_2'))}\n"
+                                        "talk.wav,cannot,0.5,3.5,7.5,10.5\n")  # fmt: skip
+    config = parse(
+        {
+            "vad": {"backend": "silero"},  # of which there is no model
+            "segmentation": {"backend": "none"},
+            "embedder": {"backend": "tests.cheap:embedder"},
+            "asr": {"backend": "none"},
+        },
+        "test",
+    )
+    request = Request(
+        (tmp_path / "in",),
+        tmp_path / "out",
+        speech=tmp_path / "speech.uem",
+        known_turns=(tmp_path / "links.csv",),
+    )
+    report = process(request, config, Store(tmp_path / "models", offline=True), Silent())
+    assert report.status == 0
+    found = outputs.read(tmp_path / "out" / "talk")
+    assert spoken(found) == [(0.5, 3.5, "SPEAKER_01"), (7.5, 10.5, "SPEAKER_02")]
+    assert found.provenance.stages["detect"].startswith("file:")
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_without_anything_known_the_method_is_as_it_was(most: int) -> None:
+    config = parse({"cluster": {"max_speakers": most}}, "test")
+    stages = replace(STAGES, cluster=Spectral(config.cluster))
+    silent = replace(stages, known=constraints.resolve([Turn(9.2, 9.8, "anna")], (), ""))
+    assert spoken(transcribe(talk(), stages, config)) == spoken(transcribe(talk(), silent, config))
