@@ -75,7 +75,7 @@ class Writer:
             return
         import av
 
-        layout = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels}c")
+        layout = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels}C")  # C: in no known order
         format, planes = ("fltp", block.T) if self._planar else ("flt", np.ascontiguousarray(block).reshape(1, -1))
         if self._resampler is None:
             self._resampler = av.AudioResampler(format=format, layout=layout, rate=RATE)

@@ -290,6 +290,18 @@ def test_fault_21_silence_is_a_recording(tmp_path: Path) -> None:
     assert recording.source.notes == ()
 
 
+@pytest.mark.parametrize("count", [3, 9, 17, 64])
+def test_fault_28_many_channels_at_another_rate(count: int, tmp_path: Path) -> None:
+    """As of a microphone array: FFmpeg has names for few of these numbers."""
+    wave = media.noise(1, 44_100, count)
+    wave[1] = media.tone(np.zeros((1, 44_100)), 44_100, 0.4, 0.6)[0]
+    path = media.wav(tmp_path / "a.wav", media.pcm16(wave), 44_100)
+    heard = audio.read(path, id="r", channel="per-channel").audios
+    assert len(heard) == count
+    assert media.tone_span(heard[1]) == pytest.approx((0.4, 0.6), abs=0.01)
+    assert media.tone_span(heard[2]) is None
+
+
 def test_fault_24_long_recordings_live_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canvas, "IN_MEMORY", 16_000 * 20)
     wave = media.tone(media.noise(31, 16_000, 2), 16_000, 29, 30)
