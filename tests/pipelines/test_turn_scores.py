@@ -292,6 +292,12 @@ def test_names_by_hand() -> None:
     assert found.named == Share(6, 14) and found.misnamed == Share(3, 14)
 
 
+def test_a_name_that_the_reference_has_nowhere_is_wrong() -> None:
+    told = ([Turn(0, 4, "a"), Turn(4, 10, "b")], {"a": "Ada", "b": "Ben"})
+    found = score_names(told, ([Turn(0, 4, "1"), Turn(4, 7, "2"), Turn(7, 10, "3")], {"1": "Ada", "2": "Zoe"}), None)
+    assert found.named == Share(4, 10) and found.misnamed == Share(3, 10)
+
+
 def test_nobody_named_at_all() -> None:
     found = score_names(([Turn(0, 1, "a")], {"a": "Ada"}), ([Turn(0, 1, "1")], {}), None)
     assert found.named == Share(0, 1) and found.misnamed == Share(0, 1)
