@@ -22,7 +22,7 @@ import run_pipeline
 from diarize import canvas, files
 from diarize.errors import OutputError
 from diarize.types import Transcript
-from pipelines import batch, integrity, outputs, tables
+from pipelines import batch, decoding, integrity, outputs, tables
 from pipelines.work import Job, Outcome, Worker
 from tests.attacks.disk import Disk, after_power_loss, recorded
 from tests.cheap import SETTINGS, write_tones
@@ -149,6 +149,7 @@ def test_fault_48_no_room_for_the_samples_of_a_long_recording(
 
         def close(self) -> None: ...
 
+    monkeypatch.setattr(decoding, "available", lambda: False)  # in this process, where the fault is
     monkeypatch.setattr(canvas, "IN_MEMORY", 16_000)
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda *given, **more: Full())
     monkeypatch.setenv("DIARIZE_RUN_CACHE", "none")
