@@ -158,7 +158,11 @@ class _Stage:
         asked = self._asked(stage, audio, given)
         if self.name != before:  # it is another one than the last time, on another device say
             found = self._kept.found(stage, asked, codec)
-        return found if found is not None else self._kept.made(stage, asked, codec, make(backend))
+        if found is not None:
+            return found
+        value = make(backend)
+        self._backend.identity = _identity(backend)  # it may have gone on on another device, for want of memory
+        return self._kept.made(stage, self._asked(stage, audio, given), codec, value)
 
     def _asked(self, stage: str, audio: Audio, given: Any) -> list[Any]:
         return [stage, self.name, self._backend.code, _heard(audio), given]

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diarize import asr, files, memory
+from diarize.backends.shrinking import Shrinking
 from diarize.config import AsrConfig, Device
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Samples, Segment, Word
@@ -38,14 +38,34 @@ _FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, fas
 _WEIGHTS = "model.bin"
 
 
-@dataclass(frozen=True)
 class Whisper:
-    """A `Recognizer`. `notes` says what was degraded when it was loaded."""
+    """A `Recognizer`. `notes` says what was degraded, when it was loaded or for want of memory."""
 
-    name: str
-    notes: tuple[str, ...]
-    model: WhisperModel
-    config: AsrConfig
+    def __init__(
+        self,
+        model: WhisperModel,
+        config: AsrConfig,
+        called: Callable[[WhisperModel], str],
+        notes: tuple[str, ...] = (),
+        open_cpu: Callable[[], WhisperModel] | None = None,
+    ) -> None:
+        """`called` names a model as it runs; `open_cpu` is None where the work has to stay on its device."""
+        self.model, self.config = model, config
+        self._called, self._notes, self._open_cpu = called, notes, open_cpu
+        on_gpu = model.model.device == "cuda"
+        self._shrinking = Shrinking("Whisper", on_gpu, None if open_cpu is None else self._leave)
+
+    @property
+    def name(self) -> str:
+        return self._called(self.model)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return (*self._notes, *self._shrinking.notes)
+
+    def _leave(self) -> None:
+        assert self._open_cpu is not None
+        self.model = self._open_cpu()
 
     def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]:
         """Words by time, and the language; without speech none, and the language of the settings.
@@ -57,12 +77,19 @@ class Whisper:
         chunks = asr.chunks(audio.samples, RATE, speech, LONGEST, PAUSE)
         if not chunks:
             return (), self.config.language
-        language = self.config.language or _language(self.model, audio.samples, chunks)
+        language = self.config.language
+        if language is None:
+            (language,) = self._shrinking.do(lambda *one: _language(self.model, audio.samples, chunks), 1)
         words: list[Word] = []
         for first in range(0, len(chunks), self.config.batch):
-            words += self._words(audio.samples, chunks[first : first + self.config.batch], language)
+            words += self._batch(audio.samples, chunks[first : first + self.config.batch], language)
             memory.release(audio.samples)
         return tuple(words), language
+
+    def _batch(self, samples: Samples, chunks: Sequence[Segment], language: str) -> list[Word]:
+        """The words of one batch of chunks, in smaller ones where there is no room for it."""
+        found = self._shrinking.do(lambda a, b: list(self._words(samples, chunks[a:b], language)), len(chunks))
+        return [word for words in found for word in words]
 
     def _words(self, samples: Samples, chunks: Sequence[Segment], language: str) -> Iterator[Word]:
         """The words of one batch of chunks. Only the samples of the batch are held in memory."""
@@ -112,7 +139,14 @@ def load(
     config = config or AsrConfig()
     whisper, notes = _open(model, device, threads)
     _check(whisper, config)
-    return Whisper(_name(model, whisper, config, digest or files.sha256(model / _WEIGHTS)), notes, whisper, config)
+    digest = digest or files.sha256(model / _WEIGHTS)
+    return Whisper(
+        whisper,
+        config,
+        lambda running: _name(model, running, config, digest),
+        notes,
+        (lambda: _whisper(model, "cpu", "int8", threads)) if device == "auto" else None,
+    )
 
 
 def _open(model: Path, device: Device, threads: int) -> tuple[WhisperModel, tuple[str, ...]]:

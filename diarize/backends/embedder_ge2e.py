@@ -54,8 +54,15 @@ class GE2E:
     """An `Embedder`. A segment longer than 1.6 s gets the mean of windows over it; a shorter one is repeated."""
 
     def __init__(self, session: Any, digest: str, batch: int, threads: int) -> None:
-        self._session, self._batch, self._threads = session, batch, threads
-        self.name = f"ge2e@{digest[:16]}(level={LEVEL}{',cuda' if onnx_sessions.on_cuda(session) else ''})"
+        self._session, self._digest, self._batch, self._threads = session, digest, batch, threads
+
+    @property
+    def name(self) -> str:
+        return f"ge2e@{self._digest[:16]}(level={LEVEL}{',cuda' if onnx_sessions.on_cuda(self._session) else ''})"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return onnx_sessions.notes(self._session)
 
     def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
         """Raises AudioError where the rate is not 16 kHz."""
@@ -91,7 +98,7 @@ def load(model: Path, batch: int = 16, device: str = "cpu", threads: int = 0) ->
         graph = _graph(tensors)
     except KeyError as error:
         raise ModelRefused(str(model), f"the GE2E model has a tensor {error}, this file has none") from error
-    session = onnx_sessions.open_session(graph, device)
+    session = onnx_sessions.open_session(graph, device, "ge2e")
     return GE2E(session, sha256(model), batch, onnx_sessions.workers(threads))
 
 

@@ -80,7 +80,16 @@ class Onnx:
 
     def __init__(self, session: Any, name: str, features: Features, batch: int, threads: int) -> None:
         self._session, self._features, self._batch, self._threads = session, features, batch, threads
-        self.name = name
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        device = ",cuda" if onnx_sessions.on_cuda(self._session) else ""
+        return f"{self._name}({self._features}{device})"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return onnx_sessions.notes(self._session)
 
     def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
         """Raises AudioError where the rate is not the model's."""
@@ -132,7 +141,7 @@ def load(
     device that cannot be used.
     """
     try:
-        session = onnx_sessions.open_session(model, device)
+        session = onnx_sessions.open_session(model, device, model.stem)
     except BackendError:
         raise
     except Exception as error:
@@ -144,9 +153,7 @@ def load(
             str(model), f"a speaker model takes filter banks (N, T, bins), this one takes {kind} {shape}"
         )
     features = features_of(format or {}, session.get_modelmeta().custom_metadata_map)
-    device = ",cuda" if onnx_sessions.on_cuda(session) else ""
-    name = f"onnx:{model.stem}@{sha256(model)[:16]}({features}{device})"
-    return Onnx(session, name, features, batch, onnx_sessions.workers(threads))
+    return Onnx(session, f"onnx:{model.stem}@{sha256(model)[:16]}", features, batch, onnx_sessions.workers(threads))
 
 
 def features_of(format: Mapping[str, Any], metadata: Mapping[str, str]) -> Features:

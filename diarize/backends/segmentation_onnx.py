@@ -41,9 +41,16 @@ class Segmentation:
     """A `Segmenter`."""
 
     def __init__(self, session: Any, digest: str, threads: int, restored: bool) -> None:
-        self._session, self._threads = session, threads
-        how = (",restored" if restored else "") + (",cuda" if onnx_sessions.on_cuda(session) else "")
-        self.name = f"segmentation@{digest[:16]}(hop={HOP}/{LONG_HOP},level={LEVEL}{how})"
+        self._session, self._digest, self._threads, self._restored = session, digest, threads, restored
+
+    @property
+    def name(self) -> str:
+        how = (",restored" if self._restored else "") + (",cuda" if onnx_sessions.on_cuda(self._session) else "")
+        return f"segmentation@{self._digest[:16]}(hop={HOP}/{LONG_HOP},level={LEVEL}{how})"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return onnx_sessions.notes(self._session)
 
     def __call__(self, audio: Audio) -> LocalActivity:
         """Raises AudioError where the rate is not 16 kHz."""
@@ -79,7 +86,7 @@ def load(model: Path, device: str = "cpu", threads: int = 0) -> Segmentation:
     except Exception as error:  # what onnx makes of other bytes is of many kinds
         raise ModelRefused(str(model), f"it is no segmentation graph: {error}") from error
     try:
-        session = onnx_sessions.open_session(restored or model, device)
+        session = onnx_sessions.open_session(restored or model, device, "the segmentation")
         shape = session.run(None, {session.get_inputs()[0].name: np.zeros((1, 1, WINDOW), np.float32)})[0].shape
     except (RuntimeError, ValueError) as error:
         raise ModelRefused(str(model), f"it does not take 10 s at 16 kHz: {error}") from error

@@ -41,8 +41,15 @@ class Silero:
     def __init__(self, encoder: Any, decoder: Any, digest: str, config: VadConfig, threads: int) -> None:
         self._encoder, self._decoder, self._config, self._threads = encoder, decoder, config, threads
         settings = ",".join(f"{k}={v}" for k, v in config.model_dump().items() if k != "backend")
-        device = ",cuda" if onnx_sessions.on_cuda(encoder) else ""
-        self.name = f"silero@{digest[:16]}({settings},lag={LAG}{device})"
+        self._name = f"silero@{digest[:16]}({settings},lag={LAG}"
+
+    @property
+    def name(self) -> str:
+        return f"{self._name}{',cuda' if onnx_sessions.on_cuda(self._encoder) else ''})"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return onnx_sessions.notes(self._encoder, self._decoder)
 
     def __call__(self, audio: Audio) -> tuple[Segment, ...]:
         return self.advised(audio, ())
@@ -85,7 +92,9 @@ def load(model: Path, config: VadConfig | None = None, device: str = "cpu", thre
         encoder = extractor.extract_model(["input"], [lstm.input[0]])
         decoder = extractor.extract_model([lstm.input[0], "h", "c"], ["speech_probs", "hn", "cn"])
         _widen(encoder.graph)
-        encode, decode = (onnx_sessions.open_session(part.SerializeToString(), device) for part in (encoder, decoder))
+        encode, decode = (
+            onnx_sessions.open_session(part.SerializeToString(), device, "silero") for part in (encoder, decoder)
+        )
     except BackendError:
         raise
     except Exception as error:  # what onnx makes of other bytes is of many kinds

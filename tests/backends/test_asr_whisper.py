@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from diarize.backends import asr_whisper
+from diarize.backends.shrinking import Shrinking
 from diarize.config import AsrConfig
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Segment, Word
@@ -108,6 +109,35 @@ def test_all_speech_is_heard_and_little_of_it_at_a_time(
     for segment in speech:
         assert heard[round(segment.start * 16_000) : round(segment.end * 16_000)].all()
     assert max(sizes) <= FAST.batch * 30 * 16_000
+
+
+def test_fault_49_a_gpu_without_room_gets_half_a_batch_and_then_the_cpu_does_it(
+    tiny_whisper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import faster_whisper
+
+    whisper = asr_whisper.load(tiny_whisper, FAST, device="auto", threads=1)
+    sound, speech = recording(noise(60.0)), (Segment(1, 4), Segment(50, 53))  # two chunks, one batch
+    expected = whisper(sound, speech)
+    transcribe = faster_whisper.BatchedInferencePipeline.transcribe
+    room, asked = 1, []
+
+    def limited(self: Any, *args: Any, **options: Any) -> Any:
+        asked.append(len(options["clip_timestamps"]))
+        if whisper.model is gpu and asked[-1] > room:
+            raise RuntimeError("CUDA failed with error out of memory")
+        return transcribe(self, *args, **options)
+
+    monkeypatch.setattr("faster_whisper.BatchedInferencePipeline.transcribe", limited)
+    gpu = whisper.model
+    whisper._shrinking = Shrinking("Whisper", True, whisper._leave)
+    assert [word.text for word in whisper(sound, speech)[0]] == [word.text for word in expected[0]]
+    assert asked == [2, 1, 1]
+    assert "batches of 1" in whisper.notes[0]
+    room = 0
+    assert [word.text for word in whisper(sound, speech)[0]] == [word.text for word in expected[0]]
+    assert asked == [2, 1, 1, 1, 2]
+    assert whisper.notes == ("Whisper went on on the CPU, as the memory of the GPU did not suffice",)
 
 
 def test_fault_21_without_speech_nothing_is_run(whisper: asr_whisper.Whisper, monkeypatch: pytest.MonkeyPatch) -> None:
