@@ -27,6 +27,8 @@ _PULL = 0.5  # how far a known window moves to the mean of all windows of its pe
 
 def pulled(vectors: Vectors, owner: NDArray[np.int64]) -> Vectors:
     """The same vectors (n, d), those of each known person nearer to each other: for any clusterer to see."""
+    if not (owner >= 0).any():
+        return vectors
     moved = vectors.copy()
     for person in np.unique(owner[owner >= 0]):
         own = owner == person
@@ -127,13 +129,13 @@ def _speakers(turns: Sequence[Turn], windows: Sequence[Segment], labels: Labels)
 
     ids = sorted({turn.speaker for turn in turns})
     count = int(labels.max()) + 1
+    starts, ends = np.array([w.start for w in windows]), np.array([w.end for w in windows])
     shared = np.zeros((count, len(ids)))
     for column, id in enumerate(ids):
         line = union(turn for turn in turns if turn.speaker == id)
         edges = np.array([time for part in line for time in (part.start, part.end)])
         spoken = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (np.arange(len(edges) - 1) % 2 == 0))])
-        inside = [np.interp([getattr(w, side) for w in windows], edges, spoken) for side in ("start", "end")]
-        np.add.at(shared[:, column], labels, inside[1] - inside[0])
+        np.add.at(shared[:, column], labels, np.interp(ends, edges, spoken) - np.interp(starts, edges, spoken))
     pairs = zip(*linear_sum_assignment(-shared), strict=True)
     found = {int(label): ids[column] for label, column in pairs if shared[label, column] > 0}
     return {label: found.get(label, f"{label} without a turn") for label in range(count)}
