@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,9 +69,11 @@ def write_all(folder: Path, contents: Mapping[str, str | bytes], last: str, obso
                     opened[name] = _create(parts[name])
                     held.callback(_close, opened[name])
                     _fill(opened[name], data)
-            for name, file in opened.items():  # one after the other, when the disk has them all: a fifth of the time
+            with ThreadPoolExecutor(len(opened)) as side_by_side:  # the file system then commits them together
+                flushed = {name: side_by_side.submit(_flush, file) for name, file in opened.items()}
+            for name, done in flushed.items():
                 with _told(folder / name):
-                    _flush(file)
+                    done.result()
         with _told(folder / last):
             if os.path.lexists(folder / last):
                 _remove(folder / last)

@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import random
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ class Disk:
     lasting: bool = False
     count: int = 0
     failed: list[str] = field(default_factory=list)
+    lock: Any = field(default_factory=threading.Lock)
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         flush, rename, remove, make, sync = (
@@ -80,8 +82,10 @@ class Disk:
     def step(self, what: str, path: Path) -> None:
         if not path.is_relative_to(self.root):
             return
-        self.count += 1
-        if self.count == self.n or (self.lasting and 0 < self.n <= self.count):
+        with self.lock:  # files are flushed side by side
+            self.count += 1
+            count = self.count
+        if count == self.n or (self.lasting and 0 < self.n <= count):
             self.failed.append(f"{what} {path.name}")
             raise OSError(self.code, os.strerror(self.code), str(path))
 

@@ -9,7 +9,6 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +18,10 @@ import pyarrow.parquet
 import pytest
 
 import run_pipeline
-from diarize import canvas, files
+from diarize import files
 from diarize.errors import OutputError
 from diarize.types import Transcript
-from pipelines import batch, decoding, integrity, outputs, tables
+from pipelines import batch, integrity, outputs, tables
 from pipelines.work import Job, Outcome, Worker
 from tests.attacks.disk import Disk, after_power_loss, recorded
 from tests.cheap import SETTINGS, write_tones
@@ -140,49 +139,58 @@ def write(folder: Path, transcript: Transcript, names: Sequence[str] = ("txt", "
     return results(folder.parent)
 
 
-def test_fault_48_no_room_for_the_samples_of_a_long_recording(
-    recordings: Path, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    class Full:
-        def write(self, data: bytes) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        def close(self) -> None: ...
-
-    monkeypatch.setattr(decoding, "available", lambda: False)  # in this process, where the fault is
-    monkeypatch.setattr(canvas, "IN_MEMORY", 16_000)
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda *given, **more: Full())
-    monkeypatch.setenv("DIARIZE_RUN_CACHE", "none")
-    assert process(recordings, tmp_path / "out") == 5
-    assert "has no room for the samples of a long recording (No space left on device)" in capfd.readouterr().err
-    assert not list((tmp_path / "out").rglob("transcript.*"))
-
-
-FULL_DISK = """
-mount -t tmpfs -o size={size}k none {out} || exit 77
-cd {root} && {python} run_pipeline.py process {recordings} --out {out} {settings} -q; echo "status $?"
+MOUNTED = """
+mount -t tmpfs -o size={size}k none {place} || exit 77
+cd {root} && {before} {python} run_pipeline.py process {recordings} --out {out} {settings} -q; echo "status $?"
 find {out} -mindepth 2 -type f ! -name '.*' ! -name provenance.json | xargs -r sha256sum
 """
 
 
-@pytest.mark.parametrize("size", [8, 64, 100])  # kilobytes: nothing fits; one recording; both, and no table
-def test_fault_48_a_disk_that_is_truly_full(recordings: Path, tmp_path: Path, size: int) -> None:
-    """A file system of a few kilobytes, in a mount space of its own."""
-    good, out, root = tmp_path / "good", tmp_path / "small", Path(__file__).resolve().parents[2]
-    out.mkdir()
+def on_a_small_disk(
+    place: Path, size: int, recordings: Path, out: Path, before: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """The command, with a file system of so many kilobytes at `place`, in a mount space of its own."""
+    place.mkdir()
+    script = MOUNTED.format(
+        size=size,
+        place=place,
+        root=Path(__file__).resolve().parents[2],
+        before=before,
+        python=sys.executable,
+        recordings=recordings,
+        out=out,
+        settings=" ".join(SETTINGS),
+    )
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         pytest.skip("no file system may be mounted here")
-    script = FULL_DISK.format(
-        size=size, out=out, root=root, python=sys.executable, recordings=recordings, settings=" ".join(SETTINGS)
-    )
     ran = subprocess.run(["unshare", "-m", "bash", "-c", script], capture_output=True, text=True)
     if ran.returncode == 77:
         pytest.skip("no file system may be mounted here")
+    return ran
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mount spaces are Linux's")
+@pytest.mark.parametrize("size", [8, 64, 100])  # kilobytes: nothing fits; one recording; both, and no table
+def test_fault_48_a_disk_that_is_truly_full(recordings: Path, tmp_path: Path, size: int) -> None:
+    good, out = tmp_path / "good", tmp_path / "small"
+    ran = on_a_small_disk(out, size, recordings, out)
     assert "status 5" in ran.stdout, ran
     assert "The disk is full: free some room and run the same command again." in ran.stderr
     assert run_pipeline.main(["process", str(recordings), "--out", str(good), *SETTINGS, "-q"]) == 0
     for digest, path in (line.split("  ", 1) for line in ran.stdout.splitlines() if "  " in line):
         assert files.sha256(good / Path(path).relative_to(out)) == digest, path
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mount spaces are Linux's")
+def test_fault_48_no_room_for_the_samples_of_a_long_recording(tmp_path: Path) -> None:
+    """Their folder is TMPDIR; ten minutes at 16 kHz are 38 MB."""
+    write_tones(tmp_path / "in" / "long.wav", [(300, 620.0)], rate=4000)
+    scratch = tmp_path / "scratch"
+    ran = on_a_small_disk(scratch, 2000, tmp_path / "in", tmp_path / "out", f"TMPDIR={scratch} DIARIZE_RUN_CACHE=none")
+    assert "status 5" in ran.stdout, ran
+    assert "has no room for the samples of a long recording" in ran.stderr
+    assert "TMPDIR" in ran.stderr
+    assert not list((tmp_path / "out").rglob("transcript.*"))
 
 
 def test_fault_47_a_loss_of_power_leaves_no_half_result(
