@@ -1,4 +1,4 @@
-"""Missed speech and false alarm of the detectors, and what each setting does to them.
+"""Missed speech and false alarm of the detectors, and what each setting and the segmentation's advice do to them.
 
     python -m benchmarks.vad [--data DATA] [--more FOLDER] [--json FILE]
 
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from diarize import audio, vad
-from diarize.backends import vad_energy, vad_silero
-from diarize.config import VadConfig
+from diarize.backends import segmentation_onnx, vad_energy, vad_silero
+from diarize.config import SegmentationConfig, VadConfig
 from diarize.models.store import Store
 from diarize.timeline import gaps, intersect, total, union
 from diarize.types import Audio, Segment
@@ -32,6 +32,15 @@ TRIED: dict[str, Sequence[float]] = {
     "min_silence": (0.0, 0.1, 0.2, 0.3, 0.5),
     "pad": (0.0, 0.01, 0.03, 0.06, 0.1),
 }
+ADVISED: dict[str, Sequence[float]] = {
+    "likely_threshold": (0.04, 0.06, 0.1),
+    "doubted_threshold": (0.01, 0.02, 0.04, 0.06),
+    "threshold": (0.12, 0.2, 0.3),
+    "off_threshold": (0.08, 0.12, 0.16, 0.2),
+    "min_silence": (0.1, 0.2, 0.3),
+    "pad": (0.0, 0.01, 0.03),
+}
+SURE = (0.5, 0.6, 0.7, 0.8)
 Counts = tuple[float, float, float]  # s missed, s false alarm, s of speech
 
 
@@ -66,26 +75,30 @@ def main() -> None:
     options = parser.parse_args()
     detect = vad_silero.load(Store().pull("silero-vad-v6"))
     folders = [options.data / name for name in SETS] + ([options.more] if options.more else [])
-    heard = [(s, a, truth, detect.probabilities(a)) for s, a, truth in recordings(folders)]
+    listen = segmentation_onnx.load(Store().pull("pyannote-segmentation-3.0-int8"))
+    heard = [(s, a.duration, truth, detect.probabilities(a), listen(a)) for s, a, truth in recordings(folders)]
 
-    def silero(config: VadConfig, lag: float = vad_silero.LAG) -> list[tuple[str, Counts]]:
-        step = vad_silero.FRAME / 16_000
-        return [
-            (s, count(vad.segments(p, step, a.duration, config, lag), truth, a.duration)) for s, a, truth, p in heard
-        ]
+    def silero(config: VadConfig, lag: float = vad_silero.LAG, sure: float | None = None) -> list[tuple[str, Counts]]:
+        found = []
+        for set_, duration, truth, probabilities, activity in heard:
+            likely = activity.spoken(sure) if sure is not None else ()
+            speech = vad.segments(probabilities, vad_silero.FRAME / 16_000, duration, config, lag, likely)
+            found.append((set_, count(speech, truth, duration)))
+        return found
 
-    default = VadConfig()
+    default, sure = VadConfig(), SegmentationConfig().sure
     energy = vad_energy.load()
     rows = [
-        row("defaults", silero(default)),
-        row("energy", [(s, count(energy(a), truth, a.duration)) for s, a, truth, _ in heard]),
+        row("silero alone", silero(default)),
+        row("energy", [(s, count(energy(a), truth, a.duration)) for s, a, truth in recordings(folders)]),
     ]
     rows += [row(f"lag={lag}", silero(default, lag)) for lag in (0.0, 0.015, 0.03, 0.045)]
-    for key, values in TRIED.items():
-        rows += [
-            row(f"{key}={value}", silero(VadConfig.model_validate({key: value, **_lower(key, value)})))
-            for value in values
-        ]
+    rows += [row(name, silero(config)) for name, config in _changed(TRIED)]
+    rows.append(row("silero, advised", silero(default, sure=sure)))
+    rows += [row(f"sure={value}", silero(default, sure=value)) for value in SURE]
+    rows += [row(name, silero(config, sure=sure)) for name, config in _changed(ADVISED)]
+    heard_by = [(s, count(activity.spoken(0.5), truth, duration)) for s, duration, truth, _, activity in heard]
+    rows.append(row("segmentation alone", heard_by))
     print(f"{'settings':<20}" + "".join(f"{name:>24}" for name in rows[0] if name != "settings"))
     for r in rows:
         parts = (r[name] for name in r if name != "settings")
@@ -95,9 +108,12 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 
-def _lower(key: str, value: float) -> dict[str, float]:
-    """The lower threshold follows the upper one where that is tried."""
-    return {"off_threshold": round(0.6 * value, 3)} if key == "threshold" else {}
+def _changed(tried: dict[str, Sequence[float]]) -> Iterator[tuple[str, VadConfig]]:
+    """One setting changed at a time; the lower threshold follows the upper one where that is tried."""
+    for key, values in tried.items():
+        for value in values:
+            lower = {"off_threshold": round(0.8 * value, 3)} if key == "threshold" else {}
+            yield f"{key}={value}", VadConfig.model_validate({key: value, **lower})
 
 
 if __name__ == "__main__":

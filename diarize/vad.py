@@ -15,6 +15,9 @@ from diarize.units import round_time
 _TOLERANCE = 1e-6  # s; differences of times are not exact
 _CERTAIN = 0.97  # probability of speech that leaves no doubt
 _REACH = 0.3  # s before and after certain frames in which advice is not heeded
+_HIGH = 0.9  # probability of speech that most frames of clear speech have
+_CLEAR = 0.45  # share of likely speech that has it where speech is clear
+_AROUND = 60.0  # s before and after, over which that is judged
 
 
 def segments(
@@ -31,15 +34,21 @@ def segments(
     at `threshold` and lasts until a probability falls under `off_threshold`; pauses shorter than `min_silence` are
     filled; what is then shorter than `min_speech` is dropped; the rest grows by `pad` at both ends, and what then
     touches becomes one. Where something else also hears speech (`likely`, sorted, disjoint), a probability of
-    `likely_threshold` is enough; but not beside frames of certain speech, where a pause is a pause.
+    `likely_threshold` is enough; but not beside frames of certain speech, where a pause is a pause. Where most of what
+    is likely within a minute has no high probability, `doubted_threshold` is enough, everywhere.
     """
     config = config or VadConfig()
     active = hysteresis(probabilities, config.threshold, config.off_threshold)
     if likely:
-        doubted = (probabilities >= config.likely_threshold) & ~_near(probabilities >= _CERTAIN, round(_REACH / step))
+        advised = np.zeros(len(active), dtype=np.bool_)
         for segment in likely:
             a, b = (max(0, round((time + lag) / step)) for time in (segment.start, segment.end))
-            active[a:b] |= doubted[a:b]
+            advised[a:b] = True
+        possible = (probabilities >= config.likely_threshold) & ~_near(probabilities >= _CERTAIN, round(_REACH / step))
+        possible |= (probabilities >= config.doubted_threshold) & _doubted(
+            probabilities, advised, round(_AROUND / step)
+        )
+        active |= advised & possible
     edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]))).reshape(-1, 2)
     runs = [_clipped(first * step - lag, end * step - lag, duration) for first, end in edges.tolist()]
     if runs and active[-1]:  # nothing after the last frame says that the speech ended before the recording
@@ -63,8 +72,18 @@ def hysteresis(probabilities: NDArray[np.floating], on: float, off: float) -> ND
     return (last >= 0) & (probabilities[last] >= on)
 
 
+def _doubted(probabilities: NDArray[np.floating], advised: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """(n,): where fewer of the `advised` frames up to `reach` away have a high probability than in clear speech."""
+    return _around(advised & (probabilities >= _HIGH), reach) < _CLEAR * _around(advised, reach)
+
+
 def _near(marked: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """(n,): whether any of the values up to `reach` away is marked."""
-    padded = np.concatenate([np.zeros(reach + 1), np.cumsum(np.pad(marked, (0, reach)))])
+    return _around(marked, reach) > 0
+
+
+def _around(marked: NDArray[np.bool_], reach: int) -> NDArray[np.int64]:
+    """(n,): how many of the values up to `reach` away are marked."""
+    padded = np.concatenate([np.zeros(reach + 1, np.int64), np.cumsum(np.pad(marked, (0, reach)))])
     count = padded[2 * reach + 1 :] - padded[: -2 * reach - 1]
-    return np.asarray(count[: len(marked)] > 0)
+    return np.asarray(count[: len(marked)], dtype=np.int64)
