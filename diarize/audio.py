@@ -19,7 +19,7 @@ import numpy as np
 
 from diarize import channels, containers, memory
 from diarize.canvas import Canvas, Scratch
-from diarize.errors import AudioError, DiarizeError
+from diarize.errors import AudioError, DiarizeError, OutputError
 from diarize.packets import FileBytes, Packets
 from diarize.placement import JITTER, Placer
 from diarize.resample import Writer
@@ -94,7 +94,7 @@ def read(
             if before.st_size == 0:  # nor is it read: files of the system say so that never end
                 raise AudioError(str(path), "is empty (0 bytes)")
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-            sounds, facts = (decode or _here)(file, str(path), channel, scratch or Path(tempfile.gettempdir()))
+            sounds, facts = (decode or _here)(file, str(path), channel, scratch or _temporary())
             _unchanged(path, file, before, digest)
     except DiarizeError:
         raise
@@ -174,6 +174,15 @@ def decode(file: FileIO, called: str, channel: str, scratch: Scratch) -> tuple[I
         lost=lost,
     )
     return (writer.canvas if plain else writer.canvas.mix(row, level.gain) for row in choice.weights), facts
+
+
+def _temporary() -> Path:
+    """The system's folder for temporary files. Raises OutputError where it has none: that is no recording's fault."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        problem = "there is no folder for temporary files that may be written to"
+        raise OutputError("TMPDIR", problem, "Set TMPDIR to a folder that you may write to.") from error
 
 
 def _here(file: FileIO, called: str, channel: str, scratch: Path) -> tuple[tuple[Samples, ...], Facts]:

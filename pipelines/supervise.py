@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -34,6 +35,14 @@ class Death:
     begun: bool  # it had begun with its recording
 
 
+def _stand_somewhere() -> None:
+    """From a working folder that was deleted no process can be begun."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir(os.sep)
+
+
 class Child:
     """One worker process with its models, for one recording after the other.
 
@@ -51,6 +60,7 @@ class Child:
         tied = threading.current_thread() is threading.main_thread()
         self._process = context.Process(target=_serve, args=(theirs, plan, out, threads, tied))
         try:
+            _stand_somewhere()
             with lifetime.inherited():
                 self._process.start()
         except BaseException:
