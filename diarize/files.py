@@ -105,7 +105,7 @@ def make_folder(folder: Path) -> None:
             sync_folder(each.parent)
         folder.mkdir(exist_ok=True)  # it is no file either
     except OSError as error:
-        raise OutputError(str(folder), f"cannot be made: {error.strerror or error}", _cure(error)) from error
+        raise OutputError(str(folder), f"cannot be made: {error.strerror or error}", cure(error)) from error
 
 
 def sweep(folder: Path) -> None:
@@ -196,10 +196,11 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(str(path), f"cannot be written: {error.strerror or error}", _cure(error)) from error
+        raise OutputError(str(path), f"cannot be written: {error.strerror or error}", cure(error)) from error
 
 
-def _cure(error: OSError) -> str:
+def cure(error: OSError) -> str:
+    """What to do where something could not be written."""
     return {
         errno.ENOSPC: "The disk is full: free some room and run the same command again.",
         errno.EDQUOT: "The quota is used up: free some room and run the same command again.",

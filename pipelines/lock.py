@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from diarize import files
 from diarize.errors import ConfigError, OutputError
 from pipelines.shards import Shard
 
@@ -96,7 +97,8 @@ class Lock:
         except FileExistsError:
             return alive(self._path)
         except OSError as error:
-            raise OutputError(str(self._path), f"cannot be written: {error.strerror or error}") from error
+            problem = f"cannot be written: {error.strerror or error}"
+            raise OutputError(str(self._path), problem, files.cure(error)) from error
         for path in rivals(self._out, self._shard, self._path):  # both of two that came at once see the other one here
             if path != self._path and (holder := read(path)) is not None:
                 self._leave()
