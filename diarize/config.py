@@ -57,11 +57,11 @@ class VadConfig(Section):
         "quiet meetings, and at less than this pauses become speech",
     )
     doubted_threshold: float = Field(
-        0.02,
+        0.03,
         gt=0,
         lt=1,
-        description="the same where most of what the segmentation is sure of has no high probability, as in quiet "
-        "meetings: there silero misses speech, and the segmentation does not",
+        description="the same where little of what the segmentation is sure of has a high probability, as in quiet "
+        "meetings: there silero misses speech that the segmentation hears",
     )
     min_speech: float = Field(0.1, ge=0, description="s; a shorter burst is a click or a breath, seldom a word")
     min_silence: float = Field(

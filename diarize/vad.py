@@ -15,8 +15,8 @@ from diarize.units import round_time
 _TOLERANCE = 1e-6  # s; differences of times are not exact
 _CERTAIN = 0.97  # probability of speech that leaves no doubt
 _REACH = 0.3  # s before and after certain frames in which advice is not heeded
-_HIGH = 0.9  # probability of speech that most frames of clear speech have
-_CLEAR = 0.45  # share of likely speech that has it where speech is clear
+_HIGH = 0.93  # probability of speech that many frames of clear speech reach
+_CLEAR = 0.35  # share of likely speech that reaches it where speech is clear
 _AROUND = 60.0  # s before and after, over which that is judged
 
 
@@ -34,8 +34,8 @@ def segments(
     at `threshold` and lasts until a probability falls under `off_threshold`; pauses shorter than `min_silence` are
     filled; what is then shorter than `min_speech` is dropped; the rest grows by `pad` at both ends, and what then
     touches becomes one. Where something else also hears speech (`likely`, sorted, disjoint), a probability of
-    `likely_threshold` is enough; but not beside frames of certain speech, where a pause is a pause. Where most of what
-    is likely within a minute has no high probability, `doubted_threshold` is enough, everywhere.
+    `likely_threshold` is enough; but not beside frames of certain speech, where a pause is a pause. Where little of
+    what is likely within a minute has a high probability, `doubted_threshold` is enough, everywhere.
     """
     config = config or VadConfig()
     active = hysteresis(probabilities, config.threshold, config.off_threshold)

@@ -113,7 +113,7 @@ def test_beside_certain_speech_a_pause_is_a_pause() -> None:
 
 def test_where_speech_is_seldom_certain_the_least_evidence_is_enough() -> None:
     p = np.full(100, 0.5)
-    p[40:60] = 0.03
+    p[40:60] = 0.04
     clear = np.where(p > 0.4, 0.95, p)
     likely = (Segment(0.0, 10.0),)
     assert vad.segments(p, 0.1, 10.0, None, 0.0, likely) == (Segment(0.0, 10.0),)
@@ -122,7 +122,7 @@ def test_where_speech_is_seldom_certain_the_least_evidence_is_enough() -> None:
 
 def test_whether_speech_is_certain_is_judged_within_a_minute() -> None:
     p = np.full(2000, 0.95)
-    p[100:120] = p[1900:1920] = 0.03
+    p[100:120] = p[1900:1920] = 0.04
     p[1400:1900] = p[1920:] = 0.5
     found = vad.segments(p, 0.1, 200.0, None, 0.0, (Segment(0.0, 200.0),))
     assert [(s.start, s.end) for s in found] == [(0.0, 10.0), (12.0, 200.0)]
