@@ -1,0 +1,98 @@
+"""Runs the command line in children that are killed: after a time, or at their n-th change to the disk.
+
+    python -m tests.pipelines.killed < requests > answers
+
+One JSON object a line: `arguments` of the command, and `seconds` after which, or `step` at which, the child is killed with
+its workers (SIGKILL). The answer tells its `status` (-9: killed), how many `steps` it made and how many `seconds` it took.
+Children are forked when everything is imported, and so are their workers: else each would cost seconds of imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Any
+
+import pandas  # noqa: F401 - before the fork
+import pyarrow.parquet  # noqa: F401
+import scipy.cluster.hierarchy  # noqa: F401
+import sklearn.cluster  # noqa: F401
+
+import run_pipeline
+from diarize import files
+from pipelines import decoding, supervise
+from tests import cheap  # noqa: F401
+
+STEPS = ("_create", "_fill", "_rename", "_remove", "_make", "_discard")  # all that changes what others see of a disk
+FORK = multiprocessing.get_context("fork")
+
+
+class Forking:
+    """In the place of `multiprocessing` in pipelines.supervise."""
+
+    parent_process = staticmethod(multiprocessing.parent_process)
+
+    @staticmethod
+    def get_context(name: str) -> Any:
+        return FORK
+
+
+def child(arguments: list[str], step: int, count: Synchronized[int]) -> None:
+    """The command, in this process; killed at the `step`-th change to the disk, whichever process makes it."""
+    os.setsid()
+    main = os.getpid()
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*given: Any) -> Any:
+            with count.get_lock():
+                count.value += 1
+                if count.value == step:
+                    os.kill(main, signal.SIGKILL)
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return real(*given)
+
+        return done
+
+    for name in STEPS:
+        setattr(files, name, counted(getattr(files, name)))
+    supervise.multiprocessing = Forking  # type: ignore[assignment]
+    supervise.GRACE = 0.0  # a forked worker holds both ends of its pipe, and never hears that it is closed
+    decoding.available = lambda: False
+    os._exit(run_pipeline.main(arguments))
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what a request says."""
+    count = FORK.Value("i", 0)
+    began = time.monotonic()
+    pid = os.fork()
+    if not pid:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        child(request["arguments"], request.get("step", 0), count)
+    found = 0
+    until = began + request.get("seconds", 600.0)
+    while found == 0:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found == 0 and time.monotonic() >= until:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        time.sleep(0.001)
+    return {
+        "status": os.waitstatus_to_exitcode(status),
+        "steps": count.value,
+        "seconds": time.monotonic() - began,
+    }
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)
