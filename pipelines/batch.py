@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import stat
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
-from diarize import files
 from diarize.backends import devices
-from diarize.errors import AudioError, FormatError, OutputError
 from pipelines import ray_crew, supervise
 from pipelines.interrupt import Interrupt
 from pipelines.plan import Plan
 from pipelines.supervise import Child, Death, Watch
-from pipelines.work import Job, Outcome, copy
+from pipelines.work import Job, Outcome
 
 AGAIN = "again"  # the stage of a recording whose worker died, until it is tried once more
 ATTEMPTS = 3  # at a worker that ends before it has begun with anything
@@ -46,54 +43,15 @@ def run(
     watch: Watch = lambda id, stage: None,
     interrupt: Interrupt | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Outcomes as they finish, the longest recording first, each file of equal bytes and settings processed once.
+    """Outcomes as they finish, the longest recording first.
 
     A worker that dies (a crash of a library, killed for want of memory) or hangs costs its own recording one try. When
     the others are done it is tried once more, alone, and then its row says `crashed`. Where `interrupt` asks for an end
     no recording is begun any more, and those that were not begun have no row; raises KeyboardInterrupt where it asks to
     stop now. Leaving the iteration, in any way, ends all workers.
     """
-    interrupt = interrupt or Interrupt()
-    twins = same_bytes(jobs, interrupt)
-    waiting_twins: dict[int, list[Job]] = {}
-    for first, second in twins.items():
-        waiting_twins.setdefault(second, []).append(jobs[first])
-    position = {job.input.id: i for i, job in enumerate(jobs)}
-    firsts = longest_first([job for i, job in enumerate(jobs) if i not in twins])
-    with contextlib.closing(_supervised(firsts, plan, out, workers, watch, interrupt)) as rows:
-        for done in rows:
-            yield done
-            for job in waiting_twins.get(position[done.id], []):
-                interrupt.check()
-                yield _twin(job, done, plan, out)
-
-
-def same_bytes(jobs: Sequence[Job], interrupt: Interrupt | None = None) -> dict[int, int]:
-    """Position of a job -> position of an earlier one with the same bytes and settings.
-
-    Only files of equal size are read. Empty ones are not: what the system calls empty may be a pipe into itself.
-    """
-    by_size: dict[int, list[int]] = {}
-    for i, job in enumerate(jobs):
-        if job.input.problem is None:
-            with contextlib.suppress(OSError):
-                status = job.input.path.stat()
-                if stat.S_ISREG(status.st_mode) and status.st_size:
-                    by_size.setdefault(status.st_size, []).append(i)
-    found: dict[int, int] = {}
-    for alike in by_size.values():
-        seen: dict[tuple[Any, ...], int] = {}
-        for i in alike if len(alike) > 1 else []:
-            if interrupt is not None and interrupt.ending:
-                return found
-            job = jobs[i]
-            with contextlib.suppress(OSError):
-                key = (files.sha256(job.input.path), job.cluster, job.words, job.speech, job.known)
-                if key in seen:
-                    found[i] = seen[key]
-                else:
-                    seen[key] = i
-    return found
+    with _crews(plan, out, max(1, min(workers, len(jobs)))) as employ:
+        yield from _tried(longest_first(jobs), employ, watch, interrupt or Interrupt())
 
 
 def longest_first(jobs: Sequence[Job]) -> list[Job]:
@@ -114,27 +72,6 @@ def longest_first(jobs: Sequence[Job]) -> list[Job]:
 def threads_for(workers: int) -> int:
     """Threads a worker may use, so that all workers together fill the cores and no more."""
     return max(1, devices.cores() // workers)
-
-
-def _twin(job: Job, done: Outcome, plan: Plan, out: Path) -> Outcome:
-    item = job.input
-    if done.status != "done":
-        return replace(done, id=item.id, name=item.name, reason=f"the same bytes as {done.name}: {done.reason}")
-    try:
-        return copy(out, done, item, plan.config)
-    except OutputError as error:
-        return Outcome(item.id, item.name, "failed", "write", str(error), environment=True)
-    except AudioError as error:  # it changed meanwhile
-        return Outcome(item.id, item.name, "failed", "read", error.reason)
-    except FormatError as error:  # somebody has been at the first one's results
-        return Outcome(item.id, item.name, "failed", "write", f"the same bytes as {done.name}: {error}")
-
-
-def _supervised(
-    jobs: Sequence[Job], plan: Plan, out: Path, workers: int, watch: Watch, interrupt: Interrupt
-) -> Generator[Outcome, None, None]:
-    with _crews(plan, out, max(1, min(workers, len(jobs)))) as employ:
-        yield from _tried(jobs, employ, watch, interrupt)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Many recordings at once: workers that die or hang, Ctrl-C, files with the same bytes."""
+"""Many recordings at once: workers that die or hang, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 
-from diarize import files
 from diarize.config import parse
 from diarize.models.store import Store
 from pipelines import batch, plan, supervise
-from pipelines.batch import AGAIN, longest_first, same_bytes
+from pipelines.batch import AGAIN, longest_first
 from pipelines.inputs import Input
 from pipelines.interrupt import ECHO, Interrupt
 from pipelines.plan import Plan
@@ -48,37 +47,11 @@ def tones(folder: Path, *names: str) -> list[Job]:
     return jobs(folder, *(f"{name}.wav" for name in names))
 
 
-def test_empty_files_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a.wav", "b.wav"):  # files of the system (/proc) call themselves empty, and reading them may never end
-        (tmp_path / name).touch()
-    monkeypatch.setattr(files, "sha256", lambda path: pytest.fail(f"{path} was read"))
-    assert same_bytes(jobs(tmp_path, "a.wav", "b.wav")) == {}
-
-
 def test_the_longest_is_first_and_equals_keep_their_order(tmp_path: Path) -> None:
     for name, size in (("b", 10), ("a", 10), ("long", 90), ("short", 1)):
         (tmp_path / name).write_bytes(bytes(size))
     found = longest_first(jobs(tmp_path, "b", "missing", "a", "short", "long"))
     assert [job.input.id for job in found] == ["long", "b", "a", "short", "missing"]
-
-
-def test_fault_20_a_copy_of_a_bad_file_says_whose_fault_it_is(tmp_path: Path) -> None:
-    for name in ("a.wav", "b.wav"):
-        (tmp_path / name).write_text("this is no recording")
-    a, b = batch.run(jobs(tmp_path, "a.wav", "b.wav"), chosen(), tmp_path / "out")
-    assert (a.name, b.name, b.status) == ("a.wav", "b.wav", "failed")
-    assert b.reason == f"the same bytes as a.wav: {a.reason}"
-
-
-def test_fault_20_a_first_result_that_was_damaged_costs_its_copy_alone(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        write_tones(tmp_path / f"{name}.wav", [(300, 2.0)])
-    write_tones(tmp_path / "c.wav", [(300, 1.0)])
-    rows = batch.run(jobs(tmp_path, "a.wav", "b.wav", "c.wav"), chosen(), tmp_path / "out")
-    assert next(rows).status == "done"
-    (tmp_path / "out" / "a" / "transcript.json").write_text("{")
-    b, c = rows
-    assert (b.status, b.reason.partition("a.wav: ")[0], c.status) == ("failed", "the same bytes as ", "done")
 
 
 def test_fault_50_a_backend_that_ends_the_program_costs_a_row(tmp_path: Path) -> None:
