@@ -2,9 +2,9 @@
 
     python -m tests.pipelines.killed < requests > answers
 
-One JSON object a line: `arguments` of the command, and `seconds` after which, or `step` at which, the child is killed with
-its workers (SIGKILL). The answer tells its `status` (-9: killed), how many `steps` it made and how many `seconds` it took.
-Children are forked when everything is imported, and so are their workers: else each would cost seconds of imports.
+One JSON object a line: `arguments` of the command, and `seconds` after which, or `step` at which, the child is killed
+with its workers (SIGKILL). The answer tells its `status` (-9: killed), how many `steps` it made and how many `seconds` it
+took. Children are forked when everything is imported, and so are their workers: else each would cost seconds of imports.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def child(arguments: list[str], step: int, count: Synchronized[int]) -> None:
 
     for name in STEPS:
         setattr(files, name, counted(getattr(files, name)))
-    supervise.multiprocessing = Forking  # type: ignore[assignment]
+    vars(supervise)["multiprocessing"] = Forking
     supervise.GRACE = 0.0  # a forked worker holds both ends of its pipe, and never hears that it is closed
     decoding.available = lambda: False
     os._exit(run_pipeline.main(arguments))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "LOOK", 0.02)
 
 
-def another(out: Path, name: str = ".lock", **facts: object) -> Path:
+def another(out: Path, name: str = ".lock", **facts: Any) -> Path:
     """A lock that somebody else holds; by itself a living process of this machine."""
     out.mkdir(exist_ok=True)
     own = json.loads(lock._text("somebody", 0))
@@ -53,7 +54,7 @@ def test_fault_53_a_second_run_is_refused_and_told_who_holds_the_folder(
 @pytest.mark.parametrize(
     "facts", [{"pid": 2**22 + 1}, {"started": "1"}], ids=["process gone", "its number is another's"]
 )
-def test_fault_53_a_dead_processs_lock_is_taken_at_once(tmp_path: Path, facts: dict[str, object]) -> None:
+def test_fault_53_a_dead_processs_lock_is_taken_at_once(tmp_path: Path, facts: dict[str, Any]) -> None:
     another(tmp_path / "out", **facts)
     assert lock.running(tmp_path / "out") == {}
     with Lock(tmp_path / "out"):
@@ -62,8 +63,8 @@ def test_fault_53_a_dead_processs_lock_is_taken_at_once(tmp_path: Path, facts: d
 
 
 def test_fault_53_a_killed_runs_lock_is_stale(tmp_path: Path) -> None:
-    code = f"from pathlib import Path; from pipelines.lock import Lock; import os\nwith Lock(Path({str(tmp_path)!r})): os._exit(9)"
-    subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[2])
+    code = "import os, sys, pathlib, pipelines.lock as l\nwith l.Lock(pathlib.Path(sys.argv[1])): os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
     assert (tmp_path / ".lock").exists()
     with Lock(tmp_path):
         pass
@@ -87,7 +88,8 @@ def test_fault_53_another_machines_lock_is_stale_when_its_count_stands_still(tmp
     over.set()
     beating.join()
     with Lock(tmp_path / "out"):
-        assert lock.read(path) != "far-away"
+        holder = lock.read(path)
+        assert holder is not None and holder.host != "far-away"
 
 
 def test_who_waits_gets_the_folder_when_it_is_free(tmp_path: Path) -> None:
