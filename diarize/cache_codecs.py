@@ -65,7 +65,7 @@ def _pack(values: Any, *arrays: NDArray[Any]) -> bytes:
     file = BytesIO()
     file.write(json.dumps(values, ensure_ascii=True, allow_nan=False).encode() + b"\n")
     for array in arrays:
-        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+        np.save(file, array, allow_pickle=False)
     return file.getvalue()
 
 
@@ -141,6 +141,10 @@ TURNS: Codec[tuple[Turn, ...]] = Codec(
     lambda data: tuple(Turn(*turn) for turn in _unpack(data)[0]),
 )
 NUMBER: Codec[float] = Codec(_pack, lambda data: float(_unpack(data)[0]))
+ARRAYS: Codec[tuple[NDArray[Any], ...]] = Codec(
+    lambda arrays: _pack(len(arrays), *arrays),
+    lambda data: tuple(_unpack(data, json.loads(data.partition(b"\n")[0]))[1]),
+)
 FACTS: Codec[Facts] = Codec(
     lambda facts: _pack([asdict(facts.source), [[c.length, c.rate, c.pcm, _spans(c.lost)] for c in facts.channels]]),
     _facts,

@@ -6,6 +6,10 @@ normalized maximum eigengap", IEEE Signal Processing Letters 27, 2020, arXiv:200
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,20 +18,31 @@ from diarize.config import ClusterConfig
 from diarize.types import Labels, Vectors
 
 Floats = NDArray[np.float64]
+Arrays = tuple[NDArray[Any], ...]
+# (what is made, the array it is made of, a number that decides it too, how to make it) -> what is made
+Memo = Callable[[str, Floats, int, Callable[[], Arrays]], Arrays]
 
 _SEED = 0  # of k-means; any would do, but always the same
 _STEPS = 8  # numbers of neighbours that are tried
 _ITEMS = 800  # vectors beyond which groups of similar ones are clustered in their place
 _SAMPLE = 10_000  # vectors that the groups are made from
+_WIDE = 20  # clusters that spectra are taken for at least, so that they serve for another number of them
 _BLOCK = 8192  # vectors given to groups at once
 _ROUNDS = 5  # of giving each vector to the nearest cluster
+
+
+def afresh(what: str, given: Floats, count: int, make: Callable[[], Arrays]) -> Arrays:
+    """The `Memo` that remembers nothing."""
+    return make()
 
 
 class Spectral:
     """Unit vectors (n, d), in order of time -> labels (n,) 0..k-1, numbered by first appearance."""
 
-    def __init__(self, config: ClusterConfig | None = None) -> None:
+    def __init__(self, config: ClusterConfig | None = None, memo: Memo = afresh) -> None:
+        """`memo` is asked for what does not depend on the number of speakers, and may know it from before."""
         self._config = ClusterConfig() if config is None else config
+        self._memo = memo
 
     @property
     def name(self) -> str:
@@ -48,8 +63,8 @@ class Spectral:
         if most <= 1:
             return np.zeros(len(vectors), dtype=np.int64)
         centred = likeness.centre(vectors)
-        groups, items = _groups(centred, most)
-        count, parts = _partition(items, self._config, fewest, min(most, len(items)))
+        groups, items = _groups(centred, most, self._memo)
+        count, parts = _partition(items, self._config, fewest, min(most, len(items)), self._memo)
         labels = parts[groups]
         if fewest < most:
             labels = self._verified(centred, labels, groups, fewest, most)
@@ -82,22 +97,28 @@ def canonical(labels: Labels) -> Labels:
     return rank[inverse]
 
 
-def _groups(vectors: Floats, most: int) -> tuple[Labels, Floats]:
+def _groups(vectors: Floats, most: int, memo: Memo) -> tuple[Labels, Floats]:
     """Each vector's group (n,), and one unit vector a group: the vectors themselves where they are few."""
-    n = len(vectors)
-    if n <= max(_ITEMS, most):
-        return np.arange(n), vectors
+    count = max(_ITEMS, most)
+    if len(vectors) <= count:
+        return np.arange(len(vectors)), vectors
+    groups, items = memo("groups", vectors, count, lambda: _grouped(vectors, count))
+    return groups, items
+
+
+def _grouped(vectors: Floats, count: int) -> Arrays:
     from sklearn.cluster import KMeans
 
+    n = len(vectors)
     sample = vectors[np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64))]
-    fitted = KMeans(max(_ITEMS, most), init="random", n_init=1, max_iter=10, random_state=_SEED).fit(sample)
+    fitted = KMeans(count, init="random", n_init=1, max_iter=10, random_state=_SEED).fit(sample)
     centres = likeness.unit(fitted.cluster_centers_)
     groups = np.concatenate([(vectors[i : i + _BLOCK] @ centres.T).argmax(1) for i in range(0, n, _BLOCK)])
     used, groups = np.unique(groups, return_inverse=True)
     return groups, centres[used]
 
 
-def _partition(items: Floats, config: ClusterConfig, fewest: int, most: int) -> tuple[int, Labels]:
+def _partition(items: Floats, config: ClusterConfig, fewest: int, most: int, memo: Memo) -> tuple[int, Labels]:
     """NME-SC: the count by the largest eigengap, and the spectral clusters of that many."""
     n = len(items)
     if most >= n or n < 4:
@@ -107,8 +128,9 @@ def _partition(items: Floats, config: ClusterConfig, fewest: int, most: int) -> 
     least = min(config.neighbours, n - 1)
     best, count, embedding = np.inf, fewest, items
     for p in sorted({round(p) for p in np.geomspace(least, max(least, n // 4), _STEPS)}):
-        values, vectors, largest = _spectrum(_binary(nearest[:, :p]), most)
-        gaps = np.diff(values) / (largest + 1e-10)  # (9)
+        graph, wide = _binary(nearest[:, :p]), max(most, _WIDE)
+        values, vectors, largest = memo("spectrum", graph, wide, partial(_spectrum, graph, wide))
+        gaps = np.diff(values[: most + 1]) / (float(largest) + 1e-10)  # (9)
         if (ratio := p / (gaps.max() + 1e-10)) < best:  # (10)
             best = ratio
             count = fewest + int(gaps[fewest - 1 :].argmax())  # (8)
@@ -124,13 +146,13 @@ def _binary(nearest: Labels) -> Floats:
     return (kept + kept.T) / 2
 
 
-def _spectrum(weights: Floats, most: int) -> tuple[Floats, Floats, float]:
+def _spectrum(weights: Floats, most: int) -> Arrays:
     """The `most` + 1 smallest eigenvalues of the Laplacian, their eigenvectors and its largest eigenvalue. (6), (7)
 
     Each vector's largest entry is positive, so that the same graph gives the same vectors.
     """
     values, vectors = np.linalg.eigh(np.diag(weights.sum(1)) - weights)  # solvers for a few values fail on equal ones
-    largest = float(values[-1])
+    largest = np.array(values[-1])
     values, vectors = values[: most + 1], vectors[:, : most + 1]
     signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
     return values, vectors * signs, largest

@@ -16,11 +16,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diarize import backends, cache_codecs, code, files
 from diarize.activity import LocalActivity
 from diarize.bandwidth import bandwidth
 from diarize.cache import Cache, place
-from diarize.cache_codecs import ACTIVITY, EMBEDDINGS, IDENTITY, NUMBER, SEGMENTS, TURNS, WORDS, Codec, Heard, Identity
+from diarize.cache_codecs import (
+    ACTIVITY,
+    ARRAYS,
+    EMBEDDINGS,
+    IDENTITY,
+    NUMBER,
+    SEGMENTS,
+    TURNS,
+    WORDS,
+    Codec,
+    Heard,
+    Identity,
+)
 from diarize.config import ClusterConfig, RunConfig, Section
 from diarize.stages import AdvisedDetector, Diarizer
 from diarize.types import Audio, Embeddings, Segment, Turn
@@ -80,6 +95,15 @@ class Kept:
         asked = ["bandwidth", code.digest("diarize.bandwidth"), _heard(audio), _spans(speech)]
         found = self.found("bandwidth", asked, NUMBER)
         return found if found is not None else self.made("bandwidth", asked, NUMBER, bandwidth(audio, speech))
+
+    def memo(
+        self, what: str, given: NDArray[Any], count: int, make: Callable[[], tuple[NDArray[Any], ...]]
+    ) -> tuple[NDArray[Any], ...]:
+        """A `diarize.cluster.Memo`: what clustering needs whatever the number of speakers."""
+        content = hashlib.sha256(np.ascontiguousarray(given).data).hexdigest()
+        asked = [what, code.digest("diarize.cluster"), content, given.shape, str(given.dtype), count]
+        found = self.found(what, asked, ARRAYS)
+        return found if found is not None else self.made(what, asked, ARRAYS, make())
 
     def found(self, stage: str, asked: Any, codec: Codec[Value]) -> Value | None:
         """What is kept under `asked` (whatever JSON can say); None where nothing is."""

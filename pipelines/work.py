@@ -13,7 +13,7 @@ from typing import Any, Literal
 import diarize
 from diarize import files
 from diarize.audio import Recording
-from diarize.cluster import Spectral
+from diarize.cluster import Spectral, afresh
 from diarize.config import ClusterConfig, Config
 from diarize.constraints import Constraints
 from diarize.errors import (
@@ -197,7 +197,7 @@ class Worker:
         if self._stages is None:
             enter("load")
             self._stages = cached.build(self._plan, self._threads, self._kept)
-        stages = self._stages.bounded(Spectral(job.cluster), job.cluster)
+        stages = self._stages.bounded(Spectral(job.cluster, self._kept.memo if self._kept else afresh), job.cluster)
         if job.words is not None:
             stages = replace(stages, given=FromFile(job.words))
         if job.speech is not None:

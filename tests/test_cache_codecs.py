@@ -50,6 +50,14 @@ def test_words_turns_and_numbers_come_back() -> None:
     assert codecs.NUMBER.decode(codecs.NUMBER.encode(7812.5)) == 7812.5
 
 
+def test_arrays_come_back_with_shape_kind_and_order() -> None:
+    arrays = (np.array(0.1), np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.zeros((1, 4), np.int64))
+    back = codecs.ARRAYS.decode(codecs.ARRAYS.encode(arrays))
+    for one, other in zip(arrays, back, strict=True):
+        assert (one.shape, one.dtype, one.strides) == (other.shape, other.dtype, other.strides)
+        assert one.tobytes() == other.tobytes()
+
+
 def test_facts_of_a_file_and_identities_come_back() -> None:
     source = Source("a.wav", "0" * 64, 3, "wav", "pcm", 1, 2, 8000, 2, "mix", None, 1 / 3, ("note",), ("ab", "cd"))
     facts = Facts(source, (Channel(5, 16_000, "ab", (Segment(0.1, 0.2),)), Channel(5, 16_000, "cd", ())))

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diarize import audio, cache_codecs, code
+from diarize import audio, cache_codecs, cluster, code
 from diarize.activity import LocalActivity
 from diarize.cache import Cache
+from diarize.cluster import Spectral
 from diarize.config import ClusterConfig, Config, parse
 from diarize.errors import StageError
 from diarize.models.store import Store
@@ -343,6 +344,28 @@ def test_fault_18_a_known_recording_that_changes_before_it_is_decoded_is_refused
     talk.unlink()
     with pytest.raises(StageError, match="does not exist"):
         known.samples  # noqa: B018
+
+
+def test_what_clustering_needs_for_any_count_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(5)
+    people = generator.standard_normal((3, 16))[generator.integers(0, 3, 900)]  # so many that they are grouped
+    vectors = people + 0.4 * generator.standard_normal(people.shape)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    counts = (None, 2, 3, 25)
+    expected = [Spectral(ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0)))(vectors) for n in counts]
+    keeping = cached.Kept(Cache(tmp_path, 10**9))
+    spectra = Counter[str]()
+
+    def counted(weights: Any, most: int) -> Any:
+        spectra[str(most)] += 1
+        return spectrum(weights, most)
+
+    spectrum = cluster._spectrum
+    monkeypatch.setattr(cluster, "_spectrum", counted)
+    for n, labels in zip(counts, expected, strict=True):
+        config = ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0))
+        assert np.array_equal(Spectral(config, keeping.memo)(vectors), labels)
+    assert spectra == {"20": 8, "25": 8}
 
 
 def test_bounds_of_a_diarizer_are_part_of_what_is_asked(tmp_path: Path) -> None:
