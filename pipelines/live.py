@@ -43,11 +43,11 @@ class Live(Silent):
     """A table that is drawn anew several times a second; each recording that ends leaves a line above it."""
 
     def __init__(self, screen: Console) -> None:
-        self.screen = Screen(get_renderable=self.picture, console=screen, refresh_per_second=PER_SECOND, transient=True)
         self._progress: Progress | None = None
         self._sizes: dict[str, int] = {}
         self._fetched: dict[str, str] = {}
         self._waiting = ""
+        self.screen = Screen(get_renderable=self.picture, console=screen, refresh_per_second=PER_SECOND, transient=True)
 
     def picture(self) -> RenderableType:
         """How things stand now."""

@@ -3,8 +3,8 @@
     python -m tests.pipelines.killed < requests > answers
 
 One JSON object a line: `arguments` of the command, and `seconds` after which, or `step` at which, the child is killed
-with its workers (SIGKILL). The answer tells its `status` (-9: killed), how many `steps` it made and how many `seconds` it
-took. Children are forked when everything is imported, and so are their workers: else each would cost seconds of imports.
+with its workers (SIGKILL). The answer tells its `status` (-9: killed), how many `steps` it made and how many `seconds`
+it took. Children are forked when everything is imported, and so are their workers: imports take seconds.
 """
 
 from __future__ import annotations

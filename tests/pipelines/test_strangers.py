@@ -1,0 +1,96 @@
+"""Unknown people are called the same however their recordings came to be done: at once, in pieces, or in parts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipelines import known, merge, voiceprints
+from pipelines.work import Job, Outcome
+from tests.cheap import write_tones
+from tests.library.test_identification import PLAIN
+from tests.pipelines.inprocess import InProcess, contents
+
+LINK = ("--link",)
+TONES = replace(PLAIN, bandwidth=(100.0, 8000.0))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> InProcess:
+    monkeypatch.setattr(known, "calibration_of", lambda model, config: TONES)
+    monkeypatch.setattr(merge, "calibration_of", lambda model, config: TONES)
+    return InProcess(monkeypatch)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    for number, name in enumerate(("a", "b", "c", "d")):
+        tones = [(300, 4.0 + number / 10), (2500, 4.0)] if number % 2 else [(2500, 4.0 + number / 10), (900, 4.0)]
+        write_tones(tmp_path / "in" / f"{name}.wav", tones)
+    yield tmp_path
+
+
+def voices(out: Path) -> list[str]:
+    return sorted(path.parent.name for path in out.glob(f"*/{voiceprints.NAME}"))
+
+
+def test_a_whole_run_leaves_labels_and_no_voices_and_needs_nothing_done_again(run: InProcess, place: Path) -> None:
+    assert run(place / "in", place / "out", *LINK) == 0
+    before = contents(place / "out")
+    text = "".join(json.dumps(data.decode()) for name, data in before.items() if name.endswith("transcript.json"))
+    assert "unknown-1" in text and "unknown-2" in text
+    assert voices(place / "out") == []
+    assert run(place / "in", place / "out", *LINK) == 0
+    assert run.processed == []
+    assert contents(place / "out") == before
+
+
+def test_interrupted_the_voices_stay_for_the_next_run(run: InProcess, place: Path) -> None:
+    def full(job: Job) -> Outcome | None:
+        item = job.input
+        return Outcome(item.id, item.name, "failed", "write", "full", environment=True) if item.id == "c" else None
+
+    run.before = full
+    assert run(place / "in", place / "out", *LINK) == 5
+    assert voices(place / "out") == ["a", "b"]
+    assert (place / "out" / "a" / voiceprints.NAME).stat().st_mode & 0o077 == 0
+    run.before = lambda job: None
+    assert run(place / "in", place / "out", *LINK) == 0
+    assert run.processed == ["c", "d"]
+    assert run(place / "in", place / "whole", *LINK) == 0
+    assert contents(place / "out") == contents(place / "whole")
+
+
+def test_a_recording_more_calls_for_all_voices_again(run: InProcess, place: Path) -> None:
+    later = (place / "in" / "b.wav").rename(place / "b.wav")
+    assert run(place / "in", place / "out", *LINK) == 0
+    shutil.copy(later, place / "in")
+    assert run(place / "in", place / "out", *LINK) == 0
+    assert run.processed == ["a", "b", "c", "d"]  # from the stage cache
+    assert run(place / "in", place / "whole", *LINK) == 0
+    assert contents(place / "out") == contents(place / "whole")
+
+
+def test_parts_are_linked_when_they_are_joined(run: InProcess, place: Path) -> None:
+    for index in (1, 2, 3):
+        assert run(place / "in", place / "out", "--shard", f"{index}/3", *LINK) == 0
+        assert run(place / "in", place / str(index), "--shard", f"{index}/3", *LINK) == 0
+    assert voices(place / "out") == ["a", "b", "c", "d"]
+    merge.merge([place / "out"], place / "out")
+    merge.merge([place / "1", place / "2", place / "3"], place / "joined")
+    assert run(place / "in", place / "whole", *LINK) == 0
+    assert contents(place / "out") == contents(place / "whole")
+    assert contents(place / "joined") == contents(place / "whole")
+
+
+def test_voices_that_are_not_what_was_written_are_nothing(tmp_path: Path) -> None:
+    (tmp_path / voiceprints.NAME).write_text("{}")
+    assert voiceprints.recall(tmp_path, "0" * 64) is None
+    assert voiceprints.recall(tmp_path / "nowhere", "0" * 64) is None
+    voiceprints.forget(tmp_path)
+    assert not (tmp_path / voiceprints.NAME).exists()
