@@ -31,7 +31,7 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strangers:
-    """The unknown speakers of one recording: voiceprints, which live as long as the run and are written nowhere."""
+    """The unknown speakers of one recording: voiceprints, which live as long as the run that links them."""
 
     speakers: tuple[str, ...]  # ids
     vectors: Vectors = field(repr=False)  # (k, d)
