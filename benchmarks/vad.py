@@ -112,7 +112,7 @@ def _changed(tried: dict[str, Sequence[float]]) -> Iterator[tuple[str, VadConfig
     """One setting changed at a time; the lower threshold follows the upper one where that is tried."""
     for key, values in tried.items():
         for value in values:
-            lower = {"off_threshold": round(0.8 * value, 3)} if key == "threshold" else {}
+            lower = {"off_threshold": round(0.7 * value, 3)} if key == "threshold" else {}
             yield f"{key}={value}", VadConfig.model_validate({key: value, **lower})
 
 

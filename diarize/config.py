@@ -44,7 +44,7 @@ class VadConfig(Section):
         "is missed",
     )
     off_threshold: float = Field(
-        0.16,
+        0.14,
         gt=0,
         lt=1,
         description="probability under which speech ends; lower than threshold, so that it does not flicker",
@@ -155,8 +155,8 @@ class SegmentationConfig(Section):
         0.7, gt=0, description="s that two local speakers of a window each talk alone, to be two people for sure"
     )
     alike: float = Field(
-        0.6,
-        description="correlation over which two local speakers in one cluster stay there; from 0.7 on single speakers "
+        0.55,
+        description="correlation over which two local speakers in one cluster stay there; from 0.6 on single speakers "
         "are cut in two",
     )
 
