@@ -122,6 +122,8 @@ class Run:
             self._done(job, replace(row, kept=row.status == "done"))
 
     def _process(self, waiting: Sequence[Job]) -> None:
+        if not waiting:  # no worker is begun, and no cluster asked for one
+            return
         by_id = {job.input.id: job for job in waiting}
         workers = self._plan.config.run.workers
         begun = batch.run(waiting, self._plan, self._out, workers, self._entered, self._interrupt)
