@@ -121,11 +121,17 @@ def converse(scene: Scene, data: Path = DATA) -> Conversation:
             if spent[speaker] >= budget[speaker]:
                 break
         at, last = said[-1][0] + said[-1][2].seconds, speaker
-    samples = _mix(said, names, scene, rng)
+    samples, rate = recorded(said, names, scene.condition, rng)
     truth = tuple((round(start, 3), round(start + phrase.seconds, 3), name) for start, name, phrase in said)
-    if scene.condition != "phone":
-        return Conversation(scene, samples, RATE, truth)
-    return Conversation(scene, _mu_law(resample_poly(samples, 1, 2)), RATE // 2, truth)
+    return Conversation(scene, samples, rate, truth)
+
+
+def recorded(
+    said: Sequence[tuple[float, str, Phrase]], names: Sequence[str], condition: Condition, rng: np.random.Generator
+) -> tuple[Floats, int]:
+    """What `names` said (start, name, phrase), as a recording under `condition`: (samples, rate)."""
+    samples = _mix(said, names, condition, rng)
+    return (_mu_law(resample_poly(samples, 1, 2)), RATE // 2) if condition == "phone" else (samples, RATE)
 
 
 def write(conversation: Conversation, folder: Path) -> Path:
@@ -207,7 +213,7 @@ def _faded(samples: Floats) -> Floats:
 
 
 def _mix(
-    said: Sequence[tuple[float, str, Phrase]], names: Sequence[str], scene: Scene, rng: np.random.Generator
+    said: Sequence[tuple[float, str, Phrase]], names: Sequence[str], condition: Condition, rng: np.random.Generator
 ) -> Floats:
     length = int((max(start + phrase.seconds for start, _, phrase in said) + 1.0) * RATE)
     lines = {name: np.zeros(length) for name in names}
@@ -218,9 +224,9 @@ def _mix(
     for name in names:
         line = lines[name]
         line *= 10 ** (rng.uniform(-27, -23) / 20) / max(float(np.sqrt(np.mean(line[line != 0] ** 2))), 1e-6)
-        total += oaconvolve(line, _room(rng))[:length] if scene.condition == "room" else line
+        total += oaconvolve(line, _room(rng))[:length] if condition == "room" else line
     level = float(np.sqrt(np.mean(total**2)))
-    if scene.condition == "room":
+    if condition == "room":
         total += _pink(length, rng) * level * 10 ** (-rng.uniform(17, 23) / 20)
     else:
         total += rng.standard_normal(length) * level * 10 ** (-45 / 20)

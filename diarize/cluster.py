@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
-from diarize import likeness
+from diarize import likeness, mixture
 from diarize.config import ClusterConfig
 from diarize.types import Labels, Vectors
 
@@ -28,6 +29,8 @@ _ITEMS = 800  # vectors beyond which groups of similar ones are clustered in the
 _SAMPLE = 10_000  # vectors that the groups are made from
 _WIDE = 20  # clusters that spectra are taken for at least, so that they serve for another number of them
 _BLOCK = 8192  # vectors given to groups at once
+_WHOLE = 2000  # the same where Ward's method makes the clusters that the mixture starts from
+_START = 20  # of those
 _ROUNDS = 5  # of giving each vector to the nearest cluster
 
 
@@ -72,6 +75,21 @@ class Spectral:
             labels = _tightened(centred, labels, 0.0)
         return canonical(labels)
 
+    def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None) -> Labels:
+        """The same by what is known of the windows of the embedder `model`; as `__call__` where nothing is.
+
+        `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`separate.tracks`).
+        """
+        voices = mixture.known(model)
+        fewest, most = bounds(self._config, len(vectors))
+        if voices is not None and most > 1 and vectors.shape[1] == len(voices.mean) and np.isfinite(vectors).all():
+            centred = likeness.centre(vectors)
+            start = _start(centred, max(_START, fewest), self._memo)
+            found = mixture.labels(centred, voices, start, tracks, fewest, most)
+            if found is not None:
+                return canonical(found)
+        return self(vectors)
+
     def _verified(self, vectors: Floats, labels: Labels, groups: Labels, fewest: int, most: int) -> Labels:
         """Speakers hidden in another's cluster get their own, and clusters of one speaker become one."""
         config = self._config
@@ -87,6 +105,20 @@ def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
     if config.num_speakers is not None:
         fewest = most = config.num_speakers
     return min(fewest, n), min(most, n)
+
+
+def _start(vectors: Floats, count: int, memo: Memo) -> Labels:
+    """At most `count` clusters (n,) by Ward's method: the mixture starts from more than there are speakers."""
+    whole = len(vectors) <= _WHOLE
+    groups, items = (np.arange(len(vectors)), vectors) if whole else _groups(vectors, count, memo)
+    (parts,) = memo("ward", items, count, lambda: (_ward(items, count),))
+    return np.asarray(parts[groups], dtype=np.int64)
+
+
+def _ward(items: Floats, count: int) -> Labels:
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    return np.asarray(fcluster(linkage(items, "ward"), count, "maxclust") - 1, dtype=np.int64)
 
 
 def canonical(labels: Labels) -> Labels:

@@ -7,9 +7,10 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from diarize import likeness
-from diarize.activity import LocalActivity
+from diarize.activity import LOCAL, LocalActivity
 from diarize.config import SegmentationConfig
 from diarize.types import Embeddings, Labels, Segment
 
@@ -17,6 +18,7 @@ Floats = NDArray[np.float64]
 
 _ALONE = 0.5  # probability from which a local speaker talks alone
 _SHARE = 0.5  # of an embedded window that a local speaker must fill to be heard in it
+_HEARD = 0.2  # of an embedded window from which a local speaker is heard in it
 _ROUNDS = 5  # of giving each window to the nearer of two parts
 
 
@@ -55,19 +57,44 @@ def clusters(
     return labels
 
 
+def tracks(windows: Sequence[Segment], activity: LocalActivity) -> csr_matrix:
+    """(local speakers, windows): the share of each of the `windows` (sorted by start) that a local speaker fills alone.
+
+    Where that is a fifth of it or less, it says nothing of who is in it, and is 0.
+    """
+    rows: list[NDArray[np.int64]] = []
+    columns: list[NDArray[np.int64]] = []
+    values: list[Floats] = []
+    for i, (near, shares, _) in enumerate(_filled(windows, activity) if windows else ()):
+        of, speaker = np.nonzero(shares > _HEARD)
+        rows.append(i * LOCAL + speaker)
+        columns.append(near[of])
+        values.append(shares[of, speaker])
+    shape = (activity.windows * LOCAL, len(windows))
+    if not rows:
+        return csr_matrix(shape)
+    return csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape)
+
+
 # Positions of the windows near a window of the segmentation, and how much of each the two local speakers fill (2, m).
 _Pair = tuple[NDArray[np.int64], Floats]
 
 
 def _pairs(windows: Sequence[Segment], activity: LocalActivity, least: float) -> Iterator[_Pair]:
     """Every two local speakers of one window who both talk alone for `least` seconds."""
+    for near, shares, seconds in _filled(windows, activity):
+        for a, b in combinations(np.flatnonzero(seconds >= least), 2):
+            yield near, shares[:, [a, b]].T
+
+
+def _filled(windows: Sequence[Segment], activity: LocalActivity) -> Iterator[tuple[NDArray[np.int64], Floats, Floats]]:
+    """Of each window of the segmentation: positions of the `windows` near it (m,), the share of each that each local
+    speaker fills alone (m, 3), and the seconds that they talk alone (3,).
+    """
     starts, ends = np.array([w.start for w in windows]), np.array([w.end for w in windows])
     longest = float((ends - starts).max())
     for i in range(activity.windows):
         alone = activity.window(i)[:, 1:4] > _ALONE
-        present = np.flatnonzero(alone.sum(0) * activity.step >= least)
-        if len(present) < 2:
-            continue
         begin = activity.middles(i * activity.hop, i * activity.hop + 1)[0] - activity.step / 2
         end = begin + activity.length * activity.step
         near = np.arange(np.searchsorted(starts, begin - longest), np.searchsorted(starts, end))
@@ -77,8 +104,7 @@ def _pairs(windows: Sequence[Segment], activity: LocalActivity, least: float) ->
             for times in (starts, ends)
         )
         shares = (summed[last] - summed[first]) * activity.step / np.maximum(ends - starts, activity.step)[near, None]
-        for a, b in combinations(present, 2):
-            yield near, shares[:, [a, b]].T
+        yield near, shares, summed[-1] * activity.step
 
 
 def _seen(pair: _Pair, vectors: Floats, labels: Labels) -> tuple[float, int, Floats] | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from scipy.sparse import csr_matrix
+
 from diarize.activity import LocalActivity
 from diarize.config import ClusterConfig
 from diarize.types import Audio, Embeddings, Identity, Labels, Segment, Transcript, Turn, Vectors, Word
@@ -54,6 +56,19 @@ class Clusterer(Named, Protocol):
     """(n, d) unit rows -> (n,) labels 0..k-1, numbered by first appearance."""
 
     def __call__(self, vectors: Vectors) -> Labels: ...
+
+
+@runtime_checkable
+class InformedClusterer(Named, Protocol):
+    """A `Clusterer` that does better where it knows the embedder, or who of a few local speakers is in each window."""
+
+    def __call__(self, vectors: Vectors) -> Labels: ...
+
+    def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None) -> Labels:
+        """The same, with the identity of the embedder, and the share of each window (t, n) that each local speaker
+        fills alone.
+        """
+        ...
 
 
 class Identifier(Named, Protocol):

@@ -21,6 +21,7 @@ from diarize.stages import (
     Diarizer,
     Embedder,
     Identifier,
+    InformedClusterer,
     Named,
     Recognizer,
     Segmenter,
@@ -164,7 +165,12 @@ def _clustered(
     """The label of each window, as it is known; and who is known to have it, -1 for nobody."""
     fewest, most = cluster.bounds(config.cluster, len(voices.segments))
     owner = constraints.carried(voices.segments, stages.known)
-    labels = stages.cluster(constrained.pulled(voices.vectors, owner))
+    vectors = constrained.pulled(voices.vectors, owner)
+    if isinstance(stages.cluster, InformedClusterer):
+        heard = separate.tracks(voices.segments, activity) if activity is not None else None
+        labels = stages.cluster.informed(vectors, voices.model, heard)
+    else:
+        labels = stages.cluster(vectors)
     if activity is not None:
         labels = separate.clusters(voices, labels, activity, config.segmentation, most)
     return constrained.obey(voices.vectors, labels, owner, stages.known.apart, fewest, most), owner

@@ -1,0 +1,160 @@
+"""How many speakers, and who talks in each window, from what is known of an embedder's voices (docs/clustering.md).
+
+A Bayesian mixture of Gaussians in which speakers that the evidence does not pay for vanish: VBx (F. Landini et al.
+2022, "Bayesian HMM clustering of x-vector sequences (VBx) in speaker diarization", arXiv:2012.14952) without its chain
+over time. In its place each window hears its neighbours, and the windows that a segmentation model gives to the same
+local speaker. Equation numbers are of that paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from diarize import likeness
+from diarize.types import Labels
+
+Floats = NDArray[np.float32]
+
+SHIPPED = Path(__file__).with_name("ge2e.windows.npz")
+_EVIDENCE = 0.1  # Fa: what a window counts for; windows overlap, and a voice drifts within a recording
+_PRICE = 0.4  # Fb: what a speaker costs
+_CHEAPER = 0.7  # of the price, again and again, where more speakers are asked for than found
+_TRIES = 12  # of these
+_ENOUGH = 200  # windows; of n more than that, each counts for less: evidence grows with sqrt(n)
+_TRACK = 0.5  # weight of the other windows of the same local speakers
+_BESIDE = 0.25  # weight of each neighbour in time where tracks are known
+_GAIN = 2.0  # of the log-likelihoods, which so become smoother
+_BESIDE_ALONE, _GAIN_ALONE = 0.5, 1.5  # the same where no tracks are
+_SURE = 5.0  # log odds of the clusters that it starts from
+_ROUNDS = 40
+_SETTLED = 1e-3  # largest change of any window's probabilities at which it ends
+_GONE = 1e-3  # windows under which a speaker has vanished
+
+
+@dataclass(frozen=True, eq=False)
+class Voices:
+    """What is known of an embedder's windows of one length: two covariances, made diagonal.
+
+    Of correlations x (`likeness.centre`), `(x - mean) @ projection` has covariance 1 within a speaker and `spread` (m,)
+    between speakers.
+    """
+
+    mean: NDArray[np.float64]  # (d,)
+    projection: NDArray[np.float64]  # (d, m)
+    spread: NDArray[np.float64]  # (m,)
+
+    def project(self, centred: NDArray[np.float64]) -> Floats:
+        """rho (n, m): scaled so that its product with a speaker's posterior mean is a log-likelihood. (16)"""
+        scaled = self.projection * np.sqrt(self.spread)
+        return np.asarray(centred @ scaled - self.mean @ scaled, dtype=np.float32)
+
+
+def known(model: str) -> Voices | None:
+    """What is known of the windows of the embedder with this identity; None for a stranger."""
+    voices, of = _shipped()
+    return voices if model.startswith(of) else None
+
+
+@cache
+def _shipped() -> tuple[Voices, str]:
+    with np.load(SHIPPED, allow_pickle=False) as data:
+        mean, projection, spread = (data[key].astype(np.float64) for key in ("mean", "projection", "spread"))
+        return Voices(mean, projection, spread), str(data["model"])
+
+
+def labels(
+    centred: NDArray[np.float64], voices: Voices, start: Labels, tracks: csr_matrix | None, fewest: int, most: int
+) -> Labels | None:
+    """Labels (n,), between `fewest` and `most` of them; None where so many cannot be found.
+
+    `centred` (n, d) are correlations (`likeness.centre`), in order of time. `start` (n,) are more clusters than there
+    are speakers. `tracks` (t, n) says how much of each window each local speaker fills; None: nobody knows.
+    """
+    rho = voices.project(centred)
+    hear = _Hearing(len(rho), tracks)
+    price = _PRICE
+    for _ in range(_TRIES):
+        found = _mixture(rho, voices.spread, start, hear, price)
+        if len(np.unique(found)) >= fewest:
+            return _fewer(centred, found, most)
+        price *= _CHEAPER
+    return None
+
+
+class _Hearing:
+    """Scores (n, k) made smoother: each window hears its neighbours, and those of the same local speakers."""
+
+    def __init__(self, n: int, tracks: csr_matrix | None) -> None:
+        alone = tracks is None or not tracks.nnz
+        self._beside = np.float32(_BESIDE_ALONE if alone else _BESIDE)
+        self.gain = np.float32(_GAIN_ALONE if alone else _GAIN)
+        self._total = np.ones((n, 1), np.float32)
+        self._total[1:] += self._beside
+        self._total[:-1] += self._beside
+        self._tracks = None if tracks is None or alone else tracks.astype(np.float32).tocsr()
+        if self._tracks is not None:
+            self._own = np.asarray(self._tracks.multiply(self._tracks).sum(0), np.float32).reshape(-1, 1)
+            met = self._tracks.T @ np.asarray(self._tracks.sum(1), np.float32) - self._own
+            self._share = np.where(met > 1e-6, _TRACK / np.maximum(met, 1e-6), 0).astype(np.float32)
+            self._total += np.where(met > 1e-6, np.float32(_TRACK), np.float32(0))
+
+    def __call__(self, scores: Floats) -> Floats:
+        heard = scores.copy()
+        heard[1:] += self._beside * scores[:-1]
+        heard[:-1] += self._beside * scores[1:]
+        if self._tracks is not None:
+            heard += self._share * (self._tracks.T @ (self._tracks @ scores) - self._own * scores)
+        return np.asarray(heard * (self.gain / self._total), dtype=np.float32)
+
+
+def _mixture(rho: Floats, spread: NDArray[np.float64], start: Labels, hear: _Hearing, price: float) -> Labels:
+    """Variational Bayes from the clusters of `start`; the labels that each window by itself is most likely to have."""
+    n, evidence = len(rho), _EVIDENCE * min(1.0, (_ENOUGH / len(rho)) ** 0.5)
+    odds = np.exp(_SURE * (start[:, None] == np.unique(start)))
+    share = np.asarray(odds / odds.sum(1, keepdims=True), np.float32)
+    for _ in range(_ROUNDS):
+        weight = share.mean(0, dtype=np.float64)
+        kept = weight * n > _GONE
+        share, weight = share[:, kept], weight[kept]
+        scores = _scores(rho, spread, share, evidence, price)
+        logs = hear(scores) + np.log(weight).astype(np.float32)
+        logs -= logs.max(1, keepdims=True)
+        np.exp(logs, out=logs)
+        logs /= logs.sum(1, keepdims=True)
+        settled = float(np.abs(logs - share).max()) < _SETTLED
+        share = logs
+        if settled:
+            break
+    used = np.unique(share.argmax(1))
+    weight = share.mean(0, dtype=np.float64)
+    scores = _scores(rho, spread, share, evidence, price)[:, used] * hear.gain
+    return np.asarray((scores + np.log(weight[used]).astype(np.float32)).argmax(1), dtype=np.int64)
+
+
+def _scores(rho: Floats, spread: NDArray[np.float64], share: Floats, evidence: float, price: float) -> Floats:
+    """Expected log-likelihoods (n, k), but for what is the same for all speakers. (16), (17), (23)"""
+    ratio = evidence / price
+    inverse = 1 / (1 + ratio * share.sum(0, dtype=np.float64)[:, None] * spread)
+    means = ratio * inverse * (share.T @ rho)
+    constant = -0.5 * (inverse + means**2) @ spread
+    return np.asarray(evidence * (rho @ means.T.astype(np.float32) + constant.astype(np.float32)), dtype=np.float32)
+
+
+def _fewer(centred: NDArray[np.float64], found: Labels, most: int) -> Labels:
+    """The likest clusters become one until no more than `most` are left."""
+    _, found = np.unique(found, return_inverse=True)
+    if found.max(initial=0) < most:
+        return found
+    while (count := int(found.max()) + 1) > most:
+        alike = likeness.ratios(centred, found)
+        np.fill_diagonal(alike, -np.inf)
+        a, b = sorted(int(place) for place in np.unravel_index(alike.argmax(), (count, count)))
+        found = np.where(found == b, a, found)
+        found = np.where(found > b, found - 1, found)
+    return found

@@ -1,0 +1,114 @@
+"""The mixture of speakers that is told what is known of an embedder's voices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from diarize import likeness, mixture
+from diarize.cluster import Spectral, canonical
+from diarize.config import ClusterConfig
+from diarize.types import Labels, Vectors
+
+MODEL = "ge2e@39373b86598fa3da(level=-20)"  # the embedder that the shipped covariances were learned of
+
+
+def _talk(turns: list[tuple[int, int]], seed: int = 0) -> tuple[Vectors, Labels]:
+    """Unit vectors of turns (speaker, windows), drawn from the shipped model: its two covariances are the truth."""
+    rng = np.random.default_rng(seed)
+    voices = mixture.known(MODEL)
+    assert voices is not None
+    labels = np.array([speaker for speaker, count in turns for _ in range(count)], dtype=np.int64)
+    back = np.linalg.pinv(voices.projection)
+    people = rng.standard_normal((labels.max() + 1, len(voices.spread))) * np.sqrt(voices.spread)
+    inner = people[labels] + rng.standard_normal((len(labels), len(voices.spread)))
+    vectors = inner @ back + voices.mean
+    return likeness.unit(vectors).astype(np.float32), canonical(labels)
+
+
+def _round(speakers: int, windows: int, rounds: int) -> list[tuple[int, int]]:
+    return [(speaker, windows) for _ in range(rounds) for speaker in range(speakers)]
+
+
+@pytest.mark.parametrize("speakers", [1, 2, 3, 6, 10])
+def test_speakers_like_those_it_was_learned_from_are_counted_and_told_apart(speakers: int) -> None:
+    vectors, truth = _talk(_round(speakers, 5, 5))
+    assert np.array_equal(Spectral().informed(vectors, MODEL), truth)
+
+
+def test_somebody_who_says_little_is_found_beside_two_who_say_much() -> None:
+    vectors, truth = _talk([(0, 60), (1, 60), (2, 6), (0, 60), (1, 60)])
+    assert np.array_equal(Spectral().informed(vectors, MODEL), truth)
+
+
+def test_a_stranger_to_the_model_is_clustered_without_it() -> None:
+    vectors, _ = _talk(_round(3, 6, 4))
+    assert mixture.known("wespeaker@0123456789abcdef") is None
+    assert np.array_equal(Spectral().informed(vectors, "wespeaker@0123456789abcdef"), Spectral()(vectors))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 25])
+def test_a_known_count_is_kept(count: int) -> None:
+    vectors, _ = _talk(_round(3, 5, 5))
+    found = Spectral(ClusterConfig(num_speakers=count)).informed(vectors, MODEL)
+    assert sorted(set(found.tolist())) == list(range(count))
+
+
+def test_bounds_on_the_count_are_kept() -> None:
+    vectors, _ = _talk(_round(4, 6, 5))
+    assert Spectral(ClusterConfig(max_speakers=2)).informed(vectors, MODEL).max() + 1 == 2
+    assert Spectral(ClusterConfig(min_speakers=6)).informed(vectors, MODEL).max() + 1 >= 6
+
+
+def test_no_vector_no_label_and_one_vector_one_speaker() -> None:
+    vectors, _ = _talk([(0, 2)])
+    assert Spectral().informed(vectors[:0], MODEL).tolist() == []
+    assert Spectral().informed(vectors[:1], MODEL).tolist() == [0]
+    assert Spectral(ClusterConfig(num_speakers=2)).informed(vectors, MODEL).tolist() == [0, 1]
+
+
+def test_windows_of_one_local_speaker_are_heard_together() -> None:
+    """Two voices, each window as like the other's as its own: only the tracks tell who is whose."""
+    vectors, truth = _talk(_round(2, 1, 20), seed=3)
+    blurred = likeness.unit(0.5 * vectors + 0.5 * np.roll(vectors, 1, axis=0)).astype(np.float32)
+    tracks = csr_matrix(np.stack([truth == 0, truth == 1]).astype(np.float64))
+    told = Spectral(ClusterConfig(num_speakers=2)).informed(blurred, MODEL, tracks)
+    alone = Spectral(ClusterConfig(num_speakers=2)).informed(blurred, MODEL)
+    assert (told == truth).mean() >= (alone == truth).mean()
+
+
+def test_tracks_that_say_nothing_change_nothing() -> None:
+    vectors, _ = _talk(_round(3, 5, 5))
+    empty = csr_matrix((4, len(vectors)))
+    assert np.array_equal(Spectral().informed(vectors, MODEL, empty), Spectral().informed(vectors, MODEL))
+
+
+def test_long_recordings_start_from_groups_of_windows() -> None:
+    vectors, truth = _talk(_round(4, 10, 60))
+    assert np.array_equal(Spectral().informed(vectors, MODEL), truth)
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    vectors, _ = _talk(_round(2, 5, 2))
+    vectors[3, 3] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        Spectral().informed(vectors, MODEL)
+
+
+def test_the_number_of_threads_changes_no_label() -> None:
+    code = (
+        "import numpy as np, sys; sys.path.insert(0, '.');"
+        "from tests.test_mixture import _talk, _round, MODEL; from diarize.cluster import Spectral;"
+        "print(Spectral().informed(_talk(_round(5, 4, 12))[0], MODEL).tolist())"
+    )
+    said = []
+    for threads in ("1", "4"):
+        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+        said.append(done.stdout)
+    assert said[0] == said[1]
