@@ -19,6 +19,7 @@ JITTER_AFTER_LOSS = 0.004  # s; after a loss the stamps alone know the time: onl
 OVERLAP = 1.0  # s; stamps that step back so far repeat sound that is there already; further back they start anew
 UNDECLARED = 3600.0  # s; the longest hole believed where the file does not say how long it is
 SAID = 0.1  # s; a shorter hole without damage is drift of clocks, not loss
+DRIFT = 0.01  # share of the time that clocks may drift; the worst sound cards are off by a thousandth
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Placer:
         self.disbelieved = 0  # stamps that jumped where no sound can be
         self._origin, self._declared = origin, declared
         self._held: Piece | None = None
+        self._drifted = 0.0  # s, all corrections together
 
     def place(self, piece: Piece) -> Iterator[tuple[float, Piece]]:
         """Pieces whose place is now known, in order; a piece with a doubtful stamp waits for the next one."""
@@ -105,10 +107,11 @@ class Placer:
             yield self._follow(piece)
 
     def _leap(self, seconds: float, damaged: bool) -> None:
-        if damaged or seconds > SAID:
+        if damaged or seconds > SAID or self._drifted + seconds > SAID + DRIFT * self.cursor:
             self.holes.append((self.cursor, self.cursor + seconds))
         else:
             self.corrections += 1
+            self._drifted += seconds
         self.cursor += seconds
 
     def _restamp(self, ahead: float) -> None:

@@ -49,7 +49,7 @@ CPU = 60  # s of processor time that any file may take
 CPU_PER_MB = 100  # s more for each MB of it; the slowest honest ones (hours of silence in Opus) take 25
 SILENCE = 300.0  # s without a sign of life: a network share that is gone, an endless loop
 STARTING = 120.0  # s until it has loaded the code: on a cold network disk that takes minutes
-_MOST_SAID = 1 << 20  # bytes of a message that is not sound
+_MOST_SAID = 64 << 20  # bytes of a message that is not sound: a million lost spans
 _LONGEST = round(audio.LONGEST * RATE) + RATE  # samples
 _BEGIN = "import sys, json; a = json.loads(sys.argv[1]); sys.path[:] = a['path']; " + (
     "from pipelines.decoder import serve; serve(a['socket'], a['scratch'])"
