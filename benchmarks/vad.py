@@ -99,11 +99,11 @@ def main() -> None:
     rows += [row(name, silero(config, sure=sure)) for name, config in _changed(ADVISED)]
     heard_by = [(s, count(activity.spoken(0.5), truth, duration)) for s, duration, truth, _, activity in heard]
     rows.append(row("segmentation alone", heard_by))
-    print(f"{'settings':<20}" + "".join(f"{name:>24}" for name in rows[0] if name != "settings"))
+    print(f"{'settings':<24}" + "".join(f"{name:>24}" for name in rows[0] if name != "settings"))
     for r in rows:
         parts = (r[name] for name in r if name != "settings")
         cells = (f"{p['missed']:.1f} + {p['false_alarm']:.1f} = {p['missed'] + p['false_alarm']:.1f}" for p in parts)
-        print(f"{r['settings']:<20}" + "".join(f"{cell:>24}" for cell in cells))
+        print(f"{r['settings']:<24}" + "".join(f"{cell:>24}" for cell in cells))
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
