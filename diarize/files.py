@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import BinaryIO
 
 from diarize.errors import OutputError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
+_SIDE_BY_SIDE = 4  # flushes at a time; of twelve small files, 4 take no longer than 12, with less switching
 _NAME = 100  # bytes of a file's own name that its temporary one shows; names have 255 at most
 _PART = re.compile(r"\..*\.[0-9]+-[0-9a-f]{8}\.part", re.DOTALL)
 _REAL = {errno.EIO, errno.ENOSPC, errno.EDQUOT}  # of a folder's flush; other errors say that folders have none here
@@ -51,13 +53,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_all(folder: Path, contents: Mapping[str, str | bytes], last: str, obsolete: Iterable[str] = ()) -> None:
-    """Put several files into `folder`, of which `last` says that all are there.
+    """Put several files into `folder`, which is made if need be, of which `last` says that all are there.
 
     All are on the disk under temporary names before anything changes, so that a full disk leaves what was there. Then
     a former `last` is taken away, the others take their places and the `obsolete` ones go, and `last` follows; the
     folder is flushed before and after it. A crash or a loss of power at any moment leaves the old files, or no `last`,
     or the new files; never `last` beside a file that is not of its set. Raises OutputError.
     """
+    grown = {folder.parent, *_made(folder)}  # one that is there already may have been made by a process that died
     sweep(folder)
     made = {name: _bytes(content) for name, content in contents.items()}
     parts = {name: _beside(folder / name) for name in made}
@@ -69,10 +72,12 @@ def write_all(folder: Path, contents: Mapping[str, str | bytes], last: str, obso
                     opened[name] = _create(parts[name])
                     held.callback(_close, opened[name])
                     _fill(opened[name], data)
-            with ThreadPoolExecutor(len(opened)) as side_by_side:  # the file system then commits them together
-                flushed = {name: side_by_side.submit(_flush, file) for name, file in opened.items()}
-            for name, done in flushed.items():
-                with _told(folder / name):
+            # Side by side, as the file system then commits them together.
+            flushed = {folder / name: _flushers(os.getpid()).submit(_flush, file) for name, file in opened.items()}
+            flushed |= {each: _flushers(os.getpid()).submit(sync_folder, each) for each in grown}
+            wait(flushed.values())
+            for path, done in flushed.items():
+                with _told(path):
                     done.result()
         with _told(folder / last):
             if os.path.lexists(folder / last):
@@ -97,15 +102,10 @@ def write_all(folder: Path, contents: Mapping[str, str | bytes], last: str, obso
 
 def make_folder(folder: Path) -> None:
     """Make a folder, with its parents, that survives a loss of power. Raises OutputError."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    try:
-        for each in reversed(missing):
-            _make(each)
-        for each in missing:
-            sync_folder(each.parent)
-        folder.mkdir(exist_ok=True)  # it is no file either
-    except OSError as error:
-        raise OutputError(str(folder), f"cannot be made: {error.strerror or error}", cure(error)) from error
+    grown = _made(folder)
+    with _told(folder, "made"):
+        for each in grown:
+            sync_folder(each)
 
 
 def sweep(folder: Path) -> None:
@@ -139,6 +139,23 @@ def sync_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno in _REAL:
             raise
+
+
+def _made(folder: Path) -> list[Path]:
+    """Make a folder with its parents; the folders that have a new entry now, to be flushed. Raises OutputError."""
+    with _told(folder, "made"):
+        missing = [each for each in (folder, *folder.parents) if not each.exists()]
+        for each in reversed(missing):
+            _make(each)
+        folder.mkdir(exist_ok=True)  # it is no file either
+    return [each.parent for each in missing]
+
+
+@functools.cache
+def _flushers(process: int) -> ThreadPoolExecutor:
+    """Threads that flush, of this process: they do not survive a fork. To begin new ones each time takes longer than
+    an idle disk needs."""
+    return ThreadPoolExecutor(_SIDE_BY_SIDE, "flush")
 
 
 # The few things that are done to a disk, so that tests can let each of them fail, or forget what was not flushed.
@@ -191,12 +208,12 @@ def _bytes(content: str | bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path, what: str = "written") -> Iterator[None]:
     """An OSError of the block as an OutputError that names `path` and a cure."""
     try:
         yield
     except OSError as error:
-        raise OutputError(str(path), f"cannot be written: {error.strerror or error}", cure(error)) from error
+        raise OutputError(str(path), f"cannot be {what}: {error.strerror or error}", cure(error)) from error
 
 
 def cure(error: OSError) -> str:

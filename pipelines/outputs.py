@@ -26,7 +26,7 @@ def write(folder: Path, transcript: Transcript, names: Iterable[str], circumstan
     with `files`: the sha256 of every other file. Raises OutputError; a folder without `transcript.json` is not
     finished, and one that has it holds files of one result only.
     """
-    make(folder)
+    _refuse_link(folder)
     contents = derived(transcript, [name for name in names if name != "json"])
     contents[TRANSCRIPT] = transcript_json.dumps(transcript).encode()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -84,6 +84,10 @@ def read(folder: Path) -> Transcript:
 def make(folder: Path) -> None:
     """Make a folder with its parents. Raises OutputError, also where `folder` is a link or no folder."""
     files.make_folder(folder)
+    _refuse_link(folder)
+
+
+def _refuse_link(folder: Path) -> None:
     if folder.is_symlink():
         raise OutputError(str(folder), "is a link, and results are not written through links", "Remove the link.")
 

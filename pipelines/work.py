@@ -266,8 +266,10 @@ def publish(
     name of the recording of the same run that has the same bytes.
     """
     folder = out / row.id
-    outputs.make(folder)
-    voices = voiceprints.keep(folder, row.strangers) if row.strangers is not None else ""
+    voices = ""
+    if row.strangers is not None:
+        outputs.make(folder)
+        voices = voiceprints.keep(folder, row.strangers)
     source = transcript.provenance.source
     known = {
         "fingerprint": made_of,
