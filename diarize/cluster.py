@@ -6,7 +6,7 @@ normalized maximum eigengap", IEEE Signal Processing Letters 27, 2020, arXiv:200
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ _SAMPLE = 10_000  # vectors that the groups are made from
 _WIDE = 20  # clusters that spectra are taken for at least, so that they serve for another number of them
 _BLOCK = 8192  # vectors given to groups at once
 _WHOLE = 2000  # the same where Ward's method makes the clusters that the mixture starts from
-_START = 20  # of those
+_STARTS = (16, 20, 24, 30, 40)  # numbers of those; from fewer, people are missed
 _ROUNDS = 5  # of giving each vector to the nearest cluster
 
 
@@ -84,8 +84,8 @@ class Spectral:
         fewest, most = bounds(self._config, len(vectors))
         if voices is not None and most > 1 and vectors.shape[1] == len(voices.mean) and np.isfinite(vectors).all():
             centred = likeness.centre(vectors)
-            start = _start(centred, max(_START, fewest), self._memo)
-            found = mixture.labels(centred, voices, start, tracks, fewest, most)
+            starts = _starts(centred, max(max(_STARTS), fewest), self._memo)
+            found = mixture.labels(centred, voices, starts, tracks, fewest, most)
             if found is not None:
                 return canonical(found)
         return self(vectors)
@@ -107,18 +107,21 @@ def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
     return min(fewest, n), min(most, n)
 
 
-def _start(vectors: Floats, count: int, memo: Memo) -> Labels:
-    """At most `count` clusters (n,) by Ward's method: the mixture starts from more than there are speakers."""
+def _starts(vectors: Floats, most: int, memo: Memo) -> tuple[Labels, ...]:
+    """Clusters (n,) by Ward's method, of several numbers: the mixture starts from each of them."""
     whole = len(vectors) <= _WHOLE
-    groups, items = (np.arange(len(vectors)), vectors) if whole else _groups(vectors, count, memo)
-    (parts,) = memo("ward", items, count, lambda: (_ward(items, count),))
-    return np.asarray(parts[groups], dtype=np.int64)
+    groups, items = (np.arange(len(vectors)), vectors) if whole else _groups(vectors, most, memo)
+    counts = tuple(sorted({min(count, len(items)) for count in (*_STARTS, most)}))
+    (parts,) = memo("ward", items, most, lambda: (_ward(items, counts),))
+    return tuple(np.asarray(part[groups], dtype=np.int64) for part in parts)
 
 
-def _ward(items: Floats, count: int) -> Labels:
+def _ward(items: Floats, counts: Sequence[int]) -> NDArray[np.int64]:
+    """(counts, n)"""
     from scipy.cluster.hierarchy import fcluster, linkage
 
-    return np.asarray(fcluster(linkage(items, "ward"), count, "maxclust") - 1, dtype=np.int64)
+    tree = linkage(items, "ward")
+    return np.stack([fcluster(tree, count, "maxclust").astype(np.int64) - 1 for count in counts])
 
 
 def canonical(labels: Labels) -> Labels:

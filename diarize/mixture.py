@@ -8,6 +8,7 @@ local speaker. Equation numbers are of that paper.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,7 @@ _ENOUGH = 200  # windows; of n more than that, each counts for less: evidence gr
 _TRACK = 0.5  # weight of the other windows of the same local speakers
 _BESIDE = 0.25  # weight of each neighbour in time where tracks are known
 _GAIN = 2.0  # of the log-likelihoods, which so become smoother
-_BESIDE_ALONE, _GAIN_ALONE = 0.5, 1.5  # the same where no tracks are
+_BESIDE_ALONE, _GAIN_ALONE = 0.4, 1.75  # the same where no tracks are
 _SURE = 5.0  # log odds of the clusters that it starts from
 _ROUNDS = 40
 _SETTLED = 1e-3  # largest change of any window's probabilities at which it ends
@@ -69,18 +70,24 @@ def _shipped() -> tuple[Voices, str]:
 
 
 def labels(
-    centred: NDArray[np.float64], voices: Voices, start: Labels, tracks: csr_matrix | None, fewest: int, most: int
+    centred: NDArray[np.float64],
+    voices: Voices,
+    starts: Sequence[Labels],
+    tracks: csr_matrix | None,
+    fewest: int,
+    most: int,
 ) -> Labels | None:
     """Labels (n,), between `fewest` and `most` of them; None where so many cannot be found.
 
-    `centred` (n, d) are correlations (`likeness.centre`), in order of time. `start` (n,) are more clusters than there
-    are speakers. `tracks` (t, n) says how much of each window each local speaker fills; None: nobody knows.
+    `centred` (n, d) are correlations (`likeness.centre`), in order of time. `starts` are clusters (n,) that it begins
+    with; of the mixtures that come of them the one that agrees best with the others is taken. `tracks` (t, n) says how
+    much of each window each local speaker fills; None: nobody knows.
     """
     rho = voices.project(centred)
     hear = _Hearing(len(rho), tracks)
     price = _PRICE
     for _ in range(_TRIES):
-        found = _mixture(rho, voices.spread, start, hear, price)
+        found = _agreed([_mixture(rho, voices.spread, start, hear, price) for start in starts])
         if len(np.unique(found)) >= fewest:
             return _fewer(centred, found, most)
         price *= _CHEAPER
@@ -113,28 +120,32 @@ class _Hearing:
         return np.asarray(heard * (self.gain / self._total), dtype=np.float32)
 
 
+def _agreed(found: Sequence[Labels]) -> Labels:
+    """The labels that agree best with all (adjusted Rand index), the first of equals."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return max(found, key=lambda labels: sum(round(adjusted_rand_score(labels, other), 9) for other in found))
+
+
 def _mixture(rho: Floats, spread: NDArray[np.float64], start: Labels, hear: _Hearing, price: float) -> Labels:
-    """Variational Bayes from the clusters of `start`; the labels that each window by itself is most likely to have."""
+    """Variational Bayes from the clusters of `start`: the labels that each window is most likely to have by itself."""
     n, evidence = len(rho), _EVIDENCE * min(1.0, (_ENOUGH / len(rho)) ** 0.5)
     odds = np.exp(_SURE * (start[:, None] == np.unique(start)))
     share = np.asarray(odds / odds.sum(1, keepdims=True), np.float32)
     for _ in range(_ROUNDS):
-        weight = share.mean(0, dtype=np.float64)
-        kept = weight * n > _GONE
-        share, weight = share[:, kept], weight[kept]
-        scores = _scores(rho, spread, share, evidence, price)
-        logs = hear(scores) + np.log(weight).astype(np.float32)
-        logs -= logs.max(1, keepdims=True)
-        np.exp(logs, out=logs)
-        logs /= logs.sum(1, keepdims=True)
-        settled = float(np.abs(logs - share).max()) < _SETTLED
-        share = logs
+        share = share[:, share.mean(0, dtype=np.float64) * n > _GONE]
+        logs = hear(_scores(rho, spread, share, evidence, price))
+        logs += np.log(share.mean(0, dtype=np.float64)).astype(np.float32)
+        likely = np.exp(logs - logs.max(1, keepdims=True))
+        likely /= likely.sum(1, keepdims=True)
+        settled = float(np.abs(likely - share).max()) < _SETTLED
+        share = likely
         if settled:
             break
     used = np.unique(share.argmax(1))
-    weight = share.mean(0, dtype=np.float64)
-    scores = _scores(rho, spread, share, evidence, price)[:, used] * hear.gain
-    return np.asarray((scores + np.log(weight[used]).astype(np.float32)).argmax(1), dtype=np.int64)
+    logs = _scores(rho, spread, share, evidence, price)[:, used] * hear.gain
+    logs += np.log(share[:, used].mean(0, dtype=np.float64)).astype(np.float32)
+    return np.asarray(logs.argmax(1), dtype=np.int64)
 
 
 def _scores(rho: Floats, spread: NDArray[np.float64], share: Floats, evidence: float, price: float) -> Floats:
