@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -82,12 +83,15 @@ class Job:
 
         Raises OSError where a given file cannot be read any more.
         """
-        given = {
-            "words": FromFile(self.words).name if self.words is not None else "",
-            "speech": self.speech.name if self.speech is not None else "",
-            "known": self.known.name if self.known is not None else "",
-        }
-        return {what: name for what, name in given.items() if name}
+        given = {}
+        if self.words is not None:
+            given["words"] = FromFile(self.words).name
+        if self.speech is not None:
+            given["speech"] = _own(self.speech.name, self.speech.speech)
+        if self.known is not None:
+            known = self.known
+            given["known"] = _own(known.name, (known.stretches, known.people, sorted(known.apart)))
+        return given
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,11 @@ class FromFile:
 
     def __call__(self) -> tuple[tuple[Word, ...], str | None]:
         return word_files.read(self.path)
+
+
+def _own(name: str, said: object) -> str:
+    """What is given with one recording by files that may say other things of other recordings."""
+    return f"{name} {hashlib.sha256(repr(said).encode()).hexdigest()}"
 
 
 class Worker:

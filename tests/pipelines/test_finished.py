@@ -103,6 +103,21 @@ def test_files_that_were_renamed_moved_and_swapped_get_their_results_by_copy(run
     assert contents(place / "out") == contents(place / "swapped")
 
 
+@pytest.mark.parametrize("option", ["--speech", "--known-turns"])
+def test_what_one_file_says_of_two_recordings_is_not_mixed_up(run: InProcess, place: Path, option: str) -> None:
+    """Equal bytes of which other things are given are no twins, and swapped ones get no results by copy."""
+    lines = [("a", 0.5, "x"), ("b", 0.7, "x"), ("a", 1.6, "y"), ("b", 1.7, "x"), ("c", 0.5, "x"), ("twin", 1.6, "x")]
+    given = place / "given.rttm"
+    given.write_text("".join(f"SPEAKER {id} 1 {at} 0.5 <NA> <NA> {who} <NA> <NA>\n" for id, at, who in lines))
+    assert run(place / "in", place / "out", option, given) == 0
+    assert run.processed == ["a", "b", "c", "twin"]
+    for old, new in (("a", "aside"), ("b", "a"), ("aside", "b")):
+        (place / "in" / f"{old}.wav").rename(place / "in" / f"{new}.wav")
+    assert run(place / "in", place / "out", option, given) == 0
+    assert run(place / "in", place / "anew", option, given) == 0
+    assert contents(place / "out") == contents(place / "anew")
+
+
 def test_the_remaining_one_of_two_equal_files_is_as_if_it_had_been_alone(run: InProcess, place: Path) -> None:
     assert run(place / "in", place / "out") == 0
     (place / "in" / "a.wav").unlink()

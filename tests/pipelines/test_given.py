@@ -57,7 +57,7 @@ def test_speech_of_several_recordings_stands_in_one_file(tmp_path: Path) -> None
     path = file(tmp_path, "all.rttm", text + rttm("y", (7, 8, "bob"), (1, 2, "bob")))
     assert speech(path) == [(Segment(1, 5),), (Segment(0, 1),), (Segment(1, 2), Segment(7, 8))]
     job = given.attach(jobs(), None, path, (), Config())[0]
-    assert job.facts() == {"speech": f"file:{hashlib.sha256(path.read_bytes()).hexdigest()}"}
+    assert job.facts()["speech"].startswith(f"file:{hashlib.sha256(path.read_bytes()).hexdigest()} ")
 
 
 def test_a_file_of_one_recording_serves_the_one_there_is(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_known_turns_and_links_come_together(tmp_path: Path) -> None:
     assert found[0].known.apart == {(0, 1)}
     assert found[2].known is not None
     assert found[2].known.lines() == ((Segment(0, 2), Segment(20, 22)), (Segment(10, 12),))
-    assert found[2].facts() == {"known": "+".join(f"file:{digest}" for digest in digests)}
+    assert found[2].facts()["known"].startswith("+".join(f"file:{digest}" for digest in digests) + " ")
 
 
 HEADER = "recording,link,start_1,end_1,start_2,end_2\n"
