@@ -15,9 +15,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +45,20 @@ class Forking:
         return FORK
 
 
-def child(arguments: list[str], step: int, count: Synchronized[int]) -> None:
-    """The command, in this process; killed at the `step`-th change to the disk, whichever process makes it."""
+def child(arguments: list[str], step: int, count: int) -> None:
+    """The command, in this process; killed at the `step`-th change to the disk (0: none), whichever process makes it.
+
+    `count` is a file that grows by a byte with each: no lock that a killed or a forked process could leave locked.
+    """
     os.setsid()
     main = os.getpid()
 
     def counted(real: Callable[..., Any]) -> Callable[..., Any]:
         def done(*given: Any) -> Any:
-            with count.get_lock():
-                count.value += 1
-                if count.value == step:
-                    os.kill(main, signal.SIGKILL)
-                    os.kill(os.getpid(), signal.SIGKILL)
+            os.write(count, b".")
+            if step and os.lseek(count, 0, os.SEEK_CUR) >= step:
+                os.kill(main, signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGKILL)
             return real(*given)
 
         return done
@@ -71,7 +73,11 @@ def child(arguments: list[str], step: int, count: Synchronized[int]) -> None:
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Do what a request says."""
-    count = FORK.Value("i", 0)
+    with tempfile.TemporaryFile(buffering=0) as counted:
+        return _watched(request, counted.fileno())
+
+
+def _watched(request: dict[str, Any], count: int) -> dict[str, Any]:
     began = time.monotonic()
     pid = os.fork()
     if not pid:
@@ -88,7 +94,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         time.sleep(0.001)
     return {
         "status": os.waitstatus_to_exitcode(status),
-        "steps": count.value,
+        "steps": os.lseek(count, 0, os.SEEK_CUR),
         "seconds": time.monotonic() - began,
     }
 
