@@ -163,6 +163,7 @@ class Journal:
         self._head, self._circumstances = head, circumstances
         self._jobs, self._sizes = {job.input.id: job for job in jobs}, sizes
         self.rows: dict[str, Outcome] = {}
+        self._texts: dict[str, str] = {}  # the same as JSON, so that a state is written as quickly late as early
         self.failures = {id: each for id, each in failures.items() if id in self._jobs}
         self.progress = Progress(len(jobs), sum(sizes.values()))
         self._started = datetime.now(UTC)
@@ -186,8 +187,9 @@ class Journal:
 
     def finished(self, row: Outcome, failure: Failure | None = None) -> None:
         """A recording is done with; `failure` is what the next run must know of it."""
+        text = _text(row)
         with self._lock:
-            self.rows[row.id] = row
+            self.rows[row.id], self._texts[row.id] = row, text
             self.failures.pop(row.id, None)
             if failure is not None:
                 self.failures[row.id] = failure
@@ -198,6 +200,7 @@ class Journal:
         """The last word. Raises OutputError."""
         self.__exit__()
         self.rows = {row.id: row for row in rows}
+        self._texts = {id: _text(row) for id, row in self.rows.items()}
         self._save(state, linked)
 
     def _follow(self) -> None:
@@ -212,7 +215,8 @@ class Journal:
     def _save(self, state: State, linked: str = "") -> None:
         with self._lock:
             self._changed = False
-            rows = [self.rows[id] for id in self._jobs if id in self.rows]
+            texts = [self._texts[id] for id in self._jobs if id in self._texts]
+            kept = sum(row.kept for row in self.rows.values())
             going = {} if state != "running" else {"progress": self.progress.facts()}
             failures = {id: asdict(each) for id, each in self.failures.items()}
         now = datetime.now(UTC)
@@ -220,12 +224,24 @@ class Journal:
             "started": self._started.isoformat(timespec="seconds"),
             "finished" if not going else "seen": now.isoformat(timespec="seconds"),
             "seconds": round(self.progress.elapsed, 3),
-            "kept": sum(row.kept for row in rows),
+            "kept": kept,
         }
         told = {**times, **self._circumstances, "failures": failures, "linked": linked}
-        run = {"schema": SCHEMA, "state": state, **self._head, "recordings": [plain(row) for row in rows], **going}
         files.write(self._told, outputs.as_json(told))
-        files.write(self._run, outputs.as_json(run))
+        files.write(self._run, _run_json({"schema": SCHEMA, "state": state, **self._head}, texts, going))
+
+
+def _text(row: Outcome) -> str:
+    """A row as it stands in run.json."""
+    return json.dumps(plain(row), indent=1).replace("\n", "\n  ")
+
+
+def _run_json(head: Mapping[str, Any], rows: Sequence[str], more: Mapping[str, Any]) -> str:
+    """`head`, rows as JSON under `recordings`, and `more`."""
+    before = outputs.as_json({**head, "recordings": []}).removesuffix("[]\n}\n")
+    listed = "[\n  " + ",\n  ".join(rows) + "\n ]" if rows else "[]"
+    after = outputs.as_json(more).removeprefix("{\n") if more else "}\n"
+    return f"{before}{listed}{',' if more else ''}\n{after}"
 
 
 def write_whole(out: Path, part: Mapping[str, Any], rows: Iterable[Outcome]) -> None:
@@ -233,9 +249,8 @@ def write_whole(out: Path, part: Mapping[str, Any], rows: Iterable[Outcome]) -> 
     own = ("schema", "state", "recordings", "shard", "positions", "voices")
     head = {key: value for key, value in part.items() if key not in own}
     told = {"merged": datetime.now(UTC).isoformat(timespec="seconds"), "machine": outputs.machine(), "failures": {}}
-    run = {"schema": SCHEMA, "state": "finished", **head, "recordings": [plain(row) for row in rows]}
     files.write(out / outputs.PROVENANCE, outputs.as_json(told))
-    files.write(out / RUN, outputs.as_json(run))
+    files.write(out / RUN, _run_json({"schema": SCHEMA, "state": "finished", **head}, [*map(_text, rows)], {}))
 
 
 def failure(job: Job, row: Outcome, before: Looks | None, tries: int) -> Failure | None:
