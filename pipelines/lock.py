@@ -27,6 +27,7 @@ from pipelines.shards import Shard
 BEAT = 1.0  # s between two counts
 WATCH = 8.0  # s that a count must stand still for its process to be taken for dead; network file systems lag by seconds
 LOOK = 0.5  # s between looks at a lock that is waited for
+ATTEMPTS = 100  # at a lock that others take and leave, or that cannot be taken away
 _NAME = re.compile(r"\.lock(?:\.shard-([0-9]+)-of-([0-9]+))?")
 
 
@@ -88,36 +89,41 @@ class Lock:
 
     def _taken(self) -> Holder | None:
         """None: the lock is ours now. Else who has it."""
-        for path in rivals(self._out, self._shard, self._path):
-            if (holder := alive(path)) is not None:
-                return holder
-            _remove(path)
-        try:
-            _create(self._path, self._token)
-        except FileExistsError:
-            return alive(self._path)
-        except OSError as error:
-            problem = f"cannot be written: {error.strerror or error}"
-            raise OutputError(str(self._path), problem, files.cure(error)) from error
-        for path in rivals(self._out, self._shard, self._path):  # both of two that came at once see the other one here
-            if path != self._path and (holder := read(path)) is not None:
-                self._leave()
-                return holder
-        return None
+        for _ in range(ATTEMPTS):
+            for path in rivals(self._out, self._shard, self._path):
+                dead = read(path)
+                if (holder := alive(path)) is not None:
+                    return holder
+                _remove(path, dead)
+            try:
+                _create(self._path, self._token)
+            except FileExistsError:  # somebody came first, and may be gone again
+                continue
+            except OSError as error:
+                problem = f"cannot be written: {error.strerror or error}"
+                raise OutputError(str(self._path), problem, files.cure(error)) from error
+            for path in rivals(self._out, self._shard, self._path):  # both of two that came at once see the other here
+                if path != self._path and (holder := read(path)) is not None:
+                    self._leave()
+                    return holder
+            return None
+        raise OutputError(str(self._path), "is a dead run's, and cannot be taken away", "Remove it.")
 
     def _leave(self) -> None:
-        holder = read(self._path)
-        if holder is not None and holder.token == self._token:
+        if self._ours():
             with contextlib.suppress(OSError):
                 self._path.unlink()
+
+    def _ours(self) -> bool:
+        holder = read(self._path)
+        return holder is not None and holder.token == self._token
 
     def _beat(self) -> None:
         count = 0
         while not self._over.wait(BEAT):
             count += 1
             try:
-                holder = read(self._path)
-                if holder is None or holder.token != self._token:
+                if not self._ours() and not self._over.wait(BEAT / 4) and not self._ours():
                     self.lost = True
                     return
                 with self._path.open("r+b", buffering=0) as file:  # in place: a renamed file shows later over networks
@@ -166,7 +172,7 @@ def read(path: Path) -> Holder | None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Holder(**found)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -191,13 +197,13 @@ def _text(token: str, count: int) -> bytes:
     return json.dumps({**holder, "count": count}).encode().ljust(400) + b"\n"
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, dead: Holder | None) -> None:
     """Take a dead process's lock away, unless somebody else has done so and holds it now."""
     aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     with contextlib.suppress(OSError):
         path.rename(aside)
         holder = read(aside)
-        if holder is not None and holder.machine == _machine() and _start_of(holder.pid) == holder.started:
+        if holder is not None and (dead is None or holder.token != dead.token):
             with contextlib.suppress(OSError):
                 os.link(aside, path)
         aside.unlink(missing_ok=True)

@@ -145,6 +145,46 @@ def test_a_run_that_was_taken_for_dead_ends(tmp_path: Path) -> None:
     assert (tmp_path / ".lock").exists()  # it is the other one's
 
 
+def test_a_lock_that_was_taken_and_left_meanwhile_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was refused by a file that is gone again must not go on without a lock."""
+    real, refused = lock._create, [1, 1]
+
+    def create(path: Path, token: str) -> None:
+        if refused:
+            refused.pop()
+            raise FileExistsError
+        real(path, token)
+
+    monkeypatch.setattr(lock, "_create", create)
+    with Lock(tmp_path):
+        assert list(lock.running(tmp_path)) == [".lock"]
+    refused += [1] * lock.ATTEMPTS
+    with pytest.raises(OutputError, match="cannot be taken away"):
+        Lock(tmp_path).__enter__()
+
+
+def test_a_lock_that_was_taken_since_it_was_found_dead_is_put_back(tmp_path: Path) -> None:
+    path = another(tmp_path, machine="another boot", token="new")
+    dead = lock.read(another(tmp_path / "dead", token="old"))
+    lock._remove(path, dead)
+    holder = lock.read(path)
+    assert holder is not None and holder.token == "new"
+    lock._remove(path, holder)
+    assert not path.exists()
+
+
+def test_a_lock_that_was_away_for_a_moment_is_not_lost(tmp_path: Path) -> None:
+    with Lock(tmp_path) as held:
+        path, aside = tmp_path / ".lock", tmp_path / "aside"
+        for _ in range(30):
+            path.rename(aside)
+            aside.rename(path)
+            held._over.wait(0.01)
+        held.check()
+
+
 def test_a_damaged_lock_holds_nobody_off(tmp_path: Path) -> None:
     (tmp_path / ".lock").write_text("{")
     with Lock(tmp_path):
