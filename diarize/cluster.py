@@ -29,7 +29,8 @@ _ITEMS = 800  # vectors beyond which groups of similar ones are clustered in the
 _SAMPLE = 10_000  # vectors that the groups are made from
 _WIDE = 20  # clusters that spectra are taken for at least, so that they serve for another number of them
 _BLOCK = 8192  # vectors given to groups at once
-_WHOLE = 2000  # the same where Ward's method makes the clusters that the mixture starts from
+_MANY = 2000  # windows up to which the mixture was measured; far beyond, it finds too few people
+_FEW = 50  # windows under which it needs tracks: a telephone call of half a minute becomes one person without
 _STARTS = (16, 20, 24, 30, 40)  # numbers of those; from fewer, people are missed
 _ROUNDS = 5  # of giving each vector to the nearest cluster
 
@@ -78,13 +79,15 @@ class Spectral:
     def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None) -> Labels:
         """The same by what is known of the windows of the embedder `model`; as `__call__` where nothing is.
 
-        `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`separate.tracks`).
+        `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`separate.tracks`). So few
+        windows that nothing but tracks could tell, and more than were ever measured, are given to `__call__` too.
         """
-        voices = mixture.known(model)
-        fewest, most = bounds(self._config, len(vectors))
-        if voices is not None and most > 1 and vectors.shape[1] == len(voices.mean) and np.isfinite(vectors).all():
+        voices, n = mixture.known(model), len(vectors)
+        fewest, most = bounds(self._config, n)
+        suits = n <= _MANY and (n >= _FEW or tracks is not None)
+        if voices is not None and suits and most > 1 and vectors.ndim == 2 and np.isfinite(vectors).all():
             centred = likeness.centre(vectors)
-            starts = _starts(centred, max(max(_STARTS), fewest), self._memo)
+            starts = _starts(centred, fewest, self._memo)
             found = mixture.labels(centred, voices, starts, tracks, fewest, most)
             if found is not None:
                 return canonical(found)
@@ -107,13 +110,12 @@ def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
     return min(fewest, n), min(most, n)
 
 
-def _starts(vectors: Floats, most: int, memo: Memo) -> tuple[Labels, ...]:
-    """Clusters (n,) by Ward's method, of several numbers: the mixture starts from each of them."""
-    whole = len(vectors) <= _WHOLE
-    groups, items = (np.arange(len(vectors)), vectors) if whole else _groups(vectors, most, memo)
-    counts = tuple(sorted({min(count, len(items)) for count in (*_STARTS, most)}))
-    (parts,) = memo("ward", items, most, lambda: (_ward(items, counts),))
-    return tuple(np.asarray(part[groups], dtype=np.int64) for part in parts)
+def _starts(vectors: Floats, fewest: int, memo: Memo) -> tuple[Labels, ...]:
+    """Clusters (n,) by Ward's method, `fewest` or more of them at least once: the mixture starts from each."""
+    n = len(vectors)
+    counts = tuple(sorted({min(max(count, 1), n) for count in (*_STARTS, fewest)}))
+    (parts,) = memo("ward", vectors, fewest, lambda: (_ward(vectors, counts),))
+    return tuple(np.asarray(part, dtype=np.int64) for part in parts)
 
 
 def _ward(items: Floats, counts: Sequence[int]) -> NDArray[np.int64]:
