@@ -6,10 +6,12 @@ against what `transcript.json` gives now, and every recording against the sha256
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,12 +21,14 @@ from diarize.errors import ConfigError, DiarizeError, FormatError, OutputError
 from diarize.types import Transcript
 from pipelines import outputs, tables
 from pipelines.inputs import Input
+from pipelines.shards import Shard, file
 from pipelines.work import PRODUCT, outcome
 
 Kind = Literal["missing", "changed", "extra"]
 SCHEMA = "diarize-integrity/1"
 RUN = "run.json"
 TABLES = ("timeline.csv", "timeline.parquet", "speakers.csv")
+_PART = re.compile(r"run(?:\.shard-([0-9]+)-of-([0-9]+))?\.json")
 _ROW = ("name", "digest", "duration", "lost", "speakers", "turns", "words")  # of run.json, that a transcript decides
 
 
@@ -63,8 +67,19 @@ class Integrity:
 
 
 def is_results(folder: Path) -> bool:
-    """Whether a run wrote here: it has `run.json`, or a folder with a transcript."""
-    return (folder / RUN).is_file() or any(folder.glob(f"*/{outputs.TRANSCRIPT}"))
+    """Whether a run or a part of one wrote here: it has `run.json`, or a folder with a transcript."""
+    return bool(_runs(folder)) or any(folder.glob(f"*/{outputs.TRANSCRIPT}"))
+
+
+def _runs(out: Path) -> list[Shard | None]:
+    """The runs that left a report there: the whole (None), and parts that were not joined yet."""
+    found: list[Shard | None] = []
+    for path in sorted(out.glob("run*.json")):
+        name = _PART.fullmatch(path.name)
+        if name is not None and path.is_file():
+            with contextlib.suppress(ConfigError):  # no part of anything
+                found.append(None if name[1] is None else Shard(int(name[1]), int(name[2])))
+    return found
 
 
 def check(out: Path, *, inputs: bool = True, expect: str | None = None) -> Integrity:
@@ -78,10 +93,12 @@ def check(out: Path, *, inputs: bool = True, expect: str | None = None) -> Integ
             "command line", str(out), f"is no folder of results: it has no {RUN}", "Name the --out of a run."
         )
     found = Integrity()
-    for folder in _recordings(out, found):
+    runs = _runs(out) or [None]
+    for folder in _recordings(out, runs, found):
         found.recordings += 1
         _recording(folder, found, inputs)
-    _run(out, found)
+    for shard in runs:
+        _run(out, shard, found)
     found.seal = seal(out)
     if expect is not None and expect.strip().lower() != found.seal:
         found.differs(".", "changed", f"the seal is {found.seal}, and {expect.strip()} is expected")
@@ -101,10 +118,11 @@ def seal(out: Path) -> str:
     return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
 
 
-def _recordings(out: Path, found: Integrity) -> Iterator[Path]:
-    """The folders of the recordings; everything else in `out` must be the run's own. Hidden files are not looked at."""
+def _recordings(out: Path, runs: Sequence[Shard | None], found: Integrity) -> Iterator[Path]:
+    """The folders of the recordings; everything else in `out` must be the runs' own. Hidden files are not looked at."""
+    own = {file(name, shard) for shard in runs for name in (RUN, outputs.PROVENANCE, *TABLES)}
     for path in sorted(out.iterdir()):
-        if path.name.startswith(".") or path.name in (RUN, outputs.PROVENANCE, *TABLES):
+        if path.name.startswith(".") or path.name in own:
             continue
         if path.is_symlink() or not path.is_dir():
             found.differs(path.name, "extra", "is not of a run")
@@ -212,23 +230,24 @@ def _input(folder: Path, transcript: Transcript, record: Mapping[str, Any], foun
         found.differs(str(path), "changed", what)
 
 
-def _run(out: Path, found: Integrity) -> None:
-    """`run.json` and the tables against the transcripts."""
-    if not (out / RUN).is_file():
-        found.differs(RUN, "missing", "was written by the run")
+def _run(out: Path, shard: Shard | None, found: Integrity) -> None:
+    """`run.json`, of a run or a part of one, and its tables against the transcripts."""
+    report = file(RUN, shard)
+    if not (out / report).is_file():
+        found.differs(report, "missing", "was written by the run")
         return
     try:
-        run = json.loads((out / RUN).read_text(encoding="utf-8"))
+        run = json.loads((out / report).read_text(encoding="utf-8"))
         rows = {str(row["id"]): row for row in run["recordings"] if row["status"] == "done"}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        found.differs(RUN, "changed", f"is no record of a run ({type(error).__name__}: {error})")
+        found.differs(report, "changed", f"is no record of a run ({type(error).__name__}: {error})")
         return
     kept = []
     for id, row in rows.items():
         folder = out / id
         try:
             if folder.parent != out or not (folder / outputs.TRANSCRIPT).is_file():  # a pipe would never answer
-                found.differs(id, "missing", f"is done in {RUN}, and has no {outputs.TRANSCRIPT}")
+                found.differs(id, "missing", f"is done in {report}, and has no {outputs.TRANSCRIPT}")
                 continue
             now = outcome(outputs.read(folder), Input(folder, str(row.get("name")), id))
         except FormatError as error:
@@ -236,29 +255,29 @@ def _run(out: Path, found: Integrity) -> None:
             continue
         kept.append(folder)
         if odd := [key for key in _ROW if row.get(key) != getattr(now, key)]:
-            found.differs(RUN, "changed", f"says other {', '.join(odd)} of {id} than {outputs.TRANSCRIPT}")
+            found.differs(report, "changed", f"says other {', '.join(odd)} of {id} than {outputs.TRANSCRIPT}")
     if len(kept) < len(rows):
         found.notes.append("the tables were not compared, as they are of recordings that are gone")
     else:
-        _tables(out, kept, found)
+        _tables(out, shard, kept, found)
 
 
-def _tables(out: Path, folders: list[Path], found: Integrity) -> None:
+def _tables(out: Path, shard: Shard | None, folders: list[Path], found: Integrity) -> None:
     with tempfile.TemporaryDirectory() as place:
         try:
             tables.write(Path(place), (outputs.read(folder) for folder in folders))
         except (OutputError, FormatError) as error:
-            found.differs(TABLES[0], "changed", f"cannot be made again: {error}")
+            found.differs(file(TABLES[0], shard), "changed", f"cannot be made again: {error}")
             return
         for name in TABLES:
-            path = out / name
+            path = out / file(name, shard)
             if path.is_symlink() or not path.is_file():
-                found.differs(name, "missing", "was written by the run")
+                found.differs(path.name, "missing", "was written by the run")
                 continue
             found.results += 1
             found.bytes += path.stat().st_size
             if _sha256(path) != _sha256(Path(place) / name) and not _same_rows(path, Path(place) / name):
-                found.differs(name, "changed", "is not what the transcripts give")
+                found.differs(path.name, "changed", "is not what the transcripts give")
 
 
 def _same_rows(path: Path, made: Path) -> bool:

@@ -16,6 +16,7 @@ import pytest
 import run_pipeline
 from pipelines import integrity
 from tests.cheap import SETTINGS, write_tones
+from tests.pipelines.inprocess import InProcess
 
 NAMES = ("a", "b")
 
@@ -68,6 +69,25 @@ def test_a_run_is_as_it_was_left(finished: Path, run: Path) -> None:
     assert (found.recordings, found.inputs) == (2, 2)
     assert found.results == 2 * 11 + 3  # eleven exports each, three tables
     assert found.seal == integrity.check(finished / "out").seal
+
+
+def test_parts_of_a_run_are_verified_too(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, out = InProcess(monkeypatch), tmp_path / "parts"
+    for index in (1, 2, 3):  # one of them has no recording
+        assert run(finished / "in", out, "--shard", f"{index}/3") == 0
+    assert integrity.check(out).differences == []
+    assert integrity.check(out).recordings == len(NAMES)
+    part = next(path for path in out.glob("run.shard-*.json") if json.loads(path.read_text())["recordings"])
+    change(part, lambda value: value["recordings"][0].update(turns=99))
+    append(out / part.name.replace("run", "speakers").replace("json", "csv"))
+    (out / "timeline.shard-1-of-3.parquet").unlink()
+    (out / "run.shard-9-of-3.json").write_text("{}")
+    assert differences(out) == {
+        (part.name, "changed"),
+        (part.name.replace("run", "speakers").replace("json", "csv"), "changed"),
+        ("timeline.shard-1-of-3.parquet", "missing"),
+        ("run.shard-9-of-3.json", "extra"),
+    }
 
 
 def test_the_seal_is_what_sha256sum_says(run: Path) -> None:
