@@ -23,22 +23,24 @@ from typing import Any
 import numpy as np
 
 from diarize import audio
+from diarize.types import Samples
 from diarize.units import RATE
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def tiled(folder: Path, hours: float, out: Path) -> None:
-    """A wav file of so many hours, of the recordings in `folder` one after the other, over and over."""
-    sounds = [audio.read(path, id=path.stem).audios[0].samples for path in sorted(folder.glob("*.flac"))]
-    whole = np.concatenate(sounds)
-    wanted = round(hours * 3600 * RATE)
+def joined(folder: Path) -> Samples:
+    """The recordings in `folder` one after the other, at 16 kHz."""
+    return np.concatenate([audio.read(path, id=path.stem).audios[0].samples for path in sorted(folder.glob("*.flac"))])
+
+
+def tiled(sound: Samples, seconds: float, out: Path) -> None:
+    """A wav file of so many seconds: `sound` over and over."""
+    wanted = round(seconds * RATE)
     with wave.open(str(out), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        for first in range(0, wanted, len(whole)):
-            file.writeframes((whole[: wanted - first] * 32767).astype("<i2").tobytes())
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        for first in range(0, wanted, len(sound)):
+            file.writeframes((sound[: wanted - first] * 32767).astype("<i2").tobytes())
 
 
 def run(recording: Path, out: Path, cache: Path, *options: str) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         recording, cache = Path(scratch) / "long.wav", Path(scratch) / "stages"
-        tiled(options.folder, options.hours, recording)
+        tiled(joined(options.folder), options.hours * 3600, recording)
         found: dict[str, Any] = {"hours": options.hours}
         found["first"] = middle([run(recording, Path(scratch) / "first", cache)])
         outs = [Path(scratch) / str(i) for i in range(options.runs)]
