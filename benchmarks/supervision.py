@@ -2,7 +2,7 @@
 
     python -m benchmarks.supervision [--files 200] [--workers 1 2] [--json OUT]
 
-Files of 2 s of a tone, an end-to-end diarizer that does nothing, no words, no cache. The work itself is the same, done
+Files of 2 s, an end-to-end diarizer that does nothing, no words, no cache. The work itself is the same, done
 in this process; the first recording of each is left out, as it loads the code. Seconds are of the clock, in the median
 of three rounds, one after the other.
 """
@@ -14,15 +14,13 @@ import json
 import os
 import tempfile
 import time
-import wave
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-
+from benchmarks.batches import make
 from diarize.config import ClusterConfig, parse
 from diarize.models.store import Store
 from diarize.types import Audio, Turn
@@ -58,7 +56,8 @@ def measure(files: int, workers: Sequence[int]) -> dict[str, float]:
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        jobs = [Job(Input(_write(folder, i), f"r{i}.wav", f"r{i}"), chosen.config.cluster) for i in range(files)]
+        paths = sorted(make(folder / "in", files).iterdir())
+        jobs = [Job(Input(path, path.name, path.stem), chosen.config.cluster) for path in paths]
         for turn in range(ROUNDS):
             worker = Worker(chosen, folder / f"own{turn}", 1)
             found.setdefault("own", []).append(_paced(worker(job) for job in jobs)[1])
@@ -78,17 +77,6 @@ def _paced(rows: Iterable[Outcome]) -> tuple[float, float]:
             raise SystemExit(f"{row.name}: {row.reason}")
         times.append(time.perf_counter() - begun)
     return times[0], 1000 * (times[-1] - times[0]) / (len(times) - 1)
-
-
-def _write(folder: Path, number: int) -> Path:
-    path = folder / f"r{number}.wav"
-    tone = 0.3 * np.sin(2 * np.pi * (300 + number) * np.arange(32_000) / 16_000)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(16_000)
-        file.writeframes((tone * 32767).astype("<i2").tobytes())
-    return path
 
 
 def main() -> None:
