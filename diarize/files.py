@@ -108,11 +108,14 @@ def make_folder(folder: Path) -> None:
             sync_folder(each)
 
 
-def sweep(folder: Path) -> None:
-    """Take away the temporary files that a process left there when it was killed. Nobody else may be writing there."""
+def sweep(folder: Path, named: str = "") -> None:
+    """Take away the temporary files that a process left there when it was killed, of names with `named` in them.
+
+    Nobody else may be writing those there.
+    """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if _PART.fullmatch(entry.name):
+            if named in entry.name and _PART.fullmatch(entry.name):
                 _discard(folder / entry.name)
 
 

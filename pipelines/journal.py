@@ -244,13 +244,21 @@ def _run_json(head: Mapping[str, Any], rows: Sequence[str], more: Mapping[str, A
     return f"{before}{listed}{',' if more else ''}\n{after}"
 
 
-def write_whole(out: Path, part: Mapping[str, Any], rows: Iterable[Outcome]) -> None:
-    """The run.json of a run whose parts are like `part`. Raises OutputError."""
+def write_whole(out: Path, part: Mapping[str, Any], rows: Iterable[Outcome], joined: Mapping[str, str]) -> None:
+    """The run.json of a run whose parts are like `part`; what they tell lay in the files `joined`, name -> sha256.
+
+    Raises OutputError.
+    """
     own = ("schema", "state", "recordings", "shard", "positions", "voices")
     head = {key: value for key, value in part.items() if key not in own}
-    told = {"merged": datetime.now(UTC).isoformat(timespec="seconds"), "machine": outputs.machine(), "failures": {}}
-    files.write(out / outputs.PROVENANCE, outputs.as_json(told))
+    told = {
+        "merged": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": outputs.machine(),
+        "failures": {},
+        "joined": joined,
+    }
     files.write(out / RUN, _run_json({"schema": SCHEMA, "state": "finished", **head}, [*map(_text, rows)], {}))
+    files.write(out / outputs.PROVENANCE, outputs.as_json(told))
 
 
 def failure(job: Job, row: Outcome, before: Looks | None, tries: int) -> Failure | None:

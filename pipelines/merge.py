@@ -6,16 +6,16 @@ What comes of it is, byte for byte, what one run over all recordings would have 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from diarize import config as settings
 from diarize import files
 from diarize.errors import ConfigError, OutputError
+from diarize.formats import transcript_json
 from pipelines import finished, journal, linking, outputs, tables, voiceprints
 from pipelines.journal import RUN
 from pipelines.known import calibration_of
@@ -24,6 +24,8 @@ from pipelines.shards import Shard, file
 from pipelines.work import Outcome
 
 _PART = re.compile(r"run\.shard-([0-9]+)-of-([0-9]+)\.json")
+FORMER = ".transcript.former.json"  # of a recording, before its unknown speakers were called alike
+_TOLD = re.compile(r"provenance\.shard-([0-9]+)-of-([0-9]+)\.json")
 _ALIKE = ("product", "settings", "versions", "models", "notes", "passed_over", "voices")  # in all parts of one run
 
 
@@ -40,6 +42,9 @@ def merge(folders: Sequence[Path], out: Path) -> int:
     Results that lie elsewhere are copied there. Raises ConfigError where a part is missing, unfinished, there twice, or
     of another run; FormatError and OutputError.
     """
+    if joined := _joined(out):
+        with Lock(out):
+            return _tidied(out, joined)
     parts = found(folders)
     outputs.make(out)
     with ExitStack() as held:
@@ -47,6 +52,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
             if folder.resolve() != out.resolve():
                 held.enter_context(Lock(folder))
         held.enter_context(Lock(out))
+        files.sweep(out)  # what a merging that was killed left half written
         placed = [(at, row, part) for part in parts for at, row in zip(part.run["positions"], _rows(part), strict=True)]
         placed.sort(key=lambda each: each[0])
         if [at for at, _, _ in placed] != list(range(len(placed))):
@@ -56,13 +62,13 @@ def merge(folders: Sequence[Path], out: Path) -> int:
         for _, row, part in placed:
             if row.status == "done" and part.folder.resolve() != out.resolve():
                 _bring(part.folder / row.id, out / row.id)
-        rows = _linked(out, [row for _, row, _ in placed], parts[0].run)
+        rows = [row for _, row, _ in placed]
+        _linked(out, rows, parts[0].run)
         tables.write(out, (outputs.read(out / row.id) for row in rows if row.status == "done"))
-        journal.write_whole(out, parts[0].run, rows)
-        for part in parts:
-            if part.folder.resolve() == out.resolve():
-                _forget(out, part.shard)
-    return len(rows)
+        here = [part.shard for part in parts if part.folder.resolve() == out.resolve()]
+        told = [file(outputs.PROVENANCE, shard) for shard in here]
+        journal.write_whole(out, parts[0].run, rows, {name: files.sha256(out / name) for name in told})
+        return _tidied(out, here)
 
 
 def found(folders: Sequence[Path]) -> list[Part]:
@@ -108,34 +114,72 @@ def _bring(folder: Path, to: Path) -> None:
     """A finished recording's folder, copied; `transcript.json` last, as it says that all is there."""
     outputs.make(to)
     try:
-        files.write_all(to, {each.name: each.read_bytes() for each in folder.iterdir()}, outputs.TRANSCRIPT)
-        if (to / voiceprints.NAME).exists():
-            shutil.copymode(folder / voiceprints.NAME, to / voiceprints.NAME)
+        voiceprints.copy(folder, to)
+        shown = [each for each in folder.iterdir() if not each.name.startswith(".")]
+        files.write_all(to, {each.name: each.read_bytes() for each in shown}, outputs.TRANSCRIPT)
     except OSError as error:
         raise OutputError(str(folder), f"cannot be copied: {error.strerror or error}") from error
 
 
-def _linked(out: Path, rows: list[Outcome], run: Mapping[str, Any]) -> list[Outcome]:
-    """The rows, when unknown people are called alike in all of them; the voices are not needed any more then."""
+def _joined(out: Path) -> list[Shard]:
+    """Parts in `out` that one who was killed while it tidied up had joined: voices that they need may be gone."""
+    recorded = journal.read_json(out / outputs.PROVENANCE).get("joined", {})
+    left: list[Shard] = []
+    for name, digest in recorded.items() if isinstance(recorded, dict) else ():
+        found, path = _TOLD.fullmatch(name), out / name
+        if found is not None and path.exists():
+            if files.sha256(path) != digest:  # it was run again since
+                return []
+            left.append(Shard(int(found[1]), int(found[2])))
+    return left
+
+
+def _tidied(out: Path, joined: Sequence[Shard]) -> int:
+    """Take away what nobody needs any more when all is joined; how many recordings there are."""
+    ids = [str(row["id"]) for row in journal.read_json(out / RUN)["recordings"]]
+    for id in ids:
+        voiceprints.forget(out / id)
+        (out / id / FORMER).unlink(missing_ok=True)
+    for shard in joined:
+        _forget(out, shard)
+    return len(ids)
+
+
+def _linked(out: Path, rows: Sequence[Outcome], run: Mapping[str, Any]) -> None:
+    """Call unknown people alike in all recordings. Raises ConfigError where voices are missing, and OutputError."""
     if run["voices"] is None:
-        return rows
+        return
     config = settings.parse(run["settings"], RUN)
     calibration = calibration_of(run["voices"], config.identify)
-    heard = []
-    for row in rows:
-        there = finished.read(out / row.id) if row.status == "done" else None
-        known = finished.recall(out, there) if there is not None else None
-        if there is not None and known is None:
-            problem = "the voices of its unknown speakers are gone"
-            raise ConfigError("merge-runs", row.id, problem, "Run its --shard again with --force.")
-        heard.append(row if known is None else known)
-    done = linking.link_all(out, heard, calibration, config)
-    for row in rows:
-        voiceprints.forget(out / row.id)
-    return list(done)
+    heard = [_heard(out, row, config.output.formats) for row in rows]
+    for row in linking.link_all(out, heard, calibration, config):
+        if row.environment:
+            raise OutputError(str(out / row.id), row.reason, "Run the same command again.")
+
+
+def _heard(out: Path, row: Outcome, formats: Sequence[str]) -> Outcome:
+    """The row with the voices of its unknown speakers, and its transcript made safe.
+
+    A transcript that is rewritten is gone for a moment, and no part would make it again: a copy stays until the end.
+    """
+    if row.status != "done":
+        return row
+    folder, former = out / row.id, out / row.id / FORMER
+    if not (folder / outputs.TRANSCRIPT).exists() and former.exists():  # killed at that moment
+        transcript = transcript_json.read(former)
+        if transcript.provenance.source is not None and transcript.provenance.source.digest == row.digest:
+            outputs.rewrite(folder, transcript, formats)
+    there = finished.read(folder)
+    known = finished.recall(out, there) if there is not None else None
+    if there is None or known is None:
+        problem = "its results are gone" if there is None else "the voices of its unknown speakers are gone"
+        raise ConfigError("merge-runs", row.id, problem, "Run its --shard again with --force.")
+    if known.strangers is not None:
+        files.write(former, (folder / outputs.TRANSCRIPT).read_bytes())
+    return replace(row, strangers=known.strangers)
 
 
 def _forget(out: Path, shard: Shard) -> None:
     """Take away the report and the tables of a part, which those of the whole stand for now."""
-    for name in (RUN, outputs.PROVENANCE, "timeline.csv", "timeline.parquet", "speakers.csv"):
+    for name in (RUN, "timeline.csv", "timeline.parquet", "speakers.csv", outputs.PROVENANCE):  # it says what is left
         (out / file(name, shard)).unlink(missing_ok=True)

@@ -92,8 +92,7 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
         former = journal.former(request.out, shard)
         if not request.force:
             agreement.refuse_others(request.out, config)
-        if not former.clean:
-            _sweep(request.out, jobs, shard)
+        _sweep(request.out, jobs, shard, former.clean)
         watcher.planned(chosen, jobs)
         with Interrupt(watcher.ending) as interrupt:
             run = Run(request.out, chosen, jobs, former, interrupt, lock, watcher, shard)
@@ -119,12 +118,18 @@ def _head(chosen: Plan, passed_over: Sequence[str], shard: Shard | None, positio
     return {**head, "shard": [shard.index, shard.count], "positions": positions, "voices": voices}
 
 
-def _sweep(out: Path, jobs: Sequence[Job], shard: Shard | None) -> None:
-    """Take away what a run that was killed left half written. Other parts of a run may be writing beside this one."""
+def _sweep(out: Path, jobs: Sequence[Job], shard: Shard | None, clean: bool) -> None:
+    """Take away what a run that was killed left half written. Other parts of a run may be writing beside this one.
+
+    Before a run touches the folder of a recording its report says so: `clean` is what that of the last one says.
+    """
+    files.sweep(out, "" if shard is None else shard.name)
+    if clean:
+        return
     if shard is not None:
         folders = [out / job.input.id for job in jobs]
     else:
-        folders = [out, *(Path(entry.path) for entry in os.scandir(out) if entry.is_dir(follow_symlinks=False))]
+        folders = [Path(entry.path) for entry in os.scandir(out) if entry.is_dir(follow_symlinks=False)]
     for folder in folders:
         files.sweep(folder)
 

@@ -31,10 +31,16 @@ def keep(folder: Path, found: Strangers) -> str:
         "mean": _text(found.mean.astype("<f8")),
     }
     data = json.dumps(plain).encode()
-    with files.replacing(folder / NAME) as file:
-        Path(file.name).chmod(0o600)
-        file.write(data)
+    _write(folder, data)
     return hashlib.sha256(data).hexdigest()
+
+
+def copy(folder: Path, to: Path) -> None:
+    """What is kept in one folder into another one, which has none where there is none. Raises OSError, OutputError."""
+    if (folder / NAME).exists():
+        _write(to, (folder / NAME).read_bytes())
+    else:
+        forget(to)
 
 
 def recall(folder: Path, digest: str) -> Strangers | None:
@@ -60,6 +66,12 @@ def forget(folder: Path) -> None:
     """Take them away."""
     with contextlib.suppress(OSError):
         (folder / NAME).unlink(missing_ok=True)
+
+
+def _write(folder: Path, data: bytes) -> None:
+    with files.replacing(folder / NAME) as file:
+        Path(file.name).chmod(0o600)  # before there is anything to be read
+        file.write(data)
 
 
 def _text(array: np.ndarray[Any, Any]) -> str:

@@ -35,7 +35,6 @@ NO_SPEECH = 0.6  # Whisper's own two thresholds (section 4.5): a chunk is taken 
 UNLIKELY = -1.0  # no speech is above the first and the mean log-probability of its text is below the second
 
 _FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, faster-whisper would ask the hub for it
-_WEIGHTS = "model.bin"
 
 
 class Whisper:
@@ -127,7 +126,7 @@ def load(
 ) -> Whisper:
     """The Whisper of a faster-whisper folder (`model.bin`, `config.json`, `tokenizer.json`, vocabulary).
 
-    `digest` is the sha256 of its weights where the caller knows it. `threads` is for the CPU; 0 leaves the choice to
+    `digest` is that of its files where the caller knows it. `threads` is for the CPU; 0 leaves the choice to
     CTranslate2. "auto" takes CUDA where it works. Raises BackendError where the folder or the device cannot be used,
     ConfigError where language, hot words or prompt do not suit the model.
     """
@@ -139,7 +138,7 @@ def load(
     config = config or AsrConfig()
     whisper, notes = _open(model, device, threads)
     _check(whisper, config)
-    digest = digest or files.sha256(model / _WEIGHTS)
+    digest = digest or _digest(model)
     return Whisper(
         whisper,
         config,
@@ -147,6 +146,13 @@ def load(
         notes,
         (lambda: _whisper(model, "cpu", "int8", threads)) if device == "auto" else None,
     )
+
+
+def _digest(folder: Path) -> str:
+    """sha256 over the names and digests of a folder's files: words depend on the tokenizer as on the weights."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    lines = [f"{files.sha256(path)} {path.relative_to(folder).as_posix()}\n" for path in found]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _open(model: Path, device: Device, threads: int) -> tuple[WhisperModel, tuple[str, ...]]:

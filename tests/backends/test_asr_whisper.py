@@ -50,6 +50,16 @@ def english_only(tmp_path: Path) -> Path:
     return make(tmp_path / "tiny-random.en", multilingual=False)
 
 
+def test_its_name_knows_every_file_of_its_folder(tiny_whisper: Path, tmp_path: Path) -> None:
+    """Words are kept by this name: those of another tokenizer are others."""
+    folder = Path(shutil.copytree(tiny_whisper, tmp_path / tiny_whisper.name))
+    before = asr_whisper.load(folder, FAST, device="cpu", threads=1).name
+    assert asr_whisper.load(tiny_whisper, FAST, device="cpu", threads=1).name == before
+    with (folder / "tokenizer.json").open("a") as file:
+        file.write("\n")
+    assert asr_whisper.load(folder, FAST, device="cpu", threads=1).name != before
+
+
 def test_words_lie_in_the_speech_they_were_heard_in(whisper: asr_whisper.Whisper) -> None:
     speech = (Segment(1.0, 4.0), Segment(10.0, 17.5), Segment(60.25, 64.0))
     words, language = whisper(recording(noise(65.0)), speech)

@@ -47,6 +47,21 @@ def test_what_is_done_is_not_done_again(run: InProcess, place: Path) -> None:
     assert contents(place / "out") == before
 
 
+def test_what_was_killed_before_it_said_that_it_runs_is_swept_away(run: InProcess, place: Path) -> None:
+    assert run(place / "in", place / "out") == 0
+    before = contents(place / "out")
+    for name in ("..lock.1-0123abcd.part", ".run.json.1-0123abcd.part"):
+        (place / "out" / name).touch()
+    assert run(place / "in", place / "out") == 0
+    assert contents(place / "out") == before
+    assert run(place / "in", place / "parts", "--shard", "1/2") == 0
+    (place / "parts" / ".run.shard-1-of-2.json.1-0123abcd.part").touch()
+    another = place / "parts" / ".run.shard-2-of-2.json.1-0123abcd.part"
+    another.touch()
+    assert run(place / "in", place / "parts", "--shard", "1/2") == 0
+    assert list((place / "parts").glob("*.part")) == [another]
+
+
 def test_a_file_at_rest_is_not_read_again_one_of_just_now_is(
     run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from diarize import files
 from pipelines import known, merge, voiceprints
 from pipelines.work import Job, Outcome
 from tests.cheap import write_tones
@@ -86,6 +89,40 @@ def test_parts_are_linked_when_they_are_joined(run: InProcess, place: Path) -> N
     assert run(place / "in", place / "whole", *LINK) == 0
     assert contents(place / "out") == contents(place / "whole")
     assert contents(place / "joined") == contents(place / "whole")
+
+
+def test_a_merging_that_is_cut_short_is_completed_by_the_same_command(
+    run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each moment at which something has just been taken away that another one would need."""
+    assert run(place / "in", place / "whole", *LINK) == 0
+    for index in (1, 2):
+        assert run(place / "in", place / "parts", *LINK, "--shard", f"{index}/2") == 0
+    places = ((files, "_remove"), (voiceprints, "forget"), (merge, "_forget"))
+    for moment in range(1, 100):
+        out = shutil.copytree(place / "parts", place / f"out{moment}")
+        left = [moment]
+
+        def cut(real: Callable[..., None], left: list[int]) -> Callable[..., None]:
+            def done(*given: Any) -> None:
+                real(*given)
+                left[0] -= 1
+                if left[0] == 0:
+                    raise KeyboardInterrupt
+
+            return done
+
+        with monkeypatch.context() as patch:
+            for module, name in places:
+                patch.setattr(module, name, cut(getattr(module, name), left))
+            with suppress(KeyboardInterrupt):
+                merge.merge([out], out)
+        if left[0] > 0:
+            break
+        if list(out.glob("run.shard-*")):  # else it was over
+            assert merge.merge([out], out) == 4
+        assert contents(out) == contents(place / "whole")
+    assert moment > 8
 
 
 def test_voices_that_are_not_what_was_written_are_nothing(tmp_path: Path) -> None:
