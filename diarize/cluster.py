@@ -29,8 +29,10 @@ _ITEMS = 800  # vectors beyond which groups of similar ones are clustered in the
 _SAMPLE = 10_000  # vectors that the groups are made from
 _WIDE = 20  # clusters that spectra are taken for at least, so that they serve for another number of them
 _BLOCK = 8192  # vectors given to groups at once
-_MANY = 2000  # windows up to which the mixture was measured; far beyond, it finds too few people
-_FEW = 50  # windows under which it needs tracks: a telephone call of half a minute becomes one person without
+_MANY = 1000  # windows up to which the mixture was measured; far beyond, it finds too few people
+_RUN = 20  # windows in a row that are taken of more: a window hears its neighbours
+_FEW = 50  # windows under which the mixture misses more people than it saves
+_SAME = (0.9, 4.0)  # likeness over which, and separation under which, what the mixture tells apart is one voice
 _STARTS = (16, 20, 24, 30, 40)  # numbers of those; from fewer, people are missed
 _ROUNDS = 5  # of giving each vector to the nearest cluster
 
@@ -76,22 +78,42 @@ class Spectral:
             labels = _tightened(centred, labels, 0.0)
         return canonical(labels)
 
-    def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None) -> Labels:
+    def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: int = 1) -> Labels:
         """The same by what is known of the windows of the embedder `model`; as `__call__` where nothing is.
 
-        `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`separate.tracks`). So few
-        windows that nothing but tracks could tell, and more than were ever measured, are given to `__call__` too.
+        `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`separate.tracks`). Few
+        windows tell too little of who is there. Of those, both ways miss people, and the one that finds more is taken
+        (without tracks always `__call__`); and as many as are `present` (`separate.present`) are looked for.
         """
         voices, n = mixture.known(model), len(vectors)
         fewest, most = bounds(self._config, n)
-        suits = n <= _MANY and (n >= _FEW or tracks is not None)
-        if voices is not None and suits and most > 1 and vectors.ndim == 2 and np.isfinite(vectors).all():
-            centred = likeness.centre(vectors)
-            starts = _starts(centred, fewest, self._memo)
-            found = mixture.labels(centred, voices, starts, tracks, fewest, most)
-            if found is not None:
-                return canonical(found)
-        return self(vectors)
+        if voices is None or most <= 1 or vectors.ndim != 2 or not np.isfinite(vectors).all():
+            return self(vectors)
+        if n >= _FEW:
+            found = self._mixed(likeness.centre(vectors), voices, tracks, fewest, most)
+            return self(vectors) if found is None else found
+        if fewest < (least := min(present, most)):
+            return Spectral(self._config.model_copy(update={"min_speakers": least}), self._memo).informed(
+                vectors, model, tracks
+            )
+        plain = self(vectors)
+        found = None if tracks is None else self._mixed(likeness.centre(vectors), voices, tracks, fewest, most)
+        return plain if found is None or plain.max(initial=0) > found.max(initial=0) else found
+
+    def _mixed(
+        self, vectors: Floats, voices: mixture.Voices, tracks: csr_matrix | None, fewest: int, most: int
+    ) -> Labels | None:
+        """Labels by the mixture, made for some of very many windows; None where `fewest` cannot be found."""
+        at = _sample(len(vectors), max(_MANY, fewest))
+        some = vectors[at]
+        heard = None if tracks is None else tracks[:, at]
+        found = mixture.labels(some, voices, _starts(some, fewest, self._memo), heard, fewest, most)
+        if found is None:
+            return None
+        if len(at) < len(vectors):
+            found = mixture.extended(vectors, voices, at, found, tracks)
+        same, apart = _SAME
+        return canonical(likeness.merge(vectors, canonical(found), same, same, apart, fewest))
 
     def _verified(self, vectors: Floats, labels: Labels, groups: Labels, fewest: int, most: int) -> Labels:
         """Speakers hidden in another's cluster get their own, and clusters of one speaker become one."""
@@ -108,6 +130,16 @@ def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
     if config.num_speakers is not None:
         fewest = most = config.num_speakers
     return min(fewest, n), min(most, n)
+
+
+def _sample(n: int, most: int) -> NDArray[np.int64]:
+    """Places of at most `most` of n windows, in runs that are spread evenly; all of them where they are no more."""
+    if n <= most:
+        return np.arange(n)
+    runs = -(-n // _RUN)
+    first = np.unique(np.round(np.linspace(0, runs - 1, most // _RUN)).astype(np.int64)) * _RUN
+    at = (first[:, None] + np.arange(_RUN)).ravel()
+    return np.asarray(at[at < n], dtype=np.int64)
 
 
 def _starts(vectors: Floats, fewest: int, memo: Memo) -> tuple[Labels, ...]:

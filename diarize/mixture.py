@@ -22,6 +22,8 @@ from diarize.types import Labels
 
 Floats = NDArray[np.float32]
 
+ALL = slice(None)
+
 SHIPPED = Path(__file__).with_name("ge2e.windows.npz")
 _EVIDENCE = 0.1  # Fa: what a window counts for; windows overlap, and a voice drifts within a recording
 _PRICE = 0.4  # Fb: what a speaker costs
@@ -94,13 +96,33 @@ def labels(
     return None
 
 
+def extended(
+    centred: NDArray[np.float64],
+    voices: Voices,
+    at: NDArray[np.int64],
+    labels: Labels,
+    tracks: csr_matrix | None,
+) -> Labels:
+    """Labels (n,) of all windows `centred` (n, d), from the `labels` of those `at` some places: to the likeliest."""
+    rho = voices.project(centred)
+    used, of = np.unique(labels, return_inverse=True)
+    share = np.asarray(of[:, None] == np.arange(len(used)), np.float32)
+    logs = _scores(rho, voices.spread, share, _evidence(len(at)), _PRICE, at) * _gain(tracks)
+    logs += np.log(share.mean(0, dtype=np.float64)).astype(np.float32)
+    return np.asarray(logs.argmax(1), dtype=np.int64)
+
+
+def _gain(tracks: csr_matrix | None) -> np.float32:
+    return np.float32(_GAIN_ALONE if tracks is None or not tracks.nnz else _GAIN)
+
+
 class _Hearing:
     """Scores (n, k) made smoother: each window hears its neighbours, and those of the same local speakers."""
 
     def __init__(self, n: int, tracks: csr_matrix | None) -> None:
         alone = tracks is None or not tracks.nnz
         self._beside = np.float32(_BESIDE_ALONE if alone else _BESIDE)
-        self.gain = np.float32(_GAIN_ALONE if alone else _GAIN)
+        self.gain = _gain(tracks)
         self._total = np.ones((n, 1), np.float32)
         self._total[1:] += self._beside
         self._total[:-1] += self._beside
@@ -129,7 +151,7 @@ def _agreed(found: Sequence[Labels]) -> Labels:
 
 def _mixture(rho: Floats, spread: NDArray[np.float64], start: Labels, hear: _Hearing, price: float) -> Labels:
     """Variational Bayes from the clusters of `start`: the labels that each window is most likely to have by itself."""
-    n, evidence = len(rho), _EVIDENCE * min(1.0, (_ENOUGH / len(rho)) ** 0.5)
+    n, evidence = len(rho), _evidence(len(rho))
     odds = np.exp(_SURE * (start[:, None] == np.unique(start)))
     share = np.asarray(odds / odds.sum(1, keepdims=True), np.float32)
     for _ in range(_ROUNDS):
@@ -148,11 +170,26 @@ def _mixture(rho: Floats, spread: NDArray[np.float64], start: Labels, hear: _Hea
     return np.asarray(logs.argmax(1), dtype=np.int64)
 
 
-def _scores(rho: Floats, spread: NDArray[np.float64], share: Floats, evidence: float, price: float) -> Floats:
-    """Expected log-likelihoods (n, k), but for what is the same for all speakers. (16), (17), (23)"""
+def _evidence(n: int) -> float:
+    """What each of n windows counts for."""
+    return float(_EVIDENCE * min(1.0, (_ENOUGH / n) ** 0.5))
+
+
+def _scores(
+    rho: Floats,
+    spread: NDArray[np.float64],
+    share: Floats,
+    evidence: float,
+    price: float,
+    at: NDArray[np.int64] | slice = ALL,
+) -> Floats:
+    """Expected log-likelihoods (n, k), but for what is the same for all speakers. (16), (17), (23)
+
+    `share` (m, k): whose the windows `at` some places are.
+    """
     ratio = evidence / price
     inverse = 1 / (1 + ratio * share.sum(0, dtype=np.float64)[:, None] * spread)
-    means = ratio * inverse * (share.T @ rho)
+    means = ratio * inverse * (share.T @ rho[at])
     constant = -0.5 * (inverse + means**2) @ spread
     return np.asarray(evidence * (rho @ means.T.astype(np.float32) + constant.astype(np.float32)), dtype=np.float32)
 

@@ -17,6 +17,7 @@ from diarize.types import Embeddings, Labels, Segment
 Floats = NDArray[np.float64]
 
 _ALONE = 0.5  # probability from which a local speaker talks alone
+_PRESENT = 1.0  # s that a local speaker talks alone to be somebody; less may be a laugh
 _SHARE = 0.5  # of an embedded window that a local speaker must fill to be heard in it
 _HEARD = 0.2  # of an embedded window from which a local speaker is heard in it
 _ROUNDS = 5  # of giving each window to the nearer of two parts
@@ -55,6 +56,12 @@ def clusters(
             break
         labels[members[other]] = count
     return labels
+
+
+def present(activity: LocalActivity) -> int:
+    """Most speakers of any one window of `activity` who talk alone for a second: so many there are at least."""
+    alone = (np.count_nonzero(activity.window(i)[:, 1:4] > _ALONE, axis=0) for i in range(activity.windows))
+    return max((int(np.count_nonzero(frames * activity.step >= _PRESENT)) for frames in alone), default=0)
 
 
 def tracks(windows: Sequence[Segment], activity: LocalActivity) -> csr_matrix:

@@ -64,9 +64,9 @@ class InformedClusterer(Named, Protocol):
 
     def __call__(self, vectors: Vectors) -> Labels: ...
 
-    def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None) -> Labels:
-        """The same, with the identity of the embedder, and the share of each window (t, n) that each local speaker
-        fills alone.
+    def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: int = 1) -> Labels:
+        """The same, with the identity of the embedder, the share of each window (t, n) that each local speaker fills
+        alone, and how many of them are present at least.
         """
         ...
 

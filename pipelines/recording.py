@@ -168,7 +168,8 @@ def _clustered(
     vectors = constrained.pulled(voices.vectors, owner)
     if isinstance(stages.cluster, InformedClusterer):
         heard = separate.tracks(voices.segments, activity) if activity is not None else None
-        labels = stages.cluster.informed(vectors, voices.model, heard)
+        present = separate.present(activity) if activity is not None else 1
+        labels = stages.cluster.informed(vectors, voices.model, heard, present)
     else:
         labels = stages.cluster(vectors)
     if activity is not None:

@@ -88,16 +88,29 @@ def test_tracks_that_say_nothing_change_nothing() -> None:
     assert np.array_equal(Spectral().informed(vectors, MODEL, empty), Spectral().informed(vectors, MODEL))
 
 
-def test_a_recording_longer_than_any_that_was_measured_is_clustered_without_it() -> None:
-    vectors, _ = _talk(_round(4, 10, 51))
+def test_of_very_many_windows_some_tell_who_is_there_and_all_get_a_label() -> None:
+    vectors, truth = _talk(_round(4, 25, 20))
+    found = Spectral().informed(vectors, MODEL)
+    assert found.max() == truth.max()
+    assert (found == truth).mean() > 0.99
+
+
+def test_of_few_windows_without_tracks_the_mixture_makes_nothing() -> None:
+    vectors, _ = _talk(_round(2, 7, 2), seed=1)
     assert np.array_equal(Spectral().informed(vectors, MODEL), Spectral()(vectors))
 
 
-def test_few_windows_need_tracks() -> None:
-    vectors, truth = _talk(_round(2, 4, 5))
-    tracks = csr_matrix(np.stack([truth == 0, truth == 1]).astype(np.float64))
-    assert np.array_equal(Spectral().informed(vectors, MODEL), Spectral()(vectors))
-    assert np.array_equal(Spectral().informed(vectors, MODEL, tracks), truth)
+def test_of_few_windows_as_many_speakers_are_found_as_are_present() -> None:
+    vectors, _ = _talk([(0, 30)], seed=1)
+    tracks = csr_matrix(np.ones((1, 30)))
+    assert Spectral().informed(vectors, MODEL, tracks).max() + 1 == 1
+    assert Spectral().informed(vectors, MODEL, tracks, present=2).max() + 1 == 2
+    assert Spectral(ClusterConfig(num_speakers=1)).informed(vectors, MODEL, tracks, present=2).max() + 1 == 1
+
+
+def test_of_many_windows_the_voices_decide_how_many_are_present() -> None:
+    vectors, _ = _talk([(0, 80)], seed=1)
+    assert Spectral().informed(vectors, MODEL, csr_matrix(np.ones((1, 80))), present=2).max() + 1 == 1
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:

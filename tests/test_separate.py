@@ -56,3 +56,9 @@ def test_labels_given_are_not_changed() -> None:
 def test_nothing_is_nothing() -> None:
     nobody = Embeddings((), np.zeros((0, 64), np.float32), "made")
     assert len(separate.clusters(nobody, np.zeros(0, np.int64), HEARD)) == 0
+
+
+def test_as_many_are_present_as_talk_alone_in_one_window() -> None:
+    assert separate.present(activity("11111111110000000000", "22222222223333333333")) == 2
+    assert separate.present(activity("11111111112222222220")) == 1  # nine frames are less than a second
+    assert separate.present(activity("44444444444444444444")) == 0  # nobody is alone
