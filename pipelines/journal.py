@@ -249,7 +249,7 @@ def write_whole(out: Path, part: Mapping[str, Any], rows: Iterable[Outcome], joi
 
     Raises OutputError.
     """
-    own = ("schema", "state", "recordings", "shard", "positions", "voices")
+    own = ("schema", "state", "recordings", "shard", "inputs", "positions", "voices")
     head = {key: value for key, value in part.items() if key not in own}
     told = {
         "merged": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -26,7 +26,16 @@ from pipelines.work import Outcome
 _PART = re.compile(r"run\.shard-([0-9]+)-of-([0-9]+)\.json")
 FORMER = ".transcript.former.json"  # of a recording, before its unknown speakers were called alike
 _TOLD = re.compile(r"provenance\.shard-([0-9]+)-of-([0-9]+)\.json")
-_ALIKE = ("product", "settings", "versions", "models", "notes", "passed_over", "voices")  # in all parts of one run
+_ALIKE = (
+    "product",
+    "settings",
+    "versions",
+    "models",
+    "notes",
+    "passed_over",
+    "inputs",
+    "voices",
+)  # in all parts of one run
 
 
 @dataclass(frozen=True)

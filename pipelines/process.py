@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
@@ -15,7 +17,7 @@ from diarize.errors import ConfigError
 from diarize.library.store import Library
 from diarize.models.store import Store
 from pipelines import agreement, counts, fingerprint, given, inputs, journal, outputs, plan
-from pipelines.inputs import Input
+from pipelines.inputs import Found, Input
 from pipelines.interrupt import Interrupt
 from pipelines.lock import Lock
 from pipelines.plan import Plan
@@ -96,13 +98,13 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
         watcher.planned(chosen, jobs)
         with Interrupt(watcher.ending) as interrupt:
             run = Run(request.out, chosen, jobs, former, interrupt, lock, watcher, shard)
-            outcomes = run(request.force, request.retry, _head(chosen, found.passed_over, shard, positions))
+            outcomes = run(request.force, request.retry, _head(chosen, found, shard, positions))
         earlier = _earlier(request.out, found.inputs)
         part = shard is not None
         return Report(outcomes, found.passed_over, chosen.notes, interrupt.ending, earlier, part)
 
 
-def _head(chosen: Plan, passed_over: Sequence[str], shard: Shard | None, positions: Sequence[int]) -> dict[str, Any]:
+def _head(chosen: Plan, found: Found, shard: Shard | None, positions: Sequence[int]) -> dict[str, Any]:
     """What run.json says beside its rows; of a part of a run also what puts the whole together again."""
     head = {
         "product": PRODUCT,
@@ -110,12 +112,13 @@ def _head(chosen: Plan, passed_over: Sequence[str], shard: Shard | None, positio
         "versions": versions(),
         "models": chosen.models,
         "notes": chosen.notes,
-        "passed_over": passed_over,
+        "passed_over": found.passed_over,
     }
     if shard is None:
         return head
     voices = chosen.people.voices.model if chosen.people is not None else None
-    return {**head, "shard": [shard.index, shard.count], "positions": positions, "voices": voices}
+    names = hashlib.sha256(json.dumps([item.name for item in found.inputs]).encode()).hexdigest()
+    return {**head, "shard": [shard.index, shard.count], "inputs": names, "positions": positions, "voices": voices}
 
 
 def _sweep(out: Path, jobs: Sequence[Job], shard: Shard | None, clean: bool) -> None:

@@ -105,6 +105,10 @@ def test_parts_that_do_not_make_a_whole_are_refused(run: InProcess, place: Path)
     run(place / "in", place / "other", "--shard", "2/3", "--max-speakers", 2)
     with pytest.raises(ConfigError, match="has other settings"):
         merge.merge([out, place / "other"], place / "joined")
+    (place / "in" / "0.wav").rename(place / "in" / "00.wav")
+    run(place / "in", place / "renamed", "--shard", "2/3")
+    with pytest.raises(ConfigError, match="has other inputs"):
+        merge.merge([out, place / "renamed"], place / "joined")
 
 
 def test_an_empty_part_is_no_failure(run: InProcess, tmp_path: Path) -> None:
