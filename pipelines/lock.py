@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 from diarize import files
-from diarize.errors import ConfigError, OutputError
+from diarize.errors import ConfigError, OutputError, printable
 from pipelines.shards import Shard
 
 BEAT = 1.0  # s between two counts
@@ -43,7 +43,7 @@ class Holder:
     count: int
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return printable(f"process {self.pid} on {self.host}")
 
 
 class Lock:

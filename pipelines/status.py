@@ -31,7 +31,10 @@ class Standing:
 
 
 def look(out: Path) -> tuple[Standing, ...]:
-    """How each run on `out` stands; of parts, each part. Raises ConfigError where there never was any."""
+    """How each run on `out` stands; of parts, each part.
+
+    Raises ConfigError where there never was any, and for a report that is none.
+    """
     holders = lock.running(out)
     found = []
     for path in sorted(out.glob("run*.json")):
@@ -40,7 +43,11 @@ def look(out: Path) -> tuple[Standing, ...]:
             continue
         part = (name[1] or "").lstrip(".")
         holder = holders.pop(f".lock.{part}" if part else ".lock", None)
-        found.append(_standing(part, journal.read_json(path), holder))
+        try:
+            found.append(_standing(part, journal.read_json(path), holder))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            cure = "Run the same command again."
+            raise ConfigError("status", str(path), "is no report of a run", cure) from error
     for locked, holder in holders.items():  # begun, and still looking at what is there
         part = locked.removeprefix(".lock").lstrip(".")
         found.append(Standing(part, "running", holder, {}, 0, {}))
@@ -50,14 +57,30 @@ def look(out: Path) -> tuple[Standing, ...]:
 
 
 def _standing(part: str, run: Mapping[str, Any], holder: Holder | None) -> Standing:
-    rows = run.get("recordings", [])
-    counts = Counter(str(row["status"]) for row in rows)
-    progress = run.get("progress", {})
-    state = run.get("state", "finished")
-    life: Life = state
-    if holder is not None:
-        life = "running"
-    elif state == "running":
-        life = "killed"
-    total = int(progress.get("recordings", len(rows)))
-    return Standing(part, life, holder, counts, total - len(rows) - len(progress.get("running", [])), progress)
+    """Raises KeyError, TypeError, ValueError, AttributeError where `run` is no report."""
+    counts = Counter(str(row["status"]) for row in run["recordings"])
+    state: Life = run["state"]
+    if state not in ("running", "finished", "interrupted"):
+        raise ValueError(f"a run that is {state!r}")
+    progress = _progress(run["progress"]) if state == "running" else {}
+    life: Life = "running" if holder is not None else "killed" if state == "running" else state
+    rows = counts.total()
+    return Standing(
+        part,
+        life,
+        holder,
+        counts,
+        progress.get("recordings", rows) - rows - len(progress.get("running", ())),
+        progress,
+    )
+
+
+def _progress(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What `journal.Progress` told, as what it is."""
+    eta = told["eta"]
+    return {
+        **{key: int(told[key]) for key in ("recordings", "done", "kept", "failed")},
+        **{key: float(told[key]) for key in ("seconds", "speed")},
+        "eta": None if eta is None else int(eta),
+        "running": [{key: str(each[key]) for key in ("id", "stage", "since")} for each in told["running"]],
+    }

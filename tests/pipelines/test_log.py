@@ -14,7 +14,7 @@ from rich.console import Console
 from diarize.config import parse
 from diarize.errors import ConfigError
 from diarize.models.store import Store
-from pipelines import face, journal, live, plan, status
+from pipelines import face, journal, live, lock, plan, status
 from pipelines.inputs import Input
 from pipelines.journal import Progress
 from pipelines.log import JsonLog
@@ -128,6 +128,27 @@ def test_status_tells_a_run_that_was_killed(tmp_path: Path, capfd: pytest.Captur
     assert (found.life, found.waiting) == ("killed", 1)
     told = "\n".join(face.standing_lines([found]))
     assert "the same command goes on" in told and "b: hearing voices since" in told and "1 waiting" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[[",
+        '{"state": "finished"}',
+        '{"state": 5, "recordings": []}',
+        '{"state": "finished", "recordings": [{"id": "a"}]}',
+        '{"state": "running", "recordings": [], "progress": [1]}',
+        '{"state": "running", "recordings": [], "progress": {"recordings": NaN, "running": [{"id": 3}]}}',
+    ],
+)
+def test_a_report_that_is_none_is_said_to_be_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ConfigError, match="is no report of a run"):
+        status.look(tmp_path)
+
+
+def test_whoever_holds_a_folder_says_nothing_to_the_terminal() -> None:
+    assert str(lock.Holder("\x1b[31m\ud800", 1, "", "", "", 0)).isprintable()
 
 
 def test_a_journal_that_cannot_be_read_is_that_of_no_run(tmp_path: Path) -> None:
