@@ -328,8 +328,16 @@ def measured(
             rows, best, took = judged
             found |= {"settings": {k: v for k, v in best.items() if k not in ("transform", "plda")}}
             found |= {"sets": summary(rows), "mean_der": round(100 * mean_rate(rows), 1), "seconds": round(took, 2)}
-    found["synthetic"] = {str(n): scaled(peer, python, best, n, seconds) for n in sizes}
-    return found
+    over: str | None = None  # what takes too long for some takes too long for more
+    scales: dict[str, dict[str, Any] | str] = {}
+    for n in sorted(sizes):
+        scales[str(n)] = over or scaled(peer, python, best, n, seconds)
+        over = _over(scales[str(n)])
+    return {**found, "synthetic": scales}
+
+
+def _over(answer: dict[str, Any] | str) -> str | None:
+    return answer if isinstance(answer, str) and answer.startswith("over") else None
 
 
 def scaled(peer: Peer, python: Path, settings: dict[str, Any], n: int, seconds: float) -> dict[str, Any] | str:
