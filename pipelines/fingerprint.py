@@ -1,7 +1,7 @@
 """What decides a recording's result, as one digest: recordings of one fingerprint have one result, their names apart.
 
-recipe      = sha256 of: settings without [run], backends, digests of their models, people looked for, versions,
-              the recording's own clustering settings, digests of what was given with it
+recipe      = sha256 of: settings without [run], backends, digests of their models, people looked for, versions (this
+              product's with a digest of its code), the recording's own clustering settings, digests of what was given
 fingerprint = sha256 of: recipe, sha256 of the recording's file
 """
 
@@ -17,16 +17,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import diarize
 from diarize import files
 from diarize.config import ClusterConfig, Section
 from diarize.errors import ConfigError
-from diarize.formats import transcript_json
 from diarize.models.store import Store
 from pipelines.plan import Choice, Plan
 from pipelines.versions import versions
 
-SCHEMA = 1  # raised whenever the same settings and models come to give another result
 SETTLED = 2_000_000_000  # ns that a file must have been at rest: a change within one tick of its times goes unseen
 Looks = dict[str, int]
 
@@ -59,7 +56,6 @@ def common(plan: Plan, store: Store) -> str:
     people = plan.people
     return _digest(
         {
-            "schema": [SCHEMA, transcript_json.SCHEMA, diarize.__version__],
             "settings": plan.config.model_dump(mode="json", exclude={"run", "cluster"}),
             "backends": [
                 told(c) for c in (plan.detect, plan.embed, plan.recognize, plan.diarize, plan.segment, plan.hear)
@@ -125,7 +121,7 @@ def _content(path: Path) -> str:
 
 
 def _origin(name: str) -> str:
-    """sha256 of the module of somebody's own backend; "" of ours, which the version stands for."""
+    """sha256 of the module of somebody's own backend; "" of ours, which `versions` tells."""
     module = name.partition(":")[0] if ":" in name else ""
     spec = find_spec(module) if module else None
     return files.sha256(Path(spec.origin)) if spec and spec.origin and Path(spec.origin).is_file() else ""

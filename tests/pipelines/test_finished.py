@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diarize import files
-from pipelines import fingerprint, status
+from pipelines import fingerprint, reading, status, versions
 from pipelines.work import Job, Outcome
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess, contents
@@ -178,6 +178,18 @@ def test_fault_56_a_count_of_one_recording_redoes_that_one(run: InProcess, place
     (place / "counts.csv").write_text("recording,num_speakers\nb,1\n")
     assert run(place / "in", place / "out", "--counts", place / "counts.csv") == 0
     assert run.processed == ["b"]
+
+
+def test_fault_56_other_code_of_the_same_version_redoes_all(
+    run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(place / "in", place / "out") == 0
+    monkeypatch.setattr(versions, "_versions", lambda: ((versions.OWN, "0+another"),))
+    monkeypatch.setattr(reading, "LIBRARIES", ())
+    assert run(place / "in", place / "out") == 0
+    assert run.processed == ["a", "b", "c"]
+    found = json.loads((place / "out" / "a" / "transcript.json").read_text())
+    assert found["provenance"]["versions"] == {versions.OWN: "0+another"}
 
 
 def test_a_fault_of_the_bytes_stands_until_they_change_or_it_is_asked_for(run: InProcess, place: Path) -> None:
