@@ -3,9 +3,10 @@
     python peer_clusterers.py NAME TASK.json VECTORS.npz LABELS.npz
 
 Needs numpy and the one package. `NAME` is a key of `CLUSTERERS`. `TASK.json` holds `settings`, a list of which each is
-tried, and `counts`, the true number of speakers by recording, for those who must be told. `VECTORS.npz` holds a matrix
-(n, d) for each recording. `LABELS.npz` gets labels (n,) as `<number of the settings>/<recording>`, and `seconds` (one
-for each settings) and `peak` (MB, growth of the largest resident set).
+tried, and by recording `counts`, the true number of speakers, for those who must be told, and `models`, the embedder,
+for those who know some. `VECTORS.npz` holds a matrix (n, d) for each recording. `LABELS.npz` gets labels (n,) as
+`<number of the settings>/<recording>`, and `seconds` (one for each settings) and `peak` (MB, growth of the largest
+resident set).
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ MEMORY = 14 << 30  # bytes of data a clusterer may have: the machine is to survi
 
 
 def ours(settings: dict[str, Any]) -> Clusterer:
+    """`model`, of each recording, is the embedder that its vectors are of."""
     from diarize.cluster import Spectral
 
-    return Spectral()
+    return lambda vectors: Spectral().informed(vectors, settings["model"])
 
 
 def spectralcluster(settings: dict[str, Any]) -> Clusterer:
@@ -121,12 +123,12 @@ def main() -> None:
     seconds: list[float] = []
     peak = 0.0
     for i, settings in enumerate(task["settings"]):
-        told = {**settings, "count": 2}
+        told = {**settings, "count": 2, "model": ""}
         cluster = CLUSTERERS[name](told)
         cluster(np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32))  # loading is not measured
         before, began = resident(), time.perf_counter()
         for recording in data.files:
-            told["count"] = task["counts"].get(recording, 1)
+            told |= {"count": task["counts"].get(recording, 1), "model": task["models"].get(recording, "")}
             found[f"{i}/{recording}"] = cluster(data[recording])
         seconds.append(time.perf_counter() - began)
         peak = max(peak, resident() - before)

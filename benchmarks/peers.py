@@ -10,7 +10,8 @@ become turns by our own `turns.merge`, one speaker at a time, for all. Collar 0,
 Peers are at their best: where they have thresholds, all of `Peer.settings` are tried and the one with the lowest mean
 DER over the sets is shown, chosen on the very recordings that are scored; ours has its defaults. scikit-learn is told
 the true number of speakers. VBx needs a PLDA: it is trained on windows of the speakers from whom conversations are
-simulated. For x-vectors, whose PLDA is not at hand, VBx's own published output is scored.
+simulated, as is what ours knows of GE2E. For x-vectors, whose PLDA is not at hand, VBx's own published output is
+scored.
 
 Synthetic vectors (benchmarks/clustering.py, six people) measure time and memory, each size in a fresh process: ten
 minutes and 14 GiB at most.
@@ -111,6 +112,7 @@ class Given:
     windows: Sequence[Segment]
     speech: Sequence[Segment]
     truth: tuple[Turn, ...]
+    model: str  # the embedder that the vectors are of
     scored: Segment | None  # None: as far as reference and turns go
 
 
@@ -130,10 +132,10 @@ def collect(data: Path, simulated: int) -> dict[str, Given]:
                 speech = stages.detect(heard)
                 voices = stages.embed(heard, windows.over(speech, config.windows))
                 scored = read_uem(path.with_suffix(".uem"), heard.duration)
-                found[path.stem] = Given(set_, voices.vectors, voices.segments, speech, truth, scored)
+                found[path.stem] = Given(set_, voices.vectors, voices.segments, speech, truth, voices.model, scored)
     for path in sorted((data / "xvectors").glob("*.npz")):
         places, vectors, stretches = given(path, path.with_suffix(".lab"))
-        found[path.stem] = Given("xvectors", vectors, places, stretches, read_rttm(path.with_suffix(".rttm")), None)
+        found[path.stem] = Given("xvectors", vectors, places, stretches, read_rttm(path.with_suffix(".rttm")), "", None)
     return found
 
 
@@ -223,13 +225,13 @@ def interpreter(peer: Peer, environments: Path) -> Path:
 
 
 def run(
-    peer: Peer, python: Path, settings: Sequence[Mapping[str, Any]], counts: Mapping[str, int],
+    peer: Peer, python: Path, settings: Sequence[Mapping[str, Any]], told: Mapping[str, Mapping[str, Any]],
     vectors: Mapping[str, Vectors], seconds: float,
 ) -> dict[str, Any] | str:  # fmt: skip
     """What peer_clusterers.py leaves; or why there is nothing."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "task.json").write_text(json.dumps({"settings": list(settings), "counts": counts}), encoding="utf-8")
+        (folder / "task.json").write_text(json.dumps({"settings": list(settings), **told}), encoding="utf-8")
         np.savez(folder / "vectors.npz", **dict[str, Any](vectors))
         command = [str(python), str(RUNNER), peer.clusterer, "task.json", "vectors.npz", "labels.npz"]
         root = str(RUNNER.parents[1])  # for ours alone; the others have no such package to find
@@ -252,7 +254,8 @@ def accuracy(
 ) -> tuple[list[Row], dict[str, Any], float] | str:
     """(rows at the best of the settings, those settings, seconds they took), or why there are none."""
     counts = {name: len({turn.speaker for turn in one.truth}) for name, one in sets.items()}
-    found = run(peer, python, settings, counts, {name: one.vectors for name, one in sets.items()}, seconds)
+    told: dict[str, Mapping[str, Any]] = {"counts": counts, "models": {name: one.model for name, one in sets.items()}}
+    found = run(peer, python, settings, told, {name: one.vectors for name, one in sets.items()}, seconds)
     if isinstance(found, str):
         return found
     config = Config()
@@ -342,7 +345,9 @@ def _over(answer: dict[str, Any] | str) -> str | None:
 
 def scaled(peer: Peer, python: Path, settings: dict[str, Any], n: int, seconds: float) -> dict[str, Any] | str:
     """Speakers found, seconds and memory for `n` synthetic windows; or why there is no answer."""
-    found = run(peer, python, [settings], {"one": SPEAKERS}, {"one": synthetic(n, SPEAKERS)}, seconds)
+    found = run(
+        peer, python, [settings], {"counts": {"one": SPEAKERS}, "models": {}}, {"one": synthetic(n, SPEAKERS)}, seconds
+    )
     if isinstance(found, str):
         return found
     return {
