@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import stat
 import struct
@@ -27,6 +28,8 @@ SCHEMA = 1  # of the entries' heads; raise it when they change
 _HEAD = struct.Struct("<16sI32s32sQ")  # magic, schema, sha256 of the key, sha256 of the payload, its length
 _MAGIC = b"diarize cache\r\n\0"
 _WRITTEN = "written"
+_SHARD, _NAME = re.compile("[0-9a-f]{2}"), re.compile("[0-9a-f]{62}")  # an entry's place: nothing else is ever dropped
+_PART = re.compile(r"\.[0-9]+-[0-9a-f]{16}\.part")
 _BLOCK = 4096  # bytes; what a small file takes on most disks
 _SHARE = (
     16  # a sixteenth of the bound may be written between two prunings: a walk through 100,000 entries takes a second
@@ -151,7 +154,9 @@ class Cache:
     def _shards(self) -> list[str]:
         try:
             with os.scandir(self.folder) as found:
-                return sorted(item.path for item in found if len(item.name) == 2 and item.is_dir(follow_symlinks=False))
+                return sorted(
+                    item.path for item in found if _SHARD.fullmatch(item.name) and item.is_dir(follow_symlinks=False)
+                )
         except FileNotFoundError:
             return []
 
@@ -162,10 +167,10 @@ class Cache:
                 for item in found:
                     with contextlib.suppress(FileNotFoundError):
                         status = item.stat(follow_symlinks=False)
-                        if item.name.startswith("."):
+                        if _PART.fullmatch(item.name):
                             if time.time() - status.st_mtime > _ABANDONED:
                                 Path(item.path).unlink()
-                        else:
+                        elif _NAME.fullmatch(item.name):
                             yield _Entry(status.st_mtime, item.path, status.st_size)
 
     def _count(self, size: int) -> int:

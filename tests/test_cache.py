@@ -224,7 +224,7 @@ def test_what_would_push_out_too_much_is_not_kept(tmp_path: Path) -> None:
 def test_files_that_were_never_finished_are_swept(tmp_path: Path) -> None:
     kept = Cache(tmp_path, LARGE)
     path = entry(kept, "key")
-    old, new = path.with_name(".1-a.part"), path.with_name(".1-b.part")
+    old, new = path.with_name(f".1-{'a' * 16}.part"), path.with_name(f".1-{'b' * 16}.part")
     for left in (old, new):
         left.write_bytes(b"half")
     aged(old, 100_000)
@@ -241,6 +241,20 @@ def _write(folder: Path, seed: int) -> None:
         if i % 50 == seed:
             kept.prune(50_000)
     assert kept.problem == ""
+
+
+def test_what_is_no_entry_is_never_dropped(tmp_path: Path) -> None:
+    """A folder that was named by mistake: its own files in folders with short names are somebody's."""
+    own = [tmp_path / name for name in ("tv/film.mkv", "ab/film.mkv", "ab/.hidden", "ab/.1-a.part", "AB/" + "c" * 62)]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        aged(path, 10**6)
+    kept = Cache(tmp_path, LARGE)
+    made = entry(kept, "a")
+    assert kept.status().entries == 1
+    kept.clear()
+    assert not made.exists() and all(path.exists() for path in own)
 
 
 def test_several_processes_write_read_and_prune_at_once(tmp_path: Path) -> None:
