@@ -2,7 +2,8 @@
 
 The lock is a file in the folder that names host, process and a count that goes up while the process lives. Of a process
 of the same machine it is known at once whether it lives: by its number and the time it was started. Of another
-machine's, or of one before a restart, it is known by watching the count; no clock is ever compared with another.
+machine's, of one before a restart, and where the system does not tell (Windows), it is known by watching the count; no
+clock is ever compared with another.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import platform
 import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -156,8 +158,11 @@ def running(out: Path) -> dict[str, Holder]:
 def alive(path: Path) -> Holder | None:
     """Who holds the lock at `path`; None where nobody does, or one who is dead. Watches for some seconds if need be."""
     holder = read(path)
-    if holder is None or holder.machine == _machine():
-        return holder if holder is not None and _start_of(holder.pid) == holder.started else None
+    if holder is None:
+        return None
+    started = _start_of(holder.pid) if holder.machine == _machine() else None
+    if started is not None:
+        return holder if started == holder.started else None
     end = time.monotonic() + WATCH
     while time.monotonic() < end:
         time.sleep(BEAT / 4)
@@ -193,7 +198,13 @@ def _create(path: Path, token: str) -> None:
 
 def _text(token: str, count: int) -> bytes:
     pid = os.getpid()
-    holder = {"host": platform.node(), "pid": pid, "started": _start_of(pid), "machine": _machine(), "token": token}
+    holder = {
+        "host": platform.node(),
+        "pid": pid,
+        "started": _start_of(pid) or "",
+        "machine": _machine(),
+        "token": token,
+    }
     return json.dumps({**holder, "count": count}).encode().ljust(400) + b"\n"
 
 
@@ -216,8 +227,13 @@ def _machine() -> str:
     return platform.node()
 
 
-def _start_of(pid: int) -> str:
-    """When a process of this machine was started; "" where there is no such process, or only what is left of it."""
+def _start_of(pid: int) -> str | None:
+    """When a process of this machine was started; "" where there is no such process, or only what is left of it.
+
+    None on Windows, where asking for a process as elsewhere, by signal 0, would send it Ctrl-C.
+    """
+    if sys.platform == "win32":
+        return None
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return "" if state[0] in "ZX" else state[19]

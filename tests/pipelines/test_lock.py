@@ -71,6 +71,19 @@ def test_fault_53_a_killed_runs_lock_is_stale(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_fault_53_where_processes_cannot_be_asked_for_their_count_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "kill", lambda pid, number: pytest.fail("Ctrl-C was sent"))
+    (tmp_path / "out").mkdir()
+    with Lock(tmp_path / "out"), pytest.raises(ConfigError, match="is writing its results"), Lock(tmp_path / "out"):
+        pass
+    another(tmp_path / "out")
+    with Lock(tmp_path / "out"):
+        pass
+
+
 def test_fault_53_another_machines_lock_is_stale_when_its_count_stands_still(tmp_path: Path) -> None:
     path = another(tmp_path / "out", machine="another boot", host="far-away")
     over = threading.Event()
