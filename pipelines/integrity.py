@@ -96,7 +96,10 @@ def check(out: Path, *, inputs: bool = True, expect: str | None = None) -> Integ
     runs = _runs(out) or [None]
     for folder in _recordings(out, runs, found):
         found.recordings += 1
-        _recording(folder, found, inputs)
+        try:
+            _recording(folder, found, inputs)
+        except OSError as error:
+            found.differs(folder.name, "changed", f"cannot be read ({error.strerror or error})")
     for shard in runs:
         _run(out, shard, found)
     found.seal = seal(out)
@@ -249,8 +252,10 @@ def _run(out: Path, shard: Shard | None, found: Integrity) -> None:
             if folder.parent != out or not (folder / outputs.TRANSCRIPT).is_file():  # a pipe would never answer
                 found.differs(id, "missing", f"is done in {report}, and has no {outputs.TRANSCRIPT}")
                 continue
-            now = outcome(outputs.read(folder), Input(folder, str(row.get("name")), id))
-        except FormatError as error:
+            transcript = outputs.read(folder)
+            source = transcript.provenance.source
+            now = outcome(transcript, Input(folder, source.path if source is not None else "", id))
+        except (FormatError, OSError) as error:
             found.differs(id, "changed", str(error))
             continue
         kept.append(folder)

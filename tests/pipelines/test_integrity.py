@@ -181,11 +181,9 @@ def test_an_export_made_later_is_no_difference_unless_it_is_wrong(finished: Path
     assert differences(tmp_path) == {("a/transcript.srt", "extra")}
 
 
-def test_a_row_that_says_other_than_its_transcript(run: Path) -> None:
-    def edit(value: Any) -> None:
-        value["recordings"][0]["speakers"] = 7
-
-    change(run / "run.json", edit)
+@pytest.mark.parametrize(("key", "value"), [("speakers", 7), ("name", "c.wav"), ("digest", "0"), ("duration", 1)])
+def test_a_row_that_says_other_than_its_transcript(run: Path, key: str, value: object) -> None:
+    change(run / "run.json", lambda report: report["recordings"][0].update({key: value}))
     assert differences(run) == {("run.json", "changed")}
 
 
@@ -258,3 +256,15 @@ def test_what_is_no_folder_of_results_is_refused(tmp_path: Path, capfd: pytest.C
     one = write_tones(tmp_path / "one.wav", [(300, 1.0)])
     assert run_pipeline.main(["verify", str(one)]) == 2
     assert "2 needed" in capfd.readouterr().err
+
+
+def test_a_folder_that_may_not_be_read_is_a_difference(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Path.iterdir
+
+    def refused(path: Path) -> Any:
+        if path.name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert differences(run) == {("b", "changed")}
