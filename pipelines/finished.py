@@ -28,6 +28,7 @@ class Finished:
     fingerprint: str
     size: int  # bytes, of the recording
     looks: Looks | None  # of the recording, when its digest was made
+    path: str  # where the recording lay, absolute
     twin: str  # name of the recording of the same run that has the same bytes
     strangers: str  # sha256 of the voices of unknown speakers that were kept with it; "" where there are none
     files: Mapping[str, str]  # name -> sha256
@@ -46,6 +47,7 @@ def read(folder: Path) -> Finished | None:
             told["fingerprint"],
             known["size"],
             known["looks"],
+            told["source"]["path"],
             told["same_bytes_as"],
             told[STRANGERS],
             told["files"],
@@ -176,17 +178,18 @@ def again(out: Path, job: Job, source: Outcome, plan: Plan, remains: Remains, tw
 
 
 def refresh(out: Path, job: Job, found: Finished, seen: Looks | None) -> None:
-    """Note how a file looks that was read again and has not changed, so that next time it need not be read."""
-    seen = fingerprint.settled(seen)
-    if seen is None or seen == found.looks:
+    """Note how a file looks that was read again and has not changed, so that next time it need not be read; and where
+    it lies now, for `verify`."""
+    seen, path = fingerprint.settled(seen) or found.looks, str(job.input.path.absolute())
+    if (seen, path) == (found.looks, found.path):
         return
     folder = out / job.input.id
     try:
         told: dict[str, Any] = outputs.provenance(folder)
         told["input"] = {"size": found.size, "looks": seen}
-        told["source"] = {**told.get("source", {}), "path": str(job.input.path.absolute())}
+        told["source"] = {**told["source"], "path": path}
         files.write(folder / outputs.PROVENANCE, outputs.as_json(told))
-    except (FormatError, OutputError):  # it is a shortcut
+    except (FormatError, OutputError):  # the results are whole without it
         return
 
 

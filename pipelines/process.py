@@ -88,7 +88,7 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
     common = fingerprint.common(chosen, store)
     shard = request.shard
     positions = [i for i, job in enumerate(jobs) if shard is None or shard.holds(job.input)]
-    jobs = [replace(jobs[i], recipe=fingerprint.recipe(common, jobs[i].cluster, jobs[i].facts())) for i in positions]
+    jobs = [replace(jobs[i], recipe=_recipe(common, jobs[i])) for i in positions]
     outputs.make(request.out)
     with Lock(request.out, shard, request.wait, watcher.waiting) as lock:
         former = journal.former(request.out, shard)
@@ -119,6 +119,15 @@ def _head(chosen: Plan, found: Found, shard: Shard | None, positions: Sequence[i
     voices = chosen.people.voices.model if chosen.people is not None else None
     names = hashlib.sha256(json.dumps([item.name for item in found.inputs]).encode()).hexdigest()
     return {**head, "shard": [shard.index, shard.count], "inputs": names, "positions": positions, "voices": voices}
+
+
+def _recipe(common: str, job: Job) -> str:
+    """Raises ConfigError where what was given with a recording cannot be read."""
+    try:
+        return fingerprint.recipe(common, job.cluster, job.facts())
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}"
+        raise ConfigError(given.WORDS, str(job.words), problem, "Change its rights, or take it away.") from error
 
 
 def _sweep(out: Path, jobs: Sequence[Job], shard: Shard | None, clean: bool) -> None:

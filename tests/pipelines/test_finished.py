@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diarize import files
-from pipelines import fingerprint, reading, status, versions
+from pipelines import fingerprint, integrity, reading, status, versions
 from pipelines.work import Job, Outcome
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess, contents
@@ -116,6 +116,19 @@ def test_files_that_were_renamed_moved_and_swapped_get_their_results_by_copy(run
     assert len(run.processed) <= 1  # one of the two results is overwritten before it could be copied
     assert run(folder, place / "swapped") == 0
     assert contents(place / "out") == contents(place / "swapped")
+
+
+@pytest.mark.parametrize("settled", [-(10**18), fingerprint.SETTLED], ids=["at rest", "just written"])
+def test_where_recordings_lie_now_is_on_record(
+    run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch, settled: int
+) -> None:
+    """A folder above them was renamed: the files themselves look as they did."""
+    monkeypatch.setattr(fingerprint, "SETTLED", settled)
+    assert run(place / "in", place / "out") == 0
+    (place / "in").rename(place / "moved")
+    assert run(place / "moved", place / "out") == 0
+    assert run.processed == []
+    assert integrity.check(place / "out").differences == []
 
 
 @pytest.mark.parametrize("option", ["--speech", "--known-turns"])
@@ -231,6 +244,27 @@ def test_fault_52_a_recording_that_ends_its_workers_is_tried_a_few_times_over_al
         assert run.processed == processed
     assert run(place / "in", place / "out", "--retry-failed") == 3
     assert run.processed == ["b"]
+
+
+def test_given_words_that_may_not_be_read_are_refused_before_any_work(
+    run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = place / "words"
+    words.mkdir()
+    for name in ("a", "b", "c", "twin"):
+        (words / f"{name}.json").write_text("[]")
+    real = files.sha256
+
+    def refused(path: Path) -> str:
+        if path == words / "b.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(files, "sha256", refused)
+    assert run(place / "in", place / "out", "--transcript", words) == 2
+    said = capfd.readouterr().err
+    assert "--transcript" in said and "b.json" in said and "Change its rights" in said
+    assert not (place / "out").exists()
 
 
 def test_run_json_says_where_a_run_is_while_it_goes_on(run: InProcess, place: Path) -> None:
