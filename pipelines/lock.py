@@ -87,7 +87,9 @@ class Lock:
         """Raises OutputError where another run has taken this one for dead, as after a long suspension."""
         if self.lost:
             cure = "Run the same command again when that one is over."
-            raise OutputError(str(self._path), "another run took this one for dead, and has the folder now", cure)
+            raise OutputError(
+                str(self._path), "is gone: somebody took it away, or another run took this one for dead", cure
+            )
 
     def _taken(self) -> Holder | None:
         """None: the lock is ours now. Else who has it."""
