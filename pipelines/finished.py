@@ -42,6 +42,9 @@ def read(folder: Path) -> Finished | None:
         told = outputs.provenance(folder)
         row = Outcome(**{**told["row"], "notes": tuple(told["row"]["notes"])})
         known = told["input"]
+        texts = (told["fingerprint"], told["same_bytes_as"], told[STRANGERS], *told["files"].values())
+        if not (isinstance(known["size"], int) and all(isinstance(text, str) for text in texts)):
+            raise TypeError("no record of ours")
         return Finished(
             replace(row, id=folder.name),
             told["fingerprint"],
@@ -52,7 +55,7 @@ def read(folder: Path) -> Finished | None:
             told[STRANGERS],
             told["files"],
         )
-    except (FormatError, KeyError, TypeError):  # made by another version, or by nobody
+    except (FormatError, KeyError, TypeError, AttributeError):  # made by another version, or by nobody
         return None
 
 

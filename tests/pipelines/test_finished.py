@@ -172,6 +172,19 @@ def test_fault_47_what_is_not_whole_is_done_again(run: InProcess, place: Path, n
     assert contents(place / "out") == before
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("input", {"size": [], "looks": {}}), ("fingerprint", []), ("files", []), ("row", None)]
+)
+def test_fault_47_a_record_that_is_none_is_made_again(run: InProcess, place: Path, key: str, value: object) -> None:
+    assert run(place / "in", place / "out") == 0
+    before = contents(place / "out")
+    record = place / "out" / "c" / "provenance.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {key: value}))
+    assert run(place / "in", place / "out") == 0
+    assert run.processed == ["c"]
+    assert contents(place / "out") == before
+
+
 def test_fault_54_other_settings_are_refused_and_said(
     run: InProcess, place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
