@@ -51,6 +51,8 @@ def common(plan: Plan, store: Store) -> str:
         }
         if choice.options.get("digest"):
             options.pop("model", None)
+        elif Path(str(choice.options.get("model"))).is_dir():  # an end-to-end diarizer's, which may be an id as well
+            options["model"] = _content(Path(choice.options["model"]))
         return [choice.stage, choice.name, options, _origin(choice.name)]
 
     people = plan.people
