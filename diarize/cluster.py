@@ -76,7 +76,7 @@ class Spectral:
             labels = self._verified(centred, labels, groups, fewest, most)
         elif count == most:
             labels = _tightened(centred, labels, 0.0)
-        return canonical(labels)
+        return likeness.canonical(labels)
 
     def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: int = 1) -> Labels:
         """The same by what is known of the windows of the embedder `model`; as `__call__` where nothing is.
@@ -113,14 +113,16 @@ class Spectral:
         if len(at) < len(vectors):
             found = mixture.extended(vectors, voices, at, found, tracks)
         same, apart = _SAME
-        return canonical(likeness.merge(vectors, canonical(found), same, same, apart, fewest))
+        return likeness.canonical(likeness.merge(vectors, likeness.canonical(found), same, same, apart, fewest))
 
     def _verified(self, vectors: Floats, labels: Labels, groups: Labels, fewest: int, most: int) -> Labels:
         """Speakers hidden in another's cluster get their own, and clusters of one speaker become one."""
         config = self._config
         labels = likeness.split(vectors, labels, groups, config.split, config.min_windows, most)
         labels = _tightened(vectors, labels, 0.5)
-        labels = likeness.merge(vectors, canonical(labels), config.merge, config.single, config.separation, fewest)
+        labels = likeness.merge(
+            vectors, likeness.canonical(labels), config.merge, config.single, config.separation, fewest
+        )
         return _tightened(vectors, labels, 0.0)
 
 
@@ -156,14 +158,6 @@ def _ward(items: Floats, counts: Sequence[int]) -> NDArray[np.int64]:
 
     tree = linkage(items, "ward")
     return np.stack([fcluster(tree, count, "maxclust").astype(np.int64) - 1 for count in counts])
-
-
-def canonical(labels: Labels) -> Labels:
-    """The same partition, numbered 0.. by first appearance."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[inverse]
 
 
 def _groups(vectors: Floats, most: int, memo: Memo) -> tuple[Labels, Floats]:
@@ -237,7 +231,7 @@ def _k_means(points: Floats, count: int) -> Labels:
 
 def _tightened(vectors: Floats, labels: Labels, beside: float) -> Labels:
     """Each vector goes to the nearest cluster, its neighbours in time heard with weight `beside`; none gets empty."""
-    labels = canonical(labels)
+    labels = likeness.canonical(labels)
     for _ in range(_ROUNDS):
         nearness = vectors @ likeness.centroids(vectors, labels).T
         smooth = nearness.copy()

@@ -53,9 +53,9 @@ def obey(
     the windows allow them. Raises ValueError where `most` labels cannot tell everybody apart.
     """
     if not (owner >= 0).any():
-        return _numbered(labels)
+        return likeness.canonical(labels)
     centred = likeness.centre(vectors)
-    labels = _numbered(labels)
+    labels = likeness.canonical(labels)
     heard = [int(person) for person in np.unique(owner) if person >= 0]
     against = conflicts(apart, max(heard[-1], *(b for _, b in apart), 0) + 1)
     labels = _joined(labels, _votes(labels, owner), against, heard, fewest)
@@ -81,7 +81,7 @@ def obey(
     given = placed(order, against, options)
     if given is None:
         raise ValueError(f"{len(heard)} people, known to be others than each other, are too many for {most} speakers")
-    return _numbered(_restored(centred, _given(centred, labels, owner, given, home), owner, fewest))
+    return likeness.canonical(_restored(centred, _given(centred, labels, owner, given, home), owner, fewest))
 
 
 def pin(
@@ -190,7 +190,7 @@ def _joined(labels: Labels, votes: Floats, against: Sequence[set[int]], heard: S
                 votes[person, home] += votes[person, label]
                 votes[person, label] = 0
                 count -= 1
-    return _numbered(labels)
+    return likeness.canonical(labels)
 
 
 def _given(
@@ -219,7 +219,7 @@ def _given(
 
 def _restored(vectors: Floats, labels: Labels, owner: NDArray[np.int64], fewest: int) -> Labels:
     """No fewer than `fewest` clusters: the one least of one voice is cut in two, each person staying whole."""
-    labels = _numbered(labels)
+    labels = likeness.canonical(labels)
     whole = np.where(owner >= 0, owner, np.arange(len(owner)) + int(owner.max()) + 1)
     _, atoms = np.unique(whole, return_inverse=True)
     while int(labels.max()) + 1 < fewest:
@@ -244,11 +244,3 @@ def _restored(vectors: Floats, labels: Labels, owner: NDArray[np.int64], fewest:
             other = found
         labels[members[other[of]]] = int(labels.max()) + 1
     return labels
-
-
-def _numbered(labels: Labels) -> Labels:
-    """The same partition, numbered 0.. by first appearance."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return np.asarray(rank[inverse], dtype=np.int64)

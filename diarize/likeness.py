@@ -32,6 +32,14 @@ def centre(vectors: Vectors) -> Floats:
     return unit(wide - wide.mean(axis=1, keepdims=True))
 
 
+def canonical(labels: Labels) -> Labels:
+    """The same partition (n,), numbered 0.. by first appearance."""
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return np.asarray(rank[inverse], dtype=np.int64)
+
+
 def centroids(vectors: Floats, labels: Labels) -> Floats:
     """One unit row a cluster: (k, d)."""
     return unit(_sums(vectors, labels))

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarize import likeness
-from diarize.cluster import Spectral, bounds, canonical
+from diarize.cluster import Spectral, bounds
 from diarize.config import ClusterConfig
+from diarize.likeness import canonical
 from diarize.types import Labels, Vectors
 from tests.shared import SHARED, needs_shared
 

@@ -8,8 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from diarize import constrained, constraints
-from diarize.cluster import canonical
 from diarize.constraints import NOTHING, Constraints, Link, Linked
+from diarize.likeness import canonical
 from diarize.types import Labels, Segment, Turn, Vectors
 
 people_of_windows = st.lists(st.integers(-1, 4), min_size=1, max_size=40)

@@ -11,8 +11,9 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from diarize import likeness, mixture
-from diarize.cluster import Spectral, canonical
+from diarize.cluster import Spectral
 from diarize.config import ClusterConfig
+from diarize.likeness import canonical
 from diarize.types import Labels, Vectors
 
 MODEL = "ge2e@39373b86598fa3da(level=-20)"  # the embedder that the shipped covariances were learned of
