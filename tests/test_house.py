@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -134,3 +136,14 @@ def test_names_that_say_nothing_are_not_used() -> None:
     assert [
         str(p.relative_to(ROOT)) for f in ("diarize", "pipelines", "tests") for p in modules(f) if p.stem in empty
     ] == []
+
+
+def test_the_page_of_the_architecture_names_every_module_once() -> None:
+    listed = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    names = re.findall(r"[a-z_0-9*]+\.py", listed)
+    for package in ("diarize", "pipelines"):
+        for module in (ROOT / package).glob("*.py"):
+            if module.name != "__init__.py":
+                assert sum(fnmatch(module.name, name) for name in names) == 1, f"{package}/{module.name}"
+    there = [path.name for path in (*ROOT.glob("*.py"), *ROOT.glob("diarize/*.py"), *ROOT.glob("pipelines/*.py"))]
+    assert [name for name in names if not any(fnmatch(module, name) for module in there)] == []
