@@ -8,7 +8,7 @@ from typing import Any
 
 from diarize.config import Config
 from diarize.errors import ConfigError
-from pipelines import journal
+from pipelines import journal, shards
 
 SHOWN = 5  # differences that are told
 
@@ -20,7 +20,7 @@ def plain(config: Config) -> dict[str, Any]:
 
 def refuse_others(out: Path, config: Config) -> None:
     """Raises ConfigError where the runs in `out`, or parts of runs, had other settings; it says which."""
-    for path in sorted(out.glob("run*.json")):
+    for path, _ in shards.found(out, journal.RUN):
         former = journal.read_json(path).get("settings")
         if not isinstance(former, dict):
             continue

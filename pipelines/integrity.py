@@ -6,10 +6,8 @@ against what `transcript.json` gives now, and every recording against the sha256
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,16 +17,14 @@ from typing import Any, Literal
 from diarize import files, formats
 from diarize.errors import ConfigError, DiarizeError, FormatError, OutputError
 from diarize.types import Transcript
-from pipelines import outputs, tables
+from pipelines import outputs, shards, tables
 from pipelines.inputs import Input
+from pipelines.journal import RUN
 from pipelines.shards import Shard, file
 from pipelines.work import PRODUCT, outcome
 
 Kind = Literal["missing", "changed", "extra"]
 SCHEMA = "diarize-integrity/1"
-RUN = "run.json"
-TABLES = ("timeline.csv", "timeline.parquet", "speakers.csv")
-_PART = re.compile(r"run(?:\.shard-([0-9]+)-of-([0-9]+))?\.json")
 _ROW = ("name", "digest", "duration", "lost", "speakers", "turns", "words")  # of run.json, that a transcript decides
 
 
@@ -73,13 +69,7 @@ def is_results(folder: Path) -> bool:
 
 def _runs(out: Path) -> list[Shard | None]:
     """The runs that left a report there: the whole (None), and parts that were not joined yet."""
-    found: list[Shard | None] = []
-    for path in sorted(out.glob("run*.json")):
-        name = _PART.fullmatch(path.name)
-        if name is not None and path.is_file():
-            with contextlib.suppress(ConfigError):  # no part of anything
-                found.append(None if name[1] is None else Shard(int(name[1]), int(name[2])))
-    return found
+    return [shard for path, shard in shards.found(out, RUN) if path.is_file()]
 
 
 def check(out: Path, *, inputs: bool = True, expect: str | None = None) -> Integrity:
@@ -123,7 +113,7 @@ def seal(out: Path) -> str:
 
 def _recordings(out: Path, runs: Sequence[Shard | None], found: Integrity) -> Iterator[Path]:
     """The folders of the recordings; everything else in `out` must be the runs' own. Hidden files are not looked at."""
-    own = {file(name, shard) for shard in runs for name in (RUN, outputs.PROVENANCE, *TABLES)}
+    own = {file(name, shard) for shard in runs for name in (RUN, outputs.PROVENANCE, *tables.NAMES)}
     for path in sorted(out.iterdir()):
         if path.name.startswith(".") or path.name in own:
             continue
@@ -272,9 +262,9 @@ def _tables(out: Path, shard: Shard | None, folders: list[Path], found: Integrit
         try:
             tables.write(Path(place), (outputs.read(folder) for folder in folders))
         except (OutputError, FormatError) as error:
-            found.differs(file(TABLES[0], shard), "changed", f"cannot be made again: {error}")
+            found.differs(file(tables.NAMES[0], shard), "changed", f"cannot be made again: {error}")
             return
-        for name in TABLES:
+        for name in tables.NAMES:
             path = out / file(name, shard)
             if path.is_symlink() or not path.is_file():
                 found.differs(path.name, "missing", "was written by the run")

@@ -5,7 +5,6 @@ What comes of it is, byte for byte, what one run over all recordings would have 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,16 +15,14 @@ from diarize import config as settings
 from diarize import files
 from diarize.errors import ConfigError, OutputError
 from diarize.formats import transcript_json
-from pipelines import finished, journal, linking, outputs, tables, voiceprints
+from pipelines import finished, journal, linking, outputs, shards, tables, voiceprints
 from pipelines.journal import RUN
 from pipelines.known import calibration_of
 from pipelines.lock import Lock
 from pipelines.shards import Shard, file
 from pipelines.work import Outcome
 
-_PART = re.compile(r"run\.shard-([0-9]+)-of-([0-9]+)\.json")
 FORMER = ".transcript.former.json"  # of a recording, before its unknown speakers were called alike
-_TOLD = re.compile(r"provenance\.shard-([0-9]+)-of-([0-9]+)\.json")
 _ALIKE = (
     "product",
     "settings",
@@ -84,11 +81,10 @@ def found(folders: Sequence[Path]) -> list[Part]:
     """The parts of one run, all of them, by number. Raises ConfigError."""
     parts: dict[int, Part] = {}
     for folder in dict.fromkeys(folders):
-        for path in sorted(folder.glob("run.shard-*.json")):
-            name = _PART.fullmatch(path.name)
-            if name is None:
+        for path, shard in shards.found(folder, RUN):
+            if shard is None:
                 continue
-            part = Part(folder, Shard(int(name[1]), int(name[2])), journal.read_json(path))
+            part = Part(folder, shard, journal.read_json(path))
             _check(path, part, next(iter(parts.values()), part))
             if part.shard.index in parts:
                 raise ConfigError("merge-runs", str(path), "this part is there twice", "Name one folder of each part.")
@@ -132,15 +128,13 @@ def _bring(folder: Path, to: Path) -> None:
 
 def _joined(out: Path) -> list[Shard]:
     """Parts in `out` that one who was killed while it tidied up had joined: voices that they need may be gone."""
-    recorded = journal.read_json(out / outputs.PROVENANCE).get("joined", {})
-    left: list[Shard] = []
-    for name, digest in recorded.items() if isinstance(recorded, dict) else ():
-        found, path = _TOLD.fullmatch(name), out / name
-        if found is not None and path.exists():
-            if files.sha256(path) != digest:  # it was run again since
-                return []
-            left.append(Shard(int(found[1]), int(found[2])))
-    return left
+    recorded = journal.read_json(out / outputs.PROVENANCE).get("joined")
+    if not isinstance(recorded, dict):
+        return []
+    left = {path: shard for path, shard in shards.found(out, outputs.PROVENANCE) if path.name in recorded}
+    if any(files.sha256(path) != recorded[path.name] for path in left):  # it was run again since
+        return []
+    return [shard for shard in left.values() if shard is not None]
 
 
 def _tidied(out: Path, joined: Sequence[Shard]) -> int:
@@ -190,5 +184,5 @@ def _heard(out: Path, row: Outcome, formats: Sequence[str]) -> Outcome:
 
 def _forget(out: Path, shard: Shard) -> None:
     """Take away the report and the tables of a part, which those of the whole stand for now."""
-    for name in (RUN, "timeline.csv", "timeline.parquet", "speakers.csv", outputs.PROVENANCE):  # it says what is left
+    for name in (RUN, *tables.NAMES, outputs.PROVENANCE):  # it says what is left
         (out / file(name, shard)).unlink(missing_ok=True)

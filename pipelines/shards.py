@@ -6,9 +6,11 @@ part whatever it is called, wherever it lies and whatever else is in the run; fi
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +55,16 @@ def file(name: str, shard: Shard | None) -> str:
     """What a file of the whole run (`run.json`) is called for a part of it (`run.shard-1-of-4.json`)."""
     stem, dot, suffix = name.rpartition(".")
     return name if shard is None else f"{stem}.{shard.name}{dot}{suffix}"
+
+
+def found(out: Path, name: str) -> Iterator[tuple[Path, Shard | None]]:
+    """The files in `out` that are called `name`, as of a whole run (None), or as of a part of one; by their names."""
+    stem, dot, suffix = name.rpartition(".")
+    form = re.compile(rf"{re.escape(stem)}(?:\.shard-([0-9]+)-of-([0-9]+))?{re.escape(dot + suffix)}")
+    for path in sorted(out.glob(f"{stem}*{dot}{suffix}")):
+        if (told := form.fullmatch(path.name)) is not None:
+            with contextlib.suppress(ConfigError):  # no part of anything
+                yield path, None if told[1] is None else Shard(int(told[1]), int(told[2]))
 
 
 def place(item: Input) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diarize.errors import ConfigError
-from pipelines import journal, lock
+from pipelines import journal, lock, shards
 from pipelines.lock import Holder
-
-_RUN = re.compile(r"run(\.shard-[0-9]+-of-[0-9]+)?\.json")
 
 Life = Literal["running", "finished", "interrupted", "killed"]
 
@@ -37,11 +34,8 @@ def look(out: Path) -> tuple[Standing, ...]:
     """
     holders = lock.running(out)
     found = []
-    for path in sorted(out.glob("run*.json")):
-        name = _RUN.fullmatch(path.name)
-        if name is None:
-            continue
-        part = (name[1] or "").lstrip(".")
+    for path, shard in shards.found(out, journal.RUN):
+        part = shard.name if shard is not None else ""
         holder = holders.pop(f".lock.{part}" if part else ".lock", None)
         try:
             found.append(_standing(part, journal.read_json(path), holder))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
+NAMES = ("timeline.csv", "timeline.parquet", "speakers.csv")  # of the files
 TIMELINE = {
     "recording": "string",
     "start": "float64",
@@ -75,10 +76,7 @@ def write(out: Path, transcripts: Iterable[Transcript], called: Callable[[str], 
     import pyarrow.parquet
 
     with ExitStack() as stack:
-        sheet, parquet, summary = (
-            stack.enter_context(files.replacing(out / called(name)))
-            for name in ("timeline.csv", "timeline.parquet", "speakers.csv")
-        )
+        sheet, parquet, summary = (stack.enter_context(files.replacing(out / called(name))) for name in NAMES)
         schema = pyarrow.schema([(name, _arrow(kind)) for name, kind in TIMELINE.items()])
         columns = stack.enter_context(pyarrow.parquet.ParquetWriter(parquet, schema, compression="zstd"))
         for file, kinds in ((sheet, TIMELINE), (summary, SPEAKERS)):

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import run_pipeline
-from pipelines import integrity
+from pipelines import integrity, tables
 from tests.cheap import SETTINGS, write_tones
 from tests.pipelines.inprocess import InProcess
 
@@ -99,7 +99,7 @@ def test_the_seal_is_what_sha256sum_says(run: Path) -> None:
 def test_every_file_is_watched(run: Path) -> None:
     """One byte more in any file of any recording, and in any table, is found; the seal does not move by itself."""
     watched = [path for path in run.rglob("*") if path.is_file() and path.parent != run]
-    for path in [*watched, *(run / name for name in integrity.TABLES)]:
+    for path in [*watched, *(run / name for name in tables.NAMES)]:
         content = path.read_bytes()
         append(path)
         where = path.relative_to(run).as_posix()
