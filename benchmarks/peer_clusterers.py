@@ -111,7 +111,9 @@ CLUSTERERS: dict[str, Callable[[dict[str, Any]], Clusterer]] = {
 
 
 def resident() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    """Largest resident set so far, MB. (`ru_maxrss` would begin with that of the process that began this one.)"""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
 
 
 def main() -> None:

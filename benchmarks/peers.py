@@ -23,6 +23,7 @@ import argparse
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -245,7 +246,8 @@ def run(
             return f"over {seconds:.0f} s"
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}"])[-1]
-            return "out of memory" if "memory" in last.lower() or "alloc" in last.lower() else last[:120]
+            wanting = done.returncode == -signal.SIGSEGV or "memory" in last.lower() or "alloc" in last.lower()
+            return "out of memory" if wanting else last[:120]  # LAPACK does not look whether it got any
         return dict(np.load(folder / "labels.npz"))
 
 
@@ -299,13 +301,14 @@ def main() -> None:
     report: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         sets = collect(options.data, options.simulated) if options.simulated else {}
-        trained = plda(options.data, Path(name))
+        vbx = any(PEERS[title].clusterer == "pyannote-vbx" for title in options.only)
+        trained = plda(options.data, Path(name)) if vbx else {}
         for title in options.only:
             peer = PEERS[title]
             python = interpreter(peer, options.environments)
-            vbx = peer.clusterer == "pyannote-vbx"
-            settings = [{**one, **trained} for one in peer.settings] if vbx else list(peer.settings)
-            own = {key: one for key, one in sets.items() if not (vbx and one.set == "xvectors")}
+            trains = peer.clusterer == "pyannote-vbx"
+            settings = [{**one, **trained} for one in peer.settings] if trains else list(peer.settings)
+            own = {key: one for key, one in sets.items() if not (trains and one.set == "xvectors")}
             report[title] = measured(peer, python, own, settings, options.sizes, options.seconds)
             print(json.dumps({title: report[title]}), flush=True)
     for path in sorted((options.data / "xvectors").glob("*.vbx-output.rttm")):
