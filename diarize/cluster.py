@@ -174,8 +174,8 @@ def _grouped(vectors: Floats, count: int) -> Arrays:
 
     n = len(vectors)
     sample = vectors[np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64))]
-    fitted = KMeans(count, init="random", n_init=1, max_iter=10, random_state=_SEED).fit(sample)
-    centres = likeness.unit(fitted.cluster_centers_)
+    fitted = KMeans(count, init="random", n_init=1, max_iter=10, random_state=_SEED).fit(sample.astype(np.float32))
+    centres = likeness.unit(fitted.cluster_centers_.astype(np.float64))
     groups = np.concatenate([(vectors[i : i + _BLOCK] @ centres.T).argmax(1) for i in range(0, n, _BLOCK)])
     used, groups = np.unique(groups, return_inverse=True)
     return groups, centres[used]
@@ -189,36 +189,42 @@ def _partition(items: Floats, config: ClusterConfig, fewest: int, most: int, mem
     affinity = items @ items.T
     nearest = np.argsort(-affinity, axis=1, kind="stable")
     least = min(config.neighbours, n - 1)
-    best, count, embedding = np.inf, fewest, items
+    best, count, chosen, wide = np.inf, fewest, 0, max(most, _WIDE)
     for p in sorted({round(p) for p in np.geomspace(least, max(least, n // 4), _STEPS)}):
-        graph, wide = _binary(nearest[:, :p]), max(most, _WIDE)
-        values, vectors, largest = memo("spectrum", graph, wide, partial(_spectrum, graph, wide))
+        graph = _laplacian(nearest[:, :p])
+        values, largest = memo("eigenvalues", graph, wide, partial(_eigenvalues, graph, wide))
         gaps = np.diff(values[: most + 1]) / (float(largest) + 1e-10)  # (9)
         if (ratio := p / (gaps.max() + 1e-10)) < best:  # (10)
-            best = ratio
+            best, chosen = ratio, p
             count = fewest + int(gaps[fewest - 1 :].argmax())  # (8)
-            embedding = vectors[:, :count]
-    return count, _k_means(embedding, count)
+    graph = _laplacian(nearest[:, :chosen])
+    (vectors,) = memo("eigenvectors", graph, wide, partial(_eigenvectors, graph, wide))
+    return count, _k_means(vectors[:, :count], count)
 
 
-def _binary(nearest: Labels) -> Floats:
-    """Weights (n, n) of the graph that joins each item to those `nearest` (n, p) to it, made symmetric. (4), (5)"""
+def _laplacian(nearest: Labels) -> Floats:
+    """L = D - A (n, n) of the graph that joins each item to those `nearest` (n, p) to it, made symmetric. (4) to (7)"""
     n = len(nearest)
     kept = np.zeros((n, n))
     np.put_along_axis(kept, nearest, 1.0, axis=1)
-    return (kept + kept.T) / 2
+    weights = (kept + kept.T) / 2
+    return np.diag(weights.sum(1)) - weights
 
 
-def _spectrum(weights: Floats, most: int) -> Arrays:
-    """The `most` + 1 smallest eigenvalues of the Laplacian, their eigenvectors and its largest eigenvalue. (6), (7)
+def _eigenvalues(laplacian: Floats, most: int) -> Arrays:
+    """The `most` + 1 smallest, and the largest. (Solvers for a few of them fail on equal ones.)"""
+    values = np.linalg.eigvalsh(laplacian)
+    return values[: most + 1], np.array(values[-1])
+
+
+def _eigenvectors(laplacian: Floats, most: int) -> Arrays:
+    """Those of the `most` + 1 smallest eigenvalues: (n, most + 1).
 
     Each vector's largest entry is positive, so that the same graph gives the same vectors.
     """
-    values, vectors = np.linalg.eigh(np.diag(weights.sum(1)) - weights)  # solvers for a few values fail on equal ones
-    largest = np.array(values[-1])
-    values, vectors = values[: most + 1], vectors[:, : most + 1]
+    vectors = np.linalg.eigh(laplacian)[1][:, : most + 1]
     signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
-    return values, vectors * signs, largest
+    return (vectors * signs,)
 
 
 def _k_means(points: Floats, count: int) -> Labels:

@@ -360,8 +360,8 @@ def test_what_clustering_needs_for_any_count_is_kept(tmp_path: Path, monkeypatch
         spectra[str(most)] += 1
         return spectrum(weights, most)
 
-    spectrum = cluster._spectrum
-    monkeypatch.setattr(cluster, "_spectrum", counted)
+    spectrum = cluster._eigenvalues
+    monkeypatch.setattr(cluster, "_eigenvalues", counted)
     for n, labels in zip(counts, expected, strict=True):
         config = ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0))
         assert np.array_equal(Spectral(config, keeping.memo)(vectors), labels)
