@@ -193,10 +193,10 @@ def _partition(items: Floats, config: ClusterConfig, fewest: int, most: int, mem
     for p in sorted({round(p) for p in np.geomspace(least, max(least, n // 4), _STEPS)}):
         graph = _laplacian(nearest[:, :p])
         values, largest = memo("eigenvalues", graph, wide, partial(_eigenvalues, graph, wide))
-        gaps = np.diff(values[: most + 1]) / (float(largest) + 1e-10)  # (9)
+        gaps = np.round(np.diff(values[: most + 1]) / (float(largest) + 1e-10), 9)  # (9)
         if (ratio := p / (gaps.max() + 1e-10)) < best:  # (10)
             best, chosen = ratio, p
-            count = fewest + int(gaps[fewest - 1 :].argmax())  # (8)
+            count = most - int(gaps[fewest - 1 :][::-1].argmax())  # (8); the last of equals, as in pieces
     graph = _laplacian(nearest[:, :chosen])
     (vectors,) = memo("eigenvectors", graph, wide, partial(_eigenvectors, graph, wide))
     return count, _k_means(vectors[:, :count], count)
