@@ -25,7 +25,12 @@ from diarize.errors import AudioError, OutputError
 from pipelines import confine, lifetime
 
 HEAD = struct.Struct("<cQ")
-READY, JOB, ALIVE, SAMPLES, MAPPED, DONE, REFUSED, NO_ROOM = b"!", b"j", b".", b"s", b"m", b"d", b"a", b"o"
+READY, JOB, ALIVE, SAMPLES, MAPPED, DONE = b"!", b"j", b".", b"s", b"m", b"d"
+REFUSED, UNREADABLE, NO_ROOM = (
+    b"a",
+    b"u",
+    b"o",
+)  # the fault is the recording's, that of the disk it is on, the scratch's
 QUIET = 1.0  # s between signs of life
 
 MEMORY = 2 << 30  # bytes of address space
@@ -85,7 +90,7 @@ def _do(talk: socket.socket, file: FileIO, channel: str, folder: Path, files: li
         if error.errno == errno.EPERM:  # something that this process may not do, and no fault of the disk
             _refuse(talk, f"breaks the decoder ({error})")
         else:
-            _refuse(talk, audio.reason(error), audio.cure(error))
+            _send(talk, UNREADABLE, json.dumps([audio.reason(error), audio.cure(error)]).encode())
     except MemoryError:
         _refuse(talk, f"needs more than {MEMORY >> 20} MiB of memory to be decoded")
     except Exception as error:  # whatever hostile bytes make PyAV raise

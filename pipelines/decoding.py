@@ -41,6 +41,7 @@ from pipelines.decoder import (
     READY,
     REFUSED,
     SAMPLES,
+    UNREADABLE,
     read,
 )  # fmt: skip
 from pipelines.lifetime import LINEAR_ALGEBRA
@@ -179,7 +180,7 @@ class _Child:
                 elif kind == DONE:
                     facts = _facts(json.loads(content))
                     break
-                elif kind in (REFUSED, NO_ROOM):
+                elif kind in (REFUSED, UNREADABLE, NO_ROOM):
                     problem, cure = map(str, json.loads(content))
                     self._refused(kind, called, problem, cure)
                 elif kind != ALIVE:
@@ -218,7 +219,7 @@ class _Child:
             raise no_room(self.scratch, self._trouble)
         if kind == NO_ROOM:
             raise OutputError(str(self.scratch), problem, cure)
-        raise AudioError(called, problem, cure)
+        raise AudioError(called, problem, cure) from (OSError(problem) if kind == UNREADABLE else None)
 
     def _mapped(self, file: int, length: int) -> Samples:
         """Samples in a scratch file. Raises ValueError where it does not hold them."""

@@ -266,7 +266,7 @@ def failure(job: Job, row: Outcome, before: Looks | None, tries: int) -> Failure
 
     The file is read for its digest, which counts only where the file looks as it did before it was processed.
     """
-    if row.status not in ("failed", "crashed") or row.environment:
+    if row.status not in ("failed", "crashed") or row.environment or row.passing:
         return None
     seen = fingerprint.looks(job.input.path) if job.input.problem is None else None
     if seen is None or seen != before:

@@ -111,6 +111,7 @@ class Outcome:
     words: int = 0
     notes: tuple[str, ...] = ()
     tries: int = 1  # how often it was begun; a worker's death costs one
+    passing: bool = False  # the disk or the network failed that the recording is on: the next run tries again
     environment: bool = False  # the machine is at fault (a full disk, a missing model), not the recording
     strangers: Strangers | None = None  # voices of those whom nobody knows, until they are linked
     kept: bool = False  # done by an earlier run, of the same file and settings, and left as it was
@@ -163,9 +164,9 @@ class Worker:
                 raise item.problem
             return self._process(job)
         except StageError as error:
-            return replace(row, stage=error.stage, reason=error.reason)
+            return replace(row, stage=error.stage, reason=error.reason, passing=_passing(error))
         except AudioError as error:
-            return replace(row, stage="read", reason=error.reason)
+            return replace(row, stage="read", reason=error.reason, passing=_passing(error))
         except OutputError as error:
             return replace(row, stage="write", reason=str(error), environment=True)
         except (BackendError, ConfigError, LibraryError, ModelError) as error:  # the next recording would meet the same
@@ -231,6 +232,13 @@ class Worker:
         return row
 
 
+def _passing(error: BaseException | None) -> bool:
+    """Whether an error comes of one of the disk or the network, and not of a decoder that broke off."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__
+    return error is not None and not isinstance(error, ConnectionError)
+
+
 def outcome(transcript: Transcript, item: Input) -> Outcome:
     """The row of a finished recording."""
     source = transcript.provenance.source
@@ -292,7 +300,9 @@ def publish(
 
 def plain(row: Outcome) -> dict[str, Any]:
     """What a row says of a recording, without what differs from run to run."""
-    return {f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("strangers", "kept", "tries")}
+    return {
+        f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("strangers", "kept", "tries", "passing")
+    }
 
 
 def copy(

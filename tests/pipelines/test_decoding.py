@@ -23,6 +23,7 @@ from diarize import audio, canvas
 from diarize.errors import AudioError, BackendError, OutputError
 from pipelines import confine, decoder, decoding
 from pipelines.decoding import Decoder
+from pipelines.lifetime import LINEAR_ALGEBRA
 from tests import media
 from tests.media import Film, Track
 
@@ -110,6 +111,13 @@ def test_errors_are_the_same(own: Decoder, tmp_path: Path) -> None:
         assert there.value.args == here.value.args
     with pytest.raises(AudioError, match="no channel 3"):
         read(good(tmp_path), own, channel="3")
+
+
+def test_fault_19_an_error_of_the_disk_is_not_the_recordings(own: Decoder, tmp_path: Path) -> None:
+    with FileIO("/proc/self/mem") as file, pytest.raises(AudioError, match="Input/output error") as raised:
+        own(file, "a.wav", "auto", tmp_path)  # there is nothing at address 0
+    assert isinstance(raised.value.__cause__, OSError)
+    assert read(good(tmp_path), own).audios
 
 
 def test_one_process_serves_many_recordings(own: Decoder, tmp_path: Path) -> None:
@@ -261,7 +269,8 @@ def test_fault_49_memory_is_bounded(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, "-c", code, str(theirs.fileno()), "-", str(330 << 20)]
-        with subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()]) as process:
+        alone = {**os.environ, **dict.fromkeys(LINEAR_ALGEBRA, "1")}  # threads of their own take memory
+        with subprocess.Popen(command, cwd=ROOT, env=alone, pass_fds=[theirs.fileno()]) as process:
             said = decoder.read(ours, decoder.HEAD.size)
             decoder.read(ours, decoder.HEAD.unpack(said)[1])
 

@@ -6,11 +6,14 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diarize import files
-from pipelines import fingerprint, integrity, reading, status, versions
+from diarize.audio import Recording
+from diarize.errors import AudioError
+from pipelines import decoding, fingerprint, integrity, reading, status, versions
 from pipelines.work import Job, Outcome
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess, contents
@@ -146,7 +149,7 @@ def test_what_one_file_says_of_two_recordings_is_not_mixed_up(run: InProcess, pl
     assert contents(place / "out") == contents(place / "anew")
 
 
-def test_the_remaining_one_of_two_equal_files_is_as_if_it_had_been_alone(run: InProcess, place: Path) -> None:
+def test_fault_20_the_remaining_one_of_two_equal_files_is_as_if_it_had_been_alone(run: InProcess, place: Path) -> None:
     assert run(place / "in", place / "out") == 0
     (place / "in" / "a.wav").unlink()
     shutil.rmtree(place / "out" / "a")
@@ -242,6 +245,26 @@ def test_what_may_have_been_the_machines_fault_is_tried_again(run: InProcess, pl
     run.before = lambda job: None
     assert run(place / "in", place / "out") == 0
     assert run.processed == ["b"]
+
+
+@pytest.mark.parametrize("cause", [OSError(5, "Input/output error"), TimeoutError()])
+def test_fault_19_a_share_that_was_gone_is_tried_again(
+    run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch, cause: OSError
+) -> None:
+    real = decoding.recording
+
+    def gone(path: Path, **how: Any) -> Recording:
+        if path.stem == "b":
+            raise AudioError(str(path), "cannot be read", "Try again.") from cause
+        return real(path, **how)
+
+    monkeypatch.setattr(decoding, "recording", gone)
+    assert run(place / "in", place / "out") == 3
+    monkeypatch.setattr(decoding, "recording", real)
+    assert run(place / "in", place / "out") == 0
+    assert run.processed == ["b"]
+    assert run(place / "in", place / "fresh") == 0
+    assert contents(place / "out") == contents(place / "fresh")
 
 
 def test_fault_52_a_recording_that_ends_its_workers_is_tried_a_few_times_over_all_runs(
