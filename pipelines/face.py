@@ -53,7 +53,7 @@ def open_streams() -> None:
             nowhere = os.open(os.devnull, os.O_RDWR)
             if nowhere != number:
                 os.dup2(nowhere, number)
-            os.set_inheritable(number, True)  # or a worker's first file gets its number, and its child's streams with it
+            os.set_inheritable(number, True)  # else a worker's first file gets it, and its child's streams
             setattr(sys, name, open(number, "w" if number else "r"))  # noqa: PTH123, SIM115 - for the whole run
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):

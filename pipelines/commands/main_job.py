@@ -88,20 +88,20 @@ def _process(given: argparse.Namespace) -> int:
     if problem := cached.trouble(config.run):
         face.warn(f"note: results of stages are not kept: {problem}")
     request = process.Request(
-        tuple(given.recordings),
-        given.out,
-        tuple(given.match),
-        tuple(given.ignore),
-        given.counts,
-        given.transcript,
-        library_of(given) if given.library is not None else None,
-        given.link,
-        given.speech,
-        tuple(given.known_turns),
-        given.shard,
-        given.force,
-        given.retry_failed,
-        given.wait,
+        paths=tuple(given.recordings),
+        out=given.out,
+        match=tuple(given.match),
+        ignore=tuple(given.ignore),
+        counts=given.counts,
+        words=given.transcript,
+        library=library_of(given) if given.library is not None else None,
+        link=given.link,
+        speech=given.speech,
+        known_turns=tuple(given.known_turns),
+        shard=given.shard,
+        force=given.force,
+        retry=given.retry_failed,
+        wait=given.wait,
     )
     with live.watcher(given.quiet, given.verbose) as watcher, _log(given) as log:
         both = watcher if log is None else Both(watcher, log)

@@ -267,6 +267,7 @@ def test_fault_49_memory_is_bounded(tmp_path: Path) -> None:
     )
     path = media.write(tmp_path / "a.mka", "matroska", Track(media.noise(60, 16_000, 8), 16_000, "pcm_s16le"))
     ours, theirs = socket.socketpair()
+    ours.settimeout(60)
     with ours, theirs:
         command = [sys.executable, "-c", code, str(theirs.fileno()), "-", str(330 << 20)]
         alone = {**os.environ, **dict.fromkeys(LINEAR_ALGEBRA, "1")}  # threads of their own take memory
