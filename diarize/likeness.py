@@ -6,6 +6,8 @@ that ends in a ReLU gives vectors that all point the same way, and the correlati
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,7 @@ _BRIEF = 24  # windows of a hidden speaker at most: more would have had a cluste
 _BESIDE = 0.6  # share of a hidden speaker's windows that stand beside another of theirs: chance makes fewer
 _SAME_SOUND = 0.88  # GE2E reaches 0.73 to 0.84 where windows overlap by half; 0.92 where x-vectors do by five sixths
 _WEIGHT = 2.0  # pairs that a small cluster's own likeness is worth beside the recording's
+_BLOCK = 8192  # rows that are worked on at once
 _LARGE = 50  # windows from which the separation of a cluster can be judged
 
 
@@ -28,8 +31,16 @@ def unit(vectors: Floats) -> Floats:
 
 def centre(vectors: Vectors) -> Floats:
     """Rows less their own mean, of length one: their products are correlations. (n, d)"""
-    wide = vectors.astype(np.float64)
-    return unit(wide - wide.mean(axis=1, keepdims=True))
+    found = np.empty(vectors.shape)
+    for rows in _blocks(len(vectors)):
+        wide = vectors[rows].astype(np.float64)
+        found[rows] = unit(wide - wide.mean(axis=1, keepdims=True))
+    return found
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    """Rows, so many at once that what is made of them beside the result costs little memory."""
+    return (slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK))
 
 
 def canonical(labels: Labels) -> Labels:
@@ -83,10 +94,14 @@ def separations(vectors: Floats, labels: Labels) -> Floats:
     sums, counts = _sums(vectors, labels), np.bincount(labels, minlength=k)
     before, after = np.r_[labels[:1], labels[:-1]] == labels, np.r_[labels[1:], labels[-1:]] == labels
     inner = before & after
-    rest = sums[labels] - vectors
-    rest[1:][before[1:]] -= vectors[:-1][before[1:]]
-    rest[:-1][after[:-1]] -= vectors[1:][after[:-1]]
-    own = (vectors * unit(rest)).sum(1)
+    own = np.empty(len(vectors))
+    for rows in _blocks(len(vectors)):
+        rest = sums[labels[rows]] - vectors[rows]
+        for beside, step in ((before, -1), (after, 1)):
+            near = np.flatnonzero(beside[rows]) + rows.start + step
+            near = near[(near >= 0) & (near < len(vectors))]
+            rest[near - rows.start - step] -= vectors[near]
+        own[rows] = (vectors[rows] * unit(rest)).sum(1)
     other = vectors @ unit(sums).T
     used = []
     for c in range(k):
