@@ -22,19 +22,6 @@ Floats = NDArray[np.float64]
 
 _ROUNDS = 5  # of giving windows to the nearest cluster
 _SHARE = 0.25  # of a person's windows in a cluster from which, with no one else's there, all of it is theirs
-_PULL = 0.5  # how far a known window moves to the mean of all windows of its person
-
-
-def pulled(vectors: Vectors, owner: NDArray[np.int64]) -> Vectors:
-    """The same vectors (n, d), those of each known person nearer to each other: for any clusterer to see."""
-    if not (owner >= 0).any():
-        return vectors
-    moved = vectors.copy()
-    for person in np.unique(owner[owner >= 0]):
-        own = owner == person
-        mean = likeness.unit(vectors[own].astype(np.float64).mean(0, keepdims=True))
-        moved[own] = likeness.unit((1 - _PULL) * vectors[own] + _PULL * mean)
-    return moved
 
 
 def obey(

@@ -165,13 +165,12 @@ def _clustered(
     """The label of each window, as it is known; and who is known to have it, -1 for nobody."""
     fewest, most = cluster.bounds(config.cluster, len(voices.segments))
     owner = constraints.carried(voices.segments, stages.known)
-    vectors = constrained.pulled(voices.vectors, owner)
     if isinstance(stages.cluster, InformedClusterer):
         heard = separate.tracks(voices.segments, activity) if activity is not None else None
         present = separate.present(activity) if activity is not None else 1
-        labels = stages.cluster.informed(vectors, voices.model, heard, present)
+        labels = stages.cluster.informed(voices.vectors, voices.model, heard, present)
     else:
-        labels = stages.cluster(vectors)
+        labels = stages.cluster(voices.vectors)
     if activity is not None:
         labels = separate.clusters(voices, labels, activity, config.segmentation, most)
     return constrained.obey(voices.vectors, labels, owner, stages.known.apart, fewest, most), owner

@@ -195,7 +195,6 @@ def test_without_anything_known_labels_stay() -> None:
     labels = np.array([0, 1, 1, 2, 0])
     nobody = np.full(5, -1)
     assert np.array_equal(constrained.obey(vectors(5), labels, nobody, frozenset()), labels)
-    assert np.array_equal(constrained.pulled(vectors(5), nobody), vectors(5))
     assert len(constrained.obey(vectors(0), np.zeros(0, np.int64), np.zeros(0, np.int64), frozenset())) == 0
 
 
@@ -263,12 +262,3 @@ def test_a_known_speaker_without_a_turn_gets_one_and_speakers_are_numbered_again
         Turn(2, 3, "SPEAKER_02", 1.0),
         Turn(3, 8, "SPEAKER_01", 0.9),
     ]
-
-
-def test_known_windows_are_pulled_together() -> None:
-    rows, owner = voices(0, 0, 1), np.array([0, 0, -1])
-    moved = constrained.pulled(rows, owner)
-    assert moved[0] @ moved[1] > rows[0] @ rows[1]
-    assert np.array_equal(moved[2], rows[2])
-    assert np.allclose(np.linalg.norm(moved, axis=1), 1, atol=1e-6)
-    assert moved.dtype == np.float32
