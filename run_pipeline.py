@@ -66,8 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     face.open_streams()
     with contextlib.suppress(ValueError):  # not in a thread
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: with its workers, and a report
-    given = parse(arguments)
     try:
+        given = parse(arguments)
         return int(given.command(given))
     except DiarizeError as error:
         face.warn(f"error: {error}")

@@ -160,7 +160,8 @@ def _in_folder(jobs: Sequence[Job], folder: Path, option: str, suffixes: Sequenc
             continue
         cure = _cure(job.input, (suffixes or (".json",))[0])
         if len(own) > 1:
-            raise ConfigError(option, str(folder), f"{len(own)} files for {job.input.name}", cure)
+            problem = f"{len(own)} files for {job.input.name}: {', '.join(path.name for path in own)}"
+            raise ConfigError(option, str(folder), problem, "Name the file itself, or a folder that has one for each.")
         other = owners.setdefault(own[0], job.input)
         if other is not job.input:
             problem = f"{own[0].name} is called like {other.name} and like {job.input.name}"

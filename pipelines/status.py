@@ -63,7 +63,7 @@ def _standing(part: str, run: Mapping[str, Any], holder: Holder | None) -> Stand
         part,
         life,
         holder,
-        counts,
+        dict(counts),
         progress.get("recordings", rows) - rows - len(progress.get("running", ())),
         progress,
     )

@@ -266,8 +266,22 @@ def test_export_writes_formats_again_without_the_recording(finished: Path, tmp_p
     assert run_pipeline.main(["export", str(folder), "--formats", "srt,rttm"]) == 0
     for name in ("transcript.srt", "transcript.rttm"):
         assert (folder / name).read_bytes() == (finished / "talk" / name).read_bytes()
-    assert run_pipeline.main(["export", str(tmp_path), "--formats", "srt"]) == 4
+    assert run_pipeline.main(["export", str(tmp_path / "nothing"), "--formats", "srt"]) == 4
+    assert run_pipeline.main(["export", str(tmp_path), "--formats", "srt"]) == 2
     assert run_pipeline.main(["export", str(folder), "--formats", "srx"]) == 2
+
+
+@pytest.mark.parametrize("part", ["3/2", "x"])
+def test_what_is_no_part_of_a_run_is_refused_in_one_line(part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_pipeline.main(["process", "somewhere", "--out", "out", "--shard", part]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: --shard") and "Traceback" not in said
+
+
+def test_status_is_told_to_programs(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_pipeline.main(["status", str(finished), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["life"] == "finished" and set(told["counts"]) <= {"done", "failed", "crashed"}
 
 
 def test_settings_show_where_they_come_from(
