@@ -15,8 +15,6 @@ from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import norm
 
 from diarize import score
 from diarize.config import IdentifyConfig
@@ -90,7 +88,9 @@ class OpenSet:
     @cached_property
     def _outstanding(self) -> float:
         """Standard deviations that the best of a library stands out by in a share `chance` of strangers."""
-        return float(norm.isf(self.config.chance / len(self.library)))
+        from scipy.special import ndtri  # scipy.stats takes a quarter of a second to load
+
+        return float(-ndtri(self.config.chance / len(self.library)))
 
     def _joined(self, table: Table, vectors: Vectors, sides: Sequence[Side]) -> list[int]:
         """For each speaker the one (maybe themselves) who is the same person.
@@ -262,6 +262,8 @@ def assign(
     where that is not ahead of the others by `margin`; a column of another row does not count among these where the two
     rows are `apart` (k, k), two people for sure: else they may be one person, and the second would get a wrong name.
     """
+    from scipy.optimize import linear_sum_assignment
+
     k, n = strength.shape
     gain = np.where(allowed, strength - threshold, _NEVER)
     nobody = np.full((k, k), -1e-9)  # a ratio at the very threshold is still accepted

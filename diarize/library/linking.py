@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from diarize import score
 from diarize.library.calibration import Calibration, Side
@@ -80,6 +78,9 @@ def link(found: Sequence[Strangers], calibration: Calibration, prior: float, lea
 
 def group(table: Floats, recording: NDArray[np.int64], threshold: float) -> list[int]:
     """The group of each of n speakers, from 1 on by first appearance, from LLRs (n, n) and the recording of each."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
     if len(recording) < 2:
         return [1] * len(recording)
     top = float(table.max())
