@@ -90,10 +90,7 @@ def read(
     """
     try:
         with _opened(path) as file:
-            before = os.fstat(file.fileno())
-            if before.st_size == 0:  # nor is it read: files of the system say so that never end
-                raise AudioError(str(path), "is empty (0 bytes)")
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            before, digest = _digested(path, file)
             sounds, facts = (decode or _here)(file, str(path), channel, scratch or _temporary())
             _unchanged(path, file, before, digest)
     except DiarizeError:
@@ -122,14 +119,19 @@ def read(
     return Recording(audios, source)
 
 
+def _digested(path: Path, file: FileIO) -> tuple[os.stat_result, str]:
+    """How an open file looks, and the sha256 of its bytes. Raises AudioError where it is empty, and OSError."""
+    before = os.fstat(file.fileno())
+    if before.st_size == 0:  # nor is it read: files of the system say so that never end
+        raise AudioError(str(path), "is empty (0 bytes)")
+    return before, hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def sha256(path: Path) -> str:
     """sha256 of a recording's bytes, without decoding it. Raises AudioError as `read` does for what is no such file."""
     try:
         with _opened(path) as file:
-            before = os.fstat(file.fileno())
-            if before.st_size == 0:  # nor is it read: files of the system say so that never end
-                raise AudioError(str(path), "is empty (0 bytes)")
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            before, digest = _digested(path, file)
             _unchanged(path, file, before, digest)
     except OSError as error:
         raise AudioError(str(path), reason(error), cure(error)) from error

@@ -28,7 +28,6 @@ _STEPS = 8  # numbers of neighbours that are tried
 _ITEMS = 800  # vectors beyond which groups of similar ones are clustered in their place
 _SAMPLE = 10_000  # vectors that the groups are made from
 _WIDE = 20  # clusters that spectra are taken for at least, so that they serve for another number of them
-_BLOCK = 8192  # vectors given to groups at once
 _MANY = 1000  # windows up to which the mixture was measured; far beyond, it finds too few people
 _RUN = 20  # windows in a row that are taken of more: a window hears its neighbours
 _FEW = 50  # windows under which the mixture misses more people than it saves
@@ -176,7 +175,7 @@ def _grouped(vectors: Floats, count: int) -> Arrays:
     sample = vectors[np.unique(np.linspace(0, n - 1, _SAMPLE).astype(np.int64))]
     fitted = KMeans(count, init="random", n_init=1, max_iter=10, random_state=_SEED).fit(sample.astype(np.float32))
     centres = likeness.unit(fitted.cluster_centers_.astype(np.float64))
-    groups = np.concatenate([(vectors[i : i + _BLOCK] @ centres.T).argmax(1) for i in range(0, n, _BLOCK)])
+    groups = np.concatenate([(vectors[rows] @ centres.T).argmax(1) for rows in likeness.blocks(n)])
     used, groups = np.unique(groups, return_inverse=True)
     return groups, centres[used]
 
@@ -197,6 +196,8 @@ def _partition(items: Floats, config: ClusterConfig, fewest: int, most: int, mem
         if (ratio := p / (gaps.max() + 1e-10)) < best:  # (10)
             best, chosen = ratio, p
             count = most - int(gaps[fewest - 1 :][::-1].argmax())  # (8); the last of equals, as in pieces
+    if count <= 1:
+        return count, np.zeros(n, dtype=np.int64)
     graph = _laplacian(nearest[:, :chosen])
     (vectors,) = memo("eigenvectors", graph, wide, partial(_eigenvectors, graph, wide))
     return count, _k_means(vectors[:, :count], count)

@@ -32,13 +32,13 @@ def unit(vectors: Floats) -> Floats:
 def centre(vectors: Vectors) -> Floats:
     """Rows less their own mean, of length one: their products are correlations. (n, d)"""
     found = np.empty(vectors.shape)
-    for rows in _blocks(len(vectors)):
+    for rows in blocks(len(vectors)):
         wide = vectors[rows].astype(np.float64)
         found[rows] = unit(wide - wide.mean(axis=1, keepdims=True))
     return found
 
 
-def _blocks(n: int) -> Iterator[slice]:
+def blocks(n: int) -> Iterator[slice]:
     """Rows, so many at once that what is made of them beside the result costs little memory."""
     return (slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK))
 
@@ -95,7 +95,7 @@ def separations(vectors: Floats, labels: Labels) -> Floats:
     before, after = np.r_[labels[:1], labels[:-1]] == labels, np.r_[labels[1:], labels[-1:]] == labels
     inner = before & after
     own = np.empty(len(vectors))
-    for rows in _blocks(len(vectors)):
+    for rows in blocks(len(vectors)):
         rest = sums[labels[rows]] - vectors[rows]
         for beside, step in ((before, -1), (after, 1)):
             near = np.flatnonzero(beside[rows]) + rows.start + step

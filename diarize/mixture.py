@@ -22,7 +22,7 @@ from diarize.types import Labels
 
 Floats = NDArray[np.float32]
 
-ALL = slice(None)
+_ALL = slice(None)
 
 SHIPPED = Path(__file__).with_name("ge2e.windows.npz")
 _EVIDENCE = 0.1  # Fa: what a window counts for; windows overlap, and a voice drifts within a recording
@@ -181,7 +181,7 @@ def _scores(
     share: Floats,
     evidence: float,
     price: float,
-    at: NDArray[np.int64] | slice = ALL,
+    at: NDArray[np.int64] | slice = _ALL,
 ) -> Floats:
     """Expected log-likelihoods (n, k), but for what is the same for all speakers. (16), (17), (23)
 
