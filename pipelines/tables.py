@@ -5,9 +5,11 @@ One transcript is held at a time and rows go to the disk in blocks, so that memo
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,13 +81,13 @@ def write(out: Path, transcripts: Iterable[Transcript], called: Callable[[str], 
         sheet, parquet, summary = (stack.enter_context(files.replacing(out / called(name))) for name in NAMES)
         schema = pyarrow.schema([(name, _arrow(kind)) for name, kind in TIMELINE.items()])
         columns = stack.enter_context(pyarrow.parquet.ParquetWriter(parquet, schema, compression="zstd"))
-        for file, kinds in ((sheet, TIMELINE), (summary, SPEAKERS)):
-            file.write(_csv(_frame([], kinds), header=True))
+        sheet.write(_csv([TIMELINE]))
+        summary.write(_csv([SPEAKERS]))
         for block, kinds in _blocks(transcripts):
-            frame = _frame(block, kinds)
-            (sheet if kinds is TIMELINE else summary).write(_csv(frame, header=False))
+            (sheet if kinds is TIMELINE else summary).write(_csv(_shown(row, kinds) for row in block))
             if kinds is TIMELINE:
-                columns.write_table(pyarrow.Table.from_pandas(frame, schema=schema, preserve_index=False))
+                cells = [[_cell(value) for value in column] for column in zip(*block, strict=True)]
+                columns.write_table(pyarrow.table(cells, schema=schema))
 
 
 def read(path: Path) -> pandas.DataFrame:
@@ -164,21 +166,19 @@ def _cell(value: Any) -> Any:
     return encodable(value) if isinstance(value, str) else value
 
 
-def _csv(frame: pandas.DataFrame, header: bool) -> bytes:
-    guarded = frame.copy()
-    for name, kind in _kinds(frame).items():
+def _shown(row: tuple[Any, ...], kinds: dict[str, str]) -> Iterator[str]:
+    """The cells of a row as the CSV files have them."""
+    for (name, kind), value in zip(kinds.items(), row, strict=True):
         if kind == "string":
-            guarded[name] = [_guarded(cell, name) for cell in frame[name]]
+            yield guard_optional(value) if name in _OPTIONAL else guard(value)
         else:
-            guarded[name] = [str(cell) if kind == "int64" else _decimal(cell, name) for cell in frame[name]]
-    text: str = guarded.to_csv(index=False, header=header, lineterminator="\r\n")
-    return text.encode("utf-8")
+            yield str(value) if kind == "int64" else _decimal(value, name)
 
 
-def _guarded(cell: Any, name: str) -> str:
-    if name in _OPTIONAL:
-        return guard_optional(cell if isinstance(cell, str) else None)  # pandas.NA is no string
-    return guard(cell)
+def _csv(cells: Iterable[Iterable[str]]) -> bytes:
+    text = StringIO(newline="")
+    csv.writer(text).writerows(cells)  # the "excel" dialect: commas, quotes where needed, CRLF
+    return text.getvalue().encode("utf-8")
 
 
 def _decimal(value: float, name: str) -> str:

@@ -133,3 +133,15 @@ def test_the_number_of_threads_changes_no_label() -> None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
         said.append(done.stdout)
     assert said[0] == said[1]
+
+
+def test_the_agreement_of_labels_is_the_adjusted_rand_index_to_the_bit() -> None:
+    from sklearn.metrics import adjusted_rand_score
+
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 3, 10, 1000):
+        for _ in range(20):
+            a, b = rng.integers(0, rng.integers(1, 9), n), rng.integers(0, rng.integers(1, 9), n)
+            b = np.where(rng.random(n) < rng.random(), a, b)
+            assert mixture._agreement(a, b) == adjusted_rand_score(a, b)
+            assert mixture._agreement(a, a) == 1.0
