@@ -8,6 +8,7 @@ Interspeech 2023, arXiv:2310.13025.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,13 @@ TALKING = np.array(
     [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32
 )  # fmt: skip
 CLASSES = len(TALKING)
+
+
+class Present(NamedTuple):
+    """How many speakers there are at least, since one window hears them apart: most of any window."""
+
+    alone: int = 1  # who talk alone for a while, and so have a voice that can be told
+    talking: int = 1  # who talk for a while, alone or not
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from diarize import likeness, mixture
+from diarize.activity import Present
 from diarize.config import ClusterConfig
 from diarize.types import Labels, Vectors
 
@@ -77,12 +78,15 @@ class Spectral:
             labels = _tightened(centred, labels, 0.0)
         return likeness.canonical(labels)
 
-    def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: int = 1) -> Labels:
+    def informed(
+        self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: Present | None = None
+    ) -> Labels:
         """The same by what is known of the windows of the embedder `model`; as `__call__` where nothing is.
 
         `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`separate.tracks`). Few
         windows tell too little of who is there. Of those, both ways miss people, and the one that finds more is taken
-        (without tracks always `__call__`); and as many as are `present` (`separate.present`) are looked for.
+        (without tracks always `__call__`). At least as many as are `present` alone (`separate.present`) are looked for,
+        and where still fewer are found than talk at all, just as many as that.
         """
         voices, n = mixture.known(model), len(vectors)
         fewest, most = bounds(self._config, n)
@@ -91,10 +95,20 @@ class Spectral:
         if n >= _FEW:
             found = self._mixed(likeness.centre(vectors), voices, tracks, fewest, most)
             return self(vectors) if found is None else found
-        if fewest < (least := min(present, most)):
-            return Spectral(self._config.model_copy(update={"min_speakers": least}), self._memo).informed(
-                vectors, model, tracks
-            )
+        present = present or Present()
+        labels = self._bounded(min(max(fewest, present.alone), most), most)._of_few(vectors, voices, tracks)
+        if labels.max() + 1 < (count := min(present.talking, most)):
+            labels = self._bounded(count, count)._of_few(vectors, voices, tracks)
+        return labels
+
+    def _bounded(self, fewest: int, most: int) -> Spectral:
+        """The same with other bounds on the number of speakers."""
+        bounds = {"num_speakers": None, "min_speakers": fewest, "max_speakers": most}
+        return Spectral(self._config.model_copy(update=bounds), self._memo)
+
+    def _of_few(self, vectors: Vectors, voices: mixture.Voices, tracks: csr_matrix | None) -> Labels:
+        """Labels by the way that finds more."""
+        fewest, most = bounds(self._config, len(vectors))
         plain = self(vectors)
         found = None if tracks is None else self._mixed(likeness.centre(vectors), voices, tracks, fewest, most)
         return plain if found is None or plain.max(initial=0) > found.max(initial=0) else found

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from diarize import likeness
-from diarize.activity import LOCAL, LocalActivity
+from diarize.activity import LOCAL, LocalActivity, Present
 from diarize.config import SegmentationConfig
 from diarize.types import Embeddings, Labels, Segment
 
@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 
 _ALONE = 0.5  # probability from which a local speaker talks alone
 _PRESENT = 1.0  # s that a local speaker talks alone to be somebody; less may be a laugh
+_TALKING = 1.25  # s that one talks, alone or not, to be somebody; anything from 1.1 to 1.5 does the same
 _SHARE = 0.5  # of an embedded window that a local speaker must fill to be heard in it
 _HEARD = 0.2  # of an embedded window from which a local speaker is heard in it
 _ROUNDS = 5  # of giving each window to the nearer of two parts
@@ -58,10 +59,15 @@ def clusters(
     return labels
 
 
-def present(activity: LocalActivity) -> int:
-    """Most speakers of any one window of `activity` who talk alone for a second: so many there are at least."""
-    alone = (np.count_nonzero(activity.window(i)[:, 1:4] > _ALONE, axis=0) for i in range(activity.windows))
-    return max((int(np.count_nonzero(frames * activity.step >= _PRESENT)) for frames in alone), default=0)
+def present(activity: LocalActivity) -> Present:
+    """Most speakers of any one window of `activity` who talk alone for 1 s, and who talk, alone or not, for 1.25 s."""
+    alone = talking = 0
+    for i in range(activity.windows):
+        by_themselves = np.count_nonzero(activity.window(i)[:, 1:4] > _ALONE, axis=0) * activity.step
+        in_all = np.count_nonzero(activity.talking(i) > _ALONE, axis=0) * activity.step
+        alone = max(alone, int(np.count_nonzero(by_themselves >= _PRESENT)))
+        talking = max(talking, int(np.count_nonzero(in_all >= _TALKING)))
+    return Present(alone, talking)
 
 
 def tracks(windows: Sequence[Segment], activity: LocalActivity) -> csr_matrix:

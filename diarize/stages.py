@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from scipy.sparse import csr_matrix
 
-from diarize.activity import LocalActivity
+from diarize.activity import LocalActivity, Present
 from diarize.config import ClusterConfig
 from diarize.types import Audio, Embeddings, Identity, Labels, Segment, Transcript, Turn, Vectors, Word
 
@@ -64,9 +64,11 @@ class InformedClusterer(Named, Protocol):
 
     def __call__(self, vectors: Vectors) -> Labels: ...
 
-    def informed(self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: int = 1) -> Labels:
+    def informed(
+        self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: Present | None = None
+    ) -> Labels:
         """The same, with the identity of the embedder, the share of each window (t, n) that each local speaker fills
-        alone, and how many of them are present at least.
+        alone, and how many speakers are `present` at least.
         """
         ...
 

@@ -167,7 +167,7 @@ def _clustered(
     owner = constraints.carried(voices.segments, stages.known)
     if isinstance(stages.cluster, InformedClusterer):
         heard = separate.tracks(voices.segments, activity) if activity is not None else None
-        present = separate.present(activity) if activity is not None else 1
+        present = separate.present(activity) if activity is not None else None
         labels = stages.cluster.informed(voices.vectors, voices.model, heard, present)
     else:
         labels = stages.cluster(voices.vectors)

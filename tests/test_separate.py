@@ -58,7 +58,8 @@ def test_nothing_is_nothing() -> None:
     assert len(separate.clusters(nobody, np.zeros(0, np.int64), HEARD)) == 0
 
 
-def test_as_many_are_present_as_talk_alone_in_one_window() -> None:
-    assert separate.present(activity("11111111110000000000", "22222222223333333333")) == 2
-    assert separate.present(activity("11111111112222222220")) == 1  # nine frames are less than a second
-    assert separate.present(activity("44444444444444444444")) == 0  # nobody is alone
+def test_as_many_are_present_as_talk_in_one_window() -> None:
+    assert separate.present(activity("1" * 10 + "0" * 10, "2" * 10 + "3" * 10)) == (2, 0)
+    assert separate.present(activity("1" * 10 + "2" * 9 + "0")) == (1, 0)  # nine frames are less than a second
+    assert separate.present(activity("4" * 13 + "5" * 13)) == (0, 3)  # nobody is alone
+    assert separate.present(activity("4" * 13 + "5" * 12)) == (0, 2)  # twelve are less than 1.25 s
