@@ -39,13 +39,15 @@ class Linked:
 class Constraints:
     """Stretches of time and whose they are: person p of `people[i]` speaks in `stretches[i]`.
 
-    `apart` holds the pairs (p, q), p < q, of people who are known to be two. `name`: identity, with digests.
+    `apart` holds the pairs (p, q), p < q, of people who are known to be two. `name`: identity, with digests. `notes`:
+    what a reader of the result should know of where all this comes from.
     """
 
     stretches: tuple[Segment, ...] = ()
     people: tuple[int, ...] = ()
     apart: frozenset[tuple[int, int]] = frozenset()
     name: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -70,16 +70,21 @@ def _with_words(jobs: Sequence[Job], path: Path) -> list[Job]:
 
 
 def _with_speech(jobs: Sequence[Job], path: Path) -> list[Job]:
-    given = {i: FromElsewhere(own or (), digest) for i, own, digest in _read(jobs, path, SPEECH, _SPEECH, others=True)}
+    given = {
+        i: FromElsewhere(own or (), digest, tuple(f"speech: {note}" for note in notes))
+        for i, own, digest, notes in _read(jobs, path, SPEECH, _SPEECH, others=True)
+    }
     _refuse_missing(jobs, set(given), path, SPEECH, ".rttm")
     return [replace(job, speech=given.get(i)) for i, job in enumerate(jobs)]
 
 
 def _with_known(jobs: Sequence[Job], paths: Sequence[Path]) -> list[Job]:
     said: dict[int, list[tuple[Said, str]]] = {}
+    told: dict[int, list[str]] = {}
     for path in paths:
-        for i, own, digest in _read(jobs, path, KNOWN, _KNOWN, others=False):
+        for i, own, digest, notes in _read(jobs, path, KNOWN, _KNOWN, others=False):
             said.setdefault(i, []).append((own or Said(), digest))
+            told.setdefault(i, []).extend(f"known turns: {note}" for note in notes)
     found = []
     for i, job in enumerate(jobs):
         if i not in said:
@@ -89,7 +94,7 @@ def _with_known(jobs: Sequence[Job], paths: Sequence[Path]) -> list[Job]:
         links = [link for own, _ in said[i] for link in own.links]
         name = "+".join(f"file:{digest}" for _, digest in said[i])
         try:
-            known = constraints.resolve(turns, links, name)
+            known = replace(constraints.resolve(turns, links, name), notes=tuple(told[i]))
         except ValueError as error:
             cure = "Take out what is wrong."
             raise ConfigError(KNOWN, job.input.name, str(error), cure) from error
@@ -103,25 +108,24 @@ def _with_known(jobs: Sequence[Job], paths: Sequence[Path]) -> list[Job]:
 
 def _read(
     jobs: Sequence[Job], path: Path, option: str, readers: _Readers[_T], others: bool
-) -> Iterator[tuple[int, _T | None, str]]:
-    """(position of a job, what the file says of it or None for an empty file, the file's sha256).
+) -> Iterator[tuple[int, _T | None, str, tuple[str, ...]]]:
+    """(position of a job, what the file says of it or None for an empty file, the file's sha256, notes).
 
     `others`: a file may name recordings that are not there.
     """
     if is_folder(path):
         for i, file in _in_folder(jobs, path, option, tuple(readers)).items():
             contents, digest = _parsed(file, option, readers)
-            names = called(jobs[i].input)
-            own = [name for name in contents if len(contents) == 1 or normalize("NFC", name) in names]
+            own = [name for name in contents if len(contents) == 1 or _is_called(jobs[i].input, name)]
             if contents and len(own) != 1:
                 problem = f"names {len(own) or 'none'} of its recordings as {jobs[i].input.name}"
                 raise ConfigError(option, str(file), problem, f"Call it {jobs[i].input.id} there.")
-            yield i, contents[own[0]] if own else None, digest
+            yield i, contents[own[0]] if own else None, digest, _misnamed(jobs[i].input, own)
         return
     _refuse_nothing(path, option)
     contents, digest = _parsed(path, option, readers)
     if len(jobs) == 1 and len(contents) <= 1:
-        yield 0, next(iter(contents.values()), None), digest
+        yield 0, next(iter(contents.values()), None), digest, _misnamed(jobs[0].input, contents)
         return
     finder, taken = Called([job.input for job in jobs]), dict[int, str]()
     for name, said in contents.items():
@@ -135,7 +139,23 @@ def _read(
             problem = f"{jobs[at[0]].input.name} is called so, and {taken[at[0]]!r} too"
             raise ConfigError(f"{option} {path}", name, problem, "Put all of it under one name.")
         taken[at[0]] = name
-        yield at[0], said, digest
+        yield at[0], said, digest, ()
+
+
+def _is_called(item: Input, name: str) -> bool:
+    return normalize("NFC", name) in called(item)
+
+
+def _misnamed(item: Input, names: Iterable[str]) -> tuple[str, ...]:
+    """A note of each name that a recording's file has for it and that is none of its own.
+
+    Neither the recording's nor the file's name is told: their content decides a result, not what they are called.
+    """
+    return tuple(
+        f"the file that was given calls the recording {name!r}, and was heeded: is it of another one?"
+        for name in names
+        if not _is_called(item, name)
+    )
 
 
 def _in_folder(jobs: Sequence[Job], folder: Path, option: str, suffixes: Sequence[str] = ()) -> dict[int, Path]:

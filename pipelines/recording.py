@@ -68,8 +68,8 @@ class Stages:
         return replace(self, cluster=clusterer, diarize=diarize)
 
     def notes(self) -> tuple[str, ...]:
-        """What the backends say of how they run, as of a device that was not to be had."""
-        heard = (self.segment, self.detect, self.embed, self.hear, self.cluster)
+        """What the backends say of how they run, as of a missing device, and what there is to know of known turns."""
+        heard = (self.segment, self.detect, self.embed, self.hear, self.known, self.cluster)
         backends = (*heard, self.identify, self.recognize, self.diarize)
         return tuple(note for backend in backends for note in getattr(backend, "notes", ()))
 

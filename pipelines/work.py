@@ -64,7 +64,7 @@ class FromElsewhere:
         inside = intersect(self.speech, (Segment(0.0, duration),)) if duration > 0 else ()
         beyond = total(self.speech) - total(inside)
         note = f"speech: {beyond:.3f} s of what was given lie beyond the recording's end and were cut"
-        return replace(self, speech=inside, notes=(note,) if beyond > 1e-3 else ())
+        return replace(self, speech=inside, notes=(*self.notes, note) if beyond > 1e-3 else self.notes)
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class Job:
         if self.words is not None:
             given["words"] = FromFile(self.words).name
         if self.speech is not None:
-            given["speech"] = _own(self.speech.name, self.speech.speech)
+            given["speech"] = _own(self.speech.name, (self.speech.speech, self.speech.notes))
         if self.known is not None:
             known = self.known
-            given["known"] = _own(known.name, (known.stretches, known.people, sorted(known.apart)))
+            given["known"] = _own(known.name, (known.stretches, known.people, sorted(known.apart), known.notes))
         return given
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,3 +181,35 @@ def test_given_speech_is_cut_at_the_end_of_the_recording_and_that_is_said(tmp_pa
         "speech: 3.000 s of what was given lie beyond the recording's end and were cut",
     )
     assert given_speech.within(30).notes == ()
+
+
+MISNAMED = "the file that was given calls the recording 'other', and was heeded: is it of another one?"
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_a_file_that_calls_its_recording_something_else_is_heeded_and_that_is_said(
+    tmp_path: Path, in_folder: bool
+) -> None:
+    (tmp_path / "speech").mkdir()
+    (tmp_path / "known").mkdir()
+    where = file(tmp_path / "speech", "y.uem", "other 1 1 2\n")
+    turns = file(tmp_path / "known", "y.rttm", rttm("other", (0, 2, "anna")))
+    if in_folder:
+        where, turns = where.parent, turns.parent
+    (job,) = given.attach(jobs(INPUTS[2]), None, where, (turns,), Config())
+    assert job.speech is not None
+    assert job.known is not None
+    assert job.speech.within(10).notes == (f"speech: {MISNAMED}",)
+    assert job.speech.within(1.5).notes[0] == f"speech: {MISNAMED}"
+    assert job.known.notes == (f"known turns: {MISNAMED}",)
+
+
+def test_links_of_one_other_recording_are_said_too_and_decide_the_result(tmp_path: Path) -> None:
+    links = file(tmp_path, "links.csv", "recording,link,start_1,end_1,start_2,end_2\nother,must,0,2,20,22\n")
+    (found,) = known(jobs(INPUTS[2]), links)
+    assert found.known is not None
+    assert found.known.notes == (f"known turns: {MISNAMED}",)
+    (own,) = known(jobs(replace(INPUTS[2], id="other")), links)
+    assert own.known is not None
+    assert own.known.notes == ()
+    assert own.facts() != found.facts()  # a note is part of a result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_nothing_is_speech_but_what_is_given() -> None:
 
 def test_the_main_job_takes_speech_and_known_turns_and_needs_no_detector(tmp_path: Path) -> None:
     write_tones(tmp_path / "in" / "talk.wav", [(300, 3), (2000, 3), (300, 3)])
-    (tmp_path / "speech.uem").write_text("talk 1 0.5 3\ntalk 1 2 3.5\ntalk 1 7.5 10.5\n")
+    (tmp_path / "speech.uem").write_text("waveform 1 0.5 3\nwaveform 1 2 3.5\nwaveform 1 7.5 10.5\n")
     (tmp_path / "links.csv").write_text(f"{','.join(('recording', 'link', 'start_1', 'end_1', 'start_2', 'end_2'))}\n"
                                         "talk.wav,cannot,0.5,3.5,7.5,10.5\n")  # fmt: skip
     config = parse(
@@ -92,6 +93,9 @@ def test_the_main_job_takes_speech_and_known_turns_and_needs_no_detector(tmp_pat
     found = outputs.read(tmp_path / "out" / "talk")
     assert spoken(found) == [(0.5, 3.5, "SPEAKER_01"), (7.5, 10.5, "SPEAKER_02")]
     assert found.provenance.stages["detect"].startswith("file:")
+    assert "calls the recording 'waveform'" in found.provenance.notes[0]
+    (row,) = json.loads((tmp_path / "out" / "run.json").read_text())["recordings"]
+    assert found.provenance.notes[0] in row["notes"]
 
 
 @pytest.mark.parametrize("most", [1, 2])
