@@ -6,6 +6,7 @@ Stretches of time become people: what must be one is joined by transitivity, the
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,18 @@ def resolve(turns: Sequence[Turn], links: Sequence[Linked], name: str) -> Constr
 def fits(constraints: Constraints, most: int) -> bool:
     """Whether `most` speakers are enough for everybody who is known to be somebody else."""
     against = conflicts(constraints.apart, constraints.count)
-    order = sorted(range(constraints.count), key=lambda p: (-len(against[p]), p))
+    # Whoever is apart from fewer than `most` finds a label when all others have theirs: they need not be asked, and
+    # nobody for whom that holds without them.
+    beside = {person: len(others) for person, others in enumerate(against)}
+    easy = [person for person, others in beside.items() if others < most]
+    for person in easy:
+        del beside[person]
+        for other in against[person]:
+            if other in beside:
+                beside[other] -= 1
+                if beside[other] == most - 1:
+                    easy.append(other)
+    order = sorted(beside, key=lambda p: (-len(against[p]), p))
     # Of those labels that nobody has yet one is as good as another: the first of them stands for all.
     return placed(order, against, lambda p, used: range(min(most, max(used.values(), default=-1) + 2))) is not None
 
@@ -249,13 +261,41 @@ class _Graph:
 
 
 def _same(spans: Sequence[Segment]) -> Iterator[tuple[int, int]]:
-    """Pairs of positions of spans that are mostly the same time."""
-    order = sorted(range(len(spans)), key=lambda i: (spans[i].start, spans[i].end))
-    index = Index([spans[i] for i in order])
-    for at, a in enumerate(order):
-        for b in index.overlapping(spans[a]):
-            if b > at and _shared(spans[a], spans[order[b]]) >= MOSTLY:
-                yield a, order[b]
+    """Pairs of positions of spans that are mostly the same time: as many as join all that are one by it. n log n.
+
+    The shorter of two spans is mostly in the longer one where its middle is. So spans come from the longest on, and
+    each asks which of those before lie over its middle. They are kept in a tree over all middles, a span at the few
+    nodes that together are the middles it covers. What is found at a node is one from then on: one of them stays.
+    """
+    middles = sorted(span.start + span.end for span in spans)  # twice the middle: no rounding
+    tree: list[list[int]] = [[] for _ in range(2 * len(spans))]
+    same = list(range(len(spans)))
+
+    def root(i: int) -> int:
+        while same[i] != i:
+            same[i] = i = same[same[i]]
+        return i
+
+    for i in sorted(range(len(spans)), key=lambda i: -spans[i].duration):
+        span = spans[i]
+        node = len(spans) + bisect_left(middles, span.start + span.end)
+        while node:
+            for other in tree[node]:
+                if root(other) != root(i):
+                    same[root(other)] = root(i)
+                    yield other, i
+            del tree[node][1:]
+            node //= 2
+        low = len(spans) + bisect_left(middles, 2 * span.start)
+        high = len(spans) + bisect_right(middles, 2 * span.end)
+        while low < high:
+            if low % 2:
+                tree[low].append(i)
+                low += 1
+            if high % 2:
+                high -= 1
+                tree[high].append(i)
+            low, high = low // 2, high // 2
 
 
 def _shared(a: Segment, b: Segment) -> float:

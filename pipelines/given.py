@@ -248,7 +248,7 @@ def _links(text: str, where: str) -> dict[str, Said]:
     try:
         if set(reader.fieldnames or ()) != set(COLUMNS):
             raise FormatError(f"{where}:1", f"the columns are {', '.join(COLUMNS)}")
-        found: dict[str, Said] = {}
+        found: dict[str, list[Linked]] = {}
         for row in reader:
             place = f"{where}:{reader.line_num}"
             if None in row or None in row.values():
@@ -258,12 +258,11 @@ def _links(text: str, where: str) -> dict[str, Said]:
                 raise FormatError(place, f"a link is must or cannot, not {link!r}")
             times = [number(row[column], place) for column in COLUMNS[2:]]
             spans = [Segment(*segment(a, b, place)) for a, b in (times[:2], times[2:])]
-            own = found.setdefault(row["recording"], Said())
             linked = Linked("must" if link == "must" else "cannot", spans[0], spans[1], place)
-            found[row["recording"]] = Said(links=(*own.links, linked))
+            found.setdefault(row["recording"], []).append(linked)
     except csv.Error as error:
         raise FormatError(f"{where}:{reader.line_num}", str(error)) from error
-    return found
+    return {name: Said(links=tuple(links)) for name, links in found.items()}
 
 
 _Speech = tuple[Segment, ...]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -109,6 +111,39 @@ def test_a_contradiction_is_found_exactly_where_there_is_one(links: list[tuple[L
     assert list(dict.fromkeys(found.people)) == list(range(found.count))
 
 
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 24)), min_size=1, max_size=24))
+def test_stretches_are_one_where_half_of_the_shorter_is_in_both_whatever_lies_between(
+    drawn: list[tuple[int, int]],
+) -> None:
+    stretches = [Segment(start / 8, (start + length) / 8) for start, length in drawn]
+    of = list(range(len(stretches)))  # by brute force
+    for i, a in enumerate(stretches):
+        for j, b in enumerate(stretches):
+            if a.overlap(b) >= 0.5 * min(a.duration, b.duration):
+                of = [of[i] if person == of[j] else person for person in of]
+    far = Segment(900, 901)
+    found = constraints.resolve([], [Linked("cannot", stretch, far, "") for stretch in stretches], "it")
+    person = dict(zip(found.stretches, found.people, strict=True))
+    assert [[person[a] == person[b] for b in stretches] for a in stretches] == [[a == b for b in of] for a in of]
+
+
+def test_tens_of_thousands_of_links_over_the_same_minutes() -> None:
+    """Of each with each this would be 800 million pairs."""
+    drawn = np.random.default_rng(1).uniform((0, 1, 0, 1), (90, 50, 90, 50), (20_000, 4)).tolist()
+    links = [linked("must", (a, a + long), (b, b + short)) for a, long, b, short in drawn]
+    found = constraints.resolve([], links, "it")
+    assert found.count == 1
+    assert constraints.fits(found, 1)
+
+
+def test_thousands_of_links_apart_from_each_other() -> None:
+    links = [linked("cannot", (3 * i, 3 * i + 2), (1e6 + 3 * i, 1e6 + 3 * i + 2)) for i in range(5_000)]
+    found = constraints.resolve([], links, "it")
+    assert (found.count, len(found.apart)) == (10_000, 5_000)
+    assert constraints.fits(found, 2)
+    assert not constraints.fits(found, 1)
+
+
 def test_a_window_is_known_where_it_is_mostly_one_persons() -> None:
     known = constraints.resolve([Turn(0, 2, "anna"), Turn(4, 8, "bob"), Turn(7, 10, "carl")], (), "it")
     windows = [Segment(a, a + 2) for a in (0.0, 1.0, 1.5, 5.0, 6.5, 7.0, 8.0, 20.0)]
@@ -143,6 +178,17 @@ def test_fault_33_whether_the_speakers_allowed_are_enough(
     pairs: list[tuple[int, int]], most: int, enough: bool
 ) -> None:
     known = Constraints(tuple(Segment(i, i + 1) for i in range(5)), tuple(range(5)), frozenset(pairs))
+    assert constraints.fits(known, most) == enough
+
+
+@given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))), st.integers(1, 4))
+def test_whether_speakers_are_enough_is_whether_people_can_be_told_apart_with_so_many(
+    pairs: set[tuple[int, int]], most: int
+) -> None:
+    apart = {(min(a, b), max(a, b)) for a, b in pairs if a != b}
+    known = Constraints(tuple(Segment(i, i + 1) for i in range(7)), tuple(range(7)), frozenset(apart))
+    ways = itertools.product(range(most), repeat=7)
+    enough = any(all(way[a] != way[b] for a, b in apart) for way in ways)  # by brute force
     assert constraints.fits(known, most) == enough
 
 
