@@ -2,9 +2,10 @@
 
     python -m benchmarks.accuracy [--data DATA] [--simulated N] [--first-seed S] [--segmentation NAME] [--json FILE]
 
-Collar 0, overlap scored, UEM where there is one; scored by pyannote.metrics. `xvectors` is clustering and turns alone,
-on given vectors and speech. Simulated conversations (benchmarks/simulate.py) are made from readers that are not in
-sim-dev.
+A set is a folder with recordings that have an RTTM of the same name beside them, and perhaps a UEM: DATA itself, or any
+folder in it. Collar 0, overlap scored, within the UEM; scored by pyannote.metrics. `xvectors` is clustering and turns
+alone, on given vectors and speech. Simulated conversations (benchmarks/simulate.py) are made from readers that are not
+in sim-dev, where DATA holds them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.types import Errors, Segment, Turn, Vectors
 from pipelines import plan
+from pipelines.inputs import SUFFIXES
 from pipelines.recording import turns_of
 
 SETS = ("sim-dev", "ami-excerpts", "phone-sample")
@@ -40,26 +42,37 @@ class Row:
     errors: Errors
 
 
+def sets(data: Path) -> list[tuple[str, Path]]:
+    """(name, folder) of every set of `data`, those named in `SETS` first. Raises SystemExit where there is none."""
+    folders = [data, *(data / name for name in SETS), *sorted(path for path in data.iterdir() if path.is_dir())]
+    found = [(folder.resolve().name, folder) for folder in dict.fromkeys(folders) if next(references(folder), None)]
+    if not found:
+        raise SystemExit(f"{data}: no recording with an RTTM of its name beside it, here or one folder down.")
+    return found
+
+
 def references(folder: Path) -> Iterator[tuple[Path, tuple[Turn, ...]]]:
-    """(recording, reference turns) of every recording of a folder."""
-    for path in sorted(folder.glob("*.flac")):
-        yield path, read_rttm(path.with_suffix(".rttm"))
+    """(recording, reference turns) of every recording of a folder that has a reference."""
+    for path in sorted(folder.glob("*")):
+        if path.suffix.lower() in SUFFIXES and path.with_suffix(".rttm").is_file():
+            yield path, read_rttm(path.with_suffix(".rttm"))
 
 
 def read_rttm(path: Path) -> tuple[Turn, ...]:
     rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    return tuple(Turn(float(r[3]), float(r[3]) + float(r[4]), r[7]) for r in rows if r and r[0] == "SPEAKER")
+    spoken = [(float(r[3]), float(r[4]), r[7]) for r in rows if r and r[0] == "SPEAKER"]
+    return tuple(Turn(start, start + duration, speaker) for start, duration, speaker in spoken if duration > 0)
 
 
-def read_uem(path: Path, duration: float) -> Segment:
-    """The scored stretch: the recording whole where there is no UEM."""
+def read_uem(path: Path, duration: float) -> tuple[Segment, ...]:
+    """The scored stretches: the recording whole where there is no UEM."""
     if not path.is_file():
-        return Segment(0.0, duration)
-    _, _, start, end = path.read_text(encoding="utf-8").split()
-    return Segment(float(start), float(end))
+        return (Segment(0.0, duration),)
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    return tuple(Segment(float(r[2]), float(r[3])) for r in rows if len(r) >= 4 and r[0] != ";;")
 
 
-def score(set_: str, name: str, truth: Sequence[Turn], found: Sequence[Turn], scored: Segment) -> Row:
+def score(set_: str, name: str, truth: Sequence[Turn], found: Sequence[Turn], *scored: Segment) -> Row:
     from pyannote.core import Annotation, Timeline
     from pyannote.core import Segment as Span
     from pyannote.metrics.diarization import DiarizationErrorRate
@@ -71,11 +84,15 @@ def score(set_: str, name: str, truth: Sequence[Turn], found: Sequence[Turn], sc
         return made
 
     metric = DiarizationErrorRate(collar=0.0, skip_overlap=False)
-    parts = metric.compute_components(
-        annotation(truth), annotation(found), uem=Timeline([Span(scored.start, scored.end)])
-    )
+    whole = Timeline([Span(stretch.start, stretch.end) for stretch in scored])
+    parts = metric.compute_components(annotation(truth), annotation(found), uem=whole)
     errors = Errors(parts["missed detection"], parts["false alarm"], parts["confusion"], parts["total"])
-    return Row(set_, name, len({t.speaker for t in truth}), len({t.speaker for t in found}), errors)
+    return Row(set_, name, _count(truth, scored), _count(found, scored), errors)
+
+
+def _count(spoken: Sequence[Turn], scored: Sequence[Segment]) -> int:
+    """Speakers who are heard in what is scored."""
+    return len({t.speaker for t in spoken if any(t.start < s.end and s.start < t.end for s in scored)})
 
 
 def recordings(folders: Sequence[tuple[str, Path]], config: Config) -> Iterator[Row]:
@@ -85,7 +102,7 @@ def recordings(folders: Sequence[tuple[str, Path]], config: Config) -> Iterator[
         for path, truth in references(folder):
             heard = audio.read(path, id=path.stem).audios[0]
             _, found, _ = turns_of(heard, stages, config, lambda stage: None)
-            yield score(set_, path.stem, truth, found, read_uem(path.with_suffix(".uem"), heard.duration))
+            yield score(set_, path.stem, truth, found, *read_uem(path.with_suffix(".uem"), heard.duration))
 
 
 def given(vectors: Path, lab: Path) -> tuple[list[Segment], Vectors, list[Segment]]:
@@ -107,14 +124,15 @@ def given_vectors(folder: Path, config: Config) -> Iterator[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    lines = [f"{'set':14}{'DER':>7}{'missed':>8}{'alarm':>7}{'confus.':>8}  counts right"]
+    lines = [f"{'set':14}{'DER':>7}{'missed':>8}{'alarm':>7}{'confus.':>8}  counts right, within one"]
     for set_ in dict.fromkeys(row.set for row in rows):
         own = [row for row in rows if row.set == set_]
         sums = sum((row.errors for row in own), Errors())
         parts = [100 * value / sums.total for value in (sums.missed, sums.false_alarm, sums.confusion)]
-        right = sum(row.found == row.speakers for row in own)
+        right, near = (sum(abs(row.found - row.speakers) <= off for row in own) for off in (0, 1))
         lines.append(
-            f"{set_:14}{100 * sums.rate:7.1f}{parts[0]:8.1f}{parts[1]:7.1f}{parts[2]:8.1f}  {right} of {len(own)}"
+            f"{set_:14}{100 * sums.rate:7.1f}{parts[0]:8.1f}{parts[1]:7.1f}{parts[2]:8.1f}"
+            f"  {right} of {len(own)}, {near}"
         )
     return "\n".join(lines)
 
@@ -130,9 +148,13 @@ def main() -> None:
     config = parse({"embedder": {"backend": "ge2e"}, "segmentation": {"backend": options.segmentation}}, "options")
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
-        for scene in simulate.scenes(options.first_seed, options.simulated, exclude=("libri-dev",)):
-            simulate.write(simulate.converse(scene, options.data), made)
-        folders = [*((set_, options.data / set_) for set_ in SETS), ("simulated", made)]
+        scenes = list(simulate.scenes(options.first_seed, options.simulated, exclude=("libri-dev",)))
+        if lacking := sorted({scene.source for scene in scenes if not (options.data / scene.source).is_dir()}):
+            print(f"No conversations are simulated: {options.data} holds no {', '.join(lacking)}.")
+        else:
+            for scene in scenes:
+                simulate.write(simulate.converse(scene, options.data), made)
+        folders = [*sets(options.data), ("simulated", made)]
         rows = [*recordings(folders, config), *given_vectors(options.data / "xvectors", config)]
     print(table(rows))
     if options.json:

@@ -81,7 +81,7 @@ def drawn(truth: Sequence[Turn], count: int) -> list[Turn]:
 
 def rows(set_: str, path: Path, truth: tuple[Turn, ...], stages: Stages, config: Any) -> Iterator[Row]:
     heard = audio.read(path, id=path.stem).audios[0]
-    whole = (accuracy.read_uem(path.with_suffix(".uem"), heard.duration),)
+    whole = accuracy.read_uem(path.with_suffix(".uem"), heard.duration)
 
     def found(used: Stages) -> tuple[Turn, ...]:
         return turns_of(heard, used, config, lambda stage: None)[1]

@@ -114,7 +114,7 @@ class Given:
     speech: Sequence[Segment]
     truth: tuple[Turn, ...]
     model: str  # the embedder that the vectors are of
-    scored: Segment | None  # None: as far as reference and turns go
+    scored: tuple[Segment, ...]  # none: as far as reference and turns go
 
 
 def collect(data: Path, simulated: int) -> dict[str, Given]:
@@ -136,7 +136,7 @@ def collect(data: Path, simulated: int) -> dict[str, Given]:
                 found[path.stem] = Given(set_, voices.vectors, voices.segments, speech, truth, voices.model, scored)
     for path in sorted((data / "xvectors").glob("*.npz")):
         places, vectors, stretches = given(path, path.with_suffix(".lab"))
-        found[path.stem] = Given("xvectors", vectors, places, stretches, read_rttm(path.with_suffix(".rttm")), "", None)
+        found[path.stem] = Given("xvectors", vectors, places, stretches, read_rttm(path.with_suffix(".rttm")), "", ())
     return found
 
 
@@ -146,8 +146,8 @@ def scored(name: str, one: Given, labels: Labels, config: Config) -> Row:
 
 
 def against(name: str, one: Given, spoken: Sequence[Turn]) -> Row:
-    whole = one.scored or Segment(0.0, max(turn.end for turn in (*one.truth, *spoken)))
-    return score(one.set, name, one.truth, spoken, whole)
+    whole = one.scored or (Segment(0.0, max(turn.end for turn in (*one.truth, *spoken))),)
+    return score(one.set, name, one.truth, spoken, *whole)
 
 
 def plda(data: Path, folder: Path) -> dict[str, Any]:
