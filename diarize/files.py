@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -117,6 +118,21 @@ def sweep(folder: Path, named: str = "") -> None:
         for entry in entries:
             if named in entry.name and _PART.fullmatch(entry.name):
                 _discard(folder / entry.name)
+
+
+def read(path: Path) -> bytes:
+    """All bytes of a file that a user named. Raises OSError where it cannot be read, and as `regular`."""
+    return regular(path).read_bytes()
+
+
+def regular(path: Path) -> Path:
+    """`path`, where it is no device or pipe: either may have no end, or never begin.
+
+    Raises OSError, whose `strerror` says what to do, and where nothing is there.
+    """
+    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):  # reading that says so itself
+        raise OSError(errno.EINVAL, "no regular file; save what it gives in one, and name that", str(path))
+    return path
 
 
 def sha256(path: Path) -> str:

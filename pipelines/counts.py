@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from diarize import files
 from diarize.config import ClusterConfig
 from diarize.errors import ConfigError
 from pipelines.inputs import Called, Input
@@ -24,9 +25,11 @@ KEYS = ("num_speakers", "min_speakers", "max_speakers")
 def read(path: Path) -> dict[str, dict[str, int]]:
     """Recording -> what is known of it. Raises ConfigError, which names the line or table."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = files.read(path).decode("utf-8-sig")
         rows = _toml(text) if path.suffix.lower() == ".toml" else _csv(text, path)
-    except (OSError, ValueError, RecursionError, csv.Error) as error:  # ValueError: no UTF-8, no TOML, huge numbers
+    except OSError as error:
+        raise ConfigError(str(path), "file", f"cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError, csv.Error) as error:  # ValueError: no UTF-8, no TOML, huge numbers
         raise ConfigError(str(path), "file", str(error), "Use CSV, or TOML in a file called .toml.") from error
     return {recording: _whole(row, str(path), recording) for recording, row in rows.items()}
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from diarize import files
 from diarize.errors import ConfigError, FormatError
 from diarize.formats import ctm, rttm, seglst, stm, transcript_json, uem
 from diarize.formats.jsontext import parse
@@ -165,7 +166,7 @@ def _contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return files.read(file).decode()
     except OSError as error:
         raise FormatError(str(file), f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

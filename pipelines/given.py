@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from unicodedata import normalize
 
-from diarize import constraints, timeline
+from diarize import constraints, files, timeline
 from diarize.config import Config
 from diarize.constraints import Linked
 from diarize.errors import ConfigError, FormatError
@@ -196,7 +196,7 @@ def _parsed(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _
     if loads is None:
         raise ConfigError(option, str(path), "not one of the files that are read here", f"Known: {', '.join(readers)}.")
     try:
-        data = path.read_bytes()
+        data = files.read(path)
         return loads(data.decode("utf-8-sig"), str(path)), hashlib.sha256(data).hexdigest()
     except OSError as error:
         raise ConfigError(option, str(path), f"cannot be read: {error.strerror or error}") from error
@@ -208,11 +208,14 @@ def _parsed(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _
 
 def _refuse_nothing(path: Path, option: str) -> None:
     try:
-        there = path.is_file()
+        there = path.exists()
+        regular = path.is_file()
     except OSError:
-        there = False
+        there = regular = False
     if not there:
         raise ConfigError(option, str(path), "no such file or folder")
+    if not regular:  # a device or a pipe, which may have no end
+        raise ConfigError(option, str(path), "no regular file", "Save what it gives in one, and name that.")
 
 
 def _refuse_missing(jobs: Sequence[Job], given: set[int], path: Path, option: str, suffix: str) -> None:

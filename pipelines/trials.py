@@ -72,8 +72,10 @@ def read(path: Path) -> tuple[Trial, ...]:
     """Trials of a list: a line `1|0 A B` (or same|different, target|nontarget), separated by spaces, or tabs where
     names have spaces. Empty lines and lines that begin with # do not count. Raises FormatError, with the line."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = files.read(path).decode("utf-8-sig")
+    except OSError as error:
+        raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise FormatError(str(path), f"cannot be read: {error}") from error
     found = []
     for number, line in enumerate(text.splitlines(), 1):

@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from diarize import files
 from diarize.errors import FormatError
 from diarize.formats.jsontext import dump, parse
 from diarize.formats.times import rounded
@@ -106,7 +107,7 @@ def loads(text: str, where: str) -> Transcript:
 def read(path: Path) -> Transcript:
     """The transcript in a file. Raises FormatError, also where there is no such file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read(path).decode()
     except OSError as error:
         raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

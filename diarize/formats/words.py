@@ -11,6 +11,7 @@ import codecs
 from pathlib import Path
 from typing import Any
 
+from diarize import files
 from diarize.errors import FormatError
 from diarize.formats import ctm, repair, seglst, srt, transcript_json, vtt, whisper_json
 from diarize.formats.cues import timing
@@ -36,7 +37,7 @@ def read(path: Path) -> tuple[tuple[Word, ...], str | None]:
     Raises FormatError where the file cannot be read, is of no known kind, or has words without any time.
     """
     try:
-        data = path.read_bytes()
+        data = files.read(path)
     except OSError as error:
         raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
     return loads(decode(data, str(path)), str(path), path.stem)

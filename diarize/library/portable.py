@@ -95,7 +95,7 @@ def read(library: Library, path: Path) -> tuple[Person, ...]:
     Whoever is there already (same id) keeps name, consent and expiry, and gains the utterances that they lack.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(files.regular(path)) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
                 raise ValueError(
                     "it is compressed, which an export never is"

@@ -22,6 +22,7 @@ from diarize.errors import LibraryDamaged, LibraryLockedAway, MissingExtra
 
 COST = 2**17  # scrypt's N with r = 8, p = 1: 128 MiB and about half a second, the least that OWASP asks of a password
 MOST_COST = 2**20  # a file that asks for more is not believed: 1 GiB
+_LONGEST = 1 << 16  # characters of a passphrase; a longer first line is a mistake, as is a device without end
 _NONCE = 12  # bytes
 _KEY = 32  # bytes: AES-256
 
@@ -140,9 +141,13 @@ def passphrase_of(environment: Mapping[str, str], file: Path | None = None) -> s
     if file is None:
         return environment.get("DIARIZE_PASSPHRASE") or None
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        with file.open(encoding="utf-8") as held:  # perhaps a pipe from a keeper of passphrases, or endless
+            text = held.readline(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise LibraryLockedAway(str(file), f"the passphrase cannot be read from it ({error})", "") from error
+    if len(text) > _LONGEST:
+        raise LibraryLockedAway(str(file), f"its first line is no passphrase: more than {_LONGEST} characters", "")
+    lines = text.splitlines()
     if not lines or not lines[0]:
         raise LibraryLockedAway(str(file), "its first line is empty, and should be the passphrase", "")
     return lines[0]

@@ -1,0 +1,76 @@
+"""Files beside the recordings that are devices or pipes: they may have no end, and are refused before they are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from diarize import config, files
+from diarize.config import Config
+from diarize.errors import DiarizeError, LibraryLockedAway
+from diarize.formats import transcript_json, words
+from diarize.library import calibration, portable, seal
+from diarize.library.store import Library
+from pipelines import counts, evaluation_files, given, trials
+from pipelines.inputs import Input, identify
+from pipelines.work import Job
+
+ZERO = Path("/dev/zero")
+JOB = Job(identify([Input(Path("y.wav"), "y.wav")])[0], Config().cluster)
+
+READERS: dict[str, Callable[[Path], Any]] = {
+    "--config": config.read,
+    "--counts": counts.read,
+    "--transcript": lambda path: given.attach([JOB], path, None, (), Config()),
+    "--speech": lambda path: given.attach([JOB], None, path, (), Config()),
+    "--known-turns": lambda path: given.attach([JOB], None, None, (path,), Config()),
+    "--calibration": calibration.load,
+    "--reference": evaluation_files.read,
+    "--uem": evaluation_files.read_uem,
+    "score-trials": trials.read,
+    "speakers import": lambda path: portable.read(cast(Library, None), path),  # refused before that is asked
+    "words": words.read,
+    "export": transcript_json.read,
+}
+
+
+@pytest.mark.parametrize("option", READERS)
+@pytest.mark.parametrize("suffix", [".toml", ".rttm", ""])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, option: str, suffix: str) -> None:
+    path = tmp_path / f"pipe{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(DiarizeError, match=r"pipe.*[Ss]ave what it gives in one, and name that|not one of the files"):
+        READERS[option](path)
+
+
+@pytest.mark.skipif(not ZERO.exists(), reason="no device without end here")
+@pytest.mark.parametrize("option", [option for option in READERS if option not in ("--reference", "--uem")])
+def test_a_device_without_end_is_refused(option: str) -> None:
+    with pytest.raises(DiarizeError, match=r"/dev/zero.*[Ss]ave what it gives in one, and name that"):
+        READERS[option](ZERO)
+
+
+def test_a_file_that_is_read_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"\r\nall of it\0")
+    (tmp_path / "link").symlink_to("a")
+    assert files.read(tmp_path / "link") == b"\r\nall of it\0"
+    with pytest.raises(IsADirectoryError):
+        files.read(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        files.read(tmp_path / "nothing")
+
+
+@pytest.mark.skipif(not ZERO.exists(), reason="no device without end here")
+def test_a_passphrase_is_a_first_line_of_some_length() -> None:
+    """Its file may be a pipe, as keepers of passphrases give them."""
+    with pytest.raises(LibraryLockedAway, match="no passphrase: more than"):
+        seal.passphrase_of({}, ZERO)
+    behind, before = os.pipe()
+    os.write(before, "grüß dich\nand more\n".encode())
+    assert seal.passphrase_of({}, Path(f"/dev/fd/{behind}")) == "grüß dich"
+    os.close(before)
+    os.close(behind)
