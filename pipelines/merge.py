@@ -127,13 +127,19 @@ def _bring(folder: Path, to: Path) -> None:
 
 
 def _joined(out: Path) -> list[Shard]:
-    """Parts in `out` that one who was killed while it tidied up had joined: voices that they need may be gone."""
+    """Parts in `out` that one who was killed while it tidied up had joined: voices that they need may be gone.
+
+    Raises ConfigError where what they were joined into is gone as well.
+    """
     recorded = journal.read_json(out / outputs.PROVENANCE).get("joined")
     if not isinstance(recorded, dict):
         return []
     left = {path: shard for path, shard in shards.found(out, outputs.PROVENANCE) if path.name in recorded}
     if any(files.sha256(path) != recorded[path.name] for path in left):  # it was run again since
         return []
+    if left and "recordings" not in journal.read_json(out / RUN):
+        cure = "Run every --shard again, which keeps what is done, and then merge-runs."
+        raise ConfigError("merge-runs", str(out / RUN), "the report of the joined run is gone, or damaged", cure)
     return [shard for shard in left.values() if shard is not None]
 
 

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from diarize import files
+from diarize.errors import ConfigError
 from pipelines import known, merge, voiceprints
+from pipelines.shards import Shard
 from pipelines.work import Job, Outcome
 from tests.cheap import write_tones
 from tests.library.test_identification import PLAIN
@@ -123,6 +125,29 @@ def test_a_merging_that_is_cut_short_is_completed_by_the_same_command(
             assert merge.merge([out], out) == 4
         assert contents(out) == contents(place / "whole")
     assert moment > 8
+
+
+def test_a_merging_that_was_cut_short_and_lost_its_report_is_refused_with_what_to_do(
+    run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parts() -> None:
+        for index in (1, 2):
+            assert run(place / "in", place / "out", *LINK, "--shard", f"{index}/2") == 0
+
+    def killed(out: Path, shard: Shard) -> None:
+        raise KeyboardInterrupt
+
+    assert run(place / "in", place / "whole", *LINK) == 0
+    parts()
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(merge, "_forget", killed)
+        merge.merge([place / "out"], place / "out")
+    (place / "out" / "run.json").unlink()
+    with pytest.raises(ConfigError, match=r"run\.json: the report of the joined run is gone.*every --shard again"):
+        merge.merge([place / "out"], place / "out")
+    parts()
+    merge.merge([place / "out"], place / "out")
+    assert contents(place / "out") == contents(place / "whole")
 
 
 def test_voices_that_are_not_what_was_written_are_nothing(tmp_path: Path) -> None:
