@@ -11,6 +11,7 @@ machines may use one folder. Nothing is flushed to the disk: what a power failur
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -110,12 +111,27 @@ class Cache:
             self._trouble(error)
 
     def tried(self) -> str:
-        """Why nothing can be kept here; "" where something can."""
+        """Why nothing can be kept here; "" where something can. A folder that is not there yet is not made."""
+        if not self._is_there():
+            return self.problem
         key = f"tried by {os.getpid()}"
         self.put(key, b"")
         with contextlib.suppress(OSError):
             self._place(key)[0].unlink()
         return self.problem
+
+    def _is_there(self) -> bool:
+        """Whether there is a folder; where there is none, `problem` says whether it could be made."""
+        try:
+            if self.folder.is_dir():
+                return True
+            there = next(path for path in (self.folder, *self.folder.parents) if os.path.lexists(path))
+            wrong = errno.ENOTDIR if not there.is_dir() else 0 if os.access(there, os.W_OK | os.X_OK) else errno.EACCES
+            if wrong:
+                raise OSError(wrong, os.strerror(wrong))
+        except OSError as error:
+            self._trouble(error)
+        return False
 
     def prune(self, most_bytes: int) -> Status:
         """Drop what was used longest ago until at most `most_bytes` are left; what is left.

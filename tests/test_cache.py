@@ -160,7 +160,23 @@ def test_fault_60_a_place_that_is_a_file_or_below_one_is_no_failure(tmp_path: Pa
         kept.put("key", b"1")
         assert kept.get("key") is None
         assert kept.tried() == kept.problem != ""
+    (tmp_path / "good").mkdir()
     assert Cache(tmp_path / "good", LARGE).tried() == ""
+
+
+def test_to_ask_whether_something_can_be_kept_makes_no_folder(tmp_path: Path) -> None:
+    assert Cache(tmp_path / "new" / "stages", LARGE).tried() == ""
+    (tmp_path / "file").touch()
+    (tmp_path / "astray").symlink_to("nowhere")
+    assert "Not a directory" in Cache(tmp_path / "file" / "stages", LARGE).tried()
+    assert "Not a directory" in Cache(tmp_path / "astray" / "stages", LARGE).tried()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["astray", "file"]
+
+
+def test_a_folder_that_may_not_be_made_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # nothing is forbidden to root
+    assert Cache(tmp_path / "stages", LARGE).tried() == f"{tmp_path / 'stages'}: Permission denied"
+    assert not list(tmp_path.iterdir())
     assert entries(tmp_path / "good") == []
 
 

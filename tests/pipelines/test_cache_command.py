@@ -52,3 +52,11 @@ def test_sizes_are_read_as_people_write_them() -> None:
     for text in ("", "5XB", "-1GB", "GB", "1e9"):
         with pytest.raises(ValueError, match="is no size"):
             size(text)
+
+
+def test_a_run_that_is_refused_leaves_no_cache(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.wav").touch()
+    words = ["process", str(tmp_path / "a.wav"), "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "new")]
+    assert run_pipeline.main([*words, "--counts", str(tmp_path / "nothing.csv")]) == 2
+    assert "nothing.csv" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
