@@ -11,33 +11,36 @@ import contextlib
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
+import diarize
+from diarize.errors import (
+    BackendError,
+    CalibrationError,
+    ConfigError,
+    DiarizeError,
+    LibraryDamaged,
+    LibraryError,
+    LibraryLockedAway,
+    LibraryMissing,
+    LibraryUnreadable,
+    ModelDamaged,
+    ModelError,
+    OutputError,
+    UnknownBackend,
+    UnknownModel,
+    UnknownPerson,
+)
+from pipelines import ahead, streams
 from pipelines.interrupt import no_traceback
 
-with no_traceback():  # this takes a second or two
-    import diarize
-    from diarize.errors import (
-        BackendError,
-        CalibrationError,
-        ConfigError,
-        DiarizeError,
-        LibraryDamaged,
-        LibraryError,
-        LibraryLockedAway,
-        LibraryMissing,
-        LibraryUnreadable,
-        ModelDamaged,
-        ModelError,
-        OutputError,
-        UnknownBackend,
-        UnknownModel,
-        UnknownPerson,
-    )
-    from pipelines import face
-    from pipelines.commands import cache, enroll, evaluate, identify, machine, main_job, models, scores, speakers
-
-FAMILIES = (main_job, enroll, evaluate, speakers, identify, scores, models, cache, machine)
+FAMILIES = {  # command -> the module of pipelines.commands that adds it; only what is asked for is loaded
+    "process": "main_job", "export": "main_job", "status": "main_job", "merge-runs": "main_job",
+    "enroll": "enroll", "evaluate": "evaluate", "speakers": "speakers", "identify": "identify",
+    "verify": "scores", "compare": "scores", "score-trials": "scores", "calibrate": "scores",
+    "models": "models", "cache": "cache", "config": "machine", "doctor": "machine",
+}  # fmt: skip
 
 PURPOSE = "Who said what, when: recordings in, labelled transcripts and speaker timelines out."
 
@@ -63,11 +66,23 @@ STATUS: dict[type[DiarizeError], int] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
-    face.open_streams()
-    with contextlib.suppress(ValueError):  # not in a thread
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: with its workers, and a report
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    streams.carry_anything()
+    with contextlib.ExitStack() as held:
+        with no_traceback():  # this takes a third of a second
+            held.enter_context(ahead.begun(words))
+            top = parser(words[:1])
+        with contextlib.suppress(ValueError):  # not in a thread
+            # It ends like Ctrl-C: with its workers, and a report.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return _obeyed(top, words)
+
+
+def _obeyed(top: argparse.ArgumentParser, words: Sequence[str]) -> int:
+    from pipelines import face
+
     try:
-        given = parse(arguments)
+        given = parse(top, words)
         return int(given.command(given))
     except DiarizeError as error:
         face.warn(f"error: {error}")
@@ -80,10 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse(top: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
     """The arguments, recordings also behind options, where argparse by itself would not know them."""
-    top = parser()
-    given, rest = top.parse_known_args(arguments)
+    given, rest = top.parse_known_args(words)
     if rest and (not hasattr(given, "recordings") or any(word.startswith("-") for word in rest)):
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
@@ -91,13 +105,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return given
 
 
-def parser() -> argparse.ArgumentParser:
-    """Every command and option."""
+def parser(asked: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Every command and option; of the command that is `asked` for, where there is such a one, and its family."""
+    found = {FAMILIES[word] for word in asked if word in FAMILIES} or dict.fromkeys(FAMILIES.values())
     top = argparse.ArgumentParser(prog="diarize", description=PURPOSE, epilog=(__doc__ or "").partition("\n\n")[2])
     top.add_argument("--version", action="version", version=f"diarize-pipeline {diarize.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for family in FAMILIES:
-        family.add(commands)
+    for family in found:
+        import_module(f"pipelines.commands.{family}").add(commands)
     return top
 
 

@@ -1,16 +1,22 @@
 """What a rerun costs: one recording of an hour, first with an empty cache, then with another number of speakers.
 
-    python -m benchmarks.recluster SIM_DEV [--hours 1] [--runs 3] [--json OUT]
+    python -m benchmarks.recluster SIM_DEV [--hours 1] [--runs 7] [--beside CHECKOUT] [--json OUT]
 
 `SIM_DEV` is a folder of recordings, repeated until there are so many hours. Models are those of the model store, and no
-words are recognized. Each run is a process of its own. `seconds` are those from start to end, `stages` those of the
-recording alone; of several reruns the median. `none` is a rerun whose results are there already, with nothing to do.
+words are recognized. Each run is the whole command, a process of its own. `seconds` are those from its start to its
+end, `processor` those that it and its workers computed, `stages` those of the recording alone; of several reruns the
+median. `none` is a rerun whose results are there already, with nothing to do.
+
+`--beside` measures another checkout of this project as well, its reruns in turn with those of this one: what else a
+machine does changes from minute to minute.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -43,14 +49,16 @@ def tiled(sound: Samples, seconds: float, out: Path) -> None:
             file.writeframes((sound[: wanted - first] * 32767).astype("<i2").tobytes())
 
 
-def run(recording: Path, out: Path, cache: Path, *options: str) -> dict[str, Any]:
-    """Seconds from start to end, and of each stage."""
-    command = [sys.executable, str(ROOT / "run_pipeline.py"), "process", str(recording), "--out", str(out)]
-    began = time.perf_counter()
-    subprocess.run([*command, "--cache", str(cache), "--asr", "none", "--offline", "-q", *options], check=True)
-    seconds = time.perf_counter() - began
+def run(code: Path, recording: Path, out: Path, cache: Path, *options: str) -> dict[str, Any]:
+    """Seconds from start to end, processor seconds, and seconds of each stage; by the checkout `code`."""
+    command = [sys.executable, str(code / "run_pipeline.py"), "process", str(recording), "--out", str(out)]
+    command += ["--cache", str(cache), "--asr", "none", "--offline", "-q", *options]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(code)}, check=True)
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     told = json.loads((out / recording.stem / "provenance.json").read_text(encoding="utf-8"))
-    return {"seconds": round(seconds, 2), "stages": told["seconds"]}
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": round(seconds, 2), "processor": round(processor, 2), "stages": told["seconds"]}
 
 
 def middle(found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -61,27 +69,45 @@ def middle(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
     return {
         "seconds": statistics.median(one["seconds"] for one in found),
+        "processor": statistics.median(one["processor"] for one in found),
         "recording": round(sum(stages.values()), 2),
         "stages": stages,
     }
+
+
+def measured(codes: dict[str, Path], recording: Path, scratch: Path, runs: int) -> dict[str, Any]:
+    """Name of a checkout -> what its first run, its reruns and its reruns with nothing to do took."""
+    caches = {name: scratch / name / "stages" for name in codes}
+    found: dict[str, dict[str, Any]] = {name: {} for name in codes}
+    for name, code in codes.items():
+        found[name]["first"] = middle([run(code, recording, scratch / name / "first", caches[name])])
+    for kind, outs in (("rerun", [str(i) for i in range(runs)]), ("none", ["0"] * runs)):
+        times: dict[str, list[dict[str, Any]]] = {name: [] for name in codes}
+        for out in outs:
+            for name, code in codes.items():
+                place = scratch / name / out
+                times[name].append(run(code, recording, place, caches[name], "--num-speakers", "4"))
+        for name, several in times.items():
+            found[name][kind] = middle(several)
+    for name, cache in caches.items():
+        found[name]["kept_MB"] = round(sum(p.stat().st_size for p in cache.glob("??/*")) / 1e6, 1)
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--hours", type=float, default=1.0)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--beside", type=Path, metavar="CHECKOUT")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        recording, cache = Path(scratch) / "long.wav", Path(scratch) / "stages"
+        recording = Path(scratch) / "long.wav"
         tiled(joined(options.folder), options.hours * 3600, recording)
-        found: dict[str, Any] = {"hours": options.hours}
-        found["first"] = middle([run(recording, Path(scratch) / "first", cache)])
-        outs = [Path(scratch) / str(i) for i in range(options.runs)]
-        found["rerun"] = middle([run(recording, out, cache, "--num-speakers", "4") for out in outs])
-        found["none"] = middle([run(recording, outs[0], cache, "--num-speakers", "4") for _ in outs])
-        found["kept_MB"] = round(sum(p.stat().st_size for p in cache.glob("??/*")) / 1e6, 1)
+        time.sleep(3)  # a file that was changed a moment ago is hashed again, as it may change once more
+        codes = {"this": ROOT, **({"beside": options.beside.resolve()} if options.beside is not None else {})}
+        found = {"hours": options.hours, **measured(codes, recording, Path(scratch), options.runs)}
     text = json.dumps(found, indent=1)
     print(text)
     if options.json is not None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from diarize import likeness, mixture
 from diarize.activity import Present
 from diarize.config import ClusterConfig
 from diarize.types import Labels, Vectors
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix  # a tenth of a second to load, where nobody may need it
 
 Floats = NDArray[np.float64]
 Arrays = tuple[NDArray[Any], ...]

@@ -62,13 +62,24 @@ def _module(name: str) -> tuple[bytes, frozenset[str]]:
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             if node.module.split(".")[0] == PROJECT:
                 yield from (f"{node.module}.{a.name}" for a in node.names if _is_module(f"{node.module}.{a.name}"))
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """All statements below a node. To walk through every expression as well takes longer than to parse them."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            if isinstance(found := getattr(node, block, None), list):
+                waiting += found
 
 
 def _is_module(name: str) -> bool:

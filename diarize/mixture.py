@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from diarize import likeness
 from diarize.types import Labels
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix  # a tenth of a second to load, where nobody may need it
 
 Floats = NDArray[np.float32]
 
@@ -150,8 +153,8 @@ def _agreed(found: Sequence[Labels]) -> Labels:
 def _agreement(a: Labels, b: Labels) -> float:
     """Adjusted Rand index of labels (n,), as in `sklearn.metrics.adjusted_rand_score`, which takes a second to load.
 
-    L. Hubert, P. Arabie, "Comparing partitions", Journal of Classification 2, 1985, equation 5; here in ordered pairs of
-    windows that both, one, or none of the two put together.
+    L. Hubert, P. Arabie, "Comparing partitions", Journal of Classification 2, 1985, equation 5; here in ordered pairs
+    of windows that both, one, or none of the two put together.
     """
     table = np.zeros((int(a.max(initial=-1)) + 1, int(b.max(initial=-1)) + 1), np.int64)
     np.add.at(table, (a, b), 1)

@@ -48,11 +48,12 @@ def merge(
         raise ValueError("speech without a single window has no speaker")
     _, labels = np.unique(labels, return_inverse=True)
     votes = _Votes(windows, labels, activity)
-    clusters = [_clusters(activity, i, votes) for i in range(activity.windows)]
+    clusters: list[Floats] = []
     talks = np.zeros((2, activity.frames), np.int32)
     shares = np.zeros((2, activity.frames), np.float32)
     for first in range(0, activity.frames, activity.hop):
         last = min(first + activity.hop, activity.frames)
+        clusters += (_clusters(activity, i, votes) for i in range(len(clusters), activity.over(first, last).stop))
         score = _heard(activity, clusters, first, last) + np.float32(config.votes) * votes.count(first, last)
         score += np.float32(_PRIOR) * votes.talk
         order = np.argsort(-score, axis=1, kind="stable")[:, :2]
@@ -74,18 +75,32 @@ class _Votes:
         self._labels = labels
         self.clusters = int(labels.max()) + 1
         self.talk = np.asarray(np.bincount(labels) / len(labels), dtype=np.float32)  # (k,)
+        self._blocks: dict[int, Floats] = {}  # of `hop` frames each, as long as they may be asked for again
 
     def count(self, start: int, end: int) -> Floats:
+        """(end - start, k), asked for from the beginning of the recording to its end, give or take a window."""
+        hop = self._activity.hop
+        first, last = start // hop, -(-end // hop)
+        for past in [block for block in self._blocks if block * hop < start - self._activity.length]:
+            del self._blocks[past]
+        for block in range(first, last):
+            if block not in self._blocks:
+                self._blocks[block] = self._counted(block * hop, (block + 1) * hop)
+        votes = np.concatenate([self._blocks[block] for block in range(first, last)])
+        return votes[start - first * hop : end - first * hop]
+
+    def _counted(self, start: int, end: int) -> Floats:
         """(end - start, k). Where no window lies, the nearest one decides."""
         times = self._activity.middles(start, end)
         first, last = np.searchsorted(self._starts, (times[0] - self._longest, times[-1]))
         votes = np.zeros((len(times), self.clusters), np.float32)
-        for i in range(first, last):
-            a, b = np.searchsorted(times, (self._starts[i], self._ends[i]))
-            half = (self._ends[i] - self._starts[i]) / 2
-            votes[a:b, self._labels[i]] += 1 - np.abs(times[a:b] - self._starts[i] - half) / half + 1e-3
+        starts, ends, labels = (of[first:last] for of in (self._starts, self._ends, self._labels))
+        places = zip(np.searchsorted(times, starts), np.searchsorted(times, ends), strict=True)
+        for (a, b), start, half, label in zip(places, starts, (ends - starts) / 2, labels, strict=True):
+            votes[a:b, label] += 1 - np.abs(times[a:b] - start - half) / half + 1e-3
         silent = np.flatnonzero(votes.sum(1) == 0)
-        votes[silent, self._labels[self._nearest(times[silent])]] = 1
+        if len(silent):
+            votes[silent, self._labels[self._nearest(times[silent])]] = 1
         return np.asarray(votes / votes.sum(1, keepdims=True), dtype=np.float32)
 
     def _nearest(self, times: NDArray[np.float64]) -> NDArray[np.int64]:

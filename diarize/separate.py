@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from diarize import likeness
 from diarize.activity import LOCAL, LocalActivity, Present
 from diarize.config import SegmentationConfig
 from diarize.types import Embeddings, Labels, Segment
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix  # a tenth of a second to load, where nobody may need it
 
 Floats = NDArray[np.float64]
 
@@ -75,6 +78,8 @@ def tracks(windows: Sequence[Segment], activity: LocalActivity) -> csr_matrix:
 
     Where that is a fifth of it or less, it says nothing of who is in it, and is 0.
     """
+    from scipy.sparse import csr_matrix
+
     rows: list[NDArray[np.int64]] = []
     columns: list[NDArray[np.int64]] = []
     values: list[Floats] = []

@@ -7,13 +7,14 @@ part of the provenance of each transcript.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
-
-from scipy.sparse import csr_matrix
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from diarize.activity import LocalActivity, Present
 from diarize.config import ClusterConfig
 from diarize.types import Audio, Embeddings, Identity, Labels, Segment, Transcript, Turn, Vectors, Word
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix  # a tenth of a second to load, where nobody may need it
 
 
 class Named(Protocol):

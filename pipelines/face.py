@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich import box
 from rich.console import Console
@@ -19,14 +19,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from diarize.errors import printable
-from diarize.models.store import Status
 from pipelines import settings
-from pipelines.doctor import Facts
-from pipelines.plan import Plan
-from pipelines.process import Report
-from pipelines.settings import Settings
-from pipelines.status import Standing
-from pipelines.work import Job, Outcome
+
+if TYPE_CHECKING:
+    from diarize.models.store import Status
+    from pipelines.doctor import Facts
+    from pipelines.plan import Plan
+    from pipelines.process import Report
+    from pipelines.settings import Settings
+    from pipelines.status import Standing
+    from pipelines.work import Job, Outcome
 
 NARROWEST = 60  # columns of a table; where there are fewer, lines are broken rather than columns left out
 MOST_ROWS = 50  # of the closing table; longer runs show what failed
@@ -44,20 +46,6 @@ STAGES = {  # what a stage is called while it runs
     "again": "its worker died; it is tried once more when the others are done",
 }
 COLOURS = {"done": "green", "failed": "red", "crashed": "red", "interrupted": "yellow"}
-
-
-def open_streams() -> None:
-    """Make both streams carry any text: what they cannot encode is escaped. Closed ones lead to nowhere."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:  # the next file to be opened would get its number, and be written into
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            if nowhere != number:
-                os.dup2(nowhere, number)
-            os.set_inheritable(number, True)  # else a worker's first file gets it, and its child's streams
-            setattr(sys, name, open(number, "w" if number else "r"))  # noqa: PTH123, SIM115 - for the whole run
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def say(text: str | Table = "", stream: TextIO | None = None) -> None:

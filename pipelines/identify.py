@@ -12,6 +12,7 @@ from diarize.config import Config
 from diarize.errors import DiarizeError
 from diarize.library.linking import Strangers
 from diarize.library.store import Library
+from diarize.models.registry import Progress
 from diarize.models.store import Store
 from diarize.types import Speaker, Transcript
 from diarize.units import round_time
@@ -69,7 +70,7 @@ def identify(
     config: Config,
     store: Store,
     watch: Watch = lambda name, stage: None,
-    progress: plan.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Identified:
     """The speakers of the recordings that `paths` (files and folders) stand for; a bad one is a row of its own.
 

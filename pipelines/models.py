@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diarize.errors import ModelError
-from diarize.models.registry import entry
-from diarize.models.store import Imported, Progress, Status, Store
+from diarize.models.registry import Progress, entry
+from diarize.models.store import Imported, Status, Store
 
 NEEDED = ("silero-vad-v6", "ge2e")  # what the main job runs on when nothing better is there
 WELCOME = ("pyannote-segmentation-3.0-int8",)  # small, and much better turns; the main job runs without it

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,28 @@ TRANSCRIPT = "transcript.json"
 PROVENANCE = "provenance.json"
 
 
-def write(folder: Path, transcript: Transcript, names: Iterable[str], circumstances: Mapping[str, Any]) -> None:
+def write(
+    folder: Path,
+    transcript: Transcript,
+    names: Iterable[str],
+    circumstances: Mapping[str, Any],
+    source: tuple[Path, str] | None = None,
+) -> None:
     """All exports of one recording into `folder`, which is made if need be; exports in other formats, of a former
     result, go.
 
     `circumstances` (times, machine) go to `provenance.json`, the only file that differs between two identical runs,
-    with `files`: the sha256 of every other file. Raises OutputError; a folder without `transcript.json` is not
-    finished, and one that has it holds files of one result only.
+    with `files`: the sha256 of every other file. `source` (path, sha256) is the recording as it was read; it is read
+    again while the exports are made, and told there too. Raises OutputError, and AudioError as `taken`; a folder
+    without `transcript.json` is not finished, and one that has it holds files of one result only.
     """
     _refuse_link(folder)
-    contents = derived(transcript, [name for name in names if name != "json"])
-    contents[TRANSCRIPT] = transcript_json.dumps(transcript).encode()
+    with ThreadPoolExecutor(1, "hash") as aside:
+        again = None if source is None else aside.submit(taken, *source)
+        contents = derived(transcript, [name for name in names if name != "json"])
+        contents[TRANSCRIPT] = transcript_json.dumps(transcript).encode()
+    if again is not None:
+        circumstances = {**circumstances, "source": again.result()}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     former = [name for name in every_export() if name not in contents]
     contents[PROVENANCE] = as_json({**circumstances, "files": digests}).encode()

@@ -9,20 +9,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diarize import backends
 from diarize.cluster import Spectral
 from diarize.config import Config, Section
 from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
-from diarize.library.store import Library
-from diarize.models.registry import REGISTRY
+from diarize.models.registry import REGISTRY, Progress
 from diarize.models.store import Store
-from pipelines.known import Known, known
 from pipelines.recording import Stages
 from pipelines.versions import versions
 
-Progress = Callable[[str, int, int | None], None]  # told (file, bytes so far, bytes in all or None) of a download
+if TYPE_CHECKING:
+    from diarize.library.store import Library
+    from pipelines.known import Known
 
 EMBEDDERS = ("wespeaker-resnet34-lm", "eres2netv2", "campplus", "ge2e")  # best first
 WHISPERS = (
@@ -137,6 +137,8 @@ def make(
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
     hear, people = None, None
     if library is not None or link:
+        from pipelines.known import known
+
         chosen = embed or _embedder(config, store, model, notes)
         hear = chosen if embed is None else None
         people = known(library, str(chosen.load(1).name), config)

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diarize import files, formats
 from diarize.config import Config
 from diarize.errors import ConfigError
-from diarize.library.store import Library
 from diarize.models.store import Store
 from pipelines import agreement, counts, fingerprint, given, inputs, journal, outputs, plan
 from pipelines.inputs import Found, Input
@@ -25,6 +24,9 @@ from pipelines.run import Run, Watcher
 from pipelines.shards import Shard
 from pipelines.versions import versions
 from pipelines.work import PRODUCT, Job, Outcome
+
+if TYPE_CHECKING:
+    from diarize.library.store import Library
 
 
 @dataclass(frozen=True)

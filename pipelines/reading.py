@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -65,19 +65,23 @@ class _Opening:
         return self._decoded[i].samples
 
 
-def read(item: Input, channel: str, kept: Kept | None, decode: Decode) -> Recording:
+def read(item: Input, channel: str, kept: Kept | None, decode: Decode, installed: Mapping[str, str]) -> Recording:
     """The recording, by `decode`, or from what the cache knows of a file of the same bytes.
 
-    Raises as `diarize.audio.read`. Of a known recording the file is hashed; its samples may raise StageError later.
+    `installed`: library -> version, of those that would decode it, as the run's plan tells. What is decoded here is
+    kept under those of this process. Raises as `diarize.audio.read`. Of a known recording the file is hashed; its
+    samples may raise StageError later.
     """
     if kept is None:
         return decode()
-    how = [channel, code.digest("diarize.audio"), *(versions()[name] for name in LIBRARIES)]
-    known = kept.found("read", ["read", audio.sha256(item.path), *how], FACTS)
+    how = [channel, code.digest("diarize.audio")]
+    digest = audio.sha256(item.path)
+    known = kept.found("read", ["read", digest, *how, *(installed[name] for name in LIBRARIES)], FACTS)
     if known is None:
         recording = decode()
         channels = tuple(Channel(len(a.samples), a.rate, a.pcm, a.lost) for a in recording.audios)
-        kept.made("read", ["read", recording.source.digest, *how], FACTS, Facts(recording.source, channels))
+        asked = ["read", recording.source.digest, *how, *(versions()[name] for name in LIBRARIES)]
+        kept.made("read", asked, FACTS, Facts(recording.source, channels))
         return recording
     source = replace(known.source, path=item.name)
     opening = _Opening(item.id, item.path, known, decode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -125,6 +126,7 @@ class Run:
         if not waiting:  # no worker is begun, and no cluster asked for one
             return
         by_id = {job.input.id: job for job in waiting}
+        threading.Thread(target=tables.load).start()
         workers = self._plan.config.run.workers
         begun = batch.run(waiting, self._plan, self._out, workers, self._entered, self._interrupt)
         with closing(begun):

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from pipelines import lifetime
+from pipelines import ahead
 from pipelines.plan import Plan
 from pipelines.pulse import Pulse
-from pipelines.work import Job, Outcome, Worker
+from pipelines.work import Job, Outcome
 
 TICK = 0.25  # s between looks at what cannot be waited for: a hung worker, Ctrl-C
 GRACE = 5.0  # s that idle workers get to end by themselves
@@ -35,19 +32,10 @@ class Death:
     begun: bool  # it had begun with its recording
 
 
-def _stand_somewhere() -> None:
-    """From a working folder that was deleted no process can be begun."""
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        os.chdir(os.sep)
-
-
 class Child:
     """One worker process with its models, for one recording after the other.
 
-    Made in the main thread, it dies with that thread's process, however that ends (Linux; elsewhere as soon as it can
-    notice). Its children die with it.
+    It lives no longer than `ahead.begin` says.
     """
 
     def __init__(self, plan: Plan, out: Path, threads: int) -> None:
@@ -55,19 +43,9 @@ class Child:
         self.job: Job | None = None
         self._patience = plan.config.run.patience
         self._ready = self._begun = self._mute = False
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        tied = threading.current_thread() is threading.main_thread()
-        self._process = context.Process(target=_serve, args=(theirs, plan, out, threads, tied))
-        try:
-            _stand_somewhere()
-            with lifetime.inherited():
-                self._process.start()
-        except BaseException:
-            self._pipe.close()
-            raise
-        finally:
-            theirs.close()
+        self._orders = (plan, out, threads)
+        self._worker = ahead.take()
+        self._process, self._pipe = self._worker.process, self._worker.pipe
         assert self._process.pid is not None
         self._pid = self._process.pid
         self._pulse = Pulse(self._pid, max(self._patience, STARTING), 0)
@@ -126,10 +104,7 @@ class Child:
 
     def kill(self) -> None:
         """End it now, with its children."""
-        lifetime.kill_group(self._pid)
-        self._process.kill()  # also where it has no group of its own yet
-        self._process.join(GRACE)  # what hangs in the system's own code cannot be killed
-        self._pipe.close()
+        self._worker.kill(GRACE)
         self._mute = True
 
     def _listen(self, watch: Watch) -> Outcome | None:
@@ -140,6 +115,7 @@ class Child:
                     self.job = None
                     return said[0]  # type: ignore[no-any-return]
                 if kind == "ready":
+                    self._pipe.send(self._orders)
                     self._ready = True
                 elif kind == "begun":
                     self._begun = True
@@ -179,21 +155,3 @@ def _ending(code: int | None) -> str:
     if -code == getattr(signal, "SIGKILL", 9):
         return f"the worker process was killed (signal 9, {name}), probably for want of memory"
     return f"the worker process crashed (signal {-code}, {name})"
-
-
-def _serve(pipe: Connection, plan: Plan, out: Path, threads: int, tied: bool) -> None:
-    """The life of a worker process."""
-    lifetime.settle(tied)
-    worker = Worker(
-        plan,
-        out,
-        threads,
-        lambda id, stage: pipe.send(("stage", id, stage)),
-        lambda seconds: pipe.send(("length", seconds)),
-    )
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody has work for it any more
-        pipe.send(("ready",))
-        while True:
-            job = pipe.recv()
-            pipe.send(("begun",))
-            pipe.send(("row", worker(job)))

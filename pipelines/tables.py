@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from diarize import files
 from diarize.errors import FormatError
@@ -67,6 +69,11 @@ def speakers(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
     return _frame([row for transcript in transcripts for row in _speakers(rounded(transcript))], SPEAKERS)
 
 
+def load() -> None:
+    """Load what `write` needs: it takes a tenth of a second, which nobody waits for while recordings are processed."""
+    import pyarrow.parquet  # noqa: F401
+
+
 def write(out: Path, transcripts: Iterable[Transcript], called: Callable[[str], str] = str) -> None:
     """`timeline.csv`, `timeline.parquet` and `speakers.csv` into `out`, each whole or not at all.
 
@@ -86,8 +93,9 @@ def write(out: Path, transcripts: Iterable[Transcript], called: Callable[[str], 
         for block, kinds in _blocks(transcripts):
             (sheet if kinds is TIMELINE else summary).write(_csv(_shown(row, kinds) for row in block))
             if kinds is TIMELINE:
-                cells = [[_cell(value) for value in column] for column in zip(*block, strict=True)]
-                columns.write_table(pyarrow.table(cells, schema=schema))
+                cells = zip(*block, strict=True)
+                arrays = [_array(column, kind) for column, kind in zip(cells, kinds.values(), strict=True)]
+                columns.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
 
 
 def read(path: Path) -> pandas.DataFrame:
@@ -164,6 +172,18 @@ def _frame(found: list[tuple[Any, ...]], kinds: dict[str, str]) -> pandas.DataFr
 
 def _cell(value: Any) -> Any:
     return encodable(value) if isinstance(value, str) else value
+
+
+def _array(column: Sequence[Any], kind: str) -> pyarrow.Array:
+    """A column for Parquet. `pyarrow.array` would load pandas, to see that this is none of it: a third of a second."""
+    import pyarrow
+
+    if kind == "float64":
+        values = pyarrow.py_buffer(np.array(column, np.float64))
+        return pyarrow.Array.from_buffers(_arrow(kind), len(column), [None, values])
+    builder = pyarrow.lib.StringBuilder()
+    builder.append_values([_cell(value) for value in column])
+    return builder.finish()
 
 
 def _shown(row: tuple[Any, ...], kinds: dict[str, str]) -> Iterator[str]:

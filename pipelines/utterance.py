@@ -13,6 +13,7 @@ from diarize.bandwidth import bandwidth
 from diarize.config import Config
 from diarize.errors import AudioError
 from diarize.library.calibration import Side
+from diarize.models.registry import Progress
 from diarize.models.store import Store
 from diarize.stages import Detector, Embedder
 from diarize.timeline import total, union
@@ -77,7 +78,7 @@ class Ears:
         )
 
 
-def ears(config: Config, store: Store, progress: plan.Progress | None = None) -> Ears:
+def ears(config: Config, store: Store, progress: Progress | None = None) -> Ears:
     """The detector and the embedder that `config` asks for. Raises BackendError and ModelError.
 
     Where it says per-channel, channels are looked at first instead: one recording is one person here.

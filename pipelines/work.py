@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -202,7 +204,7 @@ class Worker:
                 enter(before)
             return found
 
-        recording = reading.read(item, config.audio.channel, self._kept, decode)
+        recording = reading.read(item, config.audio.channel, self._kept, decode, self._plan.versions)
         self._measured(recording.audios[0].duration)
         if self._stages is None:
             enter("load")
@@ -227,9 +229,29 @@ class Worker:
         row = replace(outcome(transcript, item), strangers=strangers)
         told = circumstances(started, seconds, recording.audios[0].duration)
         told |= {"cache": self._kept.told() if self._kept is not None else None}
-        told |= {"source": outputs.taken(item.path, row.digest)}
-        publish(self._out, transcript, row, config.output.formats, fingerprint.of(job.recipe, row.digest), told, seen)
+        made_of = fingerprint.of(job.recipe, row.digest)
+        publish(self._out, transcript, row, item.path, config.output.formats, made_of, told, seen)
         return row
+
+
+def serve(pipe: Connection) -> None:
+    """A worker's side of `supervise.Child`: it is told the plan, then job after job, until nobody has more."""
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        pipe.send(("ready",))
+        import scipy.sparse  # noqa: F401 - what clustering will need; the run is still being planned
+
+        plan, out, threads = pipe.recv()
+        worker = Worker(
+            plan,
+            out,
+            threads,
+            lambda id, stage: pipe.send(("stage", id, stage)),
+            lambda seconds: pipe.send(("length", seconds)),
+        )
+        while True:
+            job = pipe.recv()
+            pipe.send(("begun",))
+            pipe.send(("row", worker(job)))
 
 
 def _passing(error: BaseException | None) -> bool:
@@ -271,13 +293,15 @@ def publish(
     out: Path,
     transcript: Transcript,
     row: Outcome,
+    path: Path,
     formats: Iterable[str],
     made_of: str,
     told: Mapping[str, Any],
     seen: fingerprint.Looks | None = None,
     twin: str = "",
 ) -> None:
-    """A recording's results into its folder, with what a later run must know to keep them. Raises OutputError.
+    """A recording's results into its folder, with what a later run must know to keep them. Raises OutputError, and
+    AudioError where the recording at `path` is no longer the file that was read.
 
     `made_of` is the fingerprint, `told` the circumstances, `seen` how the file looked before it was read, `twin` the
     name of the recording of the same run that has the same bytes.
@@ -295,7 +319,7 @@ def publish(
         "strangers": voices,
         "row": plain(row),
     }
-    outputs.write(folder, transcript, formats, {**told, **known})
+    outputs.write(folder, transcript, formats, {**told, **known}, (path, row.digest))
 
 
 def plain(row: Outcome) -> dict[str, Any]:
@@ -331,6 +355,5 @@ def copy(
     transcript = replace(transcript, recording=item.id, provenance=provenance, speakers=speakers)
     row = replace(outcome(transcript, item), strangers=original.strangers)
     told = circumstances(datetime.now(UTC), {}, transcript.duration)
-    told |= {"source": outputs.taken(item.path, original.digest)}
-    publish(out, transcript, row, config.output.formats, made_of, told, seen, twin)
+    publish(out, transcript, row, item.path, config.output.formats, made_of, told, seen, twin)
     return row

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from diarize.types import Segment, Transcript
+from diarize.types import Segment, Transcript, Turn
 from diarize.units import RESOLUTION, round_time, to_milliseconds
 
 
@@ -16,12 +16,17 @@ def rounded(transcript: Transcript) -> Transcript:
     return replace(
         transcript,
         duration=round_time(float(transcript.duration)),
-        turns=tuple(replace(t, start=_start(t), end=_end(t)) for t in transcript.turns),
+        turns=tuple(_rounded(turn) for turn in transcript.turns),
         words=tuple(
             replace(w, start=round_time(float(w.start)), end=round_time(float(w.end))) for w in transcript.words
         ),
         lost=tuple(replace(s, start=_start(s), end=_end(s)) for s in transcript.lost),
     )
+
+
+def _rounded(turn: Turn) -> Turn:
+    start, end = _start(turn), _end(turn)
+    return turn if (start, end) == (turn.start, turn.end) else replace(turn, start=start, end=end)
 
 
 def _start(segment: Segment) -> float:

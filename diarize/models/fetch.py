@@ -20,14 +20,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from diarize.errors import ModelUnavailable
-from diarize.models.registry import File
-
-Progress = Callable[[str, int, int | None], None]  # file, bytes so far, bytes in all where known
+from diarize.models.registry import File, Progress
 
 _CONNECT = 5.0  # s; a machine without a network must hear so at once
 _STALL = 30.0  # s without a byte before a download counts as broken

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from diarize.errors import UnknownModel
+
+Progress = Callable[[str, int, int | None], None]  # told file, bytes so far, bytes in all where known, of a download
 
 
 @dataclass(frozen=True, slots=True)

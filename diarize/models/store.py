@@ -27,10 +27,9 @@ import platformdirs
 
 from diarize import files
 from diarize.errors import ConfigError, ModelDamaged, ModelError, ModelMissing, ModelUnavailable, OutputError
-from diarize.models import fetch, recognise
-from diarize.models.registry import REGISTRY, Entry, entry
+from diarize.models import recognise
+from diarize.models.registry import REGISTRY, Entry, Progress, entry
 
-Progress = fetch.Progress
 State = Literal["present", "missing", "damaged"]
 
 _VERIFIED, _PINS = "verified.json", "pins.json"
@@ -113,6 +112,8 @@ class Store:
         known = entry(name, self.registry)
         if not force and (there := self.find(name)) is not None:
             return there
+        from diarize.models import fetch  # and with it all that speaks with networks
+
         sources = [source for source in known.sources if not self.offline or fetch.is_local(source)]
         failures: list[ModelError] = []
         with self._filling(known) as staging:
@@ -169,6 +170,8 @@ class Store:
         return Imported(found.path, known.name, pinned=bool(self.pins(known.name)))
 
     def _fill(self, known: Entry, source: str, staging: Path, progress: Progress) -> None:
+        from diarize.models import fetch
+
         for file in known.files:
             target = staging / file.name
             target.unlink(missing_ok=True)

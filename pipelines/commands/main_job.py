@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diarize.errors import ConfigError
 from diarize.formats import FORMATS
-from diarize.library.store import Library
-from pipelines import cached, face, live, merge, process, settings, shards, speakers, status
+from pipelines import cached, face, live, process, settings, shards
 from pipelines.commands import options
-from pipelines.export import export
 from pipelines.log import Both, JsonLog
+
+if TYPE_CHECKING:
+    from diarize.library.store import Library
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -80,6 +82,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def library_of(given: argparse.Namespace) -> Callable[[], Library]:
     """Opens the library that the options name, to be read."""
+    from pipelines import speakers
+
     return partial(speakers.open_library, given.library, os.environ, given.passphrase_file, read_only=True)
 
 
@@ -153,6 +157,8 @@ def _log(given: argparse.Namespace) -> Iterator[JsonLog | None]:
 
 
 def _status(given: argparse.Namespace) -> int:
+    from pipelines import status
+
     found = status.look(given.out)
     if given.json:
         face.say(json.dumps([asdict(each) for each in found], indent=1))
@@ -163,6 +169,8 @@ def _status(given: argparse.Namespace) -> int:
 
 
 def _merge(given: argparse.Namespace) -> int:
+    from pipelines import merge
+
     if given.out is None and len(given.folders) > 1:
         raise ConfigError("--out", "", "several folders, and none for the whole", "Name it: --out OUT.")
     out = given.out or given.folders[0]
@@ -172,6 +180,8 @@ def _merge(given: argparse.Namespace) -> int:
 
 
 def _export(given: argparse.Namespace) -> int:
+    from pipelines.export import export
+
     for path in export(given.folders, given.formats):
         face.say(str(path))
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import run_pipeline
-from pipelines import batch, decoding
+from pipelines import ahead, batch, decoding
 from pipelines.interrupt import Interrupt
 from pipelines.plan import Plan
 from pipelines.work import Job, Outcome, Worker
@@ -22,6 +22,7 @@ class InProcess:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.processed: list[str] = []
         self.before: Callable[[Job], Outcome | None] = lambda job: None  # may give a row in place of the worker's
+        patch.setattr(ahead, "wanted", lambda arguments: False)
         patch.setattr(batch, "run", self._run)
         patch.setattr(decoding, "available", lambda: False)
 

@@ -28,7 +28,7 @@ import sklearn.cluster  # noqa: F401
 
 import run_pipeline
 from diarize import files
-from pipelines import decoding, supervise
+from pipelines import ahead, decoding, supervise
 from tests import cheap  # noqa: F401
 
 STEPS = ("_create", "_fill", "_rename", "_remove", "_make", "_discard")  # all that changes what others see of a disk
@@ -36,7 +36,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 class Forking:
-    """In the place of `multiprocessing` in pipelines.supervise."""
+    """In the place of `multiprocessing` in pipelines.ahead."""
 
     parent_process = staticmethod(multiprocessing.parent_process)
 
@@ -65,7 +65,7 @@ def child(arguments: list[str], step: int, count: int) -> None:
 
     for name in STEPS:
         setattr(files, name, counted(getattr(files, name)))
-    vars(supervise)["multiprocessing"] = Forking
+    vars(ahead)["multiprocessing"] = Forking
     supervise.GRACE = 0.0  # a forked worker holds both ends of its pipe, and never hears that it is closed
     decoding.available = lambda: False
     os._exit(run_pipeline.main(arguments))

@@ -24,6 +24,7 @@ from diarize.types import Audio, Embeddings, Segment, Turn, Word
 from pipelines import cached, plan, reading
 from pipelines.inputs import Input
 from pipelines.plan import Choice
+from pipelines.versions import versions
 from pipelines.work import Job, Outcome, Worker
 from tests.cheap import Clock, Pitch, Turnwise, write_tones
 
@@ -313,8 +314,8 @@ def test_samples_are_decoded_when_a_stage_asks(talk: Path, tmp_path: Path) -> No
         return audio.read(talk, id="talk", name="day/talk.wav")
 
     CALLS.clear()
-    first = reading.read(item, "auto", keeping, decode)
-    again = reading.read(item, "auto", keeping, decode)
+    first = reading.read(item, "auto", keeping, decode, versions())
+    again = reading.read(item, "auto", keeping, decode, versions())
     assert CALLS["read"] == 1
     assert again.source == first.source
     (sound,), (known,) = first.audios, again.audios
@@ -324,7 +325,7 @@ def test_samples_are_decoded_when_a_stage_asks(talk: Path, tmp_path: Path) -> No
     assert known.samples.tobytes() == sound.samples.tobytes()
     assert known.samples is known.samples
     assert CALLS["read"] == 2
-    renamed = reading.read(replace(item, name="other.wav"), "auto", keeping, decode)
+    renamed = reading.read(replace(item, name="other.wav"), "auto", keeping, decode, versions())
     assert renamed.source == replace(first.source, path="other.wav")
 
 
@@ -335,8 +336,8 @@ def test_fault_18_a_known_recording_that_changes_before_it_is_decoded_is_refused
     def decode() -> audio.Recording:
         return audio.read(talk, id="talk")
 
-    reading.read(item, "auto", keeping, decode)
-    known = reading.read(item, "auto", keeping, decode).audios[0]
+    reading.read(item, "auto", keeping, decode, versions())
+    known = reading.read(item, "auto", keeping, decode, versions()).audios[0]
     write_tones(talk, TONES[:2])
     with pytest.raises(StageError, match="changed while it was read") as caught:
         known.samples  # noqa: B018

@@ -1,0 +1,102 @@
+"""Worker processes, and the one that is begun before anybody knows what it will do.
+
+A worker takes a third of a second to load its code, and so does the planning of a run. The command that will need one
+begins it first of all, so that both happen at the same time; this module therefore imports nothing large.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from pipelines import lifetime
+
+RUN = "run.json"  # in a folder of results
+_spare: list[Begun] = []  # at most one
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A worker process, which loads its code and then waits to be told its work over `pipe` (`work.serve`)."""
+
+    process: BaseProcess
+    pipe: Connection
+
+    def kill(self, patience: float) -> None:
+        """End it now, with its children; what hangs in the system's own code cannot be killed, and is left."""
+        assert self.process.pid is not None
+        lifetime.kill_group(self.process.pid)
+        self.process.kill()  # also where it has no group of its own yet
+        self.process.join(patience)
+        self.pipe.close()
+
+
+def begin() -> Begun:
+    """A new one. Returns at once. Raises OSError where it cannot be begun.
+
+    Made in the main thread, it dies with that thread's process, however that ends (Linux; elsewhere as soon as it can
+    notice). Its children die with it.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    tied = threading.current_thread() is threading.main_thread()
+    process = context.Process(target=_serve, args=(theirs, tied))
+    try:
+        _stand_somewhere()
+        with lifetime.inherited():
+            process.start()
+    except BaseException:
+        pipe.close()
+        raise
+    finally:
+        theirs.close()
+    return Begun(process, pipe)
+
+
+def take() -> Begun:
+    """The one that was begun ahead, or else a new one. Raises OSError where it cannot be begun."""
+    return _spare.pop() if _spare else begin()
+
+
+@contextlib.contextmanager
+def begun(arguments: Sequence[str]) -> Iterator[None]:
+    """One worker ahead of its work, where the command line `arguments` surely has some; ended if nobody takes it."""
+    if wanted(arguments):
+        with contextlib.suppress(OSError):  # whoever needs one will meet the same, and say so
+            _spare.append(begin())
+    try:
+        yield
+    finally:
+        while _spare:
+            _spare.pop().kill(1.0)
+
+
+def wanted(arguments: Sequence[str]) -> bool:
+    """Whether a command will have work for a worker. Not where it may keep all results of a run before."""
+    if arguments[:1] != ["process"]:
+        return False
+    places = (word.partition("=")[2] or word for word in arguments)
+    return "--force" in arguments or not any(Path(place, RUN).exists() for place in places)
+
+
+def _serve(pipe: Connection, tied: bool) -> None:
+    """The life of a worker process."""
+    lifetime.settle(tied)
+    from pipelines.work import serve
+
+    serve(pipe)
+
+
+def _stand_somewhere() -> None:
+    """From a working folder that was deleted no process can be begun."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir(os.sep)

@@ -1,0 +1,78 @@
+"""The worker that is begun before anybody knows what it will do."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+import run_pipeline
+from pipelines import ahead
+from tests.cheap import SETTINGS, write_tones
+
+
+def test_only_a_run_that_has_work_begins_one_ahead(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert ahead.wanted(["process", "a.wav", "--out", str(out)])
+    assert not ahead.wanted(["evaluate", "a.wav", "--out", str(out)])
+    assert not ahead.wanted([])
+    out.mkdir()
+    assert ahead.wanted(["process", "a.wav", "--out", str(out)])
+    (out / ahead.RUN).write_text("{}")
+    for words in (["--out", str(out)], [f"--out={out}"]):
+        assert not ahead.wanted(["process", "a.wav", *words])  # all of it may be done already
+        assert ahead.wanted(["process", "a.wav", "--force", *words])
+
+
+def test_it_is_taken_by_the_run_and_nobody_else_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, made = ahead.begin, []
+
+    def counted() -> ahead.Begun:
+        made.append(begin())
+        return made[-1]
+
+    monkeypatch.setattr(ahead, "begin", counted)
+    write_tones(tmp_path / "in" / "a.wav", [(300, 0.6), (2500, 0.7)])
+    assert run_pipeline.main(["process", *SETTINGS, str(tmp_path / "in"), "--out", str(tmp_path / "out"), "-q"]) == 0
+    assert len(made) == 1
+    assert made[0].process.exitcode == 0  # it ended by itself when there was no more work
+
+
+def test_one_that_nobody_takes_is_gone_when_the_command_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, made = ahead.begin, []
+
+    def kept() -> ahead.Begun:
+        made.append(begin())
+        return made[-1]
+
+    monkeypatch.setattr(ahead, "begin", kept)
+    before = multiprocessing.active_children()
+    with pytest.raises(SystemExit):
+        run_pipeline.main(["process"])  # refused: no recording, no place for the results
+    assert len(made) == 1
+    assert made[0].process.exitcode is not None
+    assert multiprocessing.active_children() == before
+
+
+def test_where_no_process_can_be_had_the_command_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> ahead.Begun:
+        raise OSError("no process can be had")
+
+    monkeypatch.setattr(ahead, "begin", refused)
+    with ahead.begun(["process", "a.wav"]), pytest.raises(OSError, match="no process can be had"):
+        ahead.take()
+
+
+def test_every_command_is_told_of_by_its_family() -> None:
+    for word, family in run_pipeline.FAMILIES.items():
+        help = run_pipeline.parser([word]).format_help()
+        assert f"\n    {word} " in help or f"\n    {word}\n" in help, family
+    whole = run_pipeline.parser().format_help()
+    assert all(f"\n    {word}" in whole for word in run_pipeline.FAMILIES)
+    listed = [
+        line.split()[0]
+        for line in whole.split("COMMAND\n")[1].splitlines()
+        if line.startswith("    ") and line[4] != " "
+    ]
+    assert sorted(listed) == sorted(run_pipeline.FAMILIES)
