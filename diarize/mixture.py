@@ -33,6 +33,7 @@ _PRICE = 0.4  # Fb: what a speaker costs
 _CHEAPER = 0.7  # of the price, again and again, where more speakers are asked for than found
 _TRIES = 12  # of these
 _ENOUGH = 200  # windows; of n more than that, each counts for less: evidence grows with sqrt(n)
+_LONG = 1000  # windows from which on none counts for still less: it would be too little to tell anybody apart
 _TRACK = 0.5  # weight of the other windows of the same local speakers
 _BESIDE = 0.25  # weight of each neighbour in time where tracks are known
 _GAIN = 2.0  # of the log-likelihoods, which so become smoother
@@ -190,7 +191,7 @@ def _mixture(rho: Floats, spread: NDArray[np.float64], start: Labels, hear: _Hea
 
 def _evidence(n: int) -> float:
     """What each of n windows counts for."""
-    return float(_EVIDENCE * min(1.0, (_ENOUGH / n) ** 0.5))
+    return float(_EVIDENCE * min(1.0, (_ENOUGH / min(n, _LONG)) ** 0.5))
 
 
 def _scores(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import likeness
+from diarize import likeness, mixture
 from diarize.activity import LOCAL, LocalActivity, Present
 from diarize.config import SegmentationConfig
 from diarize.types import Embeddings, Labels, Segment
@@ -24,6 +25,9 @@ _PRESENT = 1.0  # s that a local speaker talks alone to be somebody; less may be
 _TALKING = 1.25  # s that one talks, alone or not, to be somebody; anything from 1.1 to 1.5 does the same
 _SHARE = 0.5  # of an embedded window that a local speaker must fill to be heard in it
 _HEARD = 0.2  # of an embedded window from which a local speaker is heard in it
+_ONE_IN = 1000  # windows; for each so many one more pair has to say that a cluster is two people
+_APART = 5.0  # standard deviations under which two parts of a cluster are one voice (`likeness.separations`)
+_TOLD = 50  # windows from which what is known of voices judges the cuts; in fewer, people have too few to be told by it
 _ROUNDS = 5  # of giving each window to the nearer of two parts
 
 
@@ -38,28 +42,29 @@ def clusters(
 
     `voices` (n) are sorted by start. A pair of local speakers of one window of `activity` counts where both talk alone
     for `config.alone` seconds, have windows of their own in one cluster, and correlate less than `config.alike`: a
-    likelier pair may be one person whom the segmentation took for two. The pair least alike comes first; 2-means from
-    the two of them cuts the cluster. At most `most` clusters are made.
+    likelier pair may be one person whom the segmentation took for two. The longer a recording, the surer that happens
+    somewhere: so for each thousand windows another pair of the same cluster has to agree. The pair least alike comes
+    first; 2-means from the two of them cuts the cluster, unless its parts lie together. At most `most` clusters are
+    made.
     """
     config = config or SegmentationConfig()
     if not len(labels):
         return labels
-    labels = labels.copy()
-    centred = likeness.centre(voices.vectors)
+    centred, before = likeness.centre(voices.vectors), int(labels.max()) + 1
     pairs = list(_pairs(voices.segments, activity, config.alone))
-    while (count := int(labels.max()) + 1) < most:
-        found = [
-            seen for pair in pairs if (seen := _seen(pair, centred, labels)) is not None and seen[0] < config.alike
+    wanted = 1 + len(labels) // _ONE_IN
+    whole: set[int] = set()
+    while int(labels.max()) + 1 < most:
+        low = [
+            seen
+            for pair in pairs
+            if (seen := _seen(pair, centred, labels)) is not None and seen[0] < config.alike and seen[1] not in whole
         ]
-        if not found:
+        cut = _first_cut(sorted(low, key=lambda seen: seen[0]), centred, labels, wanted, whole)
+        if cut is None:
             break
-        _, cluster, seeds = min(found, key=lambda seen: seen[0])
-        members = np.flatnonzero(labels == cluster)
-        other = _parted(centred[members], seeds)
-        if other.all() or not other.any():
-            break
-        labels[members[other]] = count
-    return labels
+        labels = cut
+    return _voices_apart(voices, centred, labels, before)
 
 
 def present(activity: LocalActivity) -> Present:
@@ -96,6 +101,7 @@ def tracks(windows: Sequence[Segment], activity: LocalActivity) -> csr_matrix:
 
 # Positions of the windows near a window of the segmentation, and how much of each the two local speakers fill (2, m).
 _Pair = tuple[NDArray[np.int64], Floats]
+_Seen = tuple[float, int, Floats]  # correlation, cluster, their two vectors
 
 
 def _pairs(windows: Sequence[Segment], activity: LocalActivity, least: float) -> Iterator[_Pair]:
@@ -125,8 +131,8 @@ def _filled(windows: Sequence[Segment], activity: LocalActivity) -> Iterator[tup
         yield near, shares, summed[-1] * activity.step
 
 
-def _seen(pair: _Pair, vectors: Floats, labels: Labels) -> tuple[float, int, Floats] | None:
-    """(correlation, cluster, their two vectors) of a pair that is in one cluster; None for others."""
+def _seen(pair: _Pair, vectors: Floats, labels: Labels) -> _Seen | None:
+    """Of a pair that is in one cluster; None for others."""
     near, shares = pair
     if not len(near):
         return None
@@ -139,6 +145,37 @@ def _seen(pair: _Pair, vectors: Floats, labels: Labels) -> tuple[float, int, Flo
         return None
     seeds = likeness.unit(np.array([share @ vectors[near] for share in own]))
     return float(seeds[0] @ seeds[1]), clusters[0], seeds
+
+
+def _first_cut(low: Sequence[_Seen], vectors: Floats, labels: Labels, wanted: int, whole: set[int]) -> Labels | None:
+    """The labels (n,) with the first cluster of pairs `low` in two of which `wanted` say so; the others get `whole`."""
+    agree = Counter(cluster for _, cluster, _ in low)
+    for _, cluster, seeds in low:
+        if cluster not in whole:
+            if agree[cluster] >= wanted and (cut := _cut(vectors, labels, cluster, seeds)) is not None:
+                return cut
+            whole.add(cluster)
+    return None
+
+
+def _cut(vectors: Floats, labels: Labels, cluster: int, seeds: Floats) -> Labels | None:
+    """The labels (n,) with a `cluster` in two; None where its parts are one voice."""
+    members = np.flatnonzero(labels == cluster)
+    other = _parted(vectors[members], seeds)
+    if other.all() or not other.any():
+        return None
+    count = int(labels.max()) + 1
+    parted = labels.copy()
+    parted[members[other]] = count
+    return parted if likeness.separations(vectors, parted)[cluster, count] >= _APART else None
+
+
+def _voices_apart(voices: Embeddings, centred: Floats, labels: Labels, fewest: int) -> Labels:
+    """Labels (n,) after cuts through one voice, as far as the embedder's voices are known, are undone."""
+    known = mixture.known(voices.model)
+    if known is None or len(labels) < _TOLD:
+        return labels.copy()
+    return mixture.joined(centred, known, labels, fewest)
 
 
 def _parted(vectors: Floats, seeds: Floats) -> NDArray[np.bool_]:

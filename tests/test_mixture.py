@@ -91,10 +91,19 @@ def test_tracks_that_say_nothing_change_nothing() -> None:
 
 
 def test_of_very_many_windows_some_tell_who_is_there_and_all_get_a_label() -> None:
-    vectors, truth = _talk(_round(4, 25, 20))
+    vectors, truth = _talk(_round(4, 25, 30))
     found = Spectral().informed(vectors, MODEL)
     assert found.max() == truth.max()
     assert (found == truth).mean() > 0.99
+
+
+def test_so_many_windows_that_each_could_count_for_nothing_still_tell_everybody_apart() -> None:
+    voices = mixture.known(MODEL)
+    assert voices is not None
+    vectors, truth = _talk(_round(20, 10, 30))
+    found = mixture.labels(likeness.centre(vectors), voices, [truth], None, 1, 30)
+    assert found is not None
+    assert np.array_equal(canonical(found), truth)
 
 
 def test_of_few_windows_without_tracks_the_mixture_makes_nothing() -> None:

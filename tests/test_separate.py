@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize import separate, windows
+from diarize.activity import LocalActivity
 from diarize.config import SegmentationConfig
 from diarize.types import Embeddings, Segment
 from tests.local_speakers import activity
@@ -63,3 +64,37 @@ def test_as_many_are_present_as_talk_in_one_window() -> None:
     assert separate.present(activity("1" * 10 + "2" * 9 + "0")) == (1, 0)  # nine frames are less than a second
     assert separate.present(activity("4" * 13 + "5" * 13)) == (0, 3)  # nobody is alone
     assert separate.present(activity("4" * 13 + "5" * 12)) == (0, 2)  # twelve are less than 1.25 s
+
+
+def _long(places: list[int]) -> tuple[Embeddings, LocalActivity]:
+    """A thousand and more windows of one voice, and at some places 3 s that the segmentation gives to somebody else."""
+    frames = ["1" * 60] * 300
+    for place in places:
+        frames[place] = "1" * 30 + "2" * 30
+    spans = windows.over((Segment(0.0, 903.0),))
+    other = [any(3.0 * place + 3.0 < span.middle < 3.0 * place + 6.0 for place in places) for span in spans]
+    rng = np.random.default_rng(1)
+    first, second = np.linalg.qr(rng.standard_normal((64, 2)))[0].T
+    second = 0.2 * first + np.sqrt(1 - 0.2**2) * second
+    rows = np.where(np.array(other)[:, None], second, first) + 0.02 * rng.standard_normal((len(spans), 64))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    assert 1000 < len(spans) < 2000
+    return Embeddings(spans, rows.astype(np.float32), "made"), activity(*frames)
+
+
+def test_in_a_long_recording_one_place_does_not_make_two_of_one_and_two_do() -> None:
+    for places, count in (([50], 1), ([50, 200], 2)):
+        found, heard = _long(places)
+        assert separate.clusters(found, np.zeros(len(found.segments), np.int64), heard).max() + 1 == count
+
+
+def test_halves_of_one_voice_stay_together() -> None:
+    """The segmentation hears two all the time, and the windows lie around one middle."""
+    rng = np.random.default_rng(0)
+    spans = windows.over((Segment(0.0, 183.0),))
+    rows = np.eye(1, 64) + np.linspace(-1, 1, len(spans))[rng.permutation(len(spans)), None] * np.eye(1, 64, 1)
+    rows += 0.02 * rng.standard_normal((len(spans), 64))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    heard = activity(*["1" * 30 + "2" * 30] * 60)
+    found = separate.clusters(Embeddings(spans, rows.astype(np.float32), "made"), np.zeros(len(spans), np.int64), heard)
+    assert found.max() == 0
