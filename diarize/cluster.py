@@ -34,7 +34,6 @@ _WIDE = 20  # clusters that spectra are taken for at least, so that they serve f
 _MANY = 2000  # windows that the mixture is made of; of half as many, it depends on which of the windows they are
 _RUN = 20  # windows in a row that are taken of more: a window hears its neighbours
 _FEW = 50  # windows under which the mixture misses more people than it saves
-_SAME = (0.9, 4.0)  # likeness over which, and separation under which, what the mixture tells apart is one voice
 _STARTS = (16, 20, 24, 30, 40)  # numbers of those; from fewer, people are missed
 _ROUNDS = 5  # of giving each vector to the nearest cluster
 
@@ -127,8 +126,7 @@ class Spectral:
             return None
         if len(at) < len(vectors):
             found = mixture.extended(vectors, voices, at, found, tracks)
-        same, apart = _SAME
-        return likeness.canonical(likeness.merge(vectors, likeness.canonical(found), same, same, apart, fewest))
+        return likeness.canonical(mixture.joined(vectors, voices, likeness.canonical(found), fewest))
 
     def _verified(self, vectors: Floats, labels: Labels, groups: Labels, fewest: int, most: int) -> Labels:
         """Speakers hidden in another's cluster get their own, and clusters of one speaker become one."""

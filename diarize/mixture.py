@@ -42,6 +42,9 @@ _SURE = 5.0  # log odds of the clusters that it starts from
 _ROUNDS = 40
 _SETTLED = 1e-3  # largest change of any window's probabilities at which it ends
 _GONE = 1e-3  # windows under which a speaker has vanished
+_TOLD = 0.3  # what a window counts for where whole clusters are compared
+_MOST_TOLD = 8.0  # what a cluster's windows count for at most: a voice is not the same in all of a recording
+_ONE_VOICE = 3.0  # log-likelihood ratio over which two clusters are one speaker's
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +117,60 @@ def extended(
     logs = _scores(rho, voices.spread, share, _evidence(len(at)), _PRICE, at) * _gain(tracks)
     logs += np.log(share.mean(0, dtype=np.float64)).astype(np.float32)
     return np.asarray(logs.argmax(1), dtype=np.int64)
+
+
+def joined(centred: NDArray[np.float64], voices: Voices, labels: Labels, fewest: int = 1) -> Labels:
+    """Labels (n,) 0..k-1 after clusters that are likelier one speaker's than two speakers' became one, `fewest` left.
+
+    `centred` (n, d) are correlations (`likeness.centre`). The mixture pays a price for a speaker, however alike another
+    is; this compares two at a time. The likeliest pair comes first.
+    """
+    while (count := int(labels.max(initial=0)) + 1) > max(fewest, 1):
+        ratios = _one_voice(centred, voices, labels)
+        if ratios.max() <= _ONE_VOICE:
+            break
+        b, a = (int(place) for place in np.unravel_index(ratios.argmax(), ratios.shape))
+        labels = np.where(labels == b, a, labels)
+        labels = np.where(labels == count - 1, b, labels) if b < count - 1 else labels
+    return labels
+
+
+def _one_voice(centred: NDArray[np.float64], voices: Voices, labels: Labels) -> NDArray[np.float64]:
+    """Log-likelihood ratios (k, k), below the diagonal, that two clusters are one speaker's and not two speakers'.
+
+    Two-covariance model (N. Brummer, E. de Villiers, "The speaker partitioning problem", Odyssey 2010) of the clusters'
+    means. All speakers of a recording also share an offset, its channel's, which varies as much as speakers do and is
+    integrated out over all clusters: without it everybody on a telephone is alike.
+    """
+    spread, sizes = voices.spread, np.bincount(labels).astype(np.float64)
+    k = len(sizes)
+    means = np.zeros((k, centred.shape[1]))
+    for label in range(k):
+        means[label] = centred[labels == label].mean(0)
+    means = (means - voices.mean) @ voices.projection
+    told = (_TOLD * sizes / (1 + _TOLD * sizes / _MOST_TOLD))[:, None]
+
+    def terms(means: NDArray[np.float64], told: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Of each cluster: its log-likelihood without the offset (k, m), and what it says of that: weight, and sum."""
+        weight = 1 / (spread + 1 / told)
+        return 0.5 * (np.log(weight) - weight * means**2), weight, weight * means
+
+    def offset(weight: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+        return 0.5 * (spread * total**2 / (1 + spread * weight) - np.log1p(spread * weight))
+
+    own, weight, total = terms(means, told)
+    ratios = np.full((k, k), -np.inf)
+    before = offset(weight.sum(0), total.sum(0))
+    for a in range(1, k):
+        apart = 1 / told[a] + 1 / told[:a]  # of the two means, were they one speaker's
+        both = told[a] + told[:a]
+        one, one_weight, one_total = terms((told[a] * means[a] + told[:a] * means[:a]) / both, both)
+        one = one - 0.5 * (np.log(apart) + (means[a] - means[:a]) ** 2 / apart)
+        after = offset(
+            weight.sum(0) - weight[a] - weight[:a] + one_weight, total.sum(0) - total[a] - total[:a] + one_total
+        )
+        ratios[a, :a] = (one - own[a] - own[:a] + after - before).sum(1)
+    return ratios
 
 
 def _gain(tracks: csr_matrix | None) -> np.float32:
