@@ -125,29 +125,33 @@ def joined(centred: NDArray[np.float64], voices: Voices, labels: Labels, fewest:
     `centred` (n, d) are correlations (`likeness.centre`). The mixture pays a price for a speaker, however alike another
     is; this compares two at a time. The likeliest pair comes first.
     """
-    while (count := int(labels.max(initial=0)) + 1) > max(fewest, 1):
-        ratios = _one_voice(centred, voices, labels)
+    sums = np.zeros((int(labels.max(initial=-1)) + 1, centred.shape[1]))
+    for rows in likeness.blocks(len(labels)):
+        sums += (labels[rows] == np.arange(len(sums))[:, None]) @ centred[rows]
+    sizes = np.bincount(labels).astype(np.float64)
+    while (count := len(sums)) > max(fewest, 1):
+        ratios = _one_voice((sums / sizes[:, None] - voices.mean) @ voices.projection, sizes, voices.spread)
         if ratios.max() <= _ONE_VOICE:
             break
         b, a = (int(place) for place in np.unravel_index(ratios.argmax(), ratios.shape))
+        for of in (sums, sizes):
+            of[a] += of[b]
+            of[b] = of[-1]
+        sums, sizes = sums[:-1], sizes[:-1]
         labels = np.where(labels == b, a, labels)
         labels = np.where(labels == count - 1, b, labels) if b < count - 1 else labels
     return labels
 
 
-def _one_voice(centred: NDArray[np.float64], voices: Voices, labels: Labels) -> NDArray[np.float64]:
+def _one_voice(
+    means: NDArray[np.float64], sizes: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Log-likelihood ratios (k, k), below the diagonal, that two clusters are one speaker's and not two speakers'.
 
-    Two-covariance model (N. Brummer, E. de Villiers, "The speaker partitioning problem", Odyssey 2010) of the clusters'
-    means. All speakers of a recording also share an offset, its channel's, which varies as much as speakers do and is
-    integrated out over all clusters: without it everybody on a telephone is alike.
+    Of the `means` (k, m) of clusters with `sizes` (k,), by the two-covariance model (N. Brummer, E. de Villiers, "The
+    speaker partitioning problem", Odyssey 2010). All speakers of a recording also share an offset, its channel's, which
+    varies as much as speakers do and is integrated out over all clusters: without it everybody on a telephone is alike.
     """
-    spread, sizes = voices.spread, np.bincount(labels).astype(np.float64)
-    k = len(sizes)
-    means = np.zeros((k, centred.shape[1]))
-    for label in range(k):
-        means[label] = centred[labels == label].mean(0)
-    means = (means - voices.mean) @ voices.projection
     told = (_TOLD * sizes / (1 + _TOLD * sizes / _MOST_TOLD))[:, None]
 
     def terms(means: NDArray[np.float64], told: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -156,19 +160,19 @@ def _one_voice(centred: NDArray[np.float64], voices: Voices, labels: Labels) -> 
         return 0.5 * (np.log(weight) - weight * means**2), weight, weight * means
 
     def offset(weight: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the log-likelihood gains by the offset, of all clusters' `weight` and `total`."""
         return 0.5 * (spread * total**2 / (1 + spread * weight) - np.log1p(spread * weight))
 
     own, weight, total = terms(means, told)
-    ratios = np.full((k, k), -np.inf)
-    before = offset(weight.sum(0), total.sum(0))
-    for a in range(1, k):
-        apart = 1 / told[a] + 1 / told[:a]  # of the two means, were they one speaker's
+    whole, summed = weight.sum(0), total.sum(0)
+    before = offset(whole, summed)
+    ratios = np.full((len(means), len(means)), -np.inf)
+    for a in range(1, len(means)):
+        apart = 1 / told[a] + 1 / told[:a]  # variance between the two means, were they one speaker's
         both = told[a] + told[:a]
         one, one_weight, one_total = terms((told[a] * means[a] + told[:a] * means[:a]) / both, both)
-        one = one - 0.5 * (np.log(apart) + (means[a] - means[:a]) ** 2 / apart)
-        after = offset(
-            weight.sum(0) - weight[a] - weight[:a] + one_weight, total.sum(0) - total[a] - total[:a] + one_total
-        )
+        one -= 0.5 * (np.log(apart) + (means[a] - means[:a]) ** 2 / apart)
+        after = offset(whole - weight[a] - weight[:a] + one_weight, summed - total[a] - total[:a] + one_total)
         ratios[a, :a] = (one - own[a] - own[:a] + after - before).sum(1)
     return ratios
 
