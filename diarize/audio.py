@@ -23,6 +23,7 @@ from diarize.errors import AudioError, DiarizeError, OutputError
 from diarize.packets import FileBytes, Packets
 from diarize.placement import JITTER, Placer
 from diarize.resample import Writer
+from diarize.text import counted
 from diarize.timeline import total, union
 from diarize.types import Audio, Samples, Segment, Source
 from diarize.units import RATE
@@ -326,21 +327,21 @@ class _Found:
         """Notes on what was met while decoding."""
         say = self.notes.append
         if lost:
-            say(f"{total(lost):.2f} s in {len(lost)} spans could not be decoded and are silent")
+            say(f"{total(lost):.2f} s in {counted(len(lost), 'span')} could not be decoded and are silent")
         if packets.failed:
-            say(f"{packets.failed} of {packets.packets} packets could not be decoded")
+            say(f"{packets.failed} of {counted(packets.packets, 'packet')} could not be decoded")
         if packets.estimated > 0:
             say("the length of what was lost is told from bytes: later times may be off where the bit rate varies")
         if self.container == "ogg" and not containers.ogg_ends(self._bytes.peek(max(0, self.size - _TAIL), _TAIL)):
             say("the end of the stream is not marked: it was cut off, or is still being written")
         if placer.corrections:
-            say(f"time stamps drift: corrected {placer.corrections} times, by 0.1 s at most each")
+            say(f"time stamps drift: corrected {counted(placer.corrections, 'time')}, by 0.1 s at most each")
         if placer.disbelieved:
-            say(f"{placer.disbelieved} time stamps contradict the others and were not followed")
+            say(f"time stamps that contradict the others, and were not followed: {placer.disbelieved}")
         if placer.repeated > 0:
             say(f"{placer.repeated:.2f} s of sound are stamped as already heard and were left out")
-        for at, rate, count in writer.changes[:3]:
-            say(f"from {at:.2f} s on: {rate} Hz, {count} channels")
+        for at, rate, lines in writer.changes[:3]:
+            say(f"from {at:.2f} s on: {rate} Hz, {counted(lines, 'channel')}")
         if len(writer.changes) > 3:
             say(f"rate or channels change {len(writer.changes)} times in all")
 
@@ -348,7 +349,7 @@ class _Found:
         if packets.encrypted:
             return self._error("is encrypted (DRM)", "Get an unprotected copy from whoever made it.")
         if packets.failed:
-            return self._error(f"is damaged: none of its {packets.packets} packets could be decoded")
+            return self._error(f"is damaged: none of its {counted(packets.packets, 'packet')} could be decoded")
         return self._error("holds no sound (0 samples)")
 
     def _error(self, problem: str, cure: str = "") -> AudioError:

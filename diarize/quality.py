@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.text import counted
+
 ABSURD = 1e10  # a sample beyond this is damage, not sound: even 32-bit integers mistaken for floats end at 2.1e9
 FULL = 0.97  # of full scale; mu-law ends at 0.98, 8-bit at 0.99
 CLIPPED = 1e-4  # share of samples standing at full scale from which clipping is worth a note
@@ -68,12 +70,14 @@ class Levels:
         used = np.flatnonzero(np.any(weights != 0, axis=0))
         notes = []
         if self.replaced:
-            notes.append(f"{self.replaced} samples were no numbers (NaN or infinite) and were set to 0")
+            one = self.replaced == 1
+            told = "was no number (NaN or infinite) and was" if one else "were no numbers (NaN or infinite) and were"
+            notes.append(f"{counted(self.replaced, 'sample')} {told} set to 0")
         gain, bursts = self._gain(used)
         if (peak := float(self._peak[used].max())) > 1 and gain < 1:
             notes.append(f"samples reach {peak:.3g} times full scale; all were scaled by {gain:.3g}")
         if bursts:
-            notes.append(f"{bursts} bursts of 0.1 s far above everything else were cut at full scale")
+            notes.append(f"cut at full scale: {counted(bursts, 'burst')} of 0.1 s far above everything else")
         share = float(self._clipped[used].max()) / max(self._count, 1)
         if share >= CLIPPED:
             notes.append(f"clipped: {share:.2%} of the samples stand at full scale")

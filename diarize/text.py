@@ -23,6 +23,13 @@ _OPENING = frozenset(("Ps", "Pi"))  # never end one
 _VOWELS_BEFORE = frozenset("เแโใไເແໂໃໄ")  # Thai and Lao vowels that are written before their consonant
 _VOWELS_AFTER = frozenset("ะาำๅະາຳ")  # and those that are spaced letters after it
 
+_PLURALS = {"person": "people", "entry": "entries"}  # of nouns that take more than an s
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 turn`, `2 turns`, `0 people`."""
+    return f"{number} {noun if number == 1 else _PLURALS.get(noun, noun + 's')}"
+
 
 def unspaced(character: str) -> bool:
     """True for a character of a script that is written without spaces between words."""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from diarize import files
 from diarize.config import ClusterConfig
 from diarize.errors import ConfigError
+from diarize.text import counted
 from pipelines.inputs import Called, Input
 
 KEYS = ("num_speakers", "min_speakers", "max_speakers")
@@ -61,7 +62,7 @@ def _csv(text: str, path: Path) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for row in reader:
         if None in row or None in row.values():
-            raise ConfigError(str(path), f"line {reader.line_num}", f"needs {len(header)} cells")
+            raise ConfigError(str(path), f"line {reader.line_num}", f"needs {counted(len(header), 'cell')}")
         recording = row.pop("recording")
         if recording in rows:
             raise ConfigError(str(path), f"line {reader.line_num}", f"{recording!r} stands there twice")

@@ -12,6 +12,7 @@ from typing import Any
 from diarize import files
 from diarize.formats.csv import guard
 from diarize.formats.naming import encodable, token, visible
+from diarize.text import counted
 from pipelines import evaluation_picture, outputs
 from pipelines.evaluation import MEASURES, Evaluation, Score, System
 
@@ -43,7 +44,7 @@ def settings(evaluation: Evaluation) -> tuple[str, ...]:
     rules = evaluation.rules
     lines = [
         f"reference: {visible(evaluation.reference)}; UEM: {visible(evaluation.uem or 'none (all of both sides)')}; "
-        f"{len(evaluation.recordings)} recordings",
+        f"{counted(len(evaluation.recordings), 'recording')}",
         f"DER: collar {rules.collar:g} s on each side of a boundary, "
         f"overlap {'left out' if rules.skip_overlap else 'scored'}, speakers paired as {rules.convention} does",
         f"boundaries within {rules.tolerance:g} s are the same; "

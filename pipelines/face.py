@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from diarize.errors import printable
+from diarize.text import counted
 from pipelines import settings
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class Lines(Silent):
 
 def last_words(running: int) -> str:
     """What is said after the first Ctrl-C."""
-    return f"finishing {count(running, 'recording')}; Ctrl-C again to stop now"
+    return f"finishing {counted(running, 'recording')}; Ctrl-C again to stop now"
 
 
 def summary(row: Outcome) -> str:
@@ -147,7 +148,7 @@ def summary(row: Outcome) -> str:
     if row.status != "done":
         return f"{row.status}: {name}: " + (f"{row.stage}: " if row.stage else "") + row.reason
     lost = f", {row.lost:.1f} s lost" if row.lost else ""
-    found = (count(row.speakers, "speaker"), count(row.turns, "turn"), count(row.words, "word"))
+    found = (counted(row.speakers, "speaker"), counted(row.turns, "turn"), counted(row.words, "word"))
     return f"done: {name}: {clock(row.duration or 0)}, {', '.join(found)}{lost}"
 
 
@@ -249,11 +250,6 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         made.add_row(*(Text(printable(cell)) for cell in row))
     return made
-
-
-def count(number: int, noun: str) -> str:
-    """`1 turn`, `2 turns`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def clock(seconds: float) -> str:

@@ -20,6 +20,7 @@ from diarize.constraints import Linked
 from diarize.errors import ConfigError, FormatError
 from diarize.formats import rttm, transcript_json, uem
 from diarize.formats.rows import number, segment
+from diarize.text import counted
 from diarize.types import Segment, Turn
 from pipelines.inputs import Called, Input, called, is_folder
 from pipelines.work import FromElsewhere, Job
@@ -100,7 +101,8 @@ def _with_known(jobs: Sequence[Job], paths: Sequence[Path]) -> list[Job]:
             raise ConfigError(KNOWN, job.input.name, str(error), cure) from error
         most = job.cluster.num_speakers or job.cluster.max_speakers
         if not constraints.fits(known, most):
-            problem = f"more people are known to be others than each other than the {most} speakers that are allowed"
+            allowed = f"the {counted(most, 'speaker')} allowed"
+            problem = f"more people are known to be others than each other than {allowed}"
             raise ConfigError(KNOWN, job.input.name, problem, "Allow more, or take out what is wrong.")
         found.append(replace(job, known=known))
     return found

@@ -16,6 +16,7 @@ from diarize.library.filed import Filed
 from diarize.library.identification import OpenSet
 from diarize.library.records import Matrix
 from diarize.library.store import Library
+from diarize.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,11 @@ def known(library: Library | None, model: str, config: Config) -> Known:
         lacking = f"the library has no voice for this embedder ({model}), but for {held or 'none'}"
         notes.append(f"library: {lacking}, so every speaker is unknown; make them: diarize enroll --re-embed")
     elif without:
-        notes.append(f"library: {without} of {people} people have no voice for {model}, and are not looked for")
+        notes.append(
+            f"library: without a voice for {model}, and not looked for: {without} of {counted(people, 'person')}"
+        )
     if expired:
-        notes.append(f"library: the consent of {expired} of {people} people has ended, and they are not looked for")
+        notes.append(f"library: not looked for, as their consent has ended: {expired} of {counted(people, 'person')}")
     elif not people:
         notes.append("library: nobody is enrolled, so every speaker is unknown; enrol somebody: diarize enroll")
     if calibration is None:

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from diarize.errors import printable
-from pipelines.face import COLOURS, STAGES, Lines, Silent, clock, console, count, last_words, summary
+from diarize.text import counted
+from pipelines.face import COLOURS, STAGES, Lines, Silent, clock, console, last_words, summary
 from pipelines.fingerprint import looks
 from pipelines.journal import Progress
 from pipelines.plan import Plan
@@ -107,5 +108,5 @@ def _running(now: Progress) -> Table:
     for id, (stage, since, _) in found[:ROWS]:
         table.add_row(Text(printable(id)), STAGES.get(stage, stage), clock(time.monotonic() - since))
     if len(found) > ROWS:
-        table.add_row(f"and {count(len(found) - ROWS, 'recording')} more", "", "")
+        table.add_row(f"and {counted(len(found) - ROWS, 'recording')} more", "", "")
     return table

@@ -15,6 +15,7 @@ from diarize import config as settings
 from diarize import files
 from diarize.errors import ConfigError, OutputError
 from diarize.formats import transcript_json
+from diarize.text import counted
 from pipelines import finished, journal, linking, outputs, shards, tables, voiceprints
 from pipelines.journal import RUN
 from pipelines.known import calibration_of
@@ -104,7 +105,7 @@ def _check(path: Path, part: Part, first: Part) -> None:
         problem = "is no report of a part" if state is None else "is not finished"
         raise ConfigError("merge-runs", str(path), problem, "Run the same --shard again.")
     if part.shard.count != first.shard.count:
-        problem = f"is one of {part.shard.count} parts, others are of {first.shard.count}"
+        problem = f"is one of {counted(part.shard.count, 'part')}, others are of {first.shard.count}"
         raise ConfigError("merge-runs", str(path), problem, "Take away what is of another run.")
     for key in _ALIKE:
         if part.run.get(key) != first.run.get(key):

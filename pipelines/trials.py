@@ -24,6 +24,7 @@ from diarize.library.calibration import Calibration
 from diarize.library.scoring import Scorer
 from diarize.models.store import Store
 from diarize.score import Floats, Interval
+from diarize.text import counted
 from pipelines import inputs, outputs, plots
 from pipelines.utterance import Ears, Utterance, ears
 
@@ -128,7 +129,8 @@ def resolve(names: Sequence[str], folder: Path, where: str) -> dict[str, Path]:
             known[name].add(item.path)
     if unknown := [name for name in names if name not in known]:
         shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
-        problem = f"{len(unknown)} of {len(names)} names are no recordings in {folder}: {shown}"
+        told = f"{len(unknown)} of {counted(len(names), 'name')}"
+        problem = f"{told} {'is no recording' if len(unknown) == 1 else 'are no recordings'} in {folder}: {shown}"
         raise FormatError(where, problem, "Names are those of the files, with or without suffix.")
     if several := [name for name in names if len(known[name]) > 1]:
         raise FormatError(
@@ -166,7 +168,9 @@ def scorer_for(model: str, cohort: Path | None, way: str | None, hear: Ears, wat
     found = inputs.find([cohort]).inputs
     voices, _ = listen({item.name: item.path for item in found}, hear, watch)
     if len(voices) < 2:
-        raise ConfigError("--cohort", str(cohort), f"{len(voices)} recordings with speech, at least two are needed")
+        raise ConfigError(
+            "--cohort", str(cohort), f"{counted(len(voices), 'recording')} with speech, at least two are needed"
+        )
     vectors = np.stack([voices[name].vector for name in sorted(voices)])
     return scoring.SNorm(vectors) if way == "s-norm" else scoring.centred(vectors)
 

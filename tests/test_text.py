@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diarize.text import join, split
+from diarize.text import counted, join, split
 
 LINES = [
     ("Hello, world!", ["Hello,", "world!"]),
@@ -56,3 +56,13 @@ def test_joined_text_is_one_line_without_double_spaces(words: list[str]) -> None
     line = join(words)
     assert len(line.splitlines()) <= 1 and "  " not in line and line == line.strip()
     line.encode("utf-8")
+
+
+def test_one_is_one_and_others_are_several() -> None:
+    told = [counted(number, noun) for noun in ("turn", "person", "entry", "other file") for number in (0, 1, 2)]
+    assert told == [
+        *("0 turns", "1 turn", "2 turns"),
+        *("0 people", "1 person", "2 people"),
+        *("0 entries", "1 entry", "2 entries"),
+        *("0 other files", "1 other file", "2 other files"),
+    ]

@@ -15,6 +15,7 @@ from diarize.errors import FormatError
 from diarize.formats.naming import encodable
 from diarize.formats.rows import Row, number, rows, segment
 from diarize.formats.times import rounded
+from diarize.text import counted
 from diarize.types import Transcript
 
 COLUMNS = ("recording", "start", "end", "duration", "speaker", "text", "name", "confidence")
@@ -87,7 +88,7 @@ def loads(text: str, where: str) -> dict[str, tuple[Row, ...]]:
         if not cells:
             continue
         if len(cells) != len(header):
-            raise FormatError(place, f"{len(cells)} cells under {len(header)} columns")
+            raise FormatError(place, f"{counted(len(cells), 'cell')} under {counted(len(header), 'column')}")
         cell = dict(zip(header, cells, strict=True))
         start, end = segment(number(cell["start"], place), number(cell["end"], place), place)
         confidence = cell.get("confidence") or None

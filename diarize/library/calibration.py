@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from diarize import files, score
 from diarize.errors import CalibrationError, FormatError
 from diarize.library.scoring import COSINE, Centred, Cosine, Scorer
+from diarize.text import counted
 from diarize.types import Vectors
 
 Floats = NDArray[np.float64]
@@ -160,7 +161,7 @@ def fit(trials: Trials, model: str, scorer: Scorer, data: str, channel: float = 
     counts = int(trials.same.sum()), int((~trials.same).sum())
     if min(counts) < 10 or len({name for pair in trials.speakers for name in pair}) < 5:
         raise CalibrationError(
-            f"{counts[0]} trials of one speaker and {counts[1]} of two are too few",
+            f"{counted(counts[0], 'trial')} of one speaker and {counts[1]} of two are too few",
             "Give at least ten of each, of at least five speakers.",
         )
     a, b = (np.array([pair[i].seconds for pair in trials.sides]) for i in (0, 1))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diarize.cache import Cache, Status
 from diarize.errors import ConfigError, OutputError
+from diarize.text import counted
 from pipelines import cached, face
 from pipelines.commands import options
 
@@ -38,7 +39,7 @@ def size(text: str) -> int:
 
 def told(status: Status) -> str:
     """How much a cache holds, for people."""
-    return f"{status.entries} entries, {status.size / 1e6:.1f} MB"
+    return f"{counted(status.entries, 'entry')}, {status.size / 1e6:.1f} MB"
 
 
 def _opened(given: argparse.Namespace) -> Cache:

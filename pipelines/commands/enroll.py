@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diarize.errors import ConfigError
+from diarize.text import counted
 from pipelines import face, settings
 from pipelines.commands import options
 from pipelines.commands.speakers import library_options
@@ -125,7 +126,7 @@ def _renewed(renewal: Renewal, as_json: bool) -> int:
     face.say(
         face.table(["person", "utterance", "outcome"], [[r.name, r.origin, r.problem or "done"] for r in renewal.rows])
     )
-    face.say(f"{renewal.unchanged} utterances had a vector of {renewal.model} already")
+    face.say(f"{counted(renewal.unchanged, 'utterance')} had a vector of {renewal.model} already")
     for note in renewal.notes:
         face.warn(f"note: {note}")
     return renewal.status

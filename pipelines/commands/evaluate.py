@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from diarize.text import counted
 from pipelines import face, settings
 
 
@@ -56,5 +57,5 @@ def run(given: argparse.Namespace) -> int:
     for note in evaluation.notes:
         face.say(f"note: {note}")
     written = report.write(given.out, evaluation, pictures=not given.no_pictures)
-    face.say(f"{len(written)} files: {given.out}")
+    face.say(f"{counted(len(written), 'file')}: {given.out}")
     return 0

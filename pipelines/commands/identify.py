@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from diarize.errors import printable
+from diarize.text import counted
 from pipelines import face
 from pipelines.commands import options
 from pipelines.commands.speakers import library_options
@@ -48,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
         if row.problem:
             face.warn(f"failed: {printable(row.name)}: {row.problem}")
             continue
-        face.say(f"{printable(row.name)}: " + face.count(len(row.speakers), "speaker"))
+        face.say(f"{printable(row.name)}: " + counted(len(row.speakers), "speaker"))
         for spoken in row.speakers:
             speaker = spoken.speaker
             face.say(f"  {speaker.id}, {spoken.seconds:.1f} s: {printable(speaker.label)}")

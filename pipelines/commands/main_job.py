@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from diarize.errors import ConfigError
 from diarize.formats import FORMATS
+from diarize.text import counted
 from pipelines import cached, face, live, process, settings, shards
 from pipelines.commands import options
 from pipelines.log import Both, JsonLog
@@ -118,16 +119,16 @@ def _process(given: argparse.Namespace) -> int:
     if not report.outcomes:
         face.warn(
             "error: no recordings found"
-            + (f"; {face.count(len(report.passed_over), 'file')} passed over" if report.passed_over else "")
+            + (f"; {counted(len(report.passed_over), 'file')} passed over" if report.passed_over else "")
         )
         return report.status
     if not given.quiet and given.log_json != "-":
         face.say(face.closing(report))
         if report.passed_over:
-            others = face.count(len(report.passed_over), "other file")
+            others = counted(len(report.passed_over), "other file")
             face.say(f"{others} in the folders passed over (run.json lists them)")
         if report.earlier:
-            others = face.count(len(report.earlier), "recording")
+            others = counted(len(report.earlier), "recording")
             face.say(f"{others} of earlier runs in the same folder: run.json and the tables are of this run alone")
         face.say(f"results: {given.out}")
     elif report.status:
@@ -175,7 +176,7 @@ def _merge(given: argparse.Namespace) -> int:
         raise ConfigError("--out", "", "several folders, and none for the whole", "Name it: --out OUT.")
     out = given.out or given.folders[0]
     joined = merge.merge(given.folders, out)
-    face.say(f"{face.count(joined, 'recording')} of {face.count(len(given.folders), 'folder')}: {out}")
+    face.say(f"{counted(joined, 'recording')} of {counted(len(given.folders), 'folder')}: {out}")
     return 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarize.errors import printable
+from diarize.text import counted
 from pipelines import face
 from pipelines.commands import options
 from pipelines.commands.speakers import library_options
@@ -122,9 +123,9 @@ def _unchanged(given: argparse.Namespace) -> int:
         face.say(f"{difference.kind}: {printable(difference.where)}: {printable(difference.what)}")
     for note in made.notes:
         face.warn(f"note: {printable(note)}")
-    seen = [face.count(made.recordings, "recording"), face.count(made.results, "file") + " of results"]
-    seen.append("inputs left out" if given.no_inputs else face.count(made.inputs, "input"))
-    verdict = face.count(len(made.differences), "difference") if made.differences else "all as the run left it"
+    seen = [counted(made.recordings, "recording"), counted(made.results, "file") + " of results"]
+    seen.append("inputs left out" if given.no_inputs else counted(made.inputs, "input"))
+    verdict = counted(len(made.differences), "difference") if made.differences else "all as the run left it"
     face.say(f"{', '.join(seen)} ({made.bytes / 1e6:.1f} MB): {verdict}")
     face.say(f"seal: {made.seal}")
     return made.status
@@ -219,4 +220,4 @@ def _calibrate(given: argparse.Namespace) -> int:
 
 def _watch(name: str, done: int, total: int) -> None:
     if done % 100 == 0 or done == total:
-        face.warn(f"{done} of {total} recordings heard")
+        face.warn(f"{done} of {counted(total, 'recording')} heard")

@@ -11,6 +11,7 @@ from typing import Any
 
 from diarize.errors import printable
 from diarize.library.store import Library
+from diarize.text import counted
 from pipelines import face, speakers
 
 Run = Callable[[argparse.Namespace], int]
@@ -78,7 +79,7 @@ def _list(given: argparse.Namespace) -> int:
     face.say(face.table(["name", "id", "utterances", "seconds", "expires", "consent"], rows))
     face.say(f"{found.place}" + (", encrypted" if found.encrypted else ""))
     for model in found.models:
-        face.say(f"{model.people} people, {model.seconds:.1f} s: {model.name}")
+        face.say(f"{counted(model.people, 'person')}, {model.seconds:.1f} s: {model.name}")
     _notes(found.notes)
     return 0
 
@@ -117,7 +118,7 @@ def _remove(given: argparse.Namespace) -> int:
 
 def _changed(changed: speakers.Changed, before: str = "") -> int:
     person = changed.person
-    face.say(f"{before}{printable(person.name)}  {person.id}: {face.count(person.utterances, 'utterance')}")
+    face.say(f"{before}{printable(person.name)}  {person.id}: {counted(person.utterances, 'utterance')}")
     _notes(changed.notes)
     return 0
 
@@ -133,7 +134,7 @@ def _import(given: argparse.Namespace) -> int:
 
 
 def _carried(carried: speakers.Carried, way: str) -> int:
-    face.say(f"{len(carried.people)} people {way} {carried.path}")
+    face.say(f"{counted(len(carried.people), 'person')} {way} {carried.path}")
     _notes(carried.notes)
     return 0
 
@@ -143,7 +144,7 @@ def _audit(given: argparse.Namespace) -> int:
         report = speakers.audit(library)
     for problem in report.problems:
         face.say(str(problem))
-    face.say(f"{len(report.entries)} entries: " + ("in order" if report.ok else "NOT in order"))
+    face.say(f"{counted(len(report.entries), 'entry')}: " + ("in order" if report.ok else "NOT in order"))
     return 0 if report.ok else 6
 
 

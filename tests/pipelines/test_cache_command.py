@@ -30,6 +30,9 @@ def test_what_is_kept_is_told_pruned_and_cleared(tmp_path: Path, capsys: pytest.
     assert run_pipeline.main(["cache", "clear", *option]) == 0
     assert cache.status().entries == 0
     assert "0 entries" in capsys.readouterr().out
+    cache.put("one", b"x")
+    assert run_pipeline.main(["cache", "status", *option]) == 0
+    assert "1 entry, 0.0 MB" in capsys.readouterr().out
 
 
 def test_without_a_folder_there_is_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def test_fault_63_a_library_of_another_model_is_said(tmp_path: Path, calibrated:
         "make them: diarize enroll --re-embed",
     )
     assert "no voice for this embedder" in found.load()(voice(1)[None], [10.0])[0].reason
-    assert later.notes == ("library: 1 of 2 people have no voice for made-16, and are not looked for",)
+    assert later.notes == ("library: without a voice for made-16, and not looked for: 1 of 2 people",)
 
 
 def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibrated: Config) -> None:
@@ -64,7 +64,7 @@ def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibra
         library.enrol("Bo", [said(2)])
         found = known(library, MODEL, calibrated)
     assert only.lacking == "the consent of everybody who is enrolled has ended"
-    assert found.notes == ("library: the consent of 1 of 2 people has ended, and they are not looked for",)
+    assert found.notes == ("library: not looked for, as their consent has ended: 1 of 2 people",)
     (anna,) = found.load()(voice(1)[None], [10.0], 8000.0)
     assert [candidate.name for candidate in anna.candidates] == ["Bo"]
     assert not any("Anna" in note or "Bo" in note for note in (*only.notes, *found.notes))
