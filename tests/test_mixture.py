@@ -106,6 +106,68 @@ def test_so_many_windows_that_each_could_count_for_nothing_still_tell_everybody_
     assert np.array_equal(canonical(found), truth)
 
 
+def _joined(vectors: Vectors, labels: Labels, fewest: int = 1) -> Labels:
+    voices = mixture.known(MODEL)
+    assert voices is not None
+    return canonical(mixture.joined(likeness.centre(vectors), voices, labels, fewest))
+
+
+def test_parts_of_one_voice_become_one_and_two_voices_stay_two() -> None:
+    vectors, truth = _talk([(0, 60), (1, 40), (2, 5)])
+    parts = np.where(truth == 0, 5 + np.arange(len(truth)) % 3, truth)  # one voice in three
+    parts = canonical(parts)
+    assert parts.max() + 1 == 5
+    assert np.array_equal(_joined(vectors, parts), truth)
+    assert np.array_equal(_joined(vectors, truth), truth)
+
+
+def test_parts_of_one_voice_stay_as_many_as_there_must_be() -> None:
+    vectors, truth = _talk([(0, 60), (1, 40)])
+    parts = canonical(np.where(truth == 0, 2 + np.arange(len(truth)) % 3, truth))
+    assert [_joined(vectors, parts, fewest).max() + 1 for fewest in (1, 2, 3, 4)] == [2, 2, 3, 4]
+    assert np.array_equal(_joined(vectors, parts, 4), parts)
+
+
+def test_nobody_and_somebody_alone_are_joined_to_nobody() -> None:
+    vectors, _ = _talk([(0, 2)])
+    assert _joined(vectors[:0], np.zeros(0, np.int64)).tolist() == []
+    assert _joined(vectors, np.zeros(2, np.int64)).tolist() == [0, 0]
+
+
+def test_what_all_voices_of_a_recording_share_does_not_make_one_of_them() -> None:
+    """A telephone moves all voices the same way, further than voices lie apart."""
+    voices = mixture.known(MODEL)
+    assert voices is not None
+    spread, sizes = voices.spread, np.full(6, 20.0)
+    people = 0.7 * np.random.default_rng(4).standard_normal((6, len(spread))) * np.sqrt(spread)
+    assert mixture._one_voice(people, sizes, spread).max() < -20
+    assert mixture._one_voice(people + 2 * np.sqrt(spread), sizes, spread).max() < -20  # were it not shared: 69
+
+
+def test_how_alike_two_clusters_are_is_a_ratio_of_gaussian_densities() -> None:
+    """The same number from the joint covariance of all clusters' means, one dimension at a time."""
+    rng = np.random.default_rng(2)
+    spread, sizes = np.array([4.0, 0.7]), np.array([3.0, 12.0, 70.0])
+    means = rng.standard_normal((3, 2)) * 1.5
+    told = mixture._TOLD * sizes / (1 + mixture._TOLD * sizes / mixture._MOST_TOLD)
+
+    def density(groups: list[int]) -> float:
+        total = 0.0
+        for column, of in zip(means.T, spread, strict=True):
+            same = np.equal.outer(groups, groups)
+            covariance = of * same + of + np.diag(1 / told)  # the speaker's, the offset's, the windows'
+            sign, logdet = np.linalg.slogdet(2 * np.pi * covariance)
+            assert sign > 0
+            total -= 0.5 * float(logdet + column @ np.linalg.solve(covariance, column))
+        return total
+
+    found = mixture._one_voice(means, sizes, spread)
+    for a, b in ((1, 0), (2, 0), (2, 1)):
+        groups = [0, 1, 2]
+        groups[b] = a
+        assert found[a, b] == pytest.approx(density(groups) - density([0, 1, 2]), abs=1e-9)
+
+
 def test_of_few_windows_without_tracks_the_mixture_makes_nothing() -> None:
     vectors, _ = _talk(_round(2, 7, 2), seed=1)
     assert np.array_equal(Spectral().informed(vectors, MODEL), Spectral()(vectors))

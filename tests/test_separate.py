@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import separate, windows
+from diarize import mixture, separate, windows
 from diarize.activity import LocalActivity
 from diarize.config import SegmentationConfig
 from diarize.types import Embeddings, Segment
@@ -98,3 +98,25 @@ def test_halves_of_one_voice_stay_together() -> None:
     heard = activity(*["1" * 30 + "2" * 30] * 60)
     found = separate.clusters(Embeddings(spans, rows.astype(np.float32), "made"), np.zeros(len(spans), np.int64), heard)
     assert found.max() == 0
+
+
+def test_what_is_known_of_an_embedder_undoes_a_cut_through_one_voice() -> None:
+    """Whatever correlates less than 1 is cut here; of a stranger's windows nothing is known that would undo it."""
+    model = "ge2e@39373b86598fa3da(level=-20)"  # the embedder that the shipped covariances were learned of
+    known = mixture.known(model)
+    assert known is not None
+    spans = windows.over((Segment(0.0, 63.0),))
+    assert len(spans) >= 50
+    rng = np.random.default_rng(0)
+    person = rng.standard_normal(len(known.spread)) * np.sqrt(known.spread)
+    drawn = person + rng.standard_normal((len(spans), len(known.spread)))
+    rows = drawn @ np.linalg.pinv(known.projection) + known.mean
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    heard = activity(*["1" * 30 + "2" * 30] * 20)
+    config = SegmentationConfig(alike=1.0)
+    found = [
+        separate.clusters(Embeddings(spans, rows, name), np.zeros(len(spans), np.int64), heard, config).max() + 1
+        for name in (model, "made")
+    ]
+    assert found[0] == 1
+    assert found[1] > 1
