@@ -6,6 +6,7 @@ begins it first of all, so that both happen at the same time; this module theref
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -92,6 +93,9 @@ def _serve(pipe: Connection, tied: bool) -> None:
     from pipelines.work import serve
 
     serve(pipe)
+    # To take down every module as well would let the run wait for a tenth of a second more.
+    atexit._run_exitfuncs()
+    os._exit(0)
 
 
 def _stand_somewhere() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,8 +75,11 @@ def read(item: Input, channel: str, kept: Kept | None, decode: Decode, installed
     """
     if kept is None:
         return decode()
-    how = [channel, code.digest("diarize.audio")]
-    digest = audio.sha256(item.path)
+    with ThreadPoolExecutor(1, "hash") as aside:
+        hashing = aside.submit(audio.sha256, item.path)
+        how = [channel, code.digest("diarize.audio")]
+        code.digest("diarize.cluster")  # to be asked for soon: while the file is hashed there is time for it
+        digest = hashing.result()
     known = kept.found("read", ["read", digest, *how, *(installed[name] for name in LIBRARIES)], FACTS)
     if known is None:
         recording = decode()
