@@ -302,7 +302,11 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise ConfigError(where, key, f"{first['msg']} (got {first['input']!r})", "See: diarize config show") from error
+        got = (
+            "" if isinstance(first["input"], Mapping) else f" (got {first['input']!r})"
+        )  # a section is told by its rule
+        problem = first["msg"].removeprefix("Value error, ") + got
+        raise ConfigError(where, key, problem, "See: diarize config show") from error
 
 
 def read(path: Path) -> dict[str, Any]:

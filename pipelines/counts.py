@@ -49,7 +49,7 @@ def apply(
         try:
             found[at[0]] = ClusterConfig.model_validate(base.model_dump() | dict(row))
         except ValidationError as error:
-            raise ConfigError(where, recording, error.errors()[0]["msg"]) from error
+            raise ConfigError(where, recording, error.errors()[0]["msg"].removeprefix("Value error, ")) from error
     return found
 
 

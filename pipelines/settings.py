@@ -16,6 +16,7 @@ from diarize.config import Config, Section
 from diarize.errors import ConfigError
 
 PREFIX = "DIARIZE_"
+COMMAND_LINE = "command line"
 NOT_SETTINGS = (
     "DIARIZE_CONFIG",
     "DIARIZE_LIBRARY",
@@ -43,7 +44,7 @@ def resolve(command_line: Mapping[str, Any], file: Path | None, environment: Map
         nested = configuration.read(file)
         configuration.parse(nested, str(file))  # so that an error names the file
         layers.append((str(file), dict(_flatten(nested))))
-    layers.append(("command line", dict(command_line)))
+    layers.append((COMMAND_LINE, dict(command_line)))
     origins = dict.fromkeys(known(), "default")
     merged: dict[str, Any] = {}
     for where, layer in layers:
@@ -87,11 +88,13 @@ def _parse(merged: Mapping[str, Any], origins: Mapping[str, str], otherwise: str
     try:
         return configuration.parse(merged, otherwise)
     except ConfigError as error:
-        where = origins.get(error.key) or next(
-            (origin for key, origin in origins.items() if key.startswith(error.key + ".") and origin != "default"),
-            otherwise,
-        )
-        raise ConfigError(where, error.key, error.problem, error.cure) from error
+        said = [origin for key, origin in origins.items() if concerns(error.key, key) and origin != "default"]
+        raise ConfigError(", ".join(dict.fromkeys(said)) or otherwise, error.key, error.problem, error.cure) from error
+
+
+def concerns(wrong: str, key: str) -> bool:
+    """Whether an error at `wrong` is of the setting `key`: it, a part of it, or a section that it is in."""
+    return f"{key}.".startswith(f"{wrong}.") or wrong.startswith(f"{key}.")
 
 
 def _from(environment: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:

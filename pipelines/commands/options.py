@@ -49,11 +49,19 @@ def add(command: argparse.ArgumentParser, *options: str) -> None:
 
 
 def resolve(given: argparse.Namespace) -> settings.Settings:
-    """The settings that the options, the file and the environment give."""
+    """The settings that the options, the file and the environment give.
+
+    Raises ConfigError, which names options as they are typed.
+    """
     asked = {key: getattr(given, key) for key, _ in OPTIONS.values() if getattr(given, key, None) is not None}
     if given.offline is not None:
         asked["run.offline"] = given.offline
-    return settings.resolve(asked, given.config, os.environ)
+    try:
+        return settings.resolve(asked, given.config, os.environ)
+    except ConfigError as error:
+        typed = [name for name, (key, _) in OPTIONS.items() if key in asked and settings.concerns(error.key, key)]
+        where = error.where.replace(settings.COMMAND_LINE, ", ".join(typed)) if typed else error.where
+        raise ConfigError(where, error.key, error.problem, error.cure) from error
 
 
 def store(config: Config) -> Store:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 
 from diarize.errors import ConfigError
 from pipelines import settings
+from pipelines.commands import options
 
 
 def test_defaults_stand_when_nobody_says_anything() -> None:
@@ -103,3 +105,37 @@ def test_fault_33_more_at_least_than_at_most_is_refused() -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     assert [key for key in settings.known() if not settings.describe(key)] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "environment", "where"),
+    [
+        (["--num-speakers", "0"], {}, "--num-speakers"),
+        (["--min-speakers", "5", "--max-speakers", "2"], {}, "--min-speakers, --max-speakers"),
+        (
+            ["--max-speakers", "2"],
+            {"DIARIZE_CLUSTER_MIN_SPEAKERS": "5"},
+            "DIARIZE_CLUSTER_MIN_SPEAKERS, --max-speakers",
+        ),
+        (["--workers", "-1", "--vad", "energy"], {}, "--workers"),
+        (["--channel", "left"], {}, "--channel"),
+    ],
+)
+def test_a_wrong_option_is_named_as_it_was_typed(
+    typed: list[str], environment: dict[str, str], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, text in environment.items():
+        monkeypatch.setenv(variable, text)
+    command = argparse.ArgumentParser()
+    options.add(command)
+    with pytest.raises(ConfigError) as caught:
+        options.resolve(command.parse_args(typed))
+    assert caught.value.where == where
+    assert "Value error" not in str(caught.value)
+    assert "{" not in str(caught.value)
+
+
+def test_a_wrong_part_of_a_setting_is_of_the_layer_that_gave_it() -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings.resolve({"output.formats": ["srt", 3], "run.workers": 2}, None, {"DIARIZE_RUN_PATIENCE": "9"})
+    assert (caught.value.where, caught.value.key) == ("command line", "output.formats.1")
