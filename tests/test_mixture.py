@@ -91,7 +91,7 @@ def test_tracks_that_say_nothing_change_nothing() -> None:
 
 
 def test_of_very_many_windows_some_tell_who_is_there_and_all_get_a_label() -> None:
-    vectors, truth = _talk(_round(4, 25, 30))
+    vectors, truth = _talk(_round(4, 25, 45))
     found = Spectral().informed(vectors, MODEL)
     assert found.max() == truth.max()
     assert (found == truth).mean() > 0.99
