@@ -23,11 +23,12 @@ _BEST = "*"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of text; every row has as many cells as there are columns, the first is what the row is about."""
+    """A table of text; every row has as many cells as there are columns, the first `names` say what it is about."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    names: int = 1
 
 
 def tables(evaluation: Evaluation, by_recording: bool = True) -> tuple[Table, ...]:
@@ -179,7 +180,8 @@ def _by_recording(evaluation: Evaluation) -> Table:
             cells = [percent(MEASURES[name].rate(score)) for name in measures]
             rows.append((visible(recording), *([visible(system.name)] if several else []), *cells, *counted))
     titles = [MEASURES[name].title.strip() for name in measures]
-    return Table("By recording", ("recording", *(["system"] if several else []), *titles, "speakers"), tuple(rows))
+    names = ("recording", "system") if several else ("recording",)
+    return Table("By recording", (*names, *titles, "speakers"), tuple(rows), len(names))
 
 
 def _counts(system: System) -> Table:

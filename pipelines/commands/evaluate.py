@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from diarize.text import counted
@@ -31,6 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(given: argparse.Namespace) -> int:
     from pipelines import evaluation_report as report
+    from pipelines import figures
     from pipelines.evaluate import Request, evaluate
     from pipelines.evaluation import Rules
 
@@ -50,10 +52,13 @@ def run(given: argparse.Namespace) -> int:
     )
     for line in report.settings(evaluation):
         face.say(line)
+    width = max(face.console(sys.stdout).width, face.NARROWEST)
     for found in report.tables(evaluation):
-        face.say()
-        face.say(found.title)
-        face.say(face.table(found.columns, found.rows))
+        for title, table in figures.fitted(found.title, found.columns, found.rows, found.names, width):
+            face.say()
+            face.say(title)
+            face.say(table)
+    face.say()
     for note in evaluation.notes:
         face.say(f"note: {note}")
     written = report.write(given.out, evaluation, pictures=not given.no_pictures)

@@ -1,0 +1,86 @@
+"""Tables of figures on a terminal: no figure is ever broken; columns that do not fit go on in a further table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from diarize.errors import printable
+
+_GAP = 2  # columns of the terminal between two columns of a table
+_NAMES = 0.4  # most of the width that names take; a longer one goes on in the next line
+_TITLE = 24  # columns; a longer word in a column's title goes on in the next line
+_MARK = re.compile(r"(.+) \*")
+_INTERVAL = re.compile(r"(.+) (\[[^]]*\])")
+
+
+def fitted(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], names: int, width: int
+) -> Iterator[tuple[str, Table]]:
+    """Tables, with their titles, that show all cells in `width` columns of a terminal.
+
+    The first `names` (1 or 2) columns say what a row is about. Of two, the first becomes a line of its own above the
+    rows that share it. A unit, %, goes into the title, and marks (`5 *`) before their figures, so that these stand
+    below each other. Where intervals (`5 [4, 6]`) do not fit beside their figures in one table, they go below them.
+    """
+    if any(" %" in cell for row in rows for cell in row[names:]):
+        title += ", %"
+    told = [_grouped(printable(cell) for cell in row[:names]) for row in rows]
+    cells = [[_MARK.sub(r"* \1", printable(cell).replace(" %", "")) for cell in row[names:]] for row in rows]
+    heads = [printable(head) for head in columns[names:]]
+    most = max((cell_len(line) for lines in told for line in lines), default=0)
+    first = min(max(most, *(cell_len(head) for head in columns[:names])), int(_NAMES * width))
+    parts = _parts(heads, cells, width - first)
+    if len(parts) > 1:
+        cells = [[_INTERVAL.sub(r"\1\n\2", cell) for cell in row] for row in cells]
+        parts = _parts(heads, cells, width - first)
+    for number, part in enumerate(parts):
+        made = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+        made.add_column(Text("\n  ".join(columns[:names])), width=first, overflow="fold")
+        for at in part:
+            made.add_column(Text(heads[at]), width=_wide(heads, cells, at), overflow="fold", justify="right")
+        before: str | None = None
+        for lines, row in zip(told, cells, strict=True):
+            if len(lines) > 1 and lines[0] != before:
+                made.add_row(Text(lines[0]))
+            before = lines[0]
+            made.add_row(Text(lines[-1]), *(Text(row[at]) for at in part))
+        yield title + (" (continued)" if number else ""), made
+
+
+def _grouped(names: Iterator[str]) -> list[str]:
+    first, *others = names
+    return [first, *(f"  {other}" for other in others)]
+
+
+def _parts(heads: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[list[int]]:
+    """Positions of the columns that stand together in `room` columns of a terminal, about as many in each part."""
+    parts = _filled(heads, cells, room)
+    while 1 < len(parts) < len(heads) and len(closer := _filled(heads, cells, room - 1)) == len(parts):
+        parts, room = closer, room - 1
+    return parts
+
+
+def _filled(heads: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[list[int]]:
+    """As many columns as fit in each part but the last; at least one."""
+    parts: list[list[int]] = [[]]
+    left = room
+    for at in range(len(heads)):
+        needed = _GAP + _wide(heads, cells, at)
+        if needed > left and parts[-1]:
+            parts.append([])
+            left = room
+        parts[-1].append(at)
+        left -= needed
+    return parts
+
+
+def _wide(heads: Sequence[str], cells: Sequence[Sequence[str]], at: int) -> int:
+    """Columns of a terminal that a column of figures needs; its title may stand in several lines."""
+    longest = max((cell_len(line) for row in cells for line in row[at].split("\n")), default=0)
+    return max(longest, min(_TITLE, max((cell_len(word) for word in heads[at].split()), default=0)), 1)
