@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -33,7 +32,7 @@ from diarize.errors import (
     UnknownPerson,
 )
 from pipelines import ahead, streams
-from pipelines.interrupt import no_traceback
+from pipelines.interrupt import as_ctrl_c, no_traceback
 
 FAMILIES = {  # command -> the module of pipelines.commands that adds it; only what is asked for is loaded
     "process": "main_job", "export": "main_job", "status": "main_job", "merge-runs": "main_job",
@@ -72,9 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with no_traceback():  # this takes a third of a second
             held.enter_context(ahead.begun(words))
             top = parser(words[:1])
-        with contextlib.suppress(ValueError):  # not in a thread
-            # It ends like Ctrl-C: with its workers, and a report.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        as_ctrl_c()
         return _obeyed(top, words)
 
 

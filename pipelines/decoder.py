@@ -23,6 +23,7 @@ from diarize import audio
 from diarize.canvas import Scratch
 from diarize.errors import AudioError, OutputError
 from pipelines import confine, lifetime
+from pipelines.interrupt import SIGNALS
 
 HEAD = struct.Struct("<cQ")
 READY, JOB, ALIVE, SAMPLES, MAPPED, DONE = b"!", b"j", b".", b"s", b"m", b"d"
@@ -44,8 +45,8 @@ def serve(descriptor: int, scratch: list[int]) -> None:
     `scratch`: descriptors of unnamed files. The memory, the files and the system calls of this process are bounded from
     here on.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:  # Ctrl-C reaches the whole group; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGXCPU})
     lifetime.die_with_parent()

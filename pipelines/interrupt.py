@@ -1,4 +1,5 @@
-"""Ctrl-C, and SIGTERM, in a run: once, nothing new is begun and what runs is finished; twice, everything stops."""
+"""Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed, in a run: once, nothing new is begun and what runs is
+finished; twice, everything stops."""
 
 from __future__ import annotations
 
@@ -10,12 +11,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 ECHO = 0.5  # s in which signals count as one: `timeout`, `make` and batch systems send theirs to a process twice
 
 
 class Interrupt:
-    """While it is entered, both signals only set what is asked here, so that no line of a run is torn apart.
+    """While it is entered, the signals only set what is asked here, so that no line of a run is torn apart.
 
     The third one is raised wherever the run is, as whoever sends it will not wait. Outside the main thread, where
     Python takes no signals, nothing is ever asked.
@@ -45,7 +46,7 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         with contextlib.suppress(ValueError):
-            for number in SIGNALS:
+            for number in heard():
                 self._before[number] = signal.signal(number, self._arrived)
         return self
 
@@ -59,6 +60,18 @@ class Interrupt:
             self._times, self._last = self._times + 1, now
         if self._times > 2:
             raise KeyboardInterrupt
+
+
+def heard() -> tuple[signal.Signals, ...]:
+    """The signals that end a run: not SIGHUP under `nohup`, which has it ignored."""
+    return tuple(each for each in SIGNALS if each.name != "SIGHUP" or signal.getsignal(each) != signal.SIG_IGN)
+
+
+def as_ctrl_c() -> None:
+    """From now on all of them end a command as Ctrl-C does: with its workers, and a word."""
+    with contextlib.suppress(ValueError):  # not in the main thread
+        for number in heard():
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextlib.contextmanager

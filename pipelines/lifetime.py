@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
 
+from pipelines.interrupt import SIGNALS
+
 # One thread each: their sums depend on how many there are, so more would make results depend on the machine; small
 # matrices gain nothing from more; and the models, which do gain, have threads of their own.
 LINEAR_ALGEBRA = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -20,16 +22,16 @@ _EXPENDABLE = "500"  # of -1000 .. 1000: where memory is wanting, Linux ends a w
 
 @contextlib.contextmanager
 def inherited() -> Iterator[None]:
-    """What a process begun in this block is born with: one thread of linear algebra, and no ear for Ctrl-C and SIGTERM.
+    """What a process begun in this block is born with: one thread of linear algebra, no ear for Ctrl-C and its like.
 
-    Both reach whole groups of processes, also one that has not yet come to ignoring them; the parent decides.
+    They reach whole groups of processes, also one that has not yet come to ignoring them; the parent decides.
     """
     before = {name: os.environ.get(name) for name in LINEAR_ALGEBRA}
     os.environ.update(dict.fromkeys(LINEAR_ALGEBRA, "1"))  # read by the libraries when the process loads them
     mask = None
     if hasattr(signal, "pthread_sigmask"):
         resource_tracker.ensure_running()  # it is begun with the first process, and would lift the mask
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
@@ -40,16 +42,16 @@ def inherited() -> Iterator[None]:
 
 
 def settle(tied: bool) -> None:
-    """First thing in a worker: a group of its own, deaf to Ctrl-C and SIGTERM, expendable, and gone with its parent.
+    """First thing in a worker: a group of its own, deaf to Ctrl-C and its like, expendable, and gone with its parent.
 
     `tied`: the system kills it when the thread that began it ends (Linux), which is soon enough also where this process
     is stuck in native code; only for threads that live as long as their process. Its own children are deaf as well, and
     of its group.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     if hasattr(os, "setpgid"):
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)

@@ -166,7 +166,7 @@ def statuses(out: Path) -> dict[str, str]:
     return {row["id"]: row["status"] for row in json.loads((out / "run.json").read_text())["recordings"]}
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_fault_46_once_finishes_what_runs(tmp_path: Path, how: signal.Signals) -> None:
     with running(tmp_path, "never", "patient") as (parent, out):
         os.killpg(parent.pid, how)  # as a terminal and as a batch system do

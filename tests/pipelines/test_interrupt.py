@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from pipelines.interrupt import ECHO, Interrupt
+from pipelines.interrupt import ECHO, SIGNALS, Interrupt, as_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +23,7 @@ def press(monkeypatch: pytest.MonkeyPatch, at: float, how: signal.Signals = sign
 
 
 def test_fault_46_once_asks_for_an_end_twice_to_stop_and_a_third_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:
         asked = [interrupt.ending]
         press(monkeypatch, 10)
@@ -34,7 +35,25 @@ def test_fault_46_once_asks_for_an_end_twice_to_stop_and_a_third_is_raised(monke
         with pytest.raises(KeyboardInterrupt):
             interrupt.check()
         press(monkeypatch, 12)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="terminals send nothing here")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_is_closed_asks_for_an_end_but_not_under_nohup(ignored: bool) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with Interrupt() as interrupt:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interrupt.ending == (not ignored)
+        as_ctrl_c()
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_what_is_waited_for_is_said_once() -> None:
