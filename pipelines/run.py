@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines import batch, finished, journal, linking, outputs, tables, voiceprints
+from pipelines import batch, fingerprint, finished, journal, linking, outputs, tables, voiceprints
 from pipelines.finished import Finished, Remains
 from pipelines.interrupt import Interrupt
 from pipelines.journal import Failure, Former, Journal
@@ -68,6 +68,8 @@ class Run:
                 self._keep()
                 waiting = list(self._copied())
                 self._process([job for job in waiting if job.input.id not in self._failed])
+            if not force:  # of what was there before nobody could tell
+                self._committed()
             return self._close()
 
     def _look(self, force: bool, retry: bool) -> None:
@@ -151,6 +153,18 @@ class Run:
             self._interrupt.check()
             copy = finished.again(self._out, twin, row, self._plan, self._remains, twin=job.input.name)
             self._done(twin, replace(copy, kept=False))
+
+    def _committed(self) -> None:
+        """Take note of what was whole on the disk when its worker was stopped, before it could say so."""
+        for job in self._jobs:
+            if job.input.id in self._journal.rows or job.input.id not in self._journal.progress.running:
+                continue
+            there = finished.read(self._out / job.input.id)
+            if there is None or there.fingerprint != fingerprint.of(job.recipe, there.row.digest):
+                continue
+            row = finished.recall(self._out, there)
+            if row is not None and finished.whole(self._out / job.input.id, there):
+                self._journal.finished(replace(row, kept=False))
 
     def _close(self) -> tuple[Outcome, ...]:
         self._lock.check()

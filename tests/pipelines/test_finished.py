@@ -13,7 +13,7 @@ import pytest
 from diarize import files
 from diarize.audio import Recording
 from diarize.errors import AudioError
-from pipelines import decoding, fingerprint, integrity, reading, status, versions
+from pipelines import decoding, fingerprint, integrity, reading, status, versions, work
 from pipelines.work import Job, Outcome
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess, contents
@@ -48,6 +48,29 @@ def test_what_is_done_is_not_done_again(run: InProcess, place: Path) -> None:
     assert run(place / "in", place / "out", "--force") == 0
     assert run.processed == ["a", "b", "c"]
     assert contents(place / "out") == before
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)])
+def test_what_is_whole_on_the_disk_when_its_worker_is_stopped_is_done(
+    run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """Ctrl-C twice between the last rename and the row. With --force nobody can tell new results from older ones."""
+    publish = work.publish
+
+    def stopped(*given: Any) -> None:
+        publish(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "publish", stopped)
+        run(place / "in", place / "out", *options)
+    rows = {row["id"]: row["status"] for row in json.loads((place / "out" / "run.json").read_text())["recordings"]}
+    assert rows["a"] == ("interrupted" if options else "done")
+    assert {rows[id] for id in ("b", "c")} == {"interrupted"}
+    assert run(place / "in", place / "out") == 0
+    assert run.processed == ["b", "c"]
+    assert run(place / "in", place / "whole") == 0
+    assert contents(place / "out") == contents(place / "whole")
 
 
 def test_what_was_killed_before_it_said_that_it_runs_is_swept_away(run: InProcess, place: Path) -> None:
