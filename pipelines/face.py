@@ -222,26 +222,35 @@ def setting_lines(found: Settings, origin: bool) -> Iterator[str]:
         yield f"    {settings.describe(key)}"
 
 
-def diagnosis(facts: Facts) -> Iterator[str | Table]:
-    """What `doctor` found: the machine, the packages, the models, and what is missing, with its cure."""
-    yield f"diarize-pipeline {facts.version}, Python {facts.python}, {facts.system}, {facts.cores} cores"
+def diagnosis(facts: Facts, verbose: bool = False) -> Iterator[str | Table]:
+    """What `doctor` found: whether the main job can run, what that lacks, the machine; with `verbose` all there is."""
+    yield "ready: the main job can run" if facts.ready else "not ready: something that is needed is missing"
+    needed = [lack for lack in facts.lacks if lack.needed]
+    others = [lack for lack in facts.lacks if not lack.needed]
+    if needed:
+        yield "missing, and needed:"
+        yield from (f"  {lack.what}\n      {lack.cure}" for lack in needed)
+    cores = counted(facts.cores, "core")
+    yield f"diarize-pipeline {facts.version}, Python {facts.python}, {facts.system}, {cores}"
     yield f"ffmpeg: {facts.ffmpeg}"
     for device in facts.devices:
         yield f"{device.runtime}: " + (device.problem or f"runs on {'cuda' if device.cuda else 'cpu'}")
     yield f"model store: {facts.store.path}"
-    yield f"temporary files: {facts.temporary.path}"
-    yield f"cache: {facts.cache}"
-    parts = (("core", facts.core), *((extra.name, extra.packages) for extra in facts.extras))
-    told = [[name, ", ".join(f"{p.name} {p.version or '(missing)'}" for p in members)] for name, members in parts]
-    yield table(["part", "packages"], told)
     present = [status.entry.name for status in facts.models if status.state == "present"]
     yield f"models in the store: {', '.join(present) or 'none'}"
-    for title, needed in (("missing, and needed", True), ("missing, optional", False)):
-        lacks = [lack for lack in facts.lacks if lack.needed is needed]
-        if lacks:
-            yield f"{title}:"
-            yield from (f"  {lack.what}\n      {lack.cure}" for lack in lacks)
-    yield "ready: the main job can run" if facts.ready else "not ready: something that is needed is missing"
+    yield f"temporary files: {facts.temporary.path}"
+    yield f"cache: {facts.cache}"
+    if verbose:
+        parts = (("core", facts.core), *((extra.name, extra.packages) for extra in facts.extras))
+        told = [[name, ", ".join(f"{p.name} {p.version or '(missing)'}" for p in members)] for name, members in parts]
+        yield table(["part", "packages"], told)
+    if others and verbose:
+        yield "missing, optional:"
+        yield from (f"  {lack.what}\n      {lack.cure}" for lack in others)
+    elif others:
+        names = ", ".join(lack.what.partition(" (")[0] for lack in others)
+        yield f"missing, optional: {names}"
+        yield "what these are for, how to get them, and all packages: diarize doctor --verbose"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

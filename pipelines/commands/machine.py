@@ -18,12 +18,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     show.set_defaults(command=_config_show)
 
     check = commands.add_parser("doctor", help="what is installed, what is missing, and how to get it")
+    check.add_argument("-v", "--verbose", action="store_true", help="also all packages, and all that could be added")
     check.set_defaults(command=_doctor)
 
 
 def _doctor(given: argparse.Namespace) -> int:
     facts = doctor.examine(Store())
-    for text in face.diagnosis(facts):
+    for text in face.diagnosis(facts, given.verbose):
         face.say(text)
     return 0 if facts.ready else 5
 

@@ -33,11 +33,24 @@ def test_names_that_one_has_to_type_are_whole_on_a_narrow_terminal(
         face.say(line)
     listed = capfd.readouterr().out
     assert all(re.search(rf"^{re.escape(name)} ", listed, re.MULTILINE) for name in REGISTRY)
-    for part in face.diagnosis(doctor.examine(Store(tmp_path))):
+    for part in face.diagnosis(doctor.examine(Store(tmp_path)), verbose=True):
         face.say(part)
     told = capfd.readouterr().out
     assert all(f"diarize models pull {name}\n" in told for name in REGISTRY)
     assert "not ready" in told
+
+
+def test_the_doctor_tells_what_is_needed_first_and_the_rest_shortly(tmp_path: Path, store: Store) -> None:
+    told = [part for part in face.diagnosis(doctor.examine(Store(tmp_path))) if isinstance(part, str)]
+    assert told[0].startswith("not ready")
+    assert told[1] == "missing, and needed:"
+    assert "diarize models pull silero-vad-v6" in told[2]
+    assert not any("diarize models pull whisper-small" in line for line in told)
+    (optional,) = [line for line in told if line.startswith("missing, optional: ")]
+    assert "model whisper-small, " in optional
+    assert told[-1].endswith("diarize doctor --verbose")
+    assert len(told) < 20
+    assert next(iter(face.diagnosis(doctor.examine(store)))) == "ready: the main job can run"
 
 
 def test_a_model_that_its_first_download_pinned_is_shown_as_such() -> None:
