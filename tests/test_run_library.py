@@ -114,3 +114,18 @@ def test_fault_63_somebody_elses_voice_is_refused_with_the_reason(
     found = json.loads(capfd.readouterr().out)
     assert {row["outcome"] for row in found["utterances"]} == {"refused"}
     assert all(row["reason"] for row in found["utterances"])
+    assert found["library"] == str(place)
+
+
+def test_enrolment_says_into_which_library(
+    heard: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The one that no option names, above all."""
+    place = tmp_path / "people.db"
+    shutil.copy(heard / "people.db", place)
+    monkeypatch.setenv("DIARIZE_LIBRARY", str(place))
+    command = ["enroll", "Nora", str(CONVERSATION), "--from", str(heard / "out" / "conversation"), "--offline"]
+    assert run_pipeline.main([*command, "--speaker", "SPEAKER_02"]) == 4
+    assert f"library: {place}\n" in capfd.readouterr().out
+    assert run_pipeline.main(["enroll", "--re-embed", "--offline"]) == 0
+    assert f"library: {place}\n" in capfd.readouterr().out

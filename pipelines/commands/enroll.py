@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
     with speakers.open_library(given.library, os.environ, given.passphrase_file, create=not given.re_embed) as library:
         if given.re_embed:
             renewal = re_embed(library, config, store, who=given.name)
-            return _renewed(renewal, given.json)
+            return _renewed(renewal, given.json, library.place)
         from pipelines.enroll import Request, enroll, enroll_from
         from pipelines.examination import CHECKS
 
@@ -92,12 +92,12 @@ def run(given: argparse.Namespace) -> int:
                 recording=recording,
                 calibration=given.calibration,
             )
-    return _enrolled(outcome, given.json)
+    return _enrolled(outcome, given.json, library.place)
 
 
-def _enrolled(outcome: Outcome, as_json: bool) -> int:
+def _enrolled(outcome: Outcome, as_json: bool, place: str) -> int:
     if as_json:
-        face.say(json.dumps(outcome.as_dict(), indent=1))
+        face.say(json.dumps({**outcome.as_dict(), "library": place}, indent=1))
         return outcome.status
     rows = [
         [
@@ -114,19 +114,21 @@ def _enrolled(outcome: Outcome, as_json: bool) -> int:
     else:
         whole = "complete" if outcome.complete else f"not complete: {outcome.wanted:.0f} s are wanted"
         face.say(f"{outcome.person.name}  {outcome.person.id}: {outcome.seconds:.1f} s of speech, {whole}")
+    face.say(f"library: {place}")
     for note in [*outcome.notes, *(note for row in outcome.rows for note in row.notes)]:
         face.warn(f"note: {note}")
     return outcome.status
 
 
-def _renewed(renewal: Renewal, as_json: bool) -> int:
+def _renewed(renewal: Renewal, as_json: bool, place: str) -> int:
     if as_json:
-        face.say(json.dumps(renewal.as_dict(), indent=1))
+        face.say(json.dumps({**renewal.as_dict(), "library": place}, indent=1))
         return renewal.status
     face.say(
         face.table(["person", "utterance", "outcome"], [[r.name, r.origin, r.problem or "done"] for r in renewal.rows])
     )
     face.say(f"{counted(renewal.unchanged, 'utterance')} had a vector of {renewal.model} already")
+    face.say(f"library: {place}")
     for note in renewal.notes:
         face.warn(f"note: {note}")
     return renewal.status
