@@ -84,7 +84,14 @@ def wanted(arguments: Sequence[str]) -> bool:
     if arguments[:1] != ["process"]:
         return False
     places = (word.partition("=")[2] or word for word in arguments)
-    return "--force" in arguments or not any(Path(place, RUN).exists() for place in places)
+    return "--force" in arguments or not any(_holds_a_run(place) for place in places)
+
+
+def _holds_a_run(place: str) -> bool:
+    try:
+        return Path(place, RUN).exists()
+    except OSError:  # a text that is too long for a path, or a folder that others may not look into
+        return False
 
 
 def _serve(pipe: Connection, tied: bool) -> None:

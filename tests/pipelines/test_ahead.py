@@ -25,6 +25,12 @@ def test_only_a_run_that_has_work_begins_one_ahead(tmp_path: Path) -> None:
         assert ahead.wanted(["process", "a.wav", "--force", *words])
 
 
+def test_a_word_of_the_command_line_may_be_anything(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for word in ("x" * 5000, "x" * 300, str(tmp_path / "file"), "a\0b", "", "--initial-prompt=" + "who " * 100):
+        assert ahead.wanted(["process", "a.wav", "--hotwords", word, "--out", str(tmp_path / "out")])
+
+
 def test_it_is_taken_by_the_run_and_nobody_else_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin, made = ahead.begin, []
 
