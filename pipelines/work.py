@@ -319,7 +319,12 @@ def publish(
         "strangers": voices,
         "row": plain(row),
     }
-    outputs.write(folder, transcript, formats, {**told, **known}, (path, row.digest))
+    try:
+        outputs.write(folder, transcript, formats, {**told, **known}, (path, row.digest))
+    except DiarizeError:
+        if voices:  # of strangers, and of no result: no run would ever take them away
+            voiceprints.forget(folder)
+        raise
 
 
 def plain(row: Outcome) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 
 from diarize import files
 from diarize.errors import ConfigError
-from pipelines import known, merge, voiceprints
+from pipelines import known, merge, outputs, recording, voiceprints, work
 from pipelines.shards import Shard
 from pipelines.work import Job, Outcome
 from tests.cheap import write_tones
@@ -69,6 +69,27 @@ def test_interrupted_the_voices_stay_for_the_next_run(run: InProcess, place: Pat
     assert run.processed == ["c", "d"]
     assert run(place / "in", place / "whole", *LINK) == 0
     assert contents(place / "out") == contents(place / "whole")
+
+
+def test_a_recording_that_changes_before_it_is_written_fails_and_leaves_no_voices(
+    run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recognise(heard: Any, *rest: Any) -> Any:
+        found = recording.recognise(heard, *rest)
+        if heard.audios[0].id == "a":
+            assert found[1] is not None
+            with (place / "in" / "a.wav").open("ab") as file:
+                file.write(b"more")
+        return found
+
+    monkeypatch.setattr(work, "recognise", recognise)
+    assert run(place / "in", place / "out", *LINK) == 3
+    rows = {row["id"]: row for row in json.loads((place / "out" / "run.json").read_text())["recordings"]}
+    assert (rows["a"]["status"], rows["a"]["stage"]) == ("failed", "read")
+    assert rows["a"]["reason"].startswith("changed while it was processed")
+    assert rows["b"]["status"] == "done"
+    assert not (place / "out" / "a" / outputs.TRANSCRIPT).exists()
+    assert voices(place / "out") == []
 
 
 def test_a_recording_more_calls_for_all_voices_again(run: InProcess, place: Path) -> None:
