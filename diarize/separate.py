@@ -45,7 +45,8 @@ def clusters(
     likelier pair may be one person whom the segmentation took for two. The longer a recording, the surer that happens
     somewhere: so for each thousand windows another pair of the same cluster has to agree. The pair least alike comes
     first; 2-means from the two of them cuts the cluster, unless its parts lie together. At most `most` clusters are
-    made.
+    made. At the end clusters of one voice become one again, where voices of the embedder are known: no more of them
+    than were cut.
     """
     config = config or SegmentationConfig()
     if not len(labels):
@@ -171,10 +172,10 @@ def _cut(vectors: Floats, labels: Labels, cluster: int, seeds: Floats) -> Labels
 
 
 def _voices_apart(voices: Embeddings, centred: Floats, labels: Labels, fewest: int) -> Labels:
-    """Labels (n,) after cuts through one voice, as far as the embedder's voices are known, are undone."""
+    """Labels (n,) after cuts through one voice are undone, as far as the embedder's voices are known; `fewest` stay."""
     known = mixture.known(voices.model)
     if known is None or len(labels) < _TOLD:
-        return labels.copy()
+        return labels
     return mixture.joined(centred, known, labels, fewest)
 
 
