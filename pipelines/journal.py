@@ -18,13 +18,13 @@ from typing import Any, Literal
 
 from diarize import files
 from diarize.errors import OutputError
-from pipelines import fingerprint, outputs
+from pipelines import ahead, fingerprint, outputs
 from pipelines.fingerprint import Looks
 from pipelines.shards import Shard, file
 from pipelines.work import Job, Outcome, plain
 
 SCHEMA = "diarize-run/1"
-RUN = "run.json"
+RUN = ahead.RUN
 EVERY = 1.0  # s between two states on the disk, and at least
 SHARE = 20  # times what the last one took to write: a very long run spends a twentieth of a core on it
 
