@@ -71,6 +71,7 @@ def begun(arguments: Sequence[str]) -> Iterator[None]:
     """One worker ahead of its work, where the command line `arguments` surely has some; ended if nobody takes it."""
     if wanted(arguments):
         with contextlib.suppress(OSError):  # whoever needs one will meet the same, and say so
+            Path.cwd()  # where it was deleted, relative paths are to be refused before `begin` stands elsewhere
             _spare.append(begin())
     try:
         yield

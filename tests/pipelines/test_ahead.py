@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,21 @@ def test_where_no_process_can_be_had_the_command_goes_on(monkeypatch: pytest.Mon
     monkeypatch.setattr(ahead, "begin", refused)
     with ahead.begun(["process", "a.wav"]), pytest.raises(OSError, match="no process can be had"):
         ahead.take()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be deleted there")
+def test_in_a_folder_that_was_deleted_none_is_begun_and_nobody_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a relative --out would be a folder of the root."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with ahead.begun(["process", "a.wav", "--out", "out"]):
+        assert not ahead._spare
+        with pytest.raises(FileNotFoundError):
+            Path.cwd()
 
 
 def test_every_command_is_told_of_by_its_family() -> None:
