@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,9 @@ def _serve(pipe: Connection, tied: bool) -> None:
     serve(pipe)
     # To take down every module as well would let the run wait for a tenth of a second more.
     atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):  # what a backend printed
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     os._exit(0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_where_no_process_can_be_had_the_command_goes_on(monkeypatch: pytest.Mon
     monkeypatch.setattr(ahead, "begin", refused)
     with ahead.begun(["process", "a.wav"]), pytest.raises(OSError, match="no process can be had"):
         ahead.take()
+
+
+def test_what_a_worker_printed_is_out_when_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('from somebody\\'s own backend')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    worker = ahead.begin()
+    worker.pipe.close()  # nobody has work for it
+    worker.process.join(60)
+    assert worker.process.exitcode == 0
+    assert "from somebody's own backend" in capfd.readouterr().out
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be deleted there")
