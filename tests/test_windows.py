@@ -46,7 +46,7 @@ def test_windows_may_touch_but_leave_nothing_between_them() -> None:
 )
 def test_windows_cover_exactly_the_speech(spans: list[tuple[int, int]], length: int, part: int) -> None:
     speech = union(Segment(start / 1000, (start + size) / 1000) for start, size in spans)
-    config = WindowsConfig(length=length / 1000, hop=length / 1000 * part / 100)
+    config = WindowsConfig(length=length / 1000, hop=min(1.0, part / 100) * (length / 1000))
     found = windows.over(speech, config)
     assert list(found) == sorted(found)
     assert max((w.duration for w in found), default=0) <= length / 1000 + 0.002
