@@ -110,13 +110,18 @@ def extended(
     labels: Labels,
     tracks: csr_matrix | None,
 ) -> Labels:
-    """Labels (n,) of all windows `centred` (n, d), from the `labels` of those `at` some places: to the likeliest."""
+    """Labels (n,) 0..k-1 of all windows `centred` (n, d), from the `labels` of those `at` some places.
+
+    Those keep theirs, so that nobody gets lost; the others go to the likeliest.
+    """
     rho = voices.project(centred)
     used, of = np.unique(labels, return_inverse=True)
     share = np.asarray(of[:, None] == np.arange(len(used)), np.float32)
     logs = _scores(rho, voices.spread, share, _evidence(len(at)), _PRICE, at) * _gain(tracks)
     logs += np.log(share.mean(0, dtype=np.float64)).astype(np.float32)
-    return np.asarray(logs.argmax(1), dtype=np.int64)
+    found = np.asarray(logs.argmax(1), dtype=np.int64)
+    found[at] = of
+    return found
 
 
 def joined(centred: NDArray[np.float64], voices: Voices, labels: Labels, fewest: int = 1) -> Labels:
