@@ -26,7 +26,8 @@ def rounded(transcript: Transcript) -> Transcript:
 
 def _rounded(turn: Turn) -> Turn:
     start, end = _start(turn), _end(turn)
-    return turn if (start, end) == (turn.start, turn.end) else replace(turn, start=start, end=end)
+    plain = type(turn.start) is type(turn.end) is float  # others may be equal too, as 4.1 is to its float32
+    return turn if plain and (start, end) == (turn.start, turn.end) else replace(turn, start=start, end=end)
 
 
 def _start(segment: Segment) -> float:

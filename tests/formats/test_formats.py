@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -107,6 +108,17 @@ def test_times_finer_than_a_millisecond_are_the_same_in_every_format() -> None:
     assert "fine 1 1.000 0.234 hello" in formats.dumps("ctm", fine)  # halves to even
     assert "00:00:01.000 --> 00:00:01.234" in formats.dumps("vtt", fine)
     assert formats.dumps("uem", fine) == "fine 1 0.000 2.000\n"
+
+
+@pytest.mark.parametrize(
+    "odd", [(1, 4), (True, 4.1), (np.float32(1.5), np.float32(4.1)), (np.int64(1), np.int64(4))], ids=str
+)
+@pytest.mark.parametrize("name", formats.names())
+def test_times_of_another_type_are_written_as_floats_are(name: str, odd: tuple[float, float]) -> None:
+    """A backend may give any numbers."""
+    start, end = (round(float(time), 3) for time in odd)
+    plain = Transcript("odd", 9.0, None, (Speaker("S1"),), (Turn(start, end, "S1"),))
+    assert formats.dumps(name, replace(plain, turns=(Turn(*odd, "S1"),))) == formats.dumps(name, plain)
 
 
 def test_a_recording_without_words_still_tells_who_spoke_when() -> None:
