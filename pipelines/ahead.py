@@ -78,7 +78,8 @@ def begun(arguments: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         while _spare:
-            _spare.pop().kill(1.0)
+            with contextlib.suppress(KeyboardInterrupt):  # the command is over, and has said what it had to say
+                _spare.pop().kill(1.0)
 
 
 def wanted(arguments: Sequence[str]) -> bool:

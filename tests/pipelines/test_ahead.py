@@ -63,6 +63,19 @@ def test_one_that_nobody_takes_is_gone_when_the_command_is_over(monkeypatch: pyt
     assert multiprocessing.active_children() == before
 
 
+def test_ctrl_c_while_it_is_ended_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(worker: ahead.Begun, patience: float) -> None:
+        end(worker, patience)
+        raise KeyboardInterrupt
+
+    end = ahead.Begun.kill
+    monkeypatch.setattr(ahead.Begun, "kill", interrupted)
+    with pytest.raises(SystemExit) as ended, ahead.begun(["process"]):
+        raise SystemExit(2)
+    assert ended.value.code == 2
+    assert not ahead._spare
+
+
 def test_where_no_process_can_be_had_the_command_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def refused() -> ahead.Begun:
         raise OSError("no process can be had")
