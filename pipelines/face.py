@@ -90,7 +90,10 @@ class Steady:
 
 
 def console(stream: TextIO) -> Console:
-    return Console(file=cast(TextIO, Steady(stream)), highlight=False, markup=False, emoji=False)
+    made = Console(file=cast(TextIO, Steady(stream)), highlight=False, markup=False, emoji=False)
+    if made.width < 1:  # COLUMNS=0: not a word would be shown, no error either
+        made.width = NARROWEST
+    return made
 
 
 class Silent:

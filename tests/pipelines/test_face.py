@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -112,3 +113,11 @@ def test_a_table_keeps_its_columns_on_a_terminal_of_20(
     monkeypatch.setenv("COLUMNS", "20")
     face.say(face.closing(Report((DONE,), (), ())))
     assert "talk.wav" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "1"])
+def test_a_terminal_without_columns_is_told_everything(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    stream = io.StringIO()
+    face.say("error: no such folder", stream)
+    assert stream.getvalue() == "error: no such folder\n"
