@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import wave
 from pathlib import Path
 
@@ -380,3 +381,9 @@ def test_what_lies_in_the_folder_from_earlier_runs_is_said(tmp_path: Path, capfd
         write_tones(tmp_path / f"{name}.wav", TWO)
         assert process(tmp_path / f"{name}.wav", "--out", tmp_path / "out") == 0
     assert "1 recording of earlier runs" in capfd.readouterr().out
+
+
+def test_the_door_is_installed_as_the_packages_are() -> None:
+    """A file that is forced into the wheel is copied by an editable install, and goes stale."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel == {"only-include": ["diarize", "pipelines", Path(run_pipeline.__file__).name]}
