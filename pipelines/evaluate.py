@@ -16,6 +16,7 @@ from diarize.types import Segment
 from pipelines import evaluation_files, turn_scores, word_scores
 from pipelines.evaluation import MEASURES, Evaluation, Rules, Score, System, Timelines
 from pipelines.evaluation_files import Side
+from pipelines.inputs import BELOW
 
 _PACKAGES = ("pyannote.metrics", "meeteval")
 
@@ -58,6 +59,8 @@ def evaluate(request: Request) -> Evaluation:
     for name, path in zip(names, request.hypotheses, strict=True):
         sides = hypotheses[name]
         identified = any(sides[k].identified for k in keys)
+        if identified:
+            notes += _strange_names(name, reference, sides, keys)
         scores = {}
         for k in keys:
             scored = None if uem is None else uem[k]
@@ -134,9 +137,11 @@ def _common(
     missing = [f"{key!r} is missing in {', '.join(names)}" for key, names in lacking.items() if names]
     if missing and not allow_missing:
         shown = "; ".join(missing[:10]) + (f"; and {len(missing) - 10} more" if len(missing) > 10 else "")
-        raise ConfigError(
-            "evaluate", "recordings", shown, "With --allow-missing only those that all have are scored, for all."
-        )
+        cure = "With --allow-missing only those that all have are scored, for all."
+        below = next((k for k in everybody if lacking[k] and BELOW in k and k.rpartition(BELOW)[2] in lacking), None)
+        if below is not None:
+            cure = f"{below!r} is called so after the folder it was in: process that folder by itself. {cure}"
+        raise ConfigError("evaluate", "recordings", shown, cure)
     keys = sorted(key for key, names in lacking.items() if not names)
     if not keys:
         problem = "there is nothing to score: no recording is in all of them: "
@@ -154,6 +159,19 @@ def _told(name: str, sides: Mapping[str, Side], keys: Sequence[str], notes: list
         notes.append(f"{name}: no words in any recording, so that measures of words are left out")
         return {k: Side(s.recording, s.turns, None, None, s.names, s.identified) for k, s in sides.items()}
     return sides
+
+
+def _strange_names(
+    name: str, reference: Mapping[str, Side], sides: Mapping[str, Side], keys: Sequence[str]
+) -> list[str]:
+    """A note where a system and the reference name people, and nobody is called the same."""
+    ours, theirs = ({n for k in keys for n in party[k].names.values()} for party in (sides, reference))
+    if not ours or not theirs or ours & theirs:
+        return []
+    return [
+        f"{name}: nobody is called as in the reference (here {min(ours)!r}, there {min(theirs)!r}): names count as "
+        "right where they are the same letter by letter"
+    ]
 
 
 def _score(

@@ -30,6 +30,7 @@ RESERVED = frozenset(
     ("con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10)))
 )  # names that mean devices on Windows
 RUN_FILES = frozenset(("run.json", "provenance.json", "timeline.csv", "timeline.parquet", "speakers.csv"))
+BELOW = "--"  # in an id, between a folder and what is in it
 LONGEST = 100  # bytes of an id: leaves room for suffixes in the 255 that file systems allow
 
 
@@ -122,7 +123,7 @@ def safe(name: str) -> str:
     """
     path = PurePath(name)
     parts = [*path.parts[:-1], path.stem if path.suffix.lower() in SUFFIXES else path.name]
-    composed = "--".join(unicodedata.normalize("NFC", _bytes(part).decode("utf-8", "replace")) for part in parts)
+    composed = BELOW.join(unicodedata.normalize("NFC", _bytes(part).decode("utf-8", "replace")) for part in parts)
     kept = "".join(c if c.isalnum() or c in "._-" else "_" for c in composed)
     kept = re.sub(r"^[.\-]+|[.\-]+$", lambda edge: "_" * len(edge.group()), kept) or "_"
     short = kept.encode()[:LONGEST].decode("utf-8", "ignore")

@@ -303,6 +303,8 @@ def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
     """What a reader of the transcript should know about it."""
     worded = stages.recognize is not None or stages.given is not None
     remarks = asr.remarks(heard.words, heard.speech) if worded else ()
+    if not heard.speech:
+        remarks += ("no speech was found",)
     wanted, found = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in heard.speakers)
     if wanted is not None and 0 < found < wanted:
         remarks += (f"{wanted} speakers were asked for, but there is speech enough for {found} only",)

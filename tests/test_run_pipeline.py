@@ -155,7 +155,8 @@ def test_fault_21_silence_gives_valid_empty_outputs(tmp_path: Path, tones: list[
     folder = tmp_path / "out" / "quiet"
     assert (folder / "transcript.rttm").read_text() == ""
     assert (folder / "transcript.vtt").read_text().startswith("WEBVTT")
-    assert transcript_json.loads((folder / "transcript.json").read_text(), "quiet").turns == ()
+    silent = transcript_json.loads((folder / "transcript.json").read_text(), "quiet")
+    assert silent.turns == () and "no speech was found" in silent.provenance.notes
     assert (tmp_path / "out" / "timeline.csv").read_text().startswith("recording,")
 
 

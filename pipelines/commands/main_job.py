@@ -52,14 +52,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--link", action="store_true", help="unknown-1, ... in all recordings, also without a library"
     )
     runs = main_job.add_argument_group("runs")
-    runs.add_argument("--force", action="store_true", help="do everything runs, also under other settings")
-    runs.add_argument("--retry-failed", action="store_true", help="try runs what failed or crashed before")
-    runs.add_argument("--wait", action="store_true", help="for another run on the same folder to end")
+    runs.add_argument("--force", action="store_true", help="do everything again, also under other settings")
+    runs.add_argument("--retry-failed", action="store_true", help="try again what failed or crashed before")
+    runs.add_argument("--wait", action="store_true", help="wait for another run on the same folder to end")
     runs.add_argument(
         "--shard", type=shards.parse, metavar="I/N", help="only part I of N; diarize merge-runs joins them"
     )
     runs.add_argument("--log-json", metavar="FILE", help="what happens, as JSON lines; - for the output stream")
-    runs.add_argument("--log-names", action="store_true", help="with the names of speakers")
+    runs.add_argument("--log-names", action="store_true", help="the names of speakers, too, in --log-json")
     main_job.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
     main_job.add_argument("-v", "--verbose", action="store_true", help="say each stage of each recording")
     options.add(main_job)

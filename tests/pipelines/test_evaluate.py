@@ -101,6 +101,12 @@ def test_a_missing_recording_is_an_error_unless_it_is_allowed(case: Request, wri
     assert "not scored: 'two' is missing in good.rttm" in found.notes
 
 
+def test_a_recording_that_is_called_after_its_folder_is_told_from_a_missing_one(case: Request, write: Write) -> None:
+    write("good.rttm", lines("one", (0, 5, "x")) + lines("meetings--two", (0, 5, "x")))
+    with pytest.raises(ConfigError, match="'meetings--two' is called so after the folder it was in"):
+        evaluate(case)
+
+
 def test_a_recording_that_the_uem_lacks_is_missing_too(case: Request, write: Write) -> None:
     with pytest.raises(ConfigError, match="'two' is missing in the UEM"):
         evaluate(replace(case, uem=write("all.uem", "one 1 0 9\n")))
@@ -176,6 +182,19 @@ def test_words_and_names_are_scored_where_both_sides_have_them(write: Write) -> 
     assert found.wder is not None and found.wder.rate == 0
     assert found.named is not None and (found.named.part, found.named.whole) == (4, 9)
     assert found.misnamed is not None and found.misnamed.part == 0
+
+
+def test_names_of_which_none_is_in_the_reference_are_said(write: Write) -> None:
+    reference = write("ref.stm", "talk 1 Ada 0 4 hello\ntalk 1 Ben 4 9 yes, well\n")
+    folders = [
+        write(f"{name}/talk/transcript.json", transcript_json.dumps(transcript(True, name))).parents[1]
+        for name in ("Ada", "Reader Ada")
+    ]
+    found = evaluate(Request(reference, tuple(folders)))
+    assert [note for note in found.notes if "letter by letter" in note] == [
+        "Reader Ada: nobody is called as in the reference (here 'Reader Ada', there 'Ada'): names count as right where "
+        "they are the same letter by letter"
+    ]
 
 
 def test_a_run_without_a_recognizer_is_not_blamed_for_words(write: Write) -> None:
