@@ -104,7 +104,7 @@ class EmbedderConfig(Section):
 class ClusterConfig(Section):
     """Spectral clustering (docs/clustering.md)."""
 
-    num_speakers: int | None = Field(None, ge=1, description="the count, where it is known")
+    num_speakers: int | None = Field(None, ge=1, description="the count, where it is known; goes before the bounds")
     min_speakers: int = Field(1, ge=1, description="fewest speakers to find")
     max_speakers: int = Field(20, ge=1, description="most speakers to find")
     neighbours: int = Field(

@@ -93,7 +93,12 @@ def _show(given: argparse.Namespace) -> int:
         return 0
     face.say(f"{printable(found.person.name)}  {found.person.id}")
     rows = [
-        [u.origin, u.source[:12], f"{u.seconds:.1f}", ", ".join(f"{k} {v:.3g}" for k, v in u.quality.items())]
+        [
+            u.origin,
+            u.source[:12],
+            f"{u.seconds:.1f}",
+            ", ".join(f"{k} {v:.0f}" if abs(v) >= 100 else f"{k} {v:.3g}" for k, v in u.quality.items()),
+        ]
         for u in found.utterances
     ]
     face.say(face.table(["origin", "source", "seconds", "quality"], rows))
