@@ -91,7 +91,8 @@ def _verify(given: argparse.Namespace) -> int:
         with speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True) as library:
             made = claim(given.claim, given.recordings[0], library, config, store, **how)
     else:
-        options.exactly(given.recordings, 2, "to compare; to check a claim, add --claim NAME")
+        why = "to compare; to check a claim, add --claim NAME; one folder of results is checked for changes"
+        options.exactly(given.recordings, 2, why)
         made = verify(given.recordings[0], given.recordings[1], config, store, **how)
     if given.json:
         face.say(json.dumps(made.as_dict(), indent=1))
