@@ -134,7 +134,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for scene in simulate.scenes(options.first_seed, options.simulated, exclude=("libri-dev",)):
             simulate.write(simulate.converse(scene, options.data), Path(name))
-        for set_, folder in (*((set_, options.data / set_) for set_ in accuracy.SETS), ("simulated", Path(name))):
+        for set_, folder in (*accuracy.sets(options.data), ("simulated", Path(name))):
             for path, truth in accuracy.references(folder):
                 found += rows(set_, path, truth, stages, config)
     print(table(found))

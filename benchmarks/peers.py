@@ -36,7 +36,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import simulate
-from benchmarks.accuracy import SETS, Row, given, read_rttm, read_uem, references, score
+from benchmarks.accuracy import Row, given, read_rttm, read_uem, references, score
+from benchmarks.accuracy import sets as sets_of
 from benchmarks.clustering import synthetic
 from diarize import audio, turns, windows
 from diarize.config import Config, parse
@@ -127,7 +128,7 @@ def collect(data: Path, simulated: int) -> dict[str, Given]:
         made = Path(name)
         for scene in simulate.scenes(1000, simulated, exclude=("libri-dev",)):
             simulate.write(simulate.converse(scene, data), made)
-        for set_, folder in (*((set_, data / set_) for set_ in SETS), ("simulated", made)):
+        for set_, folder in (*sets_of(data), ("simulated", made)):
             for path, truth in references(folder):
                 heard = audio.read(path, id=path.stem).audios[0]
                 speech = stages.detect(heard)

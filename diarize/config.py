@@ -302,9 +302,8 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
-        got = (
-            "" if isinstance(first["input"], Mapping) else f" (got {first['input']!r})"
-        )  # a section is told by its rule
+        whole = isinstance(first["input"], Mapping)  # a section, whose rule says what is in it
+        got = "" if whole else f" (got {first['input']!r})"
         problem = first["msg"].removeprefix("Value error, ") + got
         raise ConfigError(where, key, problem, "See: diarize config show") from error
 

@@ -144,6 +144,12 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def digests(folder: Path) -> dict[str, str]:
+    """Relative name, with /, -> sha256 of every file below a folder. Raises OSError where one cannot be read."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in found}
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in it survive a loss of power (POSIX: fsync of the folder); moot where folders cannot be opened.
 

@@ -291,6 +291,7 @@ def _plain(value: Any, hashed: bool) -> Any:
     if isinstance(value, Path) and hashed:
         return value.name
     if isinstance(value, Path):
-        found = [value] if value.is_file() else sorted(path for path in value.rglob("*") if path.is_file())
-        return [value.name, [[path.relative_to(value.parent).as_posix(), files.sha256(path)] for path in found]]
+        if value.is_file():
+            return [value.name, [[value.name, files.sha256(value)]]]
+        return [value.name, [[f"{value.name}/{name}", digest] for name, digest in files.digests(value).items()]]
     return value

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import stat
 import time
 from collections.abc import Mapping
@@ -114,10 +113,7 @@ def _digest(value: Any) -> str:
 def _content(path: Path) -> str:
     """sha256 of a file; of a folder, of the names and digests of the files in it."""
     try:
-        if not path.is_dir():
-            return files.sha256(path)
-        found = sorted(each for each in path.rglob("*") if each.is_file())
-        return _digest({os.path.relpath(each, path): files.sha256(each) for each in found})
+        return _digest(files.digests(path)) if path.is_dir() else files.sha256(path)
     except OSError as error:
         raise ConfigError("settings", str(path), f"cannot be read: {error.strerror or error}") from error
 

@@ -211,13 +211,14 @@ def _parsed(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _
 def _refuse_nothing(path: Path, option: str) -> None:
     try:
         there = path.exists()
-        regular = path.is_file()
     except OSError:
-        there = regular = False
+        there = False
     if not there:
         raise ConfigError(option, str(path), "no such file or folder")
-    if not regular:  # a device or a pipe, which may have no end
-        raise ConfigError(option, str(path), "no regular file", "Save what it gives in one, and name that.")
+    try:
+        files.regular(path)
+    except OSError as error:
+        raise ConfigError(option, str(path), error.strerror or str(error)) from error
 
 
 def _refuse_missing(jobs: Sequence[Job], given: set[int], path: Path, option: str, suffix: str) -> None:

@@ -121,9 +121,7 @@ def load(config: AsrConfig | None = None) -> PocketSphinx:
 
 def _digest(folder: Path) -> str:
     """sha256 over the names and digests of a folder's files."""
-    lines = [
-        f"{files.sha256(path)} {path.relative_to(folder).as_posix()}" for path in folder.rglob("*") if path.is_file()
-    ]
+    lines = [f"{digest} {name}" for name, digest in files.digests(folder).items()]
     if not lines:
         raise OSError("no files there")
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

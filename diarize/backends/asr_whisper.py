@@ -150,8 +150,7 @@ def load(
 
 def _digest(folder: Path) -> str:
     """sha256 over the names and digests of a folder's files: words depend on the tokenizer as on the weights."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    lines = [f"{files.sha256(path)} {path.relative_to(folder).as_posix()}\n" for path in found]
+    lines = (f"{digest} {name}\n" for name, digest in files.digests(folder).items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
