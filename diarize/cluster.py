@@ -80,14 +80,18 @@ class Spectral:
         return likeness.canonical(labels)
 
     def informed(
-        self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: Present | None = None
+        self,
+        vectors: Vectors,
+        model: str,
+        tracks: csr_matrix | None = None,
+        present: Callable[[], Present] | None = None,
     ) -> Labels:
         """The same by what is known of the windows of the embedder `model`; as `__call__` where nothing is.
 
         `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`separate.tracks`). Few
         windows tell too little of who is there. Of those, both ways miss people, and the one that finds more is taken
-        (without tracks always `__call__`). At least as many as are `present` alone (`separate.present`) are looked for,
-        and where still fewer are found than talk at all, just as many as that.
+        (without tracks always `__call__`). At least as many as are `present` alone (`separate.present`; not asked where
+        windows are many) are looked for, and where still fewer are found than talk at all, just as many as that.
         """
         voices, n = mixture.known(model), len(vectors)
         fewest, most = bounds(self._config, n)
@@ -96,9 +100,9 @@ class Spectral:
         if n >= _FEW:
             found = self._mixed(likeness.centre(vectors), voices, tracks, fewest, most)
             return self(vectors) if found is None else found
-        present = present or Present()
-        labels = self._bounded(min(max(fewest, present.alone), most), most)._of_few(vectors, voices, tracks)
-        if labels.max() + 1 < (count := min(present.talking, most)):
+        alone, talking = Present() if present is None else present()
+        labels = self._bounded(min(max(fewest, alone), most), most)._of_few(vectors, voices, tracks)
+        if labels.max() + 1 < (count := min(talking, most)):
             labels = self._bounded(count, count)._of_few(vectors, voices, tracks)
         return labels
 

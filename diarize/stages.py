@@ -6,7 +6,7 @@ part of the provenance of each transcript.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from diarize.activity import LocalActivity, Present
@@ -66,10 +66,14 @@ class InformedClusterer(Named, Protocol):
     def __call__(self, vectors: Vectors) -> Labels: ...
 
     def informed(
-        self, vectors: Vectors, model: str, tracks: csr_matrix | None = None, present: Present | None = None
+        self,
+        vectors: Vectors,
+        model: str,
+        tracks: csr_matrix | None = None,
+        present: Callable[[], Present] | None = None,
     ) -> Labels:
         """The same, with the identity of the embedder, the share of each window (t, n) that each local speaker fills
-        alone, and how many speakers are `present` at least.
+        alone, and who tells, where it matters, how many speakers are `present` at least.
         """
         ...
 

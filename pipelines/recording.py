@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from diarize import asr, cluster, constrained, constraints, label, overlap, separate, timeline, turns, windows
 from diarize.activity import LocalActivity
@@ -167,7 +168,7 @@ def _clustered(
     owner = constraints.carried(voices.segments, stages.known)
     if isinstance(stages.cluster, InformedClusterer):
         heard = separate.tracks(voices.segments, activity) if activity is not None else None
-        present = separate.present(activity) if activity is not None else None
+        present = partial(separate.present, activity) if activity is not None else None
         labels = stages.cluster.informed(voices.vectors, voices.model, heard, present)
     else:
         labels = stages.cluster(voices.vectors)

@@ -189,18 +189,18 @@ def test_of_few_windows_as_many_speakers_are_found_as_are_present() -> None:
     vectors, _ = _talk([(0, 30)], seed=1)
     tracks = csr_matrix(np.ones((1, 30)))
     assert Spectral().informed(vectors, MODEL, tracks).max() + 1 == 1
-    assert Spectral().informed(vectors, MODEL, tracks, Present(alone=2)).max() + 1 == 2
-    assert Spectral().informed(vectors, MODEL, tracks, Present(talking=3)).max() + 1 == 3
+    assert Spectral().informed(vectors, MODEL, tracks, lambda: Present(alone=2)).max() + 1 == 2
+    assert Spectral().informed(vectors, MODEL, tracks, lambda: Present(talking=3)).max() + 1 == 3
     for bound in ({"num_speakers": 1}, {"max_speakers": 1}):
         known = Spectral(ClusterConfig.model_validate(bound))
-        assert known.informed(vectors, MODEL, tracks, Present(alone=2, talking=3)).max() + 1 == 1
+        assert known.informed(vectors, MODEL, tracks, lambda: Present(alone=2, talking=3)).max() + 1 == 1
     most = Spectral(ClusterConfig(max_speakers=2))
-    assert most.informed(vectors, MODEL, tracks, Present(talking=3)).max() + 1 == 2
+    assert most.informed(vectors, MODEL, tracks, lambda: Present(talking=3)).max() + 1 == 2
 
 
 def test_of_many_windows_the_voices_decide_how_many_are_present() -> None:
     vectors, _ = _talk([(0, 80)], seed=1)
-    assert Spectral().informed(vectors, MODEL, csr_matrix(np.ones((1, 80))), Present(2, 2)).max() + 1 == 1
+    assert Spectral().informed(vectors, MODEL, csr_matrix(np.ones((1, 80))), lambda: Present(2, 2)).max() + 1 == 1
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
