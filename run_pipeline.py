@@ -31,10 +31,11 @@ from diarize.errors import (
     UnknownModel,
     UnknownPerson,
 )
-from pipelines import ahead, streams
-from pipelines.interrupt import as_ctrl_c, no_traceback
+from pipelines.batch import spare_worker
+from pipelines.processes import standard_streams
+from pipelines.processes.interrupt import as_ctrl_c, no_traceback
 
-FAMILIES = {  # command -> the module of pipelines.commands that adds it; only what is asked for is loaded
+FAMILIES = {  # command -> the module of pipelines.cli.commands that adds it; only what is asked for is loaded
     "process": "main_job", "export": "main_job", "status": "main_job", "merge-runs": "main_job",
     "enroll": "enroll", "evaluate": "evaluate", "speakers": "speakers", "identify": "identify",
     "verify": "scores", "compare": "scores", "score-trials": "scores", "calibrate": "scores",
@@ -66,29 +67,29 @@ STATUS: dict[type[DiarizeError], int] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    streams.carry_anything()
+    standard_streams.carry_anything()
     with contextlib.ExitStack() as held:
         with no_traceback():  # this takes a third of a second
-            held.enter_context(ahead.begun(words))
+            held.enter_context(spare_worker.begun(words))
             top = parser(words[:1])
         as_ctrl_c()
         return _obeyed(top, words)
 
 
 def _obeyed(top: argparse.ArgumentParser, words: Sequence[str]) -> int:
-    from pipelines import face
+    from pipelines.cli import console
 
     try:
         given = parse(top, words)
         return int(given.command(given))
     except DiarizeError as error:
-        face.warn(f"error: {error}")
+        console.warn(f"error: {error}")
         return next(status for kind, status in STATUS.items() if isinstance(error, kind))
     except OSError as error:  # a disk or a right that gave way where nobody expected it
-        face.warn(f"error: {error}")
+        console.warn(f"error: {error}")
         return 5
     except KeyboardInterrupt:
-        face.warn("interrupted")
+        console.warn("interrupted")
         return 130
 
 
@@ -109,7 +110,7 @@ def parser(asked: Sequence[str] = ()) -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"diarize-pipeline {diarize.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for family in found:
-        import_module(f"pipelines.commands.{family}").add(commands)
+        import_module(f"pipelines.cli.commands.{family}").add(commands)
     return top
 
 

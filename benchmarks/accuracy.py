@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks import simulate
-from diarize import audio, turns
-from diarize.cluster import Spectral
+from diarize.audio import reading
+from diarize.clustering.spectral import Spectral
 from diarize.config import Config, parse
 from diarize.models.store import Store
+from diarize.turns import merging
 from diarize.types import Errors, Segment, Turn, Vectors
 from pipelines import plan
-from pipelines.inputs import SUFFIXES
+from pipelines.inputs.recordings import SUFFIXES
 from pipelines.recording import turns_of
 
 SETS = ("sim-dev", "ami-excerpts", "phone-sample")
@@ -100,7 +101,7 @@ def recordings(folders: Sequence[tuple[str, Path]], config: Config) -> Iterator[
     stages = plan.make(config, Store(), recognize=False).build()
     for set_, folder in folders:
         for path, truth in references(folder):
-            heard = audio.read(path, id=path.stem).audios[0]
+            heard = reading.read(path, id=path.stem).audios[0]
             _, found, _ = turns_of(heard, stages, config, lambda stage: None)
             yield score(set_, path.stem, truth, found, *read_uem(path.with_suffix(".uem"), heard.duration))
 
@@ -118,7 +119,7 @@ def given_vectors(folder: Path, config: Config) -> Iterator[Row]:
     """Clustering and turns on the x-vectors of a meeting."""
     for path in sorted(folder.glob("*.npz")):
         windows, vectors, speech = given(path, path.with_suffix(".lab"))
-        found = turns.merge(windows, Spectral(config.cluster)(vectors), speech, config.turns)
+        found = merging.merge(windows, Spectral(config.cluster)(vectors), speech, config.turns)
         truth = read_rttm(path.with_suffix(".rttm"))
         yield score("xvectors", path.stem, truth, found, Segment(0.0, max(t.end for t in (*truth, *found))))
 

@@ -134,7 +134,7 @@ def _family(pid: int) -> dict[str, int]:
     for number, worker in enumerate(workers, 1):
         found[f"worker {number}"] = worker
         for child in _children(worker):
-            if "pipelines.decoder" in _command(child):
+            if "pipelines.processes.decoder" in _command(child):
                 found[f"decoder {number}"] = child
     return found
 

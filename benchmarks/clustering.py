@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy import given, read_rttm, score
-from diarize import turns
-from diarize.cluster import Spectral
+from diarize.clustering.spectral import Spectral
 from diarize.config import Config
+from diarize.turns import merging
 from diarize.types import Labels, Segment, Vectors
-from pipelines.lifetime import LINEAR_ALGEBRA
+from pipelines.processes.lifetime import LINEAR_ALGEBRA
 
 DIMENSIONS = 256
 ALIKE = 0.75  # mean cosine of two windows of one person, as GE2E's are
@@ -82,7 +82,7 @@ def main() -> None:
         labels, seconds, peak = cluster(vectors, config)
         if options.reference is not None:
             truth = read_rttm(options.reference)
-            spoken = turns.merge(windows, labels, speech, config.turns)
+            spoken = merging.merge(windows, labels, speech, config.turns)
             whole = Segment(0.0, max(turn.end for turn in (*truth, *spoken)))
             found["der"] = round(score("", options.vectors.stem, truth, spoken, whole).errors.rate, 5)
     found = {"speakers": int(labels.max()) + 1, **found, "seconds": round(seconds, 3), "peak_mb": round(peak, 1)}

@@ -26,10 +26,15 @@ from unittest import mock
 from benchmarks import simulate
 from benchmarks.accuracy import read_rttm, score
 from benchmarks.simulate import Scene
-from diarize import activity, audio, cluster, overlap, separate, windows
+from diarize import activity
+from diarize.audio import reading
+from diarize.clustering import spectral as cluster
+from diarize.clustering import splitting
 from diarize.config import Config, parse
 from diarize.models.store import Store
+from diarize.speech import windows
 from diarize.stages import AdvisedDetector
+from diarize.turns import overlap
 from diarize.types import Embeddings, Errors, Labels, Segment, Turn
 from pipelines import plan
 
@@ -84,7 +89,7 @@ def heard(scene: Scene, data: Path, config: Config) -> Heard:
         raise ValueError("a model is missing in the model store (diarize models pull)")
     with tempfile.TemporaryDirectory() as name:
         path = simulate.write(simulate.converse(scene, data), Path(name))
-        sound = audio.read(path, id=path.stem).audios[0]
+        sound = reading.read(path, id=path.stem).audios[0]
         local = stages.segment(sound)
         speech = stages.detect.advised(sound, local.spoken(config.segmentation.sure))
         voices = stages.embed(sound, windows.over(speech, config.windows))
@@ -94,7 +99,7 @@ def heard(scene: Scene, data: Path, config: Config) -> Heard:
 
 def by_mixture(many: int, of: Heard) -> Labels:
     with mock.patch.object(cluster, "_MANY", many):
-        tracks = separate.tracks(of.voices.segments, of.activity)
+        tracks = splitting.tracks(of.voices.segments, of.activity)
         return cluster.Spectral().informed(of.voices.vectors, of.voices.model, tracks)
 
 
@@ -113,7 +118,7 @@ def compared(of: Heard, name: str, default: Way, exact: Way | None, config: Conf
         began = time.perf_counter()
         labels = way(of)
         seconds = time.perf_counter() - began
-        labels = separate.clusters(of.voices, labels, of.activity, config.segmentation)
+        labels = splitting.clusters(of.voices, labels, of.activity, config.segmentation)
         turns = overlap.merge(of.voices.segments, labels, of.speech, of.activity, config.segmentation, config.turns)
         found = score("", of.id, of.truth, turns, of.whole)
         differ = None if truth is None else score("", of.id, truth, turns, of.whole).errors

@@ -20,16 +20,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks import accuracy, simulate
-from diarize import audio, constraints
+from diarize.audio import reading
+from diarize.clustering import constraints
 from diarize.config import parse
 from diarize.models.store import Store
 from diarize.timeline import gaps, intersect, union
 from diarize.types import Audio, Errors, Segment, Turn
 from pipelines import plan
-from pipelines.evaluation import Rules
+from pipelines.batch.worker import FromElsewhere
+from pipelines.evaluation.scores import Rules
+from pipelines.evaluation.turn_scores import score_turns
 from pipelines.recording import Stages, turns_of
-from pipelines.turn_scores import score_turns
-from pipelines.work import FromElsewhere
 
 LEAST = 3.0  # s of a turn that is given
 KNOWN = (1, 2)  # turns of each speaker
@@ -80,7 +81,7 @@ def drawn(truth: Sequence[Turn], count: int) -> list[Turn]:
 
 
 def rows(set_: str, path: Path, truth: tuple[Turn, ...], stages: Stages, config: Any) -> Iterator[Row]:
-    heard = audio.read(path, id=path.stem).audios[0]
+    heard = reading.read(path, id=path.stem).audios[0]
     whole = accuracy.read_uem(path.with_suffix(".uem"), heard.duration)
 
     def found(used: Stages) -> tuple[Turn, ...]:

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import audio, windows
+from diarize.audio import reading
 from diarize.backends import embedder_ge2e
 from diarize.config import WindowsConfig
 from diarize.models.store import Store
+from diarize.speech import windows
 from diarize.timeline import union
 from diarize.types import Audio, Segment, Turn
 
@@ -56,7 +57,7 @@ def conversations(folder: Path) -> Iterator[tuple[Audio, list[Segment], NDArray[
                 kept.append(window)
                 who.append(first)
         if len(set(who)) > 1 and len(who) > len(set(who)):
-            yield audio.read(path, id=path.stem).audios[0], kept, np.array(who)
+            yield reading.read(path, id=path.stem).audios[0], kept, np.array(who)
 
 
 def of_windows(embed: embedder_ge2e.GE2E, folder: Path) -> float:
@@ -72,7 +73,7 @@ def of_utterances(embed: embedder_ge2e.GE2E, folder: Path) -> float:
     trials = [line.split() for line in (folder / "trials.txt").read_text(encoding="utf-8").splitlines()]
     vectors = {}
     for name in sorted({name for trial in trials for name in trial[1:]}):
-        recording = audio.read(folder / f"{name}.flac", id=name).audios[0]
+        recording = reading.read(folder / f"{name}.flac", id=name).audios[0]
         vectors[name] = embed(recording, [Segment(0.0, recording.duration)]).vectors[0]
     scores = np.array([vectors[one] @ vectors[other] for _, one, other in trials])
     return equal_error(scores, np.array([trial[0] == "1" for trial in trials]))

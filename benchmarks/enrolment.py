@@ -23,19 +23,21 @@ import numpy as np
 
 from benchmarks import simulate
 from benchmarks.verification import CHANNELS, Voices, speakers, voices
-from diarize import audio, enrolment, score
+from diarize.audio import reading
 from diarize.config import Config
 from diarize.errors import AudioError
 from diarize.library import store as libraries
-from diarize.library.scoring import Cosine
+from diarize.library.scoring import enrolment
+from diarize.library.scoring.scores import Cosine
+from diarize.metrics import verification
+from diarize.metrics.verification import Floats
 from diarize.models.store import Store
-from diarize.score import Floats
 from diarize.types import Audio
 from diarize.units import RATE, to_samples
-from pipelines import enroll, takes
-from pipelines.enroll import Request
-from pipelines.utterance import Ears, ears
-from pipelines.verify import Judge, judge
+from pipelines.people import enroll, enrolment_audio
+from pipelines.people.enroll import Request
+from pipelines.people.utterance import Ears, ears
+from pipelines.people.verify import Judge, judge
 
 SETS = ("an4-dev", "speechocean-dev", "libri-dev")
 GROWTH = (1, 2, 4, 6, 8, 10, 12, 15, 20)  # s of speech behind a voice
@@ -74,7 +76,7 @@ def growth(heard: Voices, decide: Judge) -> Iterator[dict[str, Any]]:
             same.append(ratios(decide, voice, heard, own[count:]))
             different.append(ratios(decide, voice, heard, np.flatnonzero((who != person) & (seconds >= 1))))
         if len(same) >= 100:
-            rate = score.equal_error(np.concatenate(same), np.concatenate(different))[0]
+            rate = verification.equal_error(np.concatenate(same), np.concatenate(different))[0]
             yield {"seconds": wanted, "voices": len(same), "eer": round(rate, 4)}
 
 
@@ -113,7 +115,7 @@ def clips(folder: Path, count: int) -> Iterator[tuple[str, Audio]]:
 
     for name in names:
         for path in by[name][:6]:
-            yield "one", audio.read(path, id="one").audios[0]
+            yield "one", reading.read(path, id="one").audios[0]
     for i in range(count):
         channel = ("close", "close", "close", "close", "phone", "room")[i % 6]
         a, b = (names[k] for k in rng.choice(len(names), 2, replace=False))
@@ -124,7 +126,7 @@ def clips(folder: Path, count: int) -> Iterator[tuple[str, Audio]]:
             ("a short second voice", [*first, second[0]]),
             ("by turns", [first[0], second[0], first[-1], second[-1]]),
         ):
-            pieces = [audio.read(path, id="part").audios[0].samples.astype(np.float64) for path in paths]
+            pieces = [reading.read(path, id="part").audios[0].samples.astype(np.float64) for path in paths]
             level = [LEVEL / max(1e-6, float(np.sqrt(np.mean(piece**2)))) for piece in pieces]
             samples = np.concatenate([piece * gain for piece, gain in zip(pieces, level, strict=True)])
             yield kind, Audio("clip", CHANNELS[channel](samples, rng).astype(np.float32))
@@ -170,7 +172,7 @@ def quality(folder: Path, heard: Voices, hear: Ears, decide: Judge) -> Iterator[
             own = [i for i in np.flatnonzero(who == person) if heard.sides[i].seconds >= 1]
             vectors, seconds = [], []
             for i in own[:3]:
-                clean = audio.read(folder / f"{heard.names[i]}.flac", id="clean").audios[0]
+                clean = reading.read(folder / f"{heard.names[i]}.flac", id="clean").audios[0]
                 spoken = [clean.samples[to_samples(s.start) : to_samples(s.end)] for s in hear.detect(clean)]
                 samples = spoilt(way, clean.samples.astype(np.float64), np.concatenate(spoken).astype(np.float64), rng)
                 sound = Audio("spoilt", samples.astype(np.float32))
@@ -191,7 +193,7 @@ def quality(folder: Path, heard: Voices, hear: Ears, decide: Judge) -> Iterator[
         mine, theirs = np.concatenate(same), np.concatenate(different)
         yield {
             "way": way,
-            "eer": round(score.equal_error(mine, theirs)[0], 4),
+            "eer": round(verification.equal_error(mine, theirs)[0], 4),
             "missed": round(float((mine < 0).mean()), 4),
             "snr": round(float(np.median([m[0] for m in measured])), 1),
             "clipped": round(float(np.median([m[1] for m in measured])), 4),
@@ -205,7 +207,7 @@ def timing(file: Path, hear: Ears, decide: Judge, passes: int = 15) -> float:
         for i in range(passes):
             with libraries.open(Path(folder) / f"{i}.db", create=True) as library:
                 before = time.perf_counter()
-                heard = takes.of_files([file], "auto", 0.0, 10.0)
+                heard = enrolment_audio.of_files([file], "auto", 0.0, 10.0)
                 done = enroll.grow(library, Request("Somebody"), None, heard, hear, decide)
                 found.append(time.perf_counter() - before)
                 assert done.status == 0, done.rows
@@ -253,7 +255,7 @@ def _shares(rows: list[tuple[str, float, bool, bool]]) -> dict[str, float]:
 
 
 def _seconds(path: Path) -> float:
-    return len(audio.read(path, id=path.stem).audios[0].samples) / RATE
+    return len(reading.read(path, id=path.stem).audios[0].samples) / RATE
 
 
 def main() -> None:

@@ -32,20 +32,24 @@ import numpy as np
 
 from benchmarks import simulate
 from benchmarks.accuracy import read_rttm
-from diarize import audio
+from diarize.audio import reading
 from diarize.config import Config, parse
 from diarize.library import store as libraries
-from diarize.library.identification import OpenSet
-from diarize.library.linking import Strangers
-from diarize.library.records import Matrix
+from diarize.library.database.records import Matrix
+from diarize.library.scoring import people as naming
+from diarize.library.scoring.identification import OpenSet
+from diarize.library.scoring.linking import Strangers
+from diarize.library.scoring.people import Voices
 from diarize.models.store import Store
 from diarize.types import Speaker, Turn
-from pipelines import enroll, examination, linking, naming, outputs, plan, process, takes
-from pipelines.face import Silent
-from pipelines.naming import Voices
+from pipelines import plan
+from pipelines.batch import process
+from pipelines.cli.console import Silent
+from pipelines.people import enroll, enrolment_audio, enrolment_checks
+from pipelines.people.utterance import ears
+from pipelines.people.verify import judge
 from pipelines.recording import turns_of
-from pipelines.utterance import ears
-from pipelines.verify import judge
+from pipelines.results import linking, outputs
 
 STEP = 0.01  # s
 CONDITIONS: tuple[simulate.Condition, ...] = ("close", "phone", "room")
@@ -95,8 +99,8 @@ def enrolled(data: Path, place: Path, config: Config, store: Store) -> None:
         people.setdefault(path.stem.split("-")[0], []).append(path)
     with libraries.open(place, create=True) as library:
         for reader, paths in people.items():
-            request = enroll.Request(reader, accept=frozenset(examination.CHECKS))
-            enroll.grow(library, request, None, takes.of_files(paths, "auto", None, None), hear, decide)
+            request = enroll.Request(reader, accept=frozenset(enrolment_checks.CHECKS))
+            enroll.grow(library, request, None, enrolment_audio.of_files(paths, "auto", None, None), hear, decide)
 
 
 def conversations(data: Path, folder: Path, first: int, count: int) -> Iterator[tuple[str, Path]]:
@@ -179,7 +183,7 @@ def _row(one: Heard, library: str) -> Row:
 def listened(paths: Sequence[tuple[str, Path]], config: Config, store: Store) -> Iterator[Heard]:
     stages = plan.make(config, store, recognize=False).build()
     for set_, path in paths:
-        sound = audio.read(path, id=path.stem).audios[0]
+        sound = reading.read(path, id=path.stem).audios[0]
         speech, turns, voices = turns_of(sound, stages, config, lambda stage: None)
         assert voices is not None
         yield Heard(set_, path, read_rttm(path.with_suffix(".rttm")), turns, naming.heard(sound, speech, turns, voices))

@@ -22,8 +22,8 @@ import numpy as np
 
 from diarize.config import LabelConfig
 from diarize.intervals import Index
-from diarize.label import label
 from diarize.types import Turn, Word
+from diarize.words.labelling import label
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 SEEDS = 10

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from diarize.types import Audio
-from pipelines import decoding
+from pipelines.processes import decoding
 
 RATE, FRAME = 48_000, 4  # Hz; bytes of two 16-bit samples
 SECONDS = 23_000

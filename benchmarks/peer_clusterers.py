@@ -31,7 +31,7 @@ MEMORY = 14 << 30  # bytes of data a clusterer may have: the machine is to survi
 
 def ours(settings: dict[str, Any]) -> Clusterer:
     """`model`, of each recording, is the embedder that its vectors are of."""
-    from diarize.cluster import Spectral
+    from diarize.clustering.spectral import Spectral
 
     return lambda vectors: Spectral().informed(vectors, settings["model"])
 

@@ -39,12 +39,14 @@ from benchmarks import simulate
 from benchmarks.accuracy import Row, given, read_rttm, read_uem, references, score
 from benchmarks.accuracy import sets as sets_of
 from benchmarks.clustering import synthetic
-from diarize import audio, turns, windows
+from diarize.audio import reading
 from diarize.config import Config, parse
 from diarize.models.store import Store
+from diarize.speech import windows
+from diarize.turns import merging
 from diarize.types import Errors, Labels, Segment, Turn, Vectors
 from pipelines import plan
-from pipelines.lifetime import LINEAR_ALGEBRA
+from pipelines.processes.lifetime import LINEAR_ALGEBRA
 
 SIZES = (1_000, 5_000, 20_000, 160_000)
 SPEAKERS = 6  # of synthetic vectors
@@ -130,7 +132,7 @@ def collect(data: Path, simulated: int) -> dict[str, Given]:
             simulate.write(simulate.converse(scene, data), made)
         for set_, folder in (*sets_of(data), ("simulated", made)):
             for path, truth in references(folder):
-                heard = audio.read(path, id=path.stem).audios[0]
+                heard = reading.read(path, id=path.stem).audios[0]
                 speech = stages.detect(heard)
                 voices = stages.embed(heard, windows.over(speech, config.windows))
                 scored = read_uem(path.with_suffix(".uem"), heard.duration)
@@ -143,7 +145,7 @@ def collect(data: Path, simulated: int) -> dict[str, Given]:
 
 def scored(name: str, one: Given, labels: Labels, config: Config) -> Row:
     """What the labels of a recording are worth as turns."""
-    return against(name, one, turns.merge(one.windows, labels, one.speech, config.turns) if len(labels) else ())
+    return against(name, one, merging.merge(one.windows, labels, one.speech, config.turns) if len(labels) else ())
 
 
 def against(name: str, one: Given, spoken: Sequence[Turn]) -> Row:
@@ -159,7 +161,7 @@ def plda(data: Path, folder: Path) -> dict[str, Any]:
     assert stages.embed is not None and stages.detect is not None
     rows, people = [], []
     for set_, path, speaker in utterances(data):
-        heard = audio.read(path, id=path.stem).audios[0]
+        heard = reading.read(path, id=path.stem).audios[0]
         found = stages.embed(heard, windows.over(stages.detect(heard))).vectors
         rows.append(found)
         people += [f"{set_}/{speaker}"] * len(found)

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from diarize import audio
+from diarize.audio import reading
 from diarize.types import Samples
 from diarize.units import RATE
 
@@ -37,7 +37,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def joined(folder: Path) -> Samples:
     """The recordings in `folder` one after the other, at 16 kHz."""
-    return np.concatenate([audio.read(path, id=path.stem).audios[0].samples for path in sorted(folder.glob("*.flac"))])
+    return np.concatenate(
+        [reading.read(path, id=path.stem).audios[0].samples for path in sorted(folder.glob("*.flac"))]
+    )
 
 
 def tiled(sound: Samples, seconds: float, out: Path) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from diarize.config import Config
 from diarize.models.store import Store
-from pipelines.lifetime import LINEAR_ALGEBRA
+from pipelines.processes.lifetime import LINEAR_ALGEBRA
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MEETINGS = ("dev3-close", "dev4-room", "dev5-close")
@@ -54,7 +54,7 @@ def measure(path: Path, hours: float, cores: int, segmentation: str) -> list[Row
     """The stages up to turns on one recording, with default settings. Runs in the process that is measured."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    from diarize import audio
+    from diarize.audio import reading
     from pipelines import plan
     from pipelines.recording import turns_of
 
@@ -74,7 +74,7 @@ def measure(path: Path, hours: float, cores: int, segmentation: str) -> list[Row
     enter("loading models")
     stages = plan.make(config, Store(offline=True)).build()
     enter("decoding")
-    recording = audio.read(path, id="long").audios[0]
+    recording = reading.read(path, id="long").audios[0]
     turns_of(recording, stages, config, enter)
     enter("")
     total = Row(hours, "all", sum(r.wall for r in rows), sum(r.processor for r in rows), max(r.peak for r in rows))

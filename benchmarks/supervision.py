@@ -24,10 +24,11 @@ from benchmarks.batches import make
 from diarize.config import ClusterConfig, parse
 from diarize.models.store import Store
 from diarize.types import Audio, Turn
-from pipelines import batch, plan
-from pipelines.inputs import Input
-from pipelines.lifetime import LINEAR_ALGEBRA
-from pipelines.work import Job, Outcome, Worker
+from pipelines import plan
+from pipelines.batch import crew
+from pipelines.batch.worker import Job, Outcome, Worker
+from pipelines.inputs.recordings import Input
+from pipelines.processes.lifetime import LINEAR_ALGEBRA
 
 ROUNDS = 3
 
@@ -62,7 +63,7 @@ def measure(files: int, workers: Sequence[int]) -> dict[str, float]:
             worker = Worker(chosen, folder / f"own{turn}", 1)
             found.setdefault("own", []).append(_paced(worker(job) for job in jobs)[1])
             for number in workers:
-                first, rest = _paced(batch.run(jobs, chosen, folder / f"out{turn}-{number}", number))
+                first, rest = _paced(crew.run(jobs, chosen, folder / f"out{turn}-{number}", number))
                 found.setdefault(f"start{number}", []).append(first)
                 found.setdefault(f"workers{number}", []).append(rest)
     return {name: median(values) for name, values in found.items()}

@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from diarize import audio, vad
+from diarize.audio import reading
 from diarize.backends import segmentation_onnx, vad_energy, vad_silero
 from diarize.config import SegmentationConfig, VadConfig
 from diarize.models.store import Store
+from diarize.speech import vad
 from diarize.timeline import gaps, intersect, total, union
 from diarize.types import Audio, Segment
 
@@ -50,7 +51,7 @@ def recordings(folders: Sequence[Path]) -> Iterator[tuple[str, Audio, tuple[Segm
         for path in sorted(folder.glob("*.flac")):
             rows = [line.split() for line in path.with_suffix(".rttm").read_text(encoding="utf-8").splitlines()]
             spans = [Segment(float(r[3]), float(r[3]) + float(r[4])) for r in rows if r and r[0] == "SPEAKER"]
-            yield folder.name, audio.read(path, id=path.stem).audios[0], union(spans)
+            yield folder.name, reading.read(path, id=path.stem).audios[0], union(spans)
 
 
 def count(found: Sequence[Segment], truth: Sequence[Segment], duration: float) -> Counts:

@@ -23,17 +23,18 @@ from scipy.optimize import minimize_scalar
 from scipy.signal import oaconvolve, resample_poly
 
 from benchmarks import simulate
-from diarize import audio, score
+from diarize.audio import reading
 from diarize.config import Config
 from diarize.errors import AudioError
-from diarize.library import calibration, scoring
-from diarize.library.calibration import Calibration, Side, Trials
-from diarize.library.scoring import Scorer
+from diarize.library.scoring import calibration, scores
+from diarize.library.scoring.calibration import Calibration, Side, Trials
+from diarize.library.scoring.scores import Scorer
+from diarize.metrics import verification
+from diarize.metrics.verification import Floats
 from diarize.models.store import Store
-from diarize.score import Floats
 from diarize.types import Audio
-from pipelines import trials as lists
-from pipelines.utterance import Ears, ears
+from pipelines.people import trials as lists
+from pipelines.people.utterance import Ears, ears
 
 SETS = ("an4-dev", "speechocean-dev", "libri-dev", "libri-cohort")
 TESTS = SETS[:2]
@@ -92,7 +93,7 @@ def voices(data: Path, name: str, channel: str, hear: Ears, cache: Path | None) 
     who = speakers(data / name)
     names, people, rows, sides_ = [], [], [], []
     for i, path in enumerate(sorted((data / name).glob("*.flac"))):
-        sound = audio.read(path, id=path.stem).audios[0]
+        sound = reading.read(path, id=path.stem).audios[0]
         altered = CHANNELS[channel](sound.samples.astype(np.float64), np.random.default_rng([11, i]))
         try:
             heard = hear.heard(Audio(path.stem, altered.astype(np.float32)))
@@ -158,12 +159,12 @@ def ratios(made: Calibration, found: Trials) -> Floats:
 def figures(values: Floats, same: Any) -> dict[str, float | None]:
     there = np.isfinite(values)
     right, wrong = values[there & same], values[there & ~same]
-    least = score.cllr_min(right, wrong)
+    least = verification.cllr_min(right, wrong)
     return {
-        "eer": round(score.equal_error(right, wrong)[0], 4),
-        "cllr": round(score.cllr(right, wrong), 4),
+        "eer": round(verification.equal_error(right, wrong)[0], 4),
+        "cllr": round(verification.cllr(right, wrong), 4),
         "cllr_min": round(least, 4),
-        "ratio": round(score.cllr(right, wrong) / least, 3) if least > 0.01 else None,  # of nearly nothing
+        "ratio": round(verification.cllr(right, wrong) / least, 3) if least > 0.01 else None,  # of nearly nothing
     }
 
 
@@ -181,12 +182,12 @@ def measure(data: Path, hear: Ears, cache: Path | None) -> tuple[dict[str, Any],
     """(every figure, the calibration fitted on everything)."""
     heard = {(name, channel): voices(data, name, channel, hear, cache) for name in SETS for channel in CHANNELS}
     cohort = {channel: heard["libri-cohort", channel] for channel in CHANNELS}
-    scorer = scoring.centred(cohort["close"].vectors, moved(cohort))
+    scorer = scores.centred(cohort["close"].vectors, moved(cohort))
     ways: dict[str, Scorer] = {
-        "cosine": scoring.Cosine(),
-        "centred, mean alone": scoring.centred(cohort["close"].vectors),
+        "cosine": scores.Cosine(),
+        "centred, mean alone": scores.centred(cohort["close"].vectors),
         "centred": scorer,
-        "s-norm": scoring.SNorm(cohort["close"].vectors),
+        "s-norm": scores.SNorm(cohort["close"].vectors),
     }
     found: dict[str, Any] = {"model": hear.embed.name, "ways": {}, "channels": {}, "by_duration": {}, "shipped": {}}
     for way, score_ in ways.items():
@@ -194,7 +195,9 @@ def measure(data: Path, hear: Ears, cache: Path | None) -> tuple[dict[str, Any],
         row: dict[str, Any] = {}
         for train, test in (TESTS, TESTS[::-1]):
             made = calibration.fit(tests[train], hear.embed.name, score_, train)
-            rate = score.equal_error(tests[test].scores[tests[test].same], tests[test].scores[~tests[test].same])[0]
+            rate = verification.equal_error(
+                tests[test].scores[tests[test].same], tests[test].scores[~tests[test].same]
+            )[0]
             row[test] = {
                 "eer_of_scores": round(rate, 4),
                 "calibrated_on_the_other": figures(ratios(made, tests[test]), tests[test].same),
@@ -226,7 +229,7 @@ def measure(data: Path, hear: Ears, cache: Path | None) -> tuple[dict[str, Any],
             row = {}
             for way in ("cosine", "centred"):
                 case = listed(data, name, heard[name, left], heard[name, right], ways[way])
-                rate = score.equal_error(case.scores[case.same], case.scores[~case.same])[0]
+                rate = verification.equal_error(case.scores[case.same], case.scores[~case.same])[0]
                 row[f"eer_of_{way}"] = round(rate, 4)
             found["channels"][f"{name} {left}-{right}"] = row | figures(ratios(shipped, case), case.same)
         pairs = every(heard[name, "close"], scorer)
@@ -245,7 +248,7 @@ def channel_weight(
             for side, case in row.items():
                 a, b = ([pair[i].seconds for pair in case.sides] for i in (0, 1))
                 values = made.unbounded(case.scores, a, b) + weight * drifts[name][side] ** 2
-                costs.append(score.cllr(values[case.same], values[~case.same]))
+                costs.append(verification.cllr(values[case.same], values[~case.same]))
         return float(np.mean(costs))
 
     return float(minimize_scalar(cost, bounds=(0.0, 100.0), method="bounded").x)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from diarize.config import parse
 from diarize.models.store import Store
-from pipelines.lifetime import LINEAR_ALGEBRA
+from pipelines.processes.lifetime import LINEAR_ALGEBRA
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -32,8 +32,8 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     import soundfile
 
-    from pipelines.utterance import ears
-    from pipelines.verify import judge
+    from pipelines.people.utterance import ears
+    from pipelines.people.verify import judge
 
     files = [p for p in sorted((options.data / "an4-dev").glob("*.flac")) if 2.9 <= soundfile.info(p).duration <= 3.1]
     hear = ears(parse({"asr": {"backend": "none"}}, "benchmark"), Store())

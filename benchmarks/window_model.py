@@ -20,9 +20,10 @@ from scipy.linalg import eigh
 from scipy.signal import resample_poly
 
 from benchmarks import simulate
-from diarize import likeness, mixture, windows
+from diarize.clustering import mixture, similarity
 from diarize.config import parse
 from diarize.models.store import Store
+from diarize.speech import windows
 from diarize.types import Audio
 from pipelines import plan
 from pipelines.recording import Stages
@@ -47,7 +48,7 @@ def sessions(data: Path) -> Iterator[tuple[str, str, Floats]]:
                 audio = _alone(speaker, phrases, condition, [99, i * 1000 + k, c])
                 vectors = _heard(audio, stages)
                 if len(vectors) > 1:
-                    yield f"{source} {c}", f"{source}/{speaker}", likeness.centre(vectors)
+                    yield f"{source} {c}", f"{source}/{speaker}", similarity.centre(vectors)
 
 
 def learn(found: list[tuple[str, str, Floats]]) -> mixture.Voices:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarize import backends
-from diarize.cluster import Spectral
+from diarize.clustering.spectral import Spectral
 from diarize.config import Config, Section
 from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
 from diarize.models.registry import REGISTRY, Progress
@@ -21,8 +21,8 @@ from pipelines.recording import Stages
 from pipelines.versions import versions
 
 if TYPE_CHECKING:
+    from diarize.library.enrolled import Known
     from diarize.library.store import Library
-    from pipelines.known import Known
 
 EMBEDDERS = ("wespeaker-resnet34-lm", "eres2netv2", "campplus", "ge2e")  # best first
 WHISPERS = (
@@ -137,7 +137,7 @@ def make(
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
     hear, people = None, None
     if library is not None or link:
-        from pipelines.known import known
+        from diarize.library.enrolled import known
 
         chosen = embed or _embedder(config, store, model, notes)
         hear = chosen if embed is None else None

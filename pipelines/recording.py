@@ -7,14 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from diarize import asr, cluster, constrained, constraints, label, overlap, separate, timeline, turns, windows
+from diarize import timeline
 from diarize.activity import LocalActivity
-from diarize.audio import Recording
-from diarize.bandwidth import bandwidth
+from diarize.audio.bandwidth import bandwidth
+from diarize.audio.reading import Recording
+from diarize.clustering import constrained, constraints, spectral, splitting
+from diarize.clustering.constraints import NOTHING, Constraints
 from diarize.config import ClusterConfig, Config
-from diarize.constraints import NOTHING, Constraints
 from diarize.errors import DiarizeError, OutputError, StageError
-from diarize.library.linking import Strangers
+from diarize.library.scoring import people as naming
+from diarize.library.scoring.linking import Strangers
+from diarize.library.scoring.people import Reach, Recognised
+from diarize.speech import windows
 from diarize.stages import (
     AdvisedDetector,
     Clusterer,
@@ -28,6 +32,7 @@ from diarize.stages import (
     Segmenter,
     Words,
 )
+from diarize.turns import merging, overlap
 from diarize.types import (
     Audio,
     Embeddings,
@@ -41,8 +46,7 @@ from diarize.types import (
     speakers_of,
 )
 from diarize.units import round_time
-from pipelines import naming
-from pipelines.naming import Reach, Recognised
+from diarize.words import labelling, recognition
 
 Watch = Callable[[str], None]  # told the name of each stage as it begins
 
@@ -123,7 +127,7 @@ def hear(audio: Audio, stages: Stages, config: Config, watch: Watch) -> Heard:
             heard = naming.heard(audio, speech, spoken, voices, stages.reach)
             people = naming.recognise(spoken, heard, stages.identify, config.turns.gap)
     words, language = _words(audio, speech, stages, watch)
-    labelled = label.label(words, people.turns, config.label)
+    labelled = labelling.label(words, people.turns, config.label)
     heeded = voices.segments if voices is not None else ()
     notes = constraints.remarks(stages.known, heeded, speech, audio.duration)
     return Heard(speech, people.speakers, people.turns, labelled, language, people.strangers, notes)
@@ -146,7 +150,7 @@ def turns_of(
         voices = stages.embed(audio, windows.over(speech, config.windows))
         watch("cluster")
         labels, owner = _clustered(voices, stages, config)
-        spoken = turns.merge(voices.segments, labels, speech, config.turns)
+        spoken = merging.merge(voices.segments, labels, speech, config.turns)
         return speech, _pinned(spoken, speech, voices, labels, owner, stages, config), voices
     watch("segment")
     activity = stages.segment(audio)
@@ -164,16 +168,16 @@ def _clustered(
     voices: Embeddings, stages: Stages, config: Config, activity: LocalActivity | None = None
 ) -> tuple[Labels, Labels]:
     """The label of each window, as it is known; and who is known to have it, -1 for nobody."""
-    fewest, most = cluster.bounds(config.cluster, len(voices.segments))
+    fewest, most = spectral.bounds(config.cluster, len(voices.segments))
     owner = constraints.carried(voices.segments, stages.known)
     if isinstance(stages.cluster, InformedClusterer):
-        heard = separate.tracks(voices.segments, activity) if activity is not None else None
-        present = partial(separate.present, activity) if activity is not None else None
+        heard = splitting.tracks(voices.segments, activity) if activity is not None else None
+        present = partial(splitting.present, activity) if activity is not None else None
         labels = stages.cluster.informed(voices.vectors, voices.model, heard, present)
     else:
         labels = stages.cluster(voices.vectors)
     if activity is not None:
-        labels = separate.clusters(voices, labels, activity, config.segmentation, most)
+        labels = splitting.clusters(voices, labels, activity, config.segmentation, most)
     return constrained.obey(voices.vectors, labels, owner, stages.known.apart, fewest, most), owner
 
 
@@ -213,7 +217,7 @@ def hear_channels(channels: Sequence[Audio], stages: Stages, config: Config, wat
     spoken = tuple(sorted(talk, key=lambda turn: (turn.start, turn.speaker)))
     if stages.given is not None:
         given, language = _words(channels[0], (), stages, watch)
-        words = label.label(given, spoken, config.label)
+        words = labelling.label(given, spoken, config.label)
     else:
         heard = [_words(audio, line, stages, watch) for audio, line in zip(channels, lines.values(), strict=True)]
         labelled = (replace(word, speaker=id) for id, (own, _) in zip(lines, heard, strict=True) for word in own)
@@ -303,7 +307,7 @@ def _words(
 def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
     """What a reader of the transcript should know about it."""
     worded = stages.recognize is not None or stages.given is not None
-    remarks = asr.remarks(heard.words, heard.speech) if worded else ()
+    remarks = recognition.remarks(heard.words, heard.speech) if worded else ()
     if not heard.speech:
         remarks += ("no speech was found",)
     wanted, found = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in heard.speakers)

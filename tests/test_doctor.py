@@ -10,8 +10,8 @@ import pytest
 import diarize
 from diarize.backends import devices
 from diarize.models.store import Store
-from pipelines import doctor
-from pipelines.doctor import Facts
+from pipelines.cli import doctor
+from pipelines.cli.doctor import Facts
 
 
 @pytest.fixture(autouse=True)

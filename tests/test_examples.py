@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from diarize import audio
+from diarize.audio import reading
 from diarize.formats import rttm
 from diarize.types import Turn
 
@@ -36,7 +36,7 @@ def has_flite() -> bool:
 
 
 def test_the_recording_and_its_truth_belong_together() -> None:
-    recording = audio.read(FOLDER / "conversation.flac", id="conversation").audios[0]
+    recording = reading.read(FOLDER / "conversation.flac", id="conversation").audios[0]
     assert 60 <= recording.duration <= 90
     assert recording.samples.any() and not (recording.samples[:1600] == 0).all()  # room tone, not digital silence
     assert len({turn.speaker for turn in turns()}) == 4
@@ -62,7 +62,7 @@ def test_the_script_makes_it_again(tmp_path: Path) -> None:
     for ours, again in zip(turns(), turns(tmp_path), strict=True):
         assert again.start == pytest.approx(ours.start, abs=0.005)
         assert again.end == pytest.approx(ours.end, abs=0.005)
-    remade = audio.read(tmp_path / "conversation.flac", id="again").audios[0]
+    remade = reading.read(tmp_path / "conversation.flac", id="again").audios[0]
     assert remade.duration == pytest.approx(
-        audio.read(FOLDER / "conversation.flac", id="c").audios[0].duration, abs=0.01
+        reading.read(FOLDER / "conversation.flac", id="c").audios[0].duration, abs=0.01
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import run_pipeline
-from diarize.audio import read
+from diarize.audio.reading import read
 from diarize.formats import transcript_json
 from diarize.models.store import Store
 from tests.cheap import SETTINGS, write_tones

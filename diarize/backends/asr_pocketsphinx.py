@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diarize import asr, files, memory
+from diarize import files
+from diarize.audio import memory
 from diarize.config import AsrConfig
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Samples, Segment, Word
 from diarize.units import RATE, round_time, to_samples
+from diarize.words import recognition
 
 if TYPE_CHECKING:
     from pocketsphinx import Decoder
@@ -55,7 +57,7 @@ class PocketSphinx:
         if audio.rate != RATE:
             raise ValueError(f"{audio.id}: PocketSphinx hears {RATE} Hz, got {audio.rate} Hz")
         words: list[Word] = []
-        for piece in asr.chunks(audio.samples, RATE, speech, LONGEST, PAUSE):
+        for piece in recognition.chunks(audio.samples, RATE, speech, LONGEST, PAUSE):
             words += self._words(audio.samples, piece)
             memory.release(audio.samples)
         return tuple(words), LANGUAGE

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diarize import asr, files, memory
+from diarize import files
+from diarize.audio import memory
 from diarize.backends.shrinking import Shrinking
 from diarize.config import AsrConfig, Device
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Samples, Segment, Word
 from diarize.units import RATE, round_time, to_samples
+from diarize.words import recognition
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -73,7 +75,7 @@ class Whisper:
         """
         if audio.rate != RATE:
             raise ValueError(f"{audio.id}: Whisper hears {RATE} Hz, got {audio.rate} Hz")
-        chunks = asr.chunks(audio.samples, RATE, speech, LONGEST, PAUSE)
+        chunks = recognition.chunks(audio.samples, RATE, speech, LONGEST, PAUSE)
         if not chunks:
             return (), self.config.language
         language = self.config.language
@@ -118,7 +120,7 @@ class Whisper:
         )
         for i, results in itertools.groupby(segments, key=lambda segment: round(segment.seek / (100 * WINDOW))):
             chunk = chunks[i]
-            yield from asr.merge(_tokens(results, chunk.start - i * WINDOW, chunk))
+            yield from recognition.merge(_tokens(results, chunk.start - i * WINDOW, chunk))
 
 
 def load(

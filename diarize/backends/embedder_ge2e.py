@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import memory, pooling
-from diarize.backends import onnx_sessions
+from diarize.audio import memory
+from diarize.backends import onnx_sessions, pooling
+from diarize.backends.excerpt import cut
 from diarize.errors import AudioError, ModelRefused
-from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.models import checkpoint
 from diarize.timeline import union

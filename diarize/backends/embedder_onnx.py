@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import memory, pooling
-from diarize.backends import onnx_sessions
+from diarize.audio import memory
+from diarize.backends import onnx_sessions, pooling
+from diarize.backends.excerpt import cut
 from diarize.errors import AudioError, BackendError, ModelRefused
-from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.types import Audio, Embeddings, Samples, Segment
 from diarize.units import to_samples

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import memory
 from diarize.activity import CLASSES, LocalActivity
+from diarize.audio import memory
 from diarize.backends import onnx_sessions, segmentation_graph
+from diarize.backends.excerpt import cut
 from diarize.errors import AudioError, ModelRefused
-from diarize.excerpt import cut
 from diarize.files import sha256
 from diarize.types import Audio, Samples
 from diarize.units import RATE

@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import memory, vad
+from diarize.audio import memory
 from diarize.config import VadConfig
+from diarize.speech import vad
 from diarize.types import Audio, Segment
 
 STEP = 0.02  # s between the levels

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import memory, vad
+from diarize.audio import memory
 from diarize.backends import onnx_sessions
+from diarize.backends.excerpt import cut
 from diarize.config import VadConfig
 from diarize.errors import AudioError, BackendError, ModelRefused
-from diarize.excerpt import cut
 from diarize.files import sha256
+from diarize.speech import vad
 from diarize.types import Audio, Samples, Segment
 from diarize.units import RATE
 

@@ -13,8 +13,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from diarize.library.engine import Engine
-from diarize.library.records import Entry
+from diarize.library.database.engine import Engine
+from diarize.library.database.records import Entry
 
 Chain = Callable[[bytes, bytes], bytes]
 START = bytes(32)  # the hash before the first entry

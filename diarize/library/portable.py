@@ -25,7 +25,7 @@ import numpy as np
 
 from diarize import files
 from diarize.errors import FormatError, OutputError
-from diarize.library.records import Enrolment, Person
+from diarize.library.database.records import Enrolment, Person
 from diarize.types import Vectors
 
 if TYPE_CHECKING:

@@ -18,11 +18,12 @@ from typing import Self
 import platformdirs
 
 from diarize.errors import ConfigError, LibraryError, LibraryLockedAway, UnknownPerson, printable
-from diarize.library import audit, fingerprint, seal
-from diarize.library.engine import Engine, Sqlite
-from diarize.library.index import Index
-from diarize.library.records import AuditReport, Enrolled, Enrolment, Matrix, Person
-from diarize.library.rows import Rows
+from diarize.library import audit
+from diarize.library.database import encryption, fingerprint
+from diarize.library.database.engine import Engine, Sqlite
+from diarize.library.database.records import AuditReport, Enrolled, Enrolment, Matrix, Person
+from diarize.library.database.rows import Rows
+from diarize.library.search.index import Index
 from diarize.types import Voice
 
 Clock = Callable[[], datetime]
@@ -92,16 +93,16 @@ class Library:
             engine.close()
             raise
 
-    def _unlocked(self, passphrase: str | None, writable: bool) -> seal.Seal:
-        rows = Rows(self._engine, seal.Plain())
+    def _unlocked(self, passphrase: str | None, writable: bool) -> encryption.Seal:
+        rows = Rows(self._engine, encryption.Plain())
         if rows.meta("seal") is None and writable:  # a new library
             with self._engine.writing():
                 if rows.meta("seal") is None:
-                    made = seal.create(passphrase, self.place)[1] if passphrase is not None else b"none"
+                    made = encryption.create(passphrase, self.place)[1] if passphrase is not None else b"none"
                     rows.set_meta("seal", made)
         record = rows.meta("seal") or b"none"
         if record == b"none" and passphrase is None:
-            return seal.Plain()
+            return encryption.Plain()
         if record == b"none":
             raise LibraryLockedAway(
                 self.place,
@@ -112,7 +113,7 @@ class Library:
             raise LibraryLockedAway(
                 self.place, "it is encrypted", "Give its passphrase in DIARIZE_PASSPHRASE or in a file."
             )
-        return seal.unlock(passphrase, record, self.place)
+        return encryption.unlock(passphrase, record, self.place)
 
     def __enter__(self) -> Self:
         return self

@@ -21,8 +21,9 @@ import run_pipeline
 from diarize import files
 from diarize.errors import OutputError
 from diarize.types import Transcript
-from pipelines import batch, integrity, outputs, tables
-from pipelines.work import Job, Outcome, Worker
+from pipelines.batch import crew
+from pipelines.batch.worker import Job, Outcome, Worker
+from pipelines.results import integrity, outputs, tables
 from tests.attacks.disk import Disk, after_power_loss, recorded
 from tests.cheap import SETTINGS, write_tones
 from tests.formats.samples import MEETING
@@ -47,7 +48,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         for job in jobs:
             yield worker(job)
 
-    monkeypatch.setattr(batch, "run", run)
+    monkeypatch.setattr(crew, "run", run)
 
 
 def process(recordings: Path, out: Path, *more: str) -> int:

@@ -13,11 +13,16 @@ from diarize import config, files
 from diarize.config import Config
 from diarize.errors import DiarizeError, LibraryLockedAway
 from diarize.formats import transcript_json, words
-from diarize.library import calibration, portable, seal
+from diarize.library import portable
+from diarize.library.database import encryption
+from diarize.library.scoring import calibration
 from diarize.library.store import Library
-from pipelines import counts, evaluation_files, given, trials
-from pipelines.inputs import Input, identify
-from pipelines.work import Job
+from pipelines.batch.worker import Job
+from pipelines.evaluation import files as evaluation_files
+from pipelines.inputs import annotations as given
+from pipelines.inputs import counts
+from pipelines.inputs.recordings import Input, identify
+from pipelines.people import trials
 
 ZERO = Path("/dev/zero")
 JOB = Job(identify([Input(Path("y.wav"), "y.wav")])[0], Config().cluster)
@@ -68,9 +73,9 @@ def test_a_file_that_is_read_is_read_whole(tmp_path: Path) -> None:
 def test_a_passphrase_is_a_first_line_of_some_length() -> None:
     """Its file may be a pipe, as keepers of passphrases give them."""
     with pytest.raises(LibraryLockedAway, match="no passphrase: more than"):
-        seal.passphrase_of({}, ZERO)
+        encryption.passphrase_of({}, ZERO)
     behind, before = os.pipe()
     os.write(before, "grüß dich\nand more\n".encode())
-    assert seal.passphrase_of({}, Path(f"/dev/fd/{behind}")) == "grüß dich"
+    assert encryption.passphrase_of({}, Path(f"/dev/fd/{behind}")) == "grüß dich"
     os.close(before)
     os.close(behind)

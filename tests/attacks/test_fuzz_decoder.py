@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diarize import audio
+from diarize.audio import reading
 from diarize.errors import AudioError
-from pipelines import decoding
-from pipelines.decoding import Decoder
+from pipelines.processes import decoding
+from pipelines.processes.decoding import Decoder
 from tests import media
 from tests.media import Film, Track
 
@@ -102,10 +102,10 @@ def mutate(content: bytes, other: bytes, edits: list[Edit]) -> bytes:
     return bytes(data)
 
 
-def check(path: Path, decoder: Decoder, **options: Any) -> audio.Recording | None:
+def check(path: Path, decoder: Decoder, **options: Any) -> reading.Recording | None:
     """Read a file that may be anything; what comes out is sound (None: refused)."""
     try:
-        recording = audio.read(path, id="r", decode=decoder, **options)
+        recording = reading.read(path, id="r", decode=decoder, **options)
     except AudioError as error:
         assert not error.problem.startswith(("breaks the decoder", "needs more than", "cannot be read")), error.problem
         assert len(error.problem) < 500
@@ -114,7 +114,7 @@ def check(path: Path, decoder: Decoder, **options: Any) -> audio.Recording | Non
         assert np.isfinite(heard.samples).all()
         assert np.abs(heard.samples).max(initial=0) <= 1
         assert all(span.end <= heard.duration + 1e-3 for span in heard.lost)
-        assert 0 < heard.duration <= audio.LONGEST + 1
+        assert 0 < heard.duration <= reading.LONGEST + 1
         assert recording.source.decoded <= heard.duration + 1
     # Nothing holds less than a bit a sample at 1 kHz, but FLAC, where 14 bytes are 65,535 of them.
     most = 70 if "flac" in recording.source.codec else 0.008

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from diarize import audio, containers, packets
+from diarize.audio import containers, packets, reading
 from diarize.errors import AudioError
 from tests import media
 from tests.media import Film, Track
@@ -32,7 +32,7 @@ def good(path: Path) -> Path:
 
 def problem(path: Path) -> str:
     with pytest.raises(AudioError) as caught:
-        audio.read(path, id="r")
+        reading.read(path, id="r")
     assert caught.value.path == str(path)
     return caught.value.problem
 
@@ -108,7 +108,7 @@ def test_fault_05_links(tmp_path: Path) -> None:
     assert "leads back to itself" in problem(tmp_path / "loop.wav")
     good(tmp_path / "real.wav")
     (tmp_path / "fine.wav").symlink_to(tmp_path / "real.wav")
-    assert audio.read(tmp_path / "fine.wav", id="r").audios[0].duration == 2
+    assert reading.read(tmp_path / "fine.wav", id="r").audios[0].duration == 2
     assert "no possible file name" in problem(Path("a\0b.wav"))
     assert "name too long" in problem(tmp_path / ("a" * 300)).lower()
 
@@ -123,7 +123,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("declared", [0xFFFFFFFF, 0])
 def test_fault_08_a_header_that_does_not_know_the_length(declared: int, tmp_path: Path) -> None:
     path = media.wav(tmp_path / "a.wav", media.pcm16(sound()), RATE, declared=declared)
-    recording = audio.read(path, id="r")
+    recording = reading.read(path, id="r")
     assert recording.audios[0].duration == 2
     assert recording.audios[0].lost == ()
     assert any("read to the end of the file" in note for note in recording.source.notes)
@@ -132,7 +132,7 @@ def test_fault_08_a_header_that_does_not_know_the_length(declared: int, tmp_path
 def test_chunks_behind_the_samples_are_no_sound(tmp_path: Path) -> None:
     trailer = b"LIST" + struct.pack("<I", 4000) + b"\x7f" * 4000
     path = media.wav(tmp_path / "a.wav", media.pcm16(sound()), RATE, trailer=trailer)
-    assert audio.read(path, id="r").audios[0].duration == 2
+    assert reading.read(path, id="r").audios[0].duration == 2
 
 
 def test_fault_09_rf64_and_w64(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_fault_09_rf64_and_w64(tmp_path: Path) -> None:
     rf64 = media.write(tmp_path / "a.wav", "wav", track, options={"rf64": "always"})
     assert rf64.read_bytes()[:4] == b"RF64"
     for path in (rf64, media.write(tmp_path / "a.w64", "w64", track)):
-        recording = audio.read(path, id="r")
+        recording = reading.read(path, id="r")
         assert recording.audios[0].duration == 2
         assert recording.source.notes == ()
 
@@ -150,7 +150,7 @@ def test_fault_09_a_length_of_32_bits_that_wrapped(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(containers, "WRAP", 1 << 15)
     samples = media.pcm16(sound())
     path = media.wav(tmp_path / "a.wav", samples, RATE, declared=samples.nbytes % (1 << 15))
-    recording = audio.read(path, id="r")
+    recording = reading.read(path, id="r")
     assert recording.audios[0].duration == 2
     assert media.tone_span(recording.audios[0]) == pytest.approx((0.5, 1), abs=0.006)
     assert any("read to the end of the file" in note for note in recording.source.notes)
@@ -172,13 +172,13 @@ def test_gigabytes_of_zeros_in_a_wav_cost_nothing(where: str, tmp_path: Path) ->
     if where == "instead of them":
         assert "holds no sound" in problem(path)
     else:
-        assert audio.read(path, id="r").audios[0].duration == 2
+        assert reading.read(path, id="r").audios[0].duration == 2
 
 
 def test_fault_10_a_wrong_extension(tmp_path: Path) -> None:
     path = media.write(tmp_path / "a.mp3", "mp3", Track(sound(), RATE, "libmp3lame", bit_rate=64_000))
     wrong = path.rename(tmp_path / "a.wav")
-    assert audio.read(wrong, id="r").source.container == "mp3"
+    assert reading.read(wrong, id="r").source.container == "mp3"
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "m3u8", "txt"])
@@ -223,7 +223,7 @@ def test_fault_11_a_list_behind_a_healthy_beginning_reaches_no_demuxer(tmp_path:
 
 def test_fault_12_films(tmp_path: Path) -> None:
     film = media.write(tmp_path / "a.mkv", "matroska", Film(2), Track(sound(), RATE, "aac", bit_rate=64_000))
-    recording = audio.read(film, id="r")
+    recording = reading.read(film, id="r")
     assert media.tone_span(recording.audios[0]) == pytest.approx((0.5, 1), abs=0.03)
     assert recording.source.stream == 1
     assert problem(media.write(tmp_path / "b.mkv", "matroska", Film(2))) == "has a picture but no sound"
@@ -234,14 +234,14 @@ def test_fault_13_the_stream_is_chosen_by_rule(tmp_path: Path) -> None:
         return Track(media.noise(1, RATE, channels, level=level), RATE, "flac", default=default)
 
     marked = media.write(tmp_path / "a.mkv", "matroska", track(0.1, 2, False), track(0.2, 1, True))
-    recording = audio.read(marked, id="r")
+    recording = reading.read(marked, id="r")
     assert (recording.source.stream, recording.source.streams) == (1, 2)
     assert media.level(recording.audios[0].samples) == pytest.approx(0.2, rel=0.05)
     assert any("2 audio streams: stream 1" in note for note in recording.source.notes)
     unmarked = media.write(
         tmp_path / "b.mkv", "matroska", track(0.1, 1, False), track(0.2, 2, False), track(0.3, 2, False)
     )
-    assert audio.read(unmarked, id="r").source.stream == 1
+    assert reading.read(unmarked, id="r").source.stream == 1
 
 
 def test_fault_16_protected_recordings(tmp_path: Path) -> None:
@@ -283,7 +283,7 @@ def test_fault_17_pictures_chapters_and_hostile_titles(tmp_path: Path, capfd: py
     size = len(frames)
     tag = b"ID3\x04\0\0" + bytes([0, 0, size >> 7, size & 127])
     path.write_bytes(tag + frames + content[containers.id3_length(content) :])
-    recording = audio.read(path, id="r")
+    recording = reading.read(path, id="r")
     assert media.tone_span(recording.audios[0]) == pytest.approx((0.5, 1), abs=0.02)
     assert "x" * 100 not in repr(recording.source)
     assert capfd.readouterr() == ("", "")
@@ -321,15 +321,15 @@ def test_fault_18_a_file_that_changes_while_it_is_read(
             path.unlink(missing_ok=True)
 
     monkeypatch.setattr(Restless, "act", staticmethod(act), raising=False)
-    monkeypatch.setattr(audio, "FileBytes", Restless)
+    monkeypatch.setattr(reading, "FileBytes", Restless)
     assert problem(path) == "changed while it was read"
 
 
 def test_fault_18_touching_a_file_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = media.wav(tmp_path / "a.wav", media.pcm16(sound(30)), RATE)
     monkeypatch.setattr(Restless, "act", staticmethod(lambda: os.utime(path, (1, 1))), raising=False)
-    monkeypatch.setattr(audio, "FileBytes", Restless)
-    assert audio.read(path, id="r").audios[0].duration == 30
+    monkeypatch.setattr(reading, "FileBytes", Restless)
+    assert reading.read(path, id="r").audios[0].duration == 30
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
@@ -359,9 +359,9 @@ def test_fault_19_a_disk_that_fails_midway(
         def tell(self) -> int:
             return self._file.tell()  # type: ignore[attr-defined,no-any-return]
 
-    monkeypatch.setattr(audio, "FileBytes", lambda file: packets.FileBytes(Failing(file)))  # type: ignore[arg-type]
+    monkeypatch.setattr(reading, "FileBytes", lambda file: packets.FileBytes(Failing(file)))  # type: ignore[arg-type]
     with pytest.raises(AudioError, match=r"Input/output error.*disk or the network failed"):
-        audio.read(path, id="r")
+        reading.read(path, id="r")
     assert capfd.readouterr() == ("", "")
 
 
@@ -373,7 +373,7 @@ def test_a_small_file_cannot_ask_for_much(tmp_path: Path) -> None:
     content[22:26] = b"\xff" * 4
     flac.write_bytes(content)
     tracemalloc.start()
-    recording = audio.read(flac, id="r")
+    recording = reading.read(flac, id="r")
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
     assert recording.audios[0].duration == 2

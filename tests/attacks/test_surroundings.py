@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import inputs
+from pipelines.inputs import recordings
 from tests.cheap import SETTINGS, write_tones
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +77,7 @@ def test_fault_62_very_many_small_files_take_little_memory(tmp_path: Path) -> No
     (deep / "last.wav").touch()
     tracemalloc.start()
     try:
-        found = inputs.find([tmp_path / "in"]).inputs
+        found = recordings.find([tmp_path / "in"]).inputs
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -161,7 +161,7 @@ def test_the_restored_graph_agrees_with_the_published_one_where_sound_is_easy() 
 @needs_model
 def test_most_of_a_reverberant_meeting_is_heard() -> None:
     from diarize import timeline
-    from diarize.audio import read
+    from diarize.audio.reading import read
     from diarize.types import Segment
 
     path = SHARED / "data" / "sim-dev" / "dev4-room.flac"

@@ -62,7 +62,7 @@ def test_suffixes_are_distinct_and_defaults_are_known() -> None:
 
 def test_nothing_heavy_is_imported_with_the_formats() -> None:
     code = (
-        "import sys, diarize.formats, diarize.formats.words, pipelines.tables;"
+        "import sys, diarize.formats, diarize.formats.words, pipelines.results.tables;"
         "print(sorted({'pandas', 'pyarrow', 'torch', 'onnxruntime'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

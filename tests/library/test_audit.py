@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from diarize.library import seal, store
+from diarize.library import store
+from diarize.library.database import encryption
 from tests.library.voices import MODEL, opened, said, voice
 
 
@@ -82,10 +83,10 @@ def test_a_chain_computed_anew_does_not_fit_an_encrypted_library(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("cryptography", reason="the extra `encrypt` is not installed")
-    monkeypatch.setattr(seal, "COST", 2**4)
+    monkeypatch.setattr(encryption, "COST", 2**4)
     with opened(tmp_path / "s.db", "secret") as made:
         made.enrol("Anna", [said(1)])
-    plain = seal.Plain()
+    plain = encryption.Plain()
     with sqlite3.connect(tmp_path / "s.db") as connection:
         connection.execute("DROP TRIGGER audit_stays")
         forged = plain.chain(bytes(32), b"anything")
@@ -97,7 +98,7 @@ def test_a_chain_computed_anew_does_not_fit_an_encrypted_library(
 
 
 def test_what_is_removed_is_gone_from_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diarize.library.index.MANY", 1)
+    monkeypatch.setattr("diarize.library.search.index.MANY", 1)
     sound = b"the sound of Anna" * 1000
     secrets = [b"Anna Karenina", voice(1).tobytes(), sound[:100], b"signed in Tula", f"{1:064x}".encode()]
     with opened(tmp_path / "s.db") as library:

@@ -17,7 +17,8 @@ from tests.library.voices import MODEL
 WRITER = r"""
 import itertools, os, sys
 from pathlib import Path
-from diarize.library import index, store
+from diarize.library import store
+from diarize.library.search import index
 from tests.library.voices import MODEL, said
 index.MANY = 5
 start = int(sys.argv[2])
@@ -63,7 +64,7 @@ def test_fault_63_killed_at_any_moment(tmp_path: Path, monkeypatch: pytest.Monke
             assert not names & removed
             report = library.audit()
             assert report.problems == ()
-            monkeypatch.setattr("diarize.library.index.MANY", 5)
+            monkeypatch.setattr("diarize.library.search.index.MANY", 5)
             matrix = library.matrix(MODEL)
             assert matrix.digest == library.digest(MODEL)
             assert {int(name.split()[1]) for name in matrix.names} == names

@@ -20,7 +20,8 @@ from diarize.errors import (
     LibraryReadOnly,
     LibraryUnreadable,
 )
-from diarize.library import engine, schema, store
+from diarize.library import store
+from diarize.library.database import engine, schema
 from tests.library.voices import MODEL, opened, said
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from diarize.errors import ConfigError, UnknownPerson
 from diarize.library import store
-from diarize.library.records import Enrolment
+from diarize.library.database.records import Enrolment
 from tests.library.voices import MODEL, Clock, opened, said, voice
 
 HOSTILE = [
@@ -235,7 +235,7 @@ def test_what_cannot_be_an_utterance(change: dict[str, object], message: str) ->
 
 
 def test_files_are_for_their_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diarize.library.index.MANY", 1)
+    monkeypatch.setattr("diarize.library.search.index.MANY", 1)
     with opened(tmp_path / "deep" / "s.db") as library:
         library.enrol("Anna", [said(1)])
         library.matrix(MODEL)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.library import store
-from diarize.library.records import Enrolment
+from diarize.library.database.records import Enrolment
 from diarize.library.store import Library
 
 DIMENSION = 16

@@ -10,7 +10,7 @@ import pytest
 from diarize.errors import ConfigError, ModelDamaged, UnknownModel
 from diarize.models.registry import REGISTRY
 from diarize.models.store import Store
-from pipelines import models
+from pipelines.cli import models
 from tests.models.toys import CONFIG, TINY, WEIGHTS, Hub, known, names, pair, sha, store_of
 
 

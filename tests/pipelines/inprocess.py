@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 import run_pipeline
-from pipelines import ahead, batch, decoding
-from pipelines.interrupt import Interrupt
+from pipelines.batch import crew, spare_worker
+from pipelines.batch.worker import Job, Outcome, Worker
 from pipelines.plan import Plan
-from pipelines.work import Job, Outcome, Worker
+from pipelines.processes import decoding
+from pipelines.processes.interrupt import Interrupt
 from tests.cheap import SETTINGS
 
 
@@ -22,8 +23,8 @@ class InProcess:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.processed: list[str] = []
         self.before: Callable[[Job], Outcome | None] = lambda job: None  # may give a row in place of the worker's
-        patch.setattr(ahead, "wanted", lambda arguments: False)
-        patch.setattr(batch, "run", self._run)
+        patch.setattr(spare_worker, "wanted", lambda arguments: False)
+        patch.setattr(crew, "run", self._run)
         patch.setattr(decoding, "available", lambda: False)
 
     def _run(

@@ -28,7 +28,8 @@ import sklearn.cluster  # noqa: F401
 
 import run_pipeline
 from diarize import files
-from pipelines import ahead, decoding, supervise
+from pipelines.batch import spare_worker, supervision
+from pipelines.processes import decoding
 from tests import cheap  # noqa: F401
 
 STEPS = ("_create", "_fill", "_rename", "_remove", "_make", "_discard")  # all that changes what others see of a disk
@@ -36,7 +37,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 class Forking:
-    """In the place of `multiprocessing` in pipelines.ahead."""
+    """In the place of `multiprocessing` in pipelines.batch.spare_worker."""
 
     parent_process = staticmethod(multiprocessing.parent_process)
 
@@ -65,8 +66,8 @@ def child(arguments: list[str], step: int, count: int) -> None:
 
     for name in STEPS:
         setattr(files, name, counted(getattr(files, name)))
-    vars(ahead)["multiprocessing"] = Forking
-    supervise.GRACE = 0.0  # a forked worker holds both ends of its pipe, and never hears that it is closed
+    vars(spare_worker)["multiprocessing"] = Forking
+    supervision.GRACE = 0.0  # a forked worker holds both ends of its pipe, and never hears that it is closed
     decoding.available = lambda: False
     os._exit(run_pipeline.main(arguments))
 

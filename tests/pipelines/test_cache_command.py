@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import run_pipeline
-from diarize.cache import Cache
-from pipelines.commands.cache import size
+from diarize.cache.store import Cache
+from pipelines.cli.commands.cache import size
 
 
 def filled(folder: Path) -> Cache:

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from diarize import constraints
-from diarize.audio import Recording
-from diarize.cluster import Spectral
+from diarize.audio.reading import Recording
+from diarize.clustering import constraints
+from diarize.clustering.spectral import Spectral
 from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.types import Segment, Source, Transcript, Turn
-from pipelines import outputs
-from pipelines.face import Silent
-from pipelines.process import Request, process
+from pipelines.batch.process import Request, process
+from pipelines.batch.worker import FromElsewhere
+from pipelines.cli.console import Silent
 from pipelines.recording import Stages, transcribe
-from pipelines.work import FromElsewhere
+from pipelines.results import outputs
 from tests.cheap import Pitch, write_tones
 from tests.pipelines.test_recording import RATE, Loud, line
 

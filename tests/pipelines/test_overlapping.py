@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from diarize.activity import LocalActivity
-from diarize.audio import Recording
-from diarize.cluster import Spectral
+from diarize.audio.reading import Recording
+from diarize.clustering.spectral import Spectral
 from diarize.config import ClusterConfig, Config
 from diarize.types import Audio, Segment, Source
 from pipelines.recording import Stages, transcribe

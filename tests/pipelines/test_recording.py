@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from diarize.audio import Recording
-from diarize.cluster import Spectral
+from diarize.audio.reading import Recording
+from diarize.clustering.spectral import Spectral
 from diarize.config import Config, parse
 from diarize.errors import FormatError, StageError
 from diarize.types import Audio, Candidate, Identity, Labels, Segment, Source, Vectors, Word

@@ -14,11 +14,14 @@ import pytest
 
 from diarize import files
 from diarize.errors import ConfigError
-from pipelines import known, merge, outputs, recording, voiceprints, work
-from pipelines.shards import Shard
-from pipelines.work import Job, Outcome
+from diarize.library import enrolled
+from pipelines import recording
+from pipelines.batch import merge, worker
+from pipelines.batch.worker import Job, Outcome
+from pipelines.inputs.shards import Shard
+from pipelines.results import outputs, voiceprints
 from tests.cheap import write_tones
-from tests.library.test_identification import PLAIN
+from tests.library.scoring.test_identification import PLAIN
 from tests.pipelines.inprocess import InProcess, contents
 
 LINK = ("--link",)
@@ -27,7 +30,7 @@ TONES = replace(PLAIN, bandwidth=(100.0, 8000.0))
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> InProcess:
-    monkeypatch.setattr(known, "calibration_of", lambda model, config: TONES)
+    monkeypatch.setattr(enrolled, "calibration_of", lambda model, config: TONES)
     monkeypatch.setattr(merge, "calibration_of", lambda model, config: TONES)
     return InProcess(monkeypatch)
 
@@ -82,7 +85,7 @@ def test_a_recording_that_changes_before_it_is_written_fails_and_leaves_no_voice
                 file.write(b"more")
         return found
 
-    monkeypatch.setattr(work, "recognise", recognise)
+    monkeypatch.setattr(worker, "recognise", recognise)
     assert run(place / "in", place / "out", *LINK) == 3
     rows = {row["id"]: row for row in json.loads((place / "out" / "run.json").read_text())["recordings"]}
     assert (rows["a"]["status"], rows["a"]["stage"]) == ("failed", "read")

@@ -1,0 +1,209 @@
+"""What a file is, by its content, and which containers may be opened (docs/decoding.md).
+
+A text file called `meeting.wav` can hold a playlist that makes a decoder open other files. So the first bytes are
+looked at before any decoder sees them, only demuxers of `DEMUXERS` may answer, and the decoder gets one open file
+object: it has no name to resolve, and no protocol with which to open a second one.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from diarize.audio.packets import FileBytes
+from diarize.errors import AudioError
+
+WRAP = 1 << 32  # bytes; where the 32-bit length of a WAV starts again at 0
+_CHUNKS = 1000  # before the samples of a WAV; more are damage
+HEAD = 64 << 10  # bytes at the start of a file that are looked at
+_BUFFER = 256 << 10  # bytes per read of the decoder
+
+# FFmpeg's names of containers that hold recorded sound. Left out on purpose: playlists and lists of files (concat,
+# hls, dash, sdp, imf), networks and capture devices, pictures, subtitles, formats of games, and bare PCM, which any
+# bytes could be.
+DEMUXERS: tuple[str, ...] = (
+    "aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "dsf", "dss", "dts", "dtshd", "dv", "eac3", "flac",
+    "flv", "gsm", "iff", "ircam", "live_flv", "loas", "matroska", "webm", "mov", "mp4", "m4a", "3gp", "3g2", "mj2",
+    "mp3", "mpc", "mpc8", "mpeg", "mpegts", "mxf", "nistsphere", "nut", "ogg", "oma", "qcp", "rm", "shn", "sox", "tak",
+    "truehd", "tta", "voc", "w64", "wav", "wtv", "wv", "xwma",
+)  # fmt: skip
+
+# Streams of bare frames: no times of their own, and a duration that FFmpeg can only guess from the bit rate.
+BARE = frozenset(("aac", "ac3", "amr", "dts", "eac3", "gsm", "loas", "mp3", "truehd"))
+
+# What may stand before the first element of an XML text. A comment ends at its first "-->": if it could end at a later
+# one, there would be so many ways to read a row of comments that trying them all takes for ever.
+_MARKUP = rb"(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*"
+
+_PLAYLISTS: tuple[tuple[bytes, str], ...] = (
+    (rb"ffconcat version", "ffconcat"),
+    (rb"#EXTM3U", "m3u8"),
+    (rb"v=0\r?\n(?:[a-z]=[^\n]*\n)*m=", "sdp"),
+    (rb"v=0\r?\no=", "sdp"),
+    (rb"\[playlist\]", "pls"),
+    (_MARKUP + rb"<MPD[\s>]", "dash"),
+    (_MARKUP + rb"<playlist[\s>]", "xspf"),
+    (rb"(?:<\?xml[^>]*>\s*)?<(?:asx|smil|SmoothStreamingMedia)[\s>]", "xml"),
+    (rb"\[Reference\]|file '[^\n]*'\s*\n", "list of files"),
+)
+_PROTECTED: tuple[tuple[bytes, str], ...] = (
+    (rb"\x03ds2", "a DS2 dictation file (DSS Pro), which no free decoder reads"),
+    (rb"\x03enc", "an encrypted DS2 dictation file"),
+    (rb"....ftyp(?:aax|aaxc)", "an Audible file protected by DRM"),
+    (rb"....\x57\x90\x75\x36", "an Audible file protected by DRM"),
+    # ASF (Microsoft, "Advanced Systems Format Specification", 10.1): content encryption objects, plain and extended
+    (rb"\x30\x26\xb2\x75.*\xfb\xb3\x11\x22\x23\xbd\xd2\x11", "a Windows Media file protected by DRM"),
+    (rb"\x30\x26\xb2\x75.*\x14\xe6\x8a\x29\x22\x26\x17\x4c", "a Windows Media file protected by DRM"),
+)
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (rb"%PDF-", "a PDF document"),
+    (rb"PK\x03\x04", "a ZIP archive or an office document"),
+    (rb"\x1f\x8b", "a gzip archive"),
+    (rb"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+    (rb"Rar!\x1a\x07", "a RAR archive"),
+    (rb"\x89PNG\r\n", "a PNG picture"),
+    (rb"\xff\xd8\xff", "a JPEG picture"),
+    (rb"GIF8[79]a", "a GIF picture"),
+    (rb"\x7fELF|MZ", "a program"),
+    (rb"SQLite format 3", "a database"),
+    (rb"\xd0\xcf\x11\xe0", "an old office document"),
+    (rb"MThd", "a MIDI file, which holds notes and no sound"),
+)
+_TEXT: tuple[tuple[str, str], ...] = (
+    (r"\s*(?:<!doctype html|<html)", "an HTML page"),
+    (r"\s*<\?xml|\s*<[a-zA-Z]", "an XML text"),
+    (r"\s*[\[{]", "a JSON text"),
+)
+_TEXT_HEADERS = (b"NIST_1A", b"#!AMR", b"#!SILK")  # sound whose header is readable text
+
+
+@dataclass(frozen=True, slots=True)
+class WavSize:
+    """Where the samples of a RIFF/WAVE file lie, by its header and in truth. All in bytes."""
+
+    start: int
+    declared: int
+    actual: int  # from `start` to the end of the file
+
+    @property
+    def unusable(self) -> bool:
+        """True where the header cannot be meant: 0 or 0xFFFFFFFF of a stream, or a 32-bit count that wrapped."""
+        return self.declared in (0, 0xFFFFFFFF) or self.actual - self.declared >= WRAP
+
+
+def refuse(path: str, head: bytes) -> None:
+    """Raises AudioError where the first bytes of a file show that it is no recording, and says what it is."""
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
+    for pattern, kind in _PLAYLISTS:
+        if re.match(pattern, start, re.DOTALL):
+            raise AudioError(path, f"is a playlist ({kind}), not a recording", "Give the recordings that it names.")
+    for pattern, kind in _PROTECTED:
+        if re.match(pattern, head, re.DOTALL):
+            raise AudioError(path, f"is {kind}", "Export it as WAV or MP3 with the program that made it.")
+    other = next((kind for pattern, kind in _OTHERS if re.match(pattern, head)), None) or _text(head)
+    if other is not None:
+        raise AudioError(path, f"is {other}, not a recording")
+
+
+def _text(head: bytes) -> str | None:
+    """The kind of text that `head` is, None where it is no text."""
+    head = head[:4096]
+    if not head or head.startswith(_TEXT_HEADERS):
+        return None
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
+    # A character may be cut in two at the end of what was read.
+    text = head[: len(head) & ~1].decode(encoding, "replace").rstrip("\ufffd")
+    if "\ufffd" in text or any(c < " " and c not in "\t\r\n\f\x1b" for c in text):
+        return None
+    return next((kind for pattern, kind in _TEXT if re.match(pattern, text, re.IGNORECASE)), "a text file")
+
+
+def unreadable(head: bytes) -> tuple[str, str]:
+    """What to say, problem and cure, of a file that no allowed demuxer could open."""
+    if head[4:8] == b"ftyp":
+        return "has no index (moov): the recording was cut off or never closed", "Repair it where it was recorded."
+    return "is damaged, or of a kind that is not read here", ""
+
+
+def wav_size(file: FileBytes, size: int) -> WavSize | None:
+    """The data chunk of a RIFF/WAVE (or RF64) file of `size` bytes; None where there is none, or it is no such file.
+
+    Source: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0"; RF64: EBU Tech 3306.
+    """
+    if not is_wav(file.peek(0, 12)):
+        return None
+    at, wide = 12, None
+    for _ in range(_CHUNKS):
+        chunk = file.peek(at, 24)
+        if len(chunk) < 8:
+            break
+        name, length = struct.unpack_from("<4sI", chunk)
+        if name == b"ds64" and len(chunk) == 24:
+            wide = struct.unpack_from("<Q", chunk, 16)[0]
+        if name == b"data":
+            declared = wide if wide is not None and length == 0xFFFFFFFF else length
+            return WavSize(at + 8, declared, size - at - 8)
+        at += 8 + length + length % 2
+    return None
+
+
+def is_wav(head: bytes) -> bool:
+    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+
+
+def present_wav(file: FileBytes, wav: WavSize) -> None:
+    """Show the decoder a WAV without what misleads it.
+
+    FFmpeg looks for chunks behind the declared samples, eight bytes at a time, through gigabytes where a file was
+    allocated in advance or its length wrapped. So an honest file ends with its samples here, and one that is not says
+    0xFFFFFFFF, which FFmpeg takes as "to the end".
+    """
+    if wav.unusable:
+        file.patches = ((0, b"RIFF"), (wav.start - 4, b"\xff" * 4))
+    else:
+        file.end = min(wav.start + wav.declared, wav.start + wav.actual)
+
+
+def mp3_seconds(head: bytes, rate: int) -> float | None:
+    """Seconds that the Xing, Info or VBRI header of an MP3 declares; None where there is none.
+
+    Source: G. Bouvigne, "MP3 Tech: VBR headers". The count of frames follows the flags (bit 0: it is there).
+    """
+    samples = 1152 if rate >= 32_000 else 576  # MPEG-1; MPEG-2 and 2.5 halve it (ISO/IEC 13818-3)
+    for name in (b"Xing", b"Info"):
+        at = head.find(name)
+        if 0 <= at <= len(head) - 12 and head[at + 7] & 1:
+            return float(struct.unpack_from(">I", head, at + 8)[0]) * samples / rate
+    at = head.find(b"VBRI")
+    if 0 <= at <= len(head) - 18:
+        return float(struct.unpack_from(">I", head, at + 14)[0]) * samples / rate
+    return None
+
+
+def id3_length(head: bytes) -> int:
+    """Bytes of an ID3v2 tag at the start of a file, 0 without one (id3.org, ID3v2.4 structure, section 3.1)."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+
+
+def ogg_ends(tail: bytes) -> bool:
+    """True where the last Ogg page in `tail` is marked as the end of its stream (RFC 3533, section 6: flag 0x04)."""
+    at = tail.rfind(b"OggS")
+    return 0 <= at < len(tail) - 5 and bool(tail[at + 5] & 0x04)
+
+
+def open_container(file: FileBytes, options: Mapping[str, str]) -> Any:
+    """A PyAV container that reads from `file` alone. Raises what PyAV raises where the bytes are of no known kind."""
+    import av
+
+    return av.open(
+        file,
+        mode="r",
+        options={"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", **options},
+        metadata_errors="replace",  # titles and comments are hostile data, and nobody reads them here
+        buffer_size=_BUFFER,
+    )

@@ -1,0 +1,428 @@
+"""A file -> Audio: decoded once, truthfully, at 16 kHz mono, with everything that was lost said (docs/decoding.md)."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import FileIO
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diarize.audio import channels, containers, memory
+from diarize.audio.packets import FileBytes, Packets
+from diarize.audio.resampling import Writer
+from diarize.audio.sample_buffer import Canvas, Scratch
+from diarize.audio.timestamps import JITTER, Placer
+from diarize.errors import AudioError, DiarizeError, OutputError
+from diarize.text import counted
+from diarize.timeline import total, union
+from diarize.types import Audio, Samples, Segment, Source
+from diarize.units import RATE
+
+SHORTFALL = 0.25  # s; less than this between the declared and the decoded length is padding and rounding
+LONGEST = 100 * 3600.0  # s; no recording is longer, and no header is believed that says so
+CREDIBLE = 0.01  # share of the declared length that must be there before the rest is called lost
+SLOWEST, FASTEST = 1_000, 1_000_000  # Hz; rates outside are damage, or an attack on the resampler's memory
+MOST_CHANNELS = 64  # what FFmpeg's resampler takes
+_PROTECTED = ("drms", "enca")  # ISO/IEC 14496-12, protected sample entries; drms is Apple's
+_WAV_PACKET = "32768"  # bytes; FFmpeg's 4096 make eight times the work
+_HASHED = 60 * RATE  # samples hashed at a time
+_TAIL = 64 << 10  # bytes; a page of an Ogg file is never longer (RFC 3533)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """What was read from one file: one Audio, or one per channel where that was asked for."""
+
+    audios: tuple[Audio, ...]
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out about a file beside its samples; the fields are those of `Source`."""
+
+    container: str
+    codec: str
+    stream: int
+    streams: int
+    rate: int
+    channels: int
+    channel: str
+    declared: float | None
+    decoded: float
+    notes: tuple[str, ...]
+    lost: tuple[Segment, ...]
+
+
+# How the bytes of an open file become samples: (file, what the file is called, channel, scratch) -> the samples (n,) of
+# each Audio, and the facts. Raises AudioError, OutputError, OSError.
+Decode = Callable[[FileIO, str, str, Path], tuple[tuple[Samples, ...], Facts]]
+
+
+def read(
+    path: Path,
+    *,
+    id: str,
+    name: str | None = None,
+    channel: str = "auto",
+    scratch: Path | None = None,
+    decode: Decode | None = None,
+) -> Recording:
+    """Decode a recording: 16 kHz, mono, float32 in [-1, 1]; time 0 is where the file's own timeline begins.
+
+    `name` is what `Source.path` shows (default: the file's name); `channel` is auto, mix, per-channel or a number from
+    0; recordings of more than ten minutes are kept in an unnamed file in `scratch` (default: the system's folder for
+    temporary files) and memory-mapped. With per-channel every channel gives an Audio of the same id. `decode` is where
+    the bytes are decoded (default: here, in this process).
+
+    Raises AudioError where the file is no recording, holds no sound, cannot be read, or changed while it was read; a
+    recording that is only damaged is returned, with `Audio.lost` and `Source.notes` saying so. Raises OutputError where
+    `scratch` is full.
+    """
+    try:
+        with _opened(path) as file:
+            before, digest = _digested(path, file)
+            sounds, facts = (decode or _here)(file, str(path), channel, scratch or _temporary())
+            _unchanged(path, file, before, digest)
+    except DiarizeError:
+        raise
+    except OSError as error:
+        raise AudioError(str(path), reason(error), cure(error)) from error
+    except Exception as error:  # whatever hostile bytes make PyAV raise: one bad file costs one recording
+        raise AudioError(str(path), f"breaks the decoder ({type(error).__name__}: {error})") from error
+    audios = tuple(Audio(id, sound, RATE, digest, facts.lost, pcm(sound)) for sound in sounds)
+    source = Source(
+        path=path.name if name is None else name,
+        digest=digest,
+        size=before.st_size,
+        container=facts.container,
+        codec=facts.codec,
+        stream=facts.stream,
+        streams=facts.streams,
+        rate=facts.rate,
+        channels=facts.channels,
+        channel=facts.channel,
+        declared=facts.declared,
+        decoded=facts.decoded,
+        notes=facts.notes,
+        pcm=tuple(one.pcm for one in audios),
+    )
+    return Recording(audios, source)
+
+
+def _digested(path: Path, file: FileIO) -> tuple[os.stat_result, str]:
+    """How an open file looks, and the sha256 of its bytes. Raises AudioError where it is empty, and OSError."""
+    before = os.fstat(file.fileno())
+    if before.st_size == 0:  # nor is it read: files of the system say so that never end
+        raise AudioError(str(path), "is empty (0 bytes)")
+    return before, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """sha256 of a recording's bytes, without decoding it. Raises AudioError as `read` does for what is no such file."""
+    try:
+        with _opened(path) as file:
+            before, digest = _digested(path, file)
+            _unchanged(path, file, before, digest)
+    except OSError as error:
+        raise AudioError(str(path), reason(error), cure(error)) from error
+    return digest
+
+
+def pcm(samples: Samples) -> str:
+    """sha256 of samples as little-endian float32: what the stages hear, whatever file it came from."""
+    digest = hashlib.sha256()
+    for first in range(0, len(samples), _HASHED):
+        digest.update(np.ascontiguousarray(samples[first : first + _HASHED], dtype="<f4").data)
+        memory.release(samples)
+    return digest.hexdigest()
+
+
+def decode(file: FileIO, called: str, channel: str, scratch: Scratch) -> tuple[Iterator[Canvas], Facts]:
+    """The sound of one open file, a canvas of one channel for each Audio, and what else was found out.
+
+    Nothing is opened beside `file`, which needs no name, and what `scratch` gives. Raises AudioError (of what is
+    `called` so), OutputError, OSError where the disk fails, and whatever hostile bytes make PyAV raise.
+    """
+    file.seek(0)
+    found = _Found(called, file, os.fstat(file.fileno()).st_size)
+    writer, lost = found.decode(scratch)
+    try:
+        choice = channels.choose(writer.statistics, channel)
+    except ValueError as error:
+        raise AudioError(called, str(error), "Choose another with --channel.") from error
+    level = writer.levels.judge(choice.weights)
+    plain = writer.channels == 1 and level.gain == 1 and not level.cut
+    facts = Facts(
+        container=found.container,
+        codec=found.codec,
+        stream=found.stream,
+        streams=found.streams,
+        rate=writer.first_rate,
+        channels=writer.channels,
+        channel=choice.reason,
+        declared=found.declared,
+        decoded=round(writer.seconds, 6),
+        notes=(*found.notes, *level.notes),
+        lost=lost,
+    )
+    return (writer.canvas if plain else writer.canvas.mix(row, level.gain) for row in choice.weights), facts
+
+
+def _temporary() -> Path:
+    """The system's folder for temporary files. Raises OutputError where it has none: that is no recording's fault."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        problem = "there is no folder for temporary files that may be written to"
+        raise OutputError("TMPDIR", problem, "Set TMPDIR to a folder that you may write to.") from error
+
+
+def _here(file: FileIO, called: str, channel: str, scratch: Path) -> tuple[tuple[Samples, ...], Facts]:
+    canvases, facts = decode(file, called, channel, Scratch(scratch))
+    return tuple(canvas.samples() for canvas in canvases), facts
+
+
+class _Found:
+    """What is found out about one open file while it is decoded."""
+
+    def __init__(self, called: str, file: FileIO, size: int) -> None:
+        self.called, self.size = called, size
+        self.container = self.codec = ""
+        self.stream = self.streams = 0
+        self.declared: float | None = None  # s
+        self.notes: list[str] = []
+        self._bytes = FileBytes(file)
+
+    def decode(self, scratch: Scratch) -> tuple[Writer, tuple[Segment, ...]]:
+        """Everything that can be decoded, at its place, and the spans that cannot."""
+        head = self._bytes.peek(0, containers.HEAD)
+        containers.refuse(self.called, head)
+        wav = containers.wav_size(self._bytes, self.size)
+        if wav is not None:
+            containers.present_wav(self._bytes, wav)
+            if wav.unusable:
+                self.notes.append("the header does not say how long the recording is: read to the end of the file")
+        elif containers.is_wav(head):
+            raise self._error("holds no sound (a WAV without samples)")
+        options = {"max_size": _WAV_PACKET} if wav is not None else {}
+        with self._open(head, options) as container:
+            stream = self._choose(container)
+            exact = self._declare(container, stream, head, wav)
+            packets = Packets(container, stream, self._bytes, self.container in containers.BARE)
+            pieces = iter(packets)
+            first = next(pieces, None)
+            if first is None:
+                raise self._silent(packets)
+            starts = [float(s.start_time * s.time_base) for s in _timed(container) if s.start_time is not None]
+            origin = min(starts, default=first.time or 0.0)
+            writer, placer = Writer(first, scratch), Placer(origin, self.declared)
+            for piece in chain([first], pieces):
+                self._bounds(piece.rate, piece.samples.shape[1], placer.cursor)
+                for start, placed in placer.place(piece):
+                    writer.add(start, placed)
+            for start, placed in placer.finish():
+                writer.add(start, placed)
+            writer.close()
+            own = float(stream.start_time * stream.time_base) if stream.start_time is not None else origin
+            lost = self._lost(writer, placer, packets, own - origin, origin, exact)
+        if packets.encrypted or not writer.canvas.length:
+            raise self._silent(packets)
+        self._observe(writer, placer, packets, lost)
+        return writer, lost
+
+    @contextmanager
+    def _open(self, head: bytes, options: dict[str, str]) -> Iterator[Any]:
+        try:
+            container = containers.open_container(self._bytes, options)
+        except Exception as error:  # PyAV raises many kinds; all mean that FFmpeg found no container here
+            self._bytes.check()
+            raise self._error(*containers.unreadable(head)) from error
+        with container:
+            self.container = container.format.name
+            yield container
+
+    def _choose(self, container: Any) -> Any:
+        """The audio stream to decode: marked as default, else with most channels, else the first."""
+        streams = [s for s in container.streams.audio if s.codec_context is not None]
+        if not streams:
+            kind = "has a picture but no sound" if container.streams.video else "holds no sound"
+            raise self._error(kind if not container.streams.audio else "holds sound that no decoder here reads")
+        from av.stream import Disposition
+
+        chosen = max(
+            streams,
+            key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.layout.nb_channels, -s.index),
+        )
+        with suppress(UnicodeDecodeError):  # a tag may be any four bytes, and PyAV wants ASCII
+            if chosen.codec_context.codec_tag in _PROTECTED:
+                raise self._error("is protected by DRM", "Get an unprotected copy from whoever made it.")
+        if len(streams) > 1:
+            self.notes.append(
+                f"{len(streams)} audio streams: stream {chosen.index} was taken "
+                "(marked as default, else most channels, else first)"
+            )
+        self.codec = chosen.codec_context.name
+        self.stream, self.streams = chosen.index, len(container.streams.audio)
+        return chosen
+
+    def _declare(self, container: Any, stream: Any, head: bytes, wav: containers.WavSize | None) -> bool:
+        """Set `declared`; True where it is the sound's own length, and a shortfall therefore a loss."""
+        rate = stream.codec_context.sample_rate
+        seconds = None if container.duration is None else container.duration / 1e6
+        exact = len(_timed(container)) == 1
+        if self.container == "mp3":
+            seconds = containers.mp3_seconds(self._bytes.peek(containers.id3_length(head), containers.HEAD), rate)
+        elif self.container in containers.BARE:
+            seconds = None
+        elif wav is not None and seconds is not None:
+            if wav.actual < wav.declared < 0xFFFFFFFF:  # FFmpeg reports what is there; the header knew more
+                seconds *= wav.declared / max(wav.actual, 1)
+        elif stream.duration is not None:
+            seconds, exact = float(stream.duration * stream.time_base), True
+        self.declared = seconds if seconds is not None and 0 < seconds <= LONGEST else None
+        return exact
+
+    def _bounds(self, rate: int, count: int, cursor: float) -> None:
+        if not SLOWEST <= rate <= FASTEST:
+            raise self._error(f"has a sample rate of {rate} Hz; {SLOWEST} to {FASTEST} Hz can be read")
+        if not 1 <= count <= MOST_CHANNELS:
+            raise self._error(f"has {count} channels; up to {MOST_CHANNELS} can be read")
+        if cursor > LONGEST:
+            raise self._error(f"is longer than {LONGEST / 3600:.0f} hours", "Cut it into parts.")
+
+    def _lost(
+        self, writer: Writer, placer: Placer, packets: Packets, lead: float, origin: float, exact: bool
+    ) -> tuple[Segment, ...]:
+        """The spans without sound; the canvas is made as long as the recording was."""
+        # Before the sound's own first stamp there was nothing to lose: the picture began earlier.
+        if lead > SHORTFALL:
+            self.notes.append(f"the sound begins {lead:.2f} s after the recording")
+        holes = [(max(start, lead), end) for start, end in placer.holes if end - max(start, lead) > JITTER / 10]
+        end = placer.cursor
+        # Some containers count their length from the start of their stamps, some from the first sample.
+        missing = 0.0 if self.declared is None else self.declared - max(end, end + origin)
+        if missing > SHORTFALL and exact and end >= CREDIBLE * (end + missing):
+            self.notes.append(f"cut off: the file says {self.declared:.2f} s, and {end:.2f} s are there")
+            holes.append((end, end + missing))
+        elif missing > SHORTFALL:
+            self.notes.append(f"the file says {self.declared:.2f} s, its sound ends at {end:.2f} s")
+        elif packets.trailing > SHORTFALL and missing >= 0:
+            holes.append((end, end + packets.trailing))
+        lost = union(Segment(round(start, 6), round(stop, 6)) for start, stop in holes)
+        writer.canvas.extend(round(max([end, *(span.end for span in lost)]) * RATE))
+        return lost
+
+    def _observe(self, writer: Writer, placer: Placer, packets: Packets, lost: tuple[Segment, ...]) -> None:
+        """Notes on what was met while decoding."""
+        say = self.notes.append
+        if lost:
+            say(f"{total(lost):.2f} s in {counted(len(lost), 'span')} could not be decoded and are silent")
+        if packets.failed:
+            say(f"{packets.failed} of {counted(packets.packets, 'packet')} could not be decoded")
+        if packets.estimated > 0:
+            say("the length of what was lost is told from bytes: later times may be off where the bit rate varies")
+        if self.container == "ogg" and not containers.ogg_ends(self._bytes.peek(max(0, self.size - _TAIL), _TAIL)):
+            say("the end of the stream is not marked: it was cut off, or is still being written")
+        if placer.corrections:
+            say(f"time stamps drift: corrected {counted(placer.corrections, 'time')}, by 0.1 s at most each")
+        if placer.disbelieved:
+            say(f"time stamps that contradict the others, and were not followed: {placer.disbelieved}")
+        if placer.repeated > 0:
+            say(f"{placer.repeated:.2f} s of sound are stamped as already heard and were left out")
+        for at, rate, lines in writer.changes[:3]:
+            say(f"from {at:.2f} s on: {rate} Hz, {counted(lines, 'channel')}")
+        if len(writer.changes) > 3:
+            say(f"rate or channels change {len(writer.changes)} times in all")
+
+    def _silent(self, packets: Packets) -> AudioError:
+        if packets.encrypted:
+            return self._error("is encrypted (DRM)", "Get an unprotected copy from whoever made it.")
+        if packets.failed:
+            return self._error(f"is damaged: none of its {counted(packets.packets, 'packet')} could be decoded")
+        return self._error("holds no sound (0 samples)")
+
+    def _error(self, problem: str, cure: str = "") -> AudioError:
+        return AudioError(self.called, problem, cure)
+
+
+def _timed(container: Any) -> list[Any]:
+    """The streams that make the timeline: sound and moving pictures, no cover art."""
+    from av.stream import Disposition
+
+    films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    return [*container.streams.audio, *films]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FileIO]:
+    """A regular file, open for reading; anything that could block or never end is refused before it is opened."""
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:  # a null byte in the name
+        raise AudioError(str(path), "is no possible file name") from error
+    if not stat.S_ISREG(mode):
+        raise AudioError(str(path), f"is {_kind(mode)}, not a file")
+    # The file may be swapped for a FIFO in this moment: do not wait for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with FileIO(os.open(path, flags)) as file:
+        if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
+            raise AudioError(str(path), f"is {_kind(mode)}, not a file")
+        yield file
+
+
+def _kind(mode: int) -> str:
+    return {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }.get(stat.S_IFMT(mode), "something special")
+
+
+def _unchanged(path: Path, file: FileIO, before: os.stat_result, digest: str) -> None:
+    """Raises AudioError where the file under `path` is no longer the one that was read."""
+
+    def facts(status: os.stat_result) -> tuple[int, ...]:
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+    problem = AudioError(str(path), "changed while it was read", "Try again when it is finished.")
+    try:
+        if facts(before) == facts(os.fstat(file.fileno())) == facts(path.stat()):
+            return
+        with path.open("rb") as again:
+            if hashlib.file_digest(again, "sha256").hexdigest() != digest:
+                raise problem
+    except OSError as error:
+        raise problem from error
+
+
+def reason(error: OSError) -> str:
+    """Why a recording cannot be read, in words."""
+    if error.errno == errno.ENOENT:
+        return "does not exist, or is a link to something that does not"
+    if error.errno == errno.ELOOP:
+        return "is a link that leads back to itself"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "may not be read"
+    return f"cannot be read ({error.strerror or error})"
+
+
+def cure(error: OSError) -> str:
+    """What to do about it."""
+    return {
+        errno.EACCES: "Change its rights.",
+        errno.EIO: "The disk or the network failed: copy the file and try again.",
+        errno.ESTALE: "The network share is gone: mount it and try again.",
+    }.get(error.errno or 0, "")

@@ -1,0 +1,233 @@
+"""Labels and turns that obey what is known of who speaks, whatever made them (docs/constraints.md).
+
+`owner` (n,) is `constraints.carried`: whose each window is, -1 where that is not known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.clustering import similarity
+from diarize.clustering.constraints import Constraints, conflicts, placed
+from diarize.timeline import intersect, union
+from diarize.types import Labels, Segment, Turn, Vectors
+
+Floats = NDArray[np.float64]
+
+_ROUNDS = 5  # of giving windows to the nearest cluster
+_SHARE = 0.25  # of a person's windows in a cluster from which, with no one else's there, all of it is theirs
+
+
+def obey(
+    vectors: Vectors,
+    labels: Labels,
+    owner: NDArray[np.int64],
+    apart: frozenset[tuple[int, int]],
+    fewest: int = 1,
+    most: int = 20,
+) -> Labels:
+    """Labels (n,), numbered by first appearance: each person's windows have one label, those of `apart` pairs two.
+
+    Each person gets the cluster that holds most of their windows. Where that is somebody's whom they are known not to
+    be, the worse fitting one gets a cluster of their own, and what of the old one is nearer to them; where `most`
+    clusters are made already, they get the likest one that they may have. There are no fewer than `fewest` labels if
+    the windows allow them. Raises ValueError where `most` labels cannot tell everybody apart.
+    """
+    if not (owner >= 0).any():
+        return similarity.canonical(labels)
+    centred = similarity.centre(vectors)
+    labels = similarity.canonical(labels)
+    heard = [int(person) for person in np.unique(owner) if person >= 0]
+    against = conflicts(apart, max(heard[-1], *(b for _, b in apart), 0) + 1)
+    labels = _joined(labels, _votes(labels, owner), against, heard, fewest)
+    centroids, votes = similarity.centroids(centred, labels), _votes(labels, owner)
+    means = {person: similarity.unit(centred[owner == person].sum(0, keepdims=True))[0] for person in heard}
+    home = {person: int(votes[person].argmax()) for person in heard}
+    order = sorted(heard, key=lambda person: (-float(means[person] @ centroids[home[person]]), person))
+    count = len(centroids)
+
+    def options(person: int, given: Mapping[int, int]) -> list[int]:
+        near = centroids @ means[person]
+        likest = np.argsort(-near, kind="stable").tolist()
+        liker = [label for label in likest if near[label] > near[home[person]]]
+        made: dict[int, float] = {}  # new clusters, and how like their people are
+        for other, label in given.items():
+            if label >= count:
+                made[label] = max(made.get(label, -2.0), float(means[person] @ means[other]))
+        fresh = count + len(made)
+        new = [fresh] if fresh < most else []
+        old = sorted(made, key=lambda label: (-made[label], label))
+        return list(dict.fromkeys((home[person], *liker, *new, *old, *likest)))
+
+    given = placed(order, against, options)
+    if given is None:
+        raise ValueError(f"{len(heard)} people, known to be others than each other, are too many for {most} speakers")
+    return similarity.canonical(_restored(centred, _given(centred, labels, owner, given, home), owner, fewest))
+
+
+def pin(
+    turns: Sequence[Turn],
+    speech: Sequence[Segment],
+    constraints: Constraints,
+    windows: Sequence[Segment],
+    labels: Labels,
+    owner: NDArray[np.int64],
+    gap: float,
+) -> tuple[Turn, ...]:
+    """The turns, in which everybody who is known to speak somewhere does so, where there is `speech` there.
+
+    Beside them speak the surest of those who did, so many that no fewer speak than did. `turns` were made of `windows`
+    with `labels`, which obey. Silences of up to `gap` s in a known turn belong to it. Speakers are numbered again.
+    """
+    if not (owner >= 0).any():
+        return tuple(turns)
+    speaker = _speakers(turns, windows, labels)
+    pins = [
+        Turn(part.start, part.end, speaker[int(labels[owner == person][0])])
+        for person, stretch in zip(constraints.people, constraints.stretches, strict=True)
+        if (owner == person).any()
+        for part in union(intersect(speech, (stretch,)), gap)
+    ]
+    pieces: dict[str, list[tuple[float, float, float | None]]] = {}
+    for start, end, found, known in _instants(turns, pins):
+        sure = {turn.speaker: 1.0 for turn in known}
+        others = sorted(found, key=lambda turn: (-(turn.confidence or 0.0), turn.speaker)) if known else found
+        room = max(len(found) - len(sure), 0) if known else len(found)
+        beside = [turn for turn in others if turn.speaker not in sure][:room]
+        for who, confidence in (*sure.items(), *((turn.speaker, turn.confidence) for turn in beside)):
+            pieces.setdefault(who, []).append((start, end, confidence))
+    made = [Turn(a, b, who, sure) for who, own in pieces.items() for a, b, sure in _whole(own)]
+    numbers: dict[str, str] = {}
+    return tuple(
+        replace(turn, speaker=numbers.setdefault(turn.speaker, f"SPEAKER_{len(numbers) + 1:02d}"))
+        for turn in sorted(made, key=lambda turn: (turn.start, turn.end, turn.speaker))
+    )
+
+
+def _speakers(turns: Sequence[Turn], windows: Sequence[Segment], labels: Labels) -> dict[int, str]:
+    """Cluster -> the speaker of `turns` that was made of it, or a new one where it got no turn."""
+    from scipy.optimize import linear_sum_assignment
+
+    ids = sorted({turn.speaker for turn in turns})
+    count = int(labels.max()) + 1
+    starts, ends = np.array([w.start for w in windows]), np.array([w.end for w in windows])
+    shared = np.zeros((count, len(ids)))
+    for column, id in enumerate(ids):
+        line = union(turn for turn in turns if turn.speaker == id)
+        edges = np.array([time for part in line for time in (part.start, part.end)])
+        spoken = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (np.arange(len(edges) - 1) % 2 == 0))])
+        np.add.at(shared[:, column], labels, np.interp(ends, edges, spoken) - np.interp(starts, edges, spoken))
+    pairs = zip(*linear_sum_assignment(-shared), strict=True)
+    found = {int(label): ids[column] for label, column in pairs if shared[label, column] > 0}
+    return {label: found.get(label, f"{label} without a turn") for label in range(count)}
+
+
+def _instants(turns: Sequence[Turn], pins: Sequence[Turn]) -> Iterator[tuple[float, float, list[Turn], list[Turn]]]:
+    """(start, end, turns there, pins there) between every two times at which one begins or ends."""
+    edges = sorted({time for turn in (*turns, *pins) for time in (turn.start, turn.end)})
+    waiting = [deque(sorted(side, key=lambda turn: turn.start)) for side in (turns, pins)]
+    now: list[list[Turn]] = [[], []]
+    for start, end in pairwise(edges):
+        for side, active in zip(waiting, now, strict=True):
+            active[:] = [turn for turn in active if turn.end > start]
+            while side and side[0].start <= start:
+                active.append(side.popleft())
+        if now[0] or now[1]:
+            yield start, end, list(now[0]), list(now[1])
+
+
+def _whole(pieces: Sequence[tuple[float, float, float | None]]) -> Iterator[tuple[float, float, float | None]]:
+    """Pieces in order, those that touch as one; its confidence is the mean over its time."""
+    parts: list[tuple[float, float, float | None]] = []
+    for piece in (*pieces, (np.inf, np.inf, None)):
+        if parts and piece[0] > parts[-1][1]:
+            told = [(end - start, sure) for start, end, sure in parts if sure is not None]
+            seconds = sum(length for length, _ in told)
+            mean = round(sum(length * sure for length, sure in told) / seconds, 3) if told else None
+            yield parts[0][0], parts[-1][1], mean
+            parts = []
+        parts.append(piece)
+
+
+def _votes(labels: Labels, owner: NDArray[np.int64]) -> Floats:
+    """(persons, clusters): how many windows of each person each cluster holds."""
+    votes = np.zeros((int(owner.max()) + 1, int(labels.max()) + 1))
+    np.add.at(votes, (owner[owner >= 0], labels[owner >= 0]), 1)
+    return votes
+
+
+def _joined(labels: Labels, votes: Floats, against: Sequence[set[int]], heard: Sequence[int], fewest: int) -> Labels:
+    """Clusters that hold a fair part of one person's windows, and nobody's else, are that person's: they become one."""
+    labels = labels.copy()
+    count = len(np.unique(labels))
+    for person in sorted(heard, key=lambda person: (-votes[person].sum(), person)):
+        home = int(votes[person].argmax())
+        if any(other < len(votes) and votes[other, home] for other in against[person]):
+            continue
+        for label in np.flatnonzero(votes[person] >= np.maximum(2, _SHARE * votes[person].sum())).tolist():
+            alone = votes[:, label].sum() == votes[person, label]
+            if label != home and alone and count > max(fewest, 1):
+                labels[labels == label] = home
+                votes[person, home] += votes[person, label]
+                votes[person, label] = 0
+                count -= 1
+    return similarity.canonical(labels)
+
+
+def _given(
+    vectors: Floats, labels: Labels, owner: NDArray[np.int64], given: Mapping[int, int], home: Mapping[int, int]
+) -> Labels:
+    """Everybody's windows with their label; what nobody owns of a cluster that was parted goes to the nearer part."""
+    before, labels = labels, labels.copy()
+    for person, label in given.items():
+        labels[owner == person] = label
+    for cluster in sorted(set(home.values())):
+        parts = sorted({given[person] for person in given if home[person] == cluster} - {cluster})
+        parts = [part for part in parts if part > int(before.max())]
+        free = np.flatnonzero((before == cluster) & (owner < 0))
+        if not parts or not len(free):
+            continue
+        names = np.array([cluster, *parts])
+        inside = np.isin(labels, names)
+        for _ in range(_ROUNDS):
+            sums = np.array([vectors[inside & (labels == name)].sum(0) for name in names])
+            found = names[(vectors[free] @ similarity.unit(sums).T).argmax(1)]
+            if np.array_equal(found, labels[free]):
+                break
+            labels[free] = found
+    return labels
+
+
+def _restored(vectors: Floats, labels: Labels, owner: NDArray[np.int64], fewest: int) -> Labels:
+    """No fewer than `fewest` clusters: the one least of one voice is cut in two, each person staying whole."""
+    labels = similarity.canonical(labels)
+    whole = np.where(owner >= 0, owner, np.arange(len(owner)) + int(owner.max()) + 1)
+    _, atoms = np.unique(whole, return_inverse=True)
+    while int(labels.max()) + 1 < fewest:
+        spread = {}
+        for label in range(int(labels.max()) + 1):
+            members = labels == label
+            if len(np.unique(atoms[members])) > 1:
+                spread[label] = float(members.sum() - np.linalg.norm(vectors[members].sum(0)))
+        if not spread:
+            break
+        members = np.flatnonzero(labels == max(spread, key=lambda label: (spread[label], -label)))
+        _, of = np.unique(atoms[members], return_inverse=True)
+        sums = np.zeros((int(of.max()) + 1, vectors.shape[1]))
+        np.add.at(sums, of, vectors[members])
+        other = np.zeros(len(sums), dtype=bool)
+        other[(similarity.unit(sums) @ similarity.unit(sums.sum(0, keepdims=True))[0]).argmin()] = True
+        for _ in range(_ROUNDS):
+            pair = similarity.unit(np.array([sums[~other].sum(0), sums[other].sum(0)]))
+            found = sums @ pair[1] > sums @ pair[0]
+            if found.all() or not found.any():
+                break
+            other = found
+        labels[members[other[of]]] = int(labels.max()) + 1
+    return labels

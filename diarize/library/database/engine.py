@@ -1,0 +1,262 @@
+"""The database under a library: what the store needs of it, and SQLite as the one that every machine has."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from diarize.errors import (
+    LibraryDamaged,
+    LibraryError,
+    LibraryFull,
+    LibraryLocked,
+    LibraryMissing,
+    LibraryNewer,
+    LibraryReadOnly,
+    LibraryUnreadable,
+)
+from diarize.library.database import schema
+
+PATIENCE = 10.0  # s to wait for another process; a write takes milliseconds, so a longer wait means one that hangs
+_MAGIC = b"SQLite format 3\0"
+
+Row = tuple[Any, ...]
+
+
+class Engine(Protocol):
+    """SQL with `?` for parameters. Errors come as LibraryError."""
+
+    place: str  # what messages call it
+    folder: Path | None  # where derived index files may lie; None: nowhere
+    writable: bool
+    depth: int  # open transactions, one in another
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """Rows one by one, for results that should not be in memory at once."""
+
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        """One consistent state for all that is read inside."""
+
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """All inside or nothing; one writer at a time, others wait. May be nested."""
+
+    def purge(self) -> None:
+        """Overwrite what was deleted. Raises LibraryLocked where somebody else is reading it."""
+
+    def check(self) -> tuple[str, ...]:
+        """What the database itself finds wrong with its files."""
+
+    def close(self) -> None: ...
+
+
+class Sqlite:
+    """A library in one SQLite file, WAL mode, rights 0600. One object belongs to one thread."""
+
+    def __init__(self, path: Path, create: bool, read_only: bool) -> None:
+        self.place, self.path, self.depth = str(path), path, 0
+        self.folder: Path | None = path.with_name(path.name + ".index")
+        self.writable = not read_only
+        _look(path, create and not read_only)
+        with self._translated():
+            self._connection = _connect(path, read_only)
+        try:
+            self._prepare(create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, create: bool) -> None:
+        if not self.writable:
+            self.execute("PRAGMA query_only = ON")
+        self.execute("PRAGMA foreign_keys = ON")
+        self.execute("PRAGMA secure_delete = ON")  # deleted rows are overwritten with zeros
+        self.execute("PRAGMA synchronous = FULL")  # what was confirmed survives a power failure
+        empty = not self.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+        if empty and create and self.writable:
+            self.execute("PRAGMA journal_mode = WAL")
+            self._build()
+        elif empty:
+            raise LibraryUnreadable(self.place, "it is empty", "Delete it, or name another library.")
+        application = self.execute("PRAGMA application_id")[0][0]
+        if application != schema.APPLICATION:
+            raise LibraryUnreadable(self.place, "it is another program's database", "Name another library.")
+        self._migrate()
+
+    def _build(self) -> None:
+        with self.writing():
+            if self.execute("SELECT 1 FROM sqlite_master LIMIT 1"):
+                return  # another process was first
+            for statement in schema.SQLITE:
+                self.execute(statement)
+            self.execute(f"PRAGMA application_id = {schema.APPLICATION}")
+            self.execute(f"PRAGMA user_version = {schema.VERSION}")
+
+    def _migrate(self) -> None:
+        """Bring an older library up to date: a copy first, then all steps in one transaction."""
+        if (version := self._version()) == schema.VERSION:
+            return
+        if version < 1:  # no version that ever was
+            cure = "Bring back a copy of it from before."
+            raise LibraryDamaged(self.place, f"the file is damaged (it says that its version is {version})", cure)
+        if version > schema.VERSION:
+            raise LibraryNewer(
+                self.place,
+                f"its version is {version}, and this package knows versions up to {schema.VERSION}",
+                "Update the package: pip install --upgrade diarize-pipeline.",
+            )
+        if not self.writable:
+            raise LibraryReadOnly(self.place, f"it is of version {version} and must be updated first", "Open it once.")
+        with self.writing():
+            version = self._version()  # another process may have been first
+            if version < schema.VERSION:
+                self._back_up(version)
+            for step in range(version, schema.VERSION):
+                for statement in schema.MIGRATIONS[step]:
+                    self.execute(statement)
+            self.execute(f"PRAGMA user_version = {schema.VERSION}")
+
+    def _version(self) -> int:
+        return int(self.execute("PRAGMA user_version")[0][0])
+
+    def _back_up(self, version: int) -> None:
+        copy = self.path.with_name(f"{self.path.name}.v{version}-backup")
+        copy.unlink(missing_ok=True)
+        _touch(copy)
+        source = _connect(self.path, read_only=True)  # sees the state before this change
+        with (
+            self._translated(),
+            contextlib.closing(source),
+            contextlib.closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        with self._translated():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        with self._translated():
+            yield from self._connection.execute(sql, parameters)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        with self._transaction("BEGIN"):
+            yield
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        if not self.writable:
+            raise LibraryReadOnly(self.place, "it was opened for reading only", "Open it for writing.")
+        with self._transaction("BEGIN IMMEDIATE"):
+            yield
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        inner = f"inner{self.depth}"
+        self.execute(f"SAVEPOINT {inner}" if self.depth else begin)
+        self.depth += 1
+        try:
+            yield
+            self.execute(f"RELEASE {inner}" if self.depth > 1 else "COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk ends a transaction by itself
+                with contextlib.suppress(LibraryError):
+                    self.execute(f"ROLLBACK TO {inner}" if self.depth > 1 else "ROLLBACK")
+            raise
+        finally:
+            self.depth -= 1
+
+    def purge(self) -> None:
+        self.execute("VACUUM")
+        busy = self.execute("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
+        if busy:
+            raise LibraryLocked(self.place, "another process still reads what was deleted", "It is done when it ends.")
+        for copy in self.path.parent.glob(f"{_literal(self.path.name)}.v*-backup"):
+            copy.unlink(missing_ok=True)
+
+    def check(self) -> tuple[str, ...]:
+        found = [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        found += [f"a row of {row[0]} belongs to nothing" for row in self.execute("PRAGMA foreign_key_check")]
+        return tuple(found)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translate(error, self.place) from error
+
+
+def translate(error: sqlite3.Error, place: str) -> LibraryError:
+    """What SQLite says, as one of our errors."""
+    code = getattr(error, "sqlite_errorcode", None)
+    match None if code is None else code & 0xFF:  # the low byte is the kind, the rest its detail
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return LibraryLocked(place, "another process is using it", "Wait for it to end, and run the command again.")
+        case sqlite3.SQLITE_READONLY:
+            return LibraryReadOnly(place, "it cannot be written", "Change its rights, or those of its folder.")
+        case sqlite3.SQLITE_FULL:
+            return LibraryFull(place, "the disk is full; nothing was changed", "Free some room, and run it again.")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_FORMAT:
+            return LibraryDamaged(place, f"the file is damaged ({error})", "Bring back a copy of it from before.")
+        case sqlite3.SQLITE_NOTADB:
+            return LibraryUnreadable(place, "it is no library of speakers, or is damaged", "Name another library.")
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return LibraryUnreadable(place, f"it cannot be opened ({error})", "Change its rights, or its folder's.")
+        case sqlite3.SQLITE_IOERR:
+            return LibraryFull(
+                place, f"it could not be read or written ({error}); nothing was changed", "Look at the disk."
+            )
+        case _:
+            return LibraryDamaged(place, f"the database refuses: {error}", "Run: diarize speakers audit")
+
+
+def _look(path: Path, create: bool) -> None:
+    """Refuse what can be seen to be no library before SQLite touches it; make the file of a new one."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise LibraryUnreadable(str(path), "it is no file", "Name a file.")
+        if found.st_size:
+            with path.open("rb") as file:
+                if file.read(len(_MAGIC)) != _MAGIC:
+                    raise LibraryUnreadable(str(path), "it is no library of speakers", "Name another library.")
+    except FileNotFoundError:
+        if not create:
+            cure = "Enrol somebody first (diarize enroll), or name another one with --library."
+            raise LibraryMissing(str(path), "there is no library here", cure) from None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _touch(path)
+        except OSError as error:
+            raise LibraryReadOnly(str(path), f"it cannot be made ({error.strerror})", "Name another place.") from error
+    except OSError as error:
+        raise LibraryUnreadable(str(path), f"it cannot be read ({error.strerror})", "Change its rights.") from error
+
+
+def _touch(path: Path) -> None:
+    """An empty file that only its owner can read; SQLite gives its side files the same rights."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
+    address = path.absolute().as_uri() + ("?mode=ro" if read_only else "?mode=rw")
+    if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
+        address += "&immutable=1"  # a read-only medium: WAL needs a file beside it, and nobody can be writing
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=PATIENCE)
+
+
+def _literal(name: str) -> str:
+    """A file name as a glob pattern that matches it alone."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)

@@ -1,0 +1,304 @@
+"""Scores -> log-likelihood ratios that mean something, within what they were learned from (docs/scores.md).
+
+    q   = 1/a + 1/b                   a, b: seconds of speech on either side; the variance of a mean goes with 1/a
+    LLR = w0 + w1 score + w2 q        natural logarithm, cut at the bounds
+
+Where a whole recording is compared with voices that were enrolled elsewhere, w3 d^2 is added: d is how far the voices
+of the recording lie, on average, from the cohort's mean along the directions of channels (`drift`).
+
+The weights are those of a logistic regression in which both kinds of trials count the same (Brümmer and du Preez 2006;
+duration as a quality measure after Mandasari et al. 2013, "Quality measure functions for calibration of speaker
+recognition systems in various duration conditions"). A calibration belongs to one embedder, one way of scoring, and the
+range of durations and bandwidths of its data; it refuses to speak of anything else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from diarize import files
+from diarize.errors import CalibrationError, FormatError
+from diarize.library.scoring.scores import COSINE, Centred, Cosine, Scorer
+from diarize.metrics import verification
+from diarize.text import counted
+from diarize.types import Vectors
+
+Floats = NDArray[np.float64]
+
+SCHEMA = "diarize-calibration/1"
+SHIPPED = Path(__file__).with_name("ge2e.calibration.json")
+_RIDGE = 1e-6  # keeps weights finite where the trials are perfectly separated
+_SLACK = 1.02  # of the least speech: the same sound has a little more or less of it after another decoder
+_BAND = 250.0  # Hz, the steps in which bandwidth is measured: a resampler's slope is worth one
+FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What is known of the speech behind one vector."""
+
+    seconds: float  # of speech
+    bandwidth: float | None  # Hz, up to which there is sound; None: nobody measured it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trials:
+    """Scored trials of which the truth is known; all of the same length n."""
+
+    scores: Floats
+    same: NDArray[np.bool_]  # one speaker on both sides
+    speakers: tuple[tuple[str, str], ...]
+    sides: tuple[tuple[Side, Side], ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.scores) == len(self.same) == len(self.speakers) == len(self.sides):
+            raise ValueError("scores, truth, speakers and sides of trials must be of one length")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How scores of one embedder become log-likelihood ratios. Plain numbers: equal ones are the same calibration."""
+
+    model: str  # identity of the embedder
+    kind: str  # identity of the way of scoring
+    mean: tuple[float, ...]  # (d,) of `Centred`; () for another way of scoring
+    channels: tuple[tuple[float, ...], ...]  # (r, d) of `Centred`
+    weights: tuple[float, float, float]  # of 1, score, q
+    channel: float  # w3, of d^2; 0.0 where no channels were learned
+    seconds: tuple[float, float]  # s, range of speech on either side that it was fitted on
+    bandwidth: tuple[float, float]  # Hz, range
+    bounds: tuple[float, float]  # lowest and highest LLR that the data support
+    trials: tuple[int, int]  # of one speaker, of two
+    speakers: int
+    data: str  # what it was fitted on, in words
+
+    def __post_init__(self) -> None:
+        numbers = (*self.weights, self.channel, *self.seconds, *self.bandwidth, *self.bounds)
+        if not all(isfinite(number) for number in numbers):
+            raise ValueError(f"a calibration is made of finite numbers, got {numbers}")
+        if not (0 < self.seconds[0] <= self.seconds[1] and 0 < self.bandwidth[0] <= self.bandwidth[1]):
+            raise ValueError(f"ranges begin above 0 and rise, got {self.seconds} s, {self.bandwidth} Hz")
+        if not self.bounds[0] <= 0 <= self.bounds[1]:
+            raise ValueError(f"bounds lie around 0, got {self.bounds}")
+        if self.weights[1] <= 0:
+            raise ValueError(f"a higher score must not speak against one speaker, weights {self.weights}")
+        if self.mean and self.kind != self._centred().kind:
+            raise ValueError("the way of scoring is not the one that it was fitted with")
+
+    def scorer(self) -> Centred | Cosine:
+        """The way of scoring that it was fitted with. Raises CalibrationError where that needs the user's cohort."""
+        if self.mean:
+            return self._centred()
+        if self.kind != COSINE:
+            raise CalibrationError(f"made for scores of the kind {self.kind!r}", "Give the same cohort again.")
+        return Cosine()
+
+    def _centred(self) -> Centred:
+        return Centred(np.array(self.mean), np.array(self.channels).reshape(-1, len(self.mean)))
+
+    def meets(self, model: str, kind: str) -> None:
+        """Raises CalibrationError where scores are of another embedder, or of another kind."""
+        if model != self.model:
+            raise CalibrationError(
+                f"made for scores of {self.model}, not of {model}", "Make one for it: diarize calibrate."
+            )
+        if kind != self.kind:
+            raise CalibrationError(
+                f"made for scores of the kind {self.kind!r}, not {kind!r}", "Make one for them: diarize calibrate."
+            )
+
+    def refusal(self, a: Side, b: Side) -> str | None:
+        """Why nothing can be said of a comparison of these two; None where it can.
+
+        More speech than the longest that it was fitted on is as good as that, and not refused.
+        """
+        low, high = self.bandwidth
+        for side in (a, b):
+            if side.seconds < self.seconds[0] / _SLACK:
+                return f"{side.seconds:.2f} s of speech; calibrated from {self.seconds[0]:.2f} s on"
+            if side.bandwidth is not None and not low - _BAND <= side.bandwidth <= high + _BAND:
+                return f"sound up to {side.bandwidth:.0f} Hz; calibrated for {low:.0f} to {high:.0f} Hz"
+        return None
+
+    def drift(self, vectors: Vectors) -> float:
+        """d, of the voices (k, d) heard in one recording: 0 where it sounds as the cohort does."""
+        if not self.channels:
+            return 0.0
+        mean = vectors.astype(np.float64).mean(axis=0) - np.array(self.mean)
+        return float(np.linalg.norm(np.array(self.channels) @ mean))
+
+    def llr(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike, drift: float = 0.0) -> Floats:
+        """Log-likelihood ratios of scores (...), with `a` and `b` seconds of speech; cut at the bounds.
+
+        `drift` is that of the recording, where voices of it are compared with enrolled ones; 0 for two files. It is
+        for the caller to ask `refusal` first. Raises ValueError for seconds that are not above 0.
+        """
+        return np.clip(self.unbounded(scores, a, b) + self.channel * drift**2, *self.bounds)
+
+    def unbounded(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:
+        """What `llr` would be without bounds."""
+        longest = self.seconds[1]
+        features = _features(scores, np.minimum(a, longest), np.minimum(b, longest))
+        return np.asarray(features @ np.array(self.weights), np.float64)
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON. Raises OutputError."""
+        files.write(path, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
+
+
+def fit(trials: Trials, model: str, scorer: Scorer, data: str, channel: float = 0.0) -> Calibration:
+    """A calibration for scores of `scorer` like these; `channel` is its w3.
+
+    Raises CalibrationError where they cannot teach one.
+    """
+    counts = int(trials.same.sum()), int((~trials.same).sum())
+    if min(counts) < 10 or len({name for pair in trials.speakers for name in pair}) < 5:
+        raise CalibrationError(
+            f"{counted(counts[0], 'trial')} of one speaker and {counts[1]} of two are too few",
+            "Give at least ten of each, of at least five speakers.",
+        )
+    a, b = (np.array([pair[i].seconds for pair in trials.sides]) for i in (0, 1))
+    weights = regression(_features(trials.scores, a, b), trials.same)
+    ratios = _features(trials.scores, a, b) @ weights
+    sides = [side for pair in trials.sides for side in pair]
+    seconds = [side.seconds for side in sides]
+    bandwidths = [side.bandwidth for side in sides if side.bandwidth is not None]
+    pairs = {frozenset(pair) for pair, same in zip(trials.speakers, trials.same, strict=True) if not same}
+    try:
+        return Calibration(
+            model=model,
+            kind=scorer.kind,
+            mean=tuple(scorer.mean.tolist()) if isinstance(scorer, Centred) else (),
+            channels=tuple(map(tuple, scorer.channels.tolist())) if isinstance(scorer, Centred) else (),
+            weights=(round(float(weights[0]), 6), round(float(weights[1]), 6), round(float(weights[2]), 6)),
+            channel=round(channel, 4),
+            seconds=(round(min(seconds), 3), round(max(seconds), 3)),
+            bandwidth=(min(bandwidths), max(bandwidths)),
+            bounds=supported(ratios[trials.same], ratios[~trials.same], len(pairs)),
+            trials=counts,
+            speakers=len({name for pair in trials.speakers for name in pair}),
+            data=data,
+        )
+    except ValueError as error:
+        raise CalibrationError(f"these trials cannot teach one: {error}") from error
+
+
+def cross_validated(trials: Trials, folds: int = FOLDS) -> Floats:
+    """LLRs (n,), without bounds, of calibrations that never heard the speakers of the trial; NaN where there is none.
+
+    Speakers are dealt to `folds` in order of name; a trial is scored where both of its speakers are in one fold, by
+    weights fitted on the trials that have nobody of that fold.
+    """
+    everyone = sorted({name for pair in trials.speakers for name in pair})
+    fold = {name: i % folds for i, name in enumerate(everyone)}
+    left, right = (np.array([fold[pair[i]] for pair in trials.speakers]) for i in (0, 1))
+    features = _features(trials.scores, *(np.array([pair[i].seconds for pair in trials.sides]) for i in (0, 1)))
+    found = np.full(len(trials.scores), np.nan)
+    for i in range(folds):
+        test, train = (left == i) & (right == i), (left != i) & (right != i)
+        if test.any() and trials.same[train].any() and not trials.same[train].all():
+            found[test] = features[test] @ regression(features[train], trials.same[train])
+    return found
+
+
+def regression(features: Floats, truth: NDArray[np.bool_]) -> Floats:
+    """Weights (f,) of a logistic regression on features (n, f), either truth counting half in all; Newton's method."""
+    weight = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
+    found = np.zeros(features.shape[1])
+    scale = np.maximum(np.abs(features).max(axis=0), 1e-12)
+    x = features / scale
+    for _ in range(100):
+        chance = 1 / (1 + np.exp(-np.clip(x @ found, -500, 500)))
+        gradient = x.T @ (weight * (chance - truth)) + _RIDGE * found
+        curvature = (x * (weight * chance * (1 - chance))[:, None]).T @ x + _RIDGE * np.eye(len(found))
+        step = np.linalg.solve(curvature, gradient)
+        found -= step * min(1.0, 5 / max(float(np.abs(step).max()), 1e-12))
+        if np.abs(step).max() < 1e-10:
+            break
+    return np.asarray(found / scale, np.float64)
+
+
+def supported(same: Floats, different: Floats, pairs: int) -> tuple[float, float]:
+    """(lowest, highest) LLR that the trials support: the empirical lower and upper bound (ELUB).
+
+    Vergeer et al. 2016, "Numerical likelihood ratios outputted by LR systems are often based on extrapolation: when to
+    stop extrapolating?": an LLR is believed at a threshold t as long as acting on the LLRs costs less than acting on
+    none, one more misleading trial of either kind being assumed. A high LLR misleads where two voices are alike,
+    whatever they say: the assumed trial weighs as one of `pairs` of speakers, not as one of all `different` trials.
+    """
+    found = verification.curve(same, different)
+    ends = np.minimum(found.thresholds, 500.0)  # rates are constant from one threshold to the next
+    starts = np.concatenate([[-500.0], ends[:-1]])
+    miss = (found.miss * len(same) + 1) / (len(same) + 1)
+    false_alarm = (found.false_alarm * pairs + 1) / (pairs + 1)
+    # Bayes error at prior odds exp(-t): miss + exp(t) false_alarm, against 1 (accept none) or exp(t) (accept all).
+    with np.errstate(divide="ignore"):
+        highest = np.minimum(ends, np.log1p(-miss) - np.log(false_alarm))
+        lowest = np.maximum(starts, np.log(miss) - np.log1p(-false_alarm))
+    high = float(highest[highest > starts].max(initial=0.0))
+    low = float(lowest[lowest < ends].min(initial=0.0))
+    return round(low, 4), round(high, 4)
+
+
+def load(path: Path) -> Calibration:
+    """A calibration that `Calibration.save` wrote. Raises FormatError for anything else."""
+    try:
+        values: dict[str, Any] = json.loads(files.read(path).decode())
+    except OSError as error:
+        raise FormatError(str(path), f"no calibration: {error.strerror or error}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FormatError(str(path), f"no calibration: {error}") from error
+    if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
+        raise FormatError(str(path), f"no calibration: it does not say {SCHEMA!r}")
+    names = {field.name for field in fields(Calibration)}
+    if values.keys() != names:
+        raise FormatError(str(path), f"a calibration has the fields {', '.join(sorted(names))}")
+    try:
+        return Calibration(
+            model=str(values["model"]),
+            kind=str(values["kind"]),
+            mean=_numbers(values["mean"], None),
+            channels=tuple(_numbers(row, len(values["mean"])) for row in values["channels"]),
+            weights=_numbers(values["weights"], 3),
+            channel=float(values["channel"]),
+            seconds=_numbers(values["seconds"], 2),
+            bandwidth=_numbers(values["bandwidth"], 2),
+            bounds=_numbers(values["bounds"], 2),
+            trials=tuple(int(n) for n in _numbers(values["trials"], 2)),  # type: ignore[arg-type]
+            speakers=int(values["speakers"]),
+            data=str(values["data"]),
+        )
+    except (TypeError, ValueError) as error:
+        raise FormatError(str(path), f"no calibration: {error}") from error
+
+
+def shipped(model: str) -> Calibration | None:
+    """The calibration that comes with this project, where it was made for `model`."""
+    found = load(SHIPPED)
+    return found if found.model == model else None
+
+
+def _features(scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:
+    s, q = np.broadcast_arrays(np.asarray(scores, np.float64), _measure(a, b))
+    return np.stack([np.ones_like(s), s, q], axis=-1)
+
+
+def _measure(a: ArrayLike, b: ArrayLike) -> Floats:
+    seconds = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if not all((side > 0).all() for side in seconds):
+        raise ValueError("both sides of a comparison need seconds of speech above 0")
+    return np.asarray(1 / seconds[0] + 1 / seconds[1], np.float64)
+
+
+def _numbers(values: Sequence[Any], count: int | None) -> tuple[Any, ...]:
+    if not isinstance(values, list) or (count is not None and len(values) != count):
+        raise ValueError(f"expected {count} numbers, got {values!r}")
+    return tuple(float(value) for value in values)

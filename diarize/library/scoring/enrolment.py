@@ -1,0 +1,241 @@
+"""Is this an utterance to know a person by? Measures and checks, on arrays (docs/enrolment.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.clustering import similarity
+from diarize.library.scoring.scores import Centred, Scorer
+from diarize.timeline import gaps, total, union
+from diarize.types import Audio, Labels, Segment, Turn, Vectors
+from diarize.units import round_time, to_samples
+
+Floats = NDArray[np.float64]
+Compare = Callable[[Vectors, Floats, Vectors, Floats], Floats]  # rows and their seconds, twice -> (n,), higher is liker
+
+LEAST = 1.5  # s of speech in an utterance that counts: one window of the embedder, nearly
+COMPLETE = 12.0  # s of speech in all; half the errors of 4 s, and more of the same gains little
+QUIET = 10.0  # dB of SNR from which an utterance counts
+NOISY = 20.0  # dB under which it is worth a word
+CLIPPED = 0.02  # share of samples at the peak up to which it counts; what is cut deeper has twice the errors and more
+ONE_VOICE = 0.42  # mean score between the windows of two halves of an utterance, from which they are one voice
+DOUBTFUL = 0.06  # over that, up to which a second voice is worth a word
+ONE_VOICE_RATIO = 0.7  # the same as a ratio (likeness.py), for embedders of which no centred scores are known
+AGREES = 0.0  # log-likelihood ratio with the person's other utterances from which it is theirs
+
+BEYOND = 60.0  # dB; a floor of digital silence has no SNR
+_FRAME = 320  # samples (20 ms at 16 kHz) that energy is taken of
+_GUARD = 0.1  # s around speech that count as neither speech nor noise
+_NOISE = 0.3  # s without speech that noise can be measured in
+_FLOOR = 0.1  # share of frames, the quietest, that stand for noise where everything is speech
+_PEAK = 0.995  # quantile of the level: a resampler overshoots what was cut, so the highest samples say little
+_NEAR_PEAK = 0.9
+_BESIDE = 0.5  # weight of a window's neighbours in time when it is given to a voice
+_SOME = 1000  # windows among which the two most unlike ones are looked for
+_ROUNDS = 10  # of giving each window to the nearer voice; nearly all are settled after three
+
+_COLLAR = 0.25  # s around another's turn that are theirs too: as far as references and turns disagree
+_PAUSE = 1.0  # s of silence within one stretch of a speaker
+_LONGEST = 30.0  # s of one stretch
+_STRETCH = 2.0  # s; a shorter one seldom holds LEAST of speech
+_ENOUGH = 60.0  # s of stretches of one recording: five times what completes a voice
+
+
+def snr(audio: Audio, speech: Sequence[Segment]) -> float:
+    """Signal-to-noise ratio in dB: 10 log10((P_speech - P_noise) / P_noise), at most `BEYOND` either way.
+
+    P_speech is the mean power of the frames within the `speech`; P_noise the median of those more than 0.1 s away from
+    it, as words that were not found there must not count as noise. Where less than 0.3 s is left for it, the quietest
+    tenth of all frames stands for noise (the idea of minimum statistics: Martin 2001, "Noise power spectral
+    density estimation based on optimal smoothing and minimum statistics"). Raises ValueError where there is no speech.
+    """
+    if not speech:
+        raise ValueError("there is no speech to measure")
+    energy = _energies(audio.samples)
+    if not len(energy):
+        raise ValueError(f"{audio.id}: is shorter than a frame")
+    loud = float(energy[_frames(speech, len(energy), audio.rate)].mean())
+    near = union(Segment(max(0.0, s.start - _GUARD), s.end + _GUARD) for s in speech)
+    free = gaps(near, audio.duration)
+    if total(free) >= _NOISE:
+        noise = float(np.median(energy[_frames(free, len(energy), audio.rate)]))
+    else:
+        noise = float(np.sort(energy)[: max(1, round(_FLOOR * len(energy)))].mean())
+    least = 10 ** (-BEYOND / 10)
+    ratio = max(loud - noise, 0.0) / max(noise, 1e-12)
+    return float(10 * np.log10(np.clip(ratio, least, 1 / least)))
+
+
+def clipped(audio: Audio, speech: Sequence[Segment]) -> float:
+    """Share of the samples of the `speech` at its peak: from 10 % under the level that half a per cent of them exceed.
+
+    Of speech as it was spoken that is about 0.9 %, at most 1.7 %; where 2 % of the samples were cut off it is 2.4 % and
+    more, whatever was done to level and sampling rate afterwards.
+    """
+    level = np.abs(np.concatenate([np.zeros(0, np.float32), *(_piece(audio, segment) for segment in speech)]))
+    if not level.any():
+        return 0.0
+    return float((level >= _NEAR_PEAK * np.quantile(level, _PEAK)).mean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Halves:
+    """An utterance's windows as two voices: `labels` (n,) are 1 for the one heard in fewer windows."""
+
+    labels: Labels
+    alike: float  # the two
+    least: float  # likeness from which they are one voice
+
+    @property
+    def one_voice(self) -> bool:
+        return self.alike >= self.least
+
+
+def halves(vectors: Vectors, scorer: Scorer) -> Halves | None:
+    """Windows (n, d), in order of time, as two voices.
+
+    None where there are too few windows to tell. The two are found by k-means
+    on the sphere from three starts (the best change of speaker, the two most unlike windows, the first principal
+    component), the neighbours in time of a window being heard with half its weight.
+    """
+    if len(vectors) < 2:
+        return None
+    rows = scorer.moved(vectors) if isinstance(scorer, Centred) else similarity.centre(vectors)
+    found = [_settled(rows, start) for start in _starts(rows)]
+    parts = max(found, key=lambda labels: _tightness(rows, labels))
+    if parts.min() == parts.max():
+        return None
+    if parts.sum() * 2 > len(parts) or (parts.sum() * 2 == len(parts) and parts[0] == 1):
+        parts = 1 - parts
+    if isinstance(scorer, Centred):
+        alike = float(rows[parts == 0].mean(axis=0) @ rows[parts == 1].mean(axis=0))  # the mean of all products
+        return Halves(parts, alike, ONE_VOICE)
+    return Halves(parts, float(similarity.ratios(rows, parts)[0, 1]), ONE_VOICE_RATIO)
+
+
+def agreement(vectors: Vectors, seconds: Floats, compare: Compare) -> Floats:
+    """How well each utterance (n, d) agrees with the voice that the others make, weighted by `seconds` (n,): (n,).
+
+    Raises ValueError for fewer than two utterances.
+    """
+    if len(vectors) < 2:
+        raise ValueError("agreement needs two utterances")
+    weighted = vectors.astype(np.float64) * seconds[:, None]
+    others = weighted.sum(axis=0) - weighted
+    others = others / np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-9)
+    return compare(vectors, seconds, others.astype(np.float32), seconds.sum() - seconds)
+
+
+def outliers(
+    vectors: Vectors, seconds: Floats, known: int, compare: Compare, least: float = AGREES
+) -> dict[int, float]:
+    """The utterances that do not belong to the others, each with its agreement; the worst is taken out first.
+
+    The first `known` are held already, and stay; new ones are first compared with the voice that those make by
+    themselves, as several of one stranger would vouch for each other. Of two new ones that disagree, where nothing is
+    held, nobody can tell which is wrong: both go.
+    """
+    out = dict[int, float]()
+    if 0 < known < len(vectors):
+        voice = (vectors[:known].astype(np.float64) * seconds[:known, None]).sum(axis=0)
+        voice = (voice / max(float(np.linalg.norm(voice)), 1e-9)).astype(np.float32)
+        behind = np.full(len(vectors) - known, seconds[:known].sum())
+        values = compare(vectors[known:], seconds[known:], np.tile(voice, (len(behind), 1)), behind)
+        out = {known + at: value for at, value in enumerate(values.tolist()) if value < least}
+    kept = [i for i in range(len(vectors)) if i not in out]
+    while len(kept) > 1:
+        found = agreement(vectors[kept], seconds[kept], compare)
+        doubtful = [(value, i) for value, i in zip(found.tolist(), kept, strict=True) if i >= known and value < least]
+        if not doubtful:
+            break
+        gone = [i for _, i in doubtful] if len(kept) == 2 else [min(doubtful)[1]]
+        out |= {i: value for value, i in doubtful if i in gone}
+        kept = [i for i in kept if i not in gone]
+    return out
+
+
+def alone(turns: Sequence[Turn], speaker: str) -> tuple[Segment, ...]:
+    """Where `speaker` talks and nobody else does: stretches of 2 to 30 s in order of time, the longest, 60 s in all.
+
+    A quarter of a second around everybody else's turns is theirs.
+    """
+    others = union(
+        Segment(max(0.0, turn.start - _COLLAR), turn.end + _COLLAR) for turn in turns if turn.speaker != speaker
+    )
+    own = [turn for turn in turns if turn.speaker == speaker]
+    end = max((turn.end for turn in turns), default=0.0)
+    free = gaps(others, end)
+    stretches = [
+        Segment(round_time(max(a.start, b.start)), round_time(min(a.end, b.end)))
+        for b in free
+        for a in union(own, _PAUSE)
+        if min(a.end, b.end) - max(a.start, b.start) >= _STRETCH
+    ]
+    cut = [Segment(s.start, min(s.end, round_time(s.start + _LONGEST))) for s in stretches]
+    taken: list[Segment] = []
+    for stretch in sorted(cut, key=lambda s: (-s.duration, s.start)):
+        if total(taken) >= _ENOUGH:
+            break
+        taken.append(stretch)
+    return tuple(sorted(taken))
+
+
+def _energies(samples: NDArray[np.float32]) -> Floats:
+    count = len(samples) // _FRAME
+    frames = samples[: count * _FRAME].reshape(count, _FRAME)
+    return np.asarray(np.square(frames, dtype=np.float64).mean(axis=1), np.float64)
+
+
+def _frames(segments: Sequence[Segment], count: int, rate: int) -> NDArray[np.bool_]:
+    inside = np.zeros(count, dtype=np.bool_)
+    for segment in segments:
+        first = to_samples(segment.start, rate) // _FRAME
+        inside[min(first, count - 1) : max(first + 1, to_samples(segment.end, rate) // _FRAME)] = True
+    return inside
+
+
+def _piece(audio: Audio, segment: Segment) -> NDArray[np.float32]:
+    return audio.samples[to_samples(segment.start, audio.rate) : to_samples(segment.end, audio.rate)]
+
+
+def _starts(rows: Floats) -> tuple[Labels, Labels, Labels]:
+    n = len(rows)
+    before = np.cumsum(rows, axis=0)[:-1]
+    after = rows.sum(axis=0) - before
+    change = int((np.linalg.norm(before, axis=1) + np.linalg.norm(after, axis=1)).argmax()) + 1
+    some = rows[np.unique(np.linspace(0, n - 1, _SOME).astype(np.int64))]
+    products = some @ some.T
+    i, j = np.unravel_index(products.argmin(), products.shape)
+    centred = rows - rows.mean(axis=0)
+    main = np.linalg.svd(centred, full_matrices=False)[2][0]
+    return (
+        (np.arange(n) >= change).astype(np.int64),
+        (rows @ some[j] > rows @ some[i]).astype(np.int64),
+        (centred @ main > 0).astype(np.int64),
+    )
+
+
+def _settled(rows: Floats, labels: Labels) -> Labels:
+    for _ in range(_ROUNDS):
+        if labels.min() == labels.max():
+            break
+        near = rows @ similarity.centroids(rows, labels).T
+        smooth = near.copy()
+        smooth[1:] += _BESIDE * near[:-1]
+        smooth[:-1] += _BESIDE * near[1:]
+        found = smooth.argmax(axis=1).astype(np.int64)
+        if np.array_equal(found, labels):
+            break
+        labels = found
+    return labels
+
+
+def _tightness(rows: Floats, labels: Labels) -> float:
+    """How much of the windows lies along their voice's mean; nothing where there is one voice."""
+    if labels.min() == labels.max():
+        return -1.0
+    return sum(float(np.linalg.norm(rows[labels == k].sum(axis=0))) for k in (0, 1))

@@ -1,0 +1,81 @@
+"""`cache`: the results of stages that later runs need not make again (docs/cache.md)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from diarize.cache.store import Cache, Status
+from diarize.errors import ConfigError, OutputError
+from diarize.text import counted
+from pipelines.batch import cached_stages
+from pipelines.cli import console
+from pipelines.cli.commands import options
+
+UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its actions."""
+    store = commands.add_parser("cache", help="results of stages that later runs need not make again")
+    actions = store.add_subparsers(required=True, metavar="ACTION")
+    status = actions.add_parser("status", help="where it is, and what it holds")
+    prune = actions.add_parser("prune", help="drop what was used longest ago")
+    prune.add_argument("--max-size", type=size, metavar="SIZE", help="5GB, 300MB, ...; default: the setting")
+    clear = actions.add_parser("clear", help="drop everything, words included")
+    for action, command in ((status, _status), (prune, _prune), (clear, _clear)):
+        options.add(action, "--cache")
+        action.set_defaults(command=command)
+
+
+def size(text: str) -> int:
+    """Bytes that a text means: 5GB, 300 MB, 1.5G. Raises ValueError for anything else."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)B?", text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no size, as 5GB is")
+    return round(float(found[1]) * UNITS[found[2]])
+
+
+def told(status: Status) -> str:
+    """How much a cache holds, for people."""
+    return f"{counted(status.entries, 'entry')}, {status.size / 1e6:.1f} MB"
+
+
+def _opened(given: argparse.Namespace) -> Cache:
+    config = options.resolve(given).config.run
+    cache = cached_stages.opened(config)
+    if cache is None:
+        raise ConfigError("settings", "run.cache", "names no folder: nothing is kept", "Name one with --cache.")
+    return cache
+
+
+def _told(folder: Path, work: Callable[[], Status]) -> int:
+    try:
+        console.say(f"{folder}: {told(work())}")
+    except OSError as error:
+        raise OutputError(str(folder), f"cannot be read or changed: {error.strerror or error}") from error
+    return 0
+
+
+def _status(given: argparse.Namespace) -> int:
+    cache = _opened(given)
+    console.say(f"at most {cache.most_bytes / 1e9:g} GB (run.cache_size)")
+    return _told(cache.folder, cache.status)
+
+
+def _prune(given: argparse.Namespace) -> int:
+    cache = _opened(given)
+    most = cache.most_bytes if given.max_size is None else given.max_size
+    return _told(cache.folder, lambda: cache.prune(most))
+
+
+def _clear(given: argparse.Namespace) -> int:
+    cache = _opened(given)
+
+    def work() -> Status:
+        cache.clear()
+        return cache.status()
+
+    return _told(cache.folder, work)

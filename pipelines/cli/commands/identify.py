@@ -1,0 +1,62 @@
+"""`identify`: who speaks in a recording, of the enrolled people, if any of them (docs/identification.md)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from functools import partial
+from pathlib import Path
+
+from diarize.errors import printable
+from diarize.text import counted
+from pipelines.cli import console
+from pipelines.cli.commands import options
+from pipelines.cli.commands.speakers import library_options
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options."""
+    command = commands.add_parser("identify", help="who speaks in a recording, of the enrolled people")
+    command.add_argument("recordings", nargs="+", type=Path, help="files, and folders that are searched")
+    command.add_argument("--json", action="store_true", help="for programs")
+    library_options(command)
+    names = (
+        "--num-speakers",
+        "--min-speakers",
+        "--max-speakers",
+        "--diarizer",
+        "--vad",
+        "--embedder",
+        "--segmentation",
+        "--channel",
+    )
+    options.add(command, *names, "--top", "--prior", "--device")
+    command.set_defaults(command=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    from pipelines.people import speakers
+    from pipelines.people.identify import identify
+
+    config = options.resolve(given).config
+    opened = partial(speakers.open_library, given.library, os.environ, given.passphrase_file, read_only=True)
+    found = identify(given.recordings, opened, config, options.store(config))
+    if given.json:
+        console.say(json.dumps(found.as_dict(), indent=1))
+        return found.status
+    for row in found.rows:
+        if row.problem:
+            console.warn(f"failed: {printable(row.name)}: {row.problem}")
+            continue
+        console.say(f"{printable(row.name)}: " + counted(len(row.speakers), "speaker"))
+        for spoken in row.speakers:
+            speaker = spoken.speaker
+            console.say(f"  {speaker.id}, {spoken.seconds:.1f} s: {printable(speaker.label)}")
+            console.say(f"    {speaker.reason}")
+            for one in speaker.candidates:
+                ratio = "none" if one.llr is None else f"{one.llr:+.2f}"
+                console.say(f"    {ratio:>6}  {printable(one.name)}  {one.voice}")
+    for note in found.notes:
+        console.warn(f"note: {note}")
+    return found.status

@@ -1,0 +1,190 @@
+"""`process`, the main job, and `export`, its formats once more (docs/running.md)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diarize.errors import ConfigError
+from diarize.formats import FORMATS
+from diarize.text import counted
+from pipelines.batch import cached_stages, process
+from pipelines.cli import console, live
+from pipelines.cli.commands import options
+from pipelines.cli.json_log import Both, JsonLog
+from pipelines.inputs import settings, shards
+
+if TYPE_CHECKING:
+    from diarize.library.store import Library
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Both commands and their options."""
+    main_job = commands.add_parser("process", help="the main job: recordings in, labelled transcripts out")
+    main_job.add_argument(
+        "recordings", nargs="+", type=Path, help="files, and folders that are searched for recordings"
+    )
+    main_job.add_argument("--out", required=True, type=Path, help="folder of the results")
+    main_job.add_argument("--match", action="append", default=[], metavar="PATTERN", help="take only what matches")
+    main_job.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help="leave out what matches")
+    main_job.add_argument("--counts", type=Path, metavar="FILE", help="CSV or TOML with speaker counts per recording")
+    main_job.add_argument("--transcript", type=Path, metavar="FILE", help="words of another recognizer; or a folder")
+    main_job.add_argument("--speech", type=Path, metavar="FILE", help="where speech is: RTTM, UEM, JSON; or a folder")
+    main_job.add_argument(
+        "--known-turns",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="RTTM or JSON of turns whose speakers are known, CSV of links; or a folder",
+    )
+    main_job.add_argument("--library", type=Path, metavar="LIB", help="enrolled speakers, who are then named")
+    main_job.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="of an encrypted library; or DIARIZE_PASSPHRASE"
+    )
+    main_job.add_argument(
+        "--link", action="store_true", help="unknown-1, ... in all recordings, also without a library"
+    )
+    runs = main_job.add_argument_group("runs")
+    runs.add_argument("--force", action="store_true", help="do everything again, also under other settings")
+    runs.add_argument("--retry-failed", action="store_true", help="try again what failed or crashed before")
+    runs.add_argument("--wait", action="store_true", help="wait for another run on the same folder to end")
+    runs.add_argument(
+        "--shard", type=shards.parse, metavar="I/N", help="only part I of N; diarize merge-runs joins them"
+    )
+    runs.add_argument("--log-json", metavar="FILE", help="what happens, as JSON lines; - for the output stream")
+    runs.add_argument("--log-names", action="store_true", help="the names of speakers, too, in --log-json")
+    main_job.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
+    main_job.add_argument("-v", "--verbose", action="store_true", help="say each stage of each recording")
+    options.add(main_job)
+    main_job.set_defaults(command=_process)
+
+    again = commands.add_parser("export", help="write formats again from transcript.json, without any model")
+    again.add_argument("folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder of one recording's results")
+    again.add_argument("--formats", required=True, type=settings.split, metavar="A,B,...", help=", ".join(FORMATS))
+    again.set_defaults(command=_export)
+
+    seen = commands.add_parser("status", help="how a run on a folder stands, also while another process is at it")
+    seen.add_argument("out", type=Path, metavar="OUT", help="folder of results")
+    seen.add_argument("--json", action="store_true", help="as JSON")
+    seen.set_defaults(command=_status)
+
+    join = commands.add_parser("merge-runs", help="the reports and tables of parts of a run, as one")
+    join.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="folders of results of --shard runs")
+    join.add_argument("--out", type=Path, help="folder of the whole; may be left out where all parts share one")
+    join.set_defaults(command=_merge)
+
+
+def library_of(given: argparse.Namespace) -> Callable[[], Library]:
+    """Opens the library that the options name, to be read."""
+    from pipelines.people import speakers
+
+    return partial(speakers.open_library, given.library, os.environ, given.passphrase_file, read_only=True)
+
+
+def _process(given: argparse.Namespace) -> int:
+    config = options.resolve(given).config
+    if problem := cached_stages.trouble(config.run):
+        console.warn(f"note: results of stages are not kept: {problem}")
+    request = process.Request(
+        paths=tuple(given.recordings),
+        out=given.out,
+        match=tuple(given.match),
+        ignore=tuple(given.ignore),
+        counts=given.counts,
+        words=given.transcript,
+        library=library_of(given) if given.library is not None else None,
+        link=given.link,
+        speech=given.speech,
+        known_turns=tuple(given.known_turns),
+        shard=given.shard,
+        force=given.force,
+        retry=given.retry_failed,
+        wait=given.wait,
+    )
+    with live.watcher(given.quiet, given.verbose) as watcher, _log(given) as log:
+        both = watcher if log is None else Both(watcher, log)
+        report = process.process(request, config, options.store(config), both)
+        if log is not None:
+            log.ended(report.status)
+    if report.part and not report.outcomes:
+        console.say("no recording is in this part of the run")
+        return report.status
+    if not report.outcomes:
+        console.warn(
+            "error: no recordings found"
+            + (f"; {counted(len(report.passed_over), 'file')} passed over" if report.passed_over else "")
+        )
+        return report.status
+    if not given.quiet and given.log_json != "-":
+        console.say(console.closing(report))
+        if report.passed_over:
+            others = counted(len(report.passed_over), "other file")
+            console.say(f"{others} in the folders passed over (run.json lists them)")
+        if report.earlier:
+            others = counted(len(report.earlier), "recording")
+            console.say(f"{others} of earlier runs in the same folder: run.json and the tables are of this run alone")
+        console.say(f"results: {given.out}")
+    elif report.status:
+        for row in report.outcomes:
+            if row.status != "done":
+                console.warn(console.summary(row))
+    return report.status
+
+
+@contextlib.contextmanager
+def _log(given: argparse.Namespace) -> Iterator[JsonLog | None]:
+    """The log that is asked for. Raises ConfigError where its file cannot be opened."""
+    if given.log_json is None:
+        yield None
+    elif given.log_json == "-":
+        yield JsonLog(sys.stdout, given.out, given.log_names, console.warn)
+    else:
+        try:
+            file = Path(given.log_json).open("a", encoding="utf-8")  # noqa: SIM115 - a full disk may refuse to close it
+        except OSError as error:
+            raise ConfigError("--log-json", given.log_json, f"cannot be written: {error.strerror}") from error
+        try:
+            yield JsonLog(file, given.out, given.log_names, console.warn)
+        finally:
+            with contextlib.suppress(OSError):  # a full disk
+                file.close()
+
+
+def _status(given: argparse.Namespace) -> int:
+    from pipelines.results import status
+
+    found = status.look(given.out)
+    if given.json:
+        console.say(json.dumps([asdict(each) for each in found], indent=1))
+    else:
+        for line in console.standing_lines(found):
+            console.say(line)
+    return 0
+
+
+def _merge(given: argparse.Namespace) -> int:
+    from pipelines.batch import merge
+
+    if given.out is None and len(given.folders) > 1:
+        raise ConfigError("--out", "", "several folders, and none for the whole", "Name it: --out OUT.")
+    out = given.out or given.folders[0]
+    joined = merge.merge(given.folders, out)
+    console.say(f"{counted(joined, 'recording')} of {counted(len(given.folders), 'folder')}: {out}")
+    return 0
+
+
+def _export(given: argparse.Namespace) -> int:
+    from pipelines.results.export import export
+
+    for path in export(given.folders, given.formats):
+        console.say(str(path))
+    return 0

@@ -1,0 +1,224 @@
+"""An evaluation for people and for programs: tables, CSV, JSON, Markdown, pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from diarize import files
+from diarize.formats.csv import guard
+from diarize.formats.naming import encodable, token, visible
+from diarize.text import counted
+from pipelines.evaluation import picture
+from pipelines.evaluation.scores import MEASURES, Evaluation, Score, System
+from pipelines.results import outputs
+
+PICTURES = "pictures"
+_MAIN = ("der", "missed", "false_alarm", "confusion", "jer", "wer", "cpwer", "tcpwer")  # in the table by recording
+_BEST = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of text; every row has as many cells as there are columns, the first `names` say what it is about."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int = 1
+
+
+def tables(evaluation: Evaluation, by_recording: bool = True) -> tuple[Table, ...]:
+    """What a person reads: all measures pooled with the systems side by side, each recording, speaker counts."""
+    found = [_pooled(evaluation)]
+    if by_recording and len(evaluation.recordings) > 1:
+        found.append(_by_recording(evaluation))
+    found += [_counts(system) for system in evaluation.systems if system.pooled.speakers]
+    return tuple(found)
+
+
+def settings(evaluation: Evaluation) -> tuple[str, ...]:
+    """Lines that say how the figures were made, without which they mean nothing."""
+    rules = evaluation.rules
+    lines = [
+        f"reference: {visible(evaluation.reference)}; UEM: {visible(evaluation.uem or 'none (all of both sides)')}; "
+        f"{counted(len(evaluation.recordings), 'recording')}",
+        f"DER: collar {rules.collar:g} s on each side of a boundary, "
+        f"overlap {'left out' if rules.skip_overlap else 'scored'}, speakers paired as {rules.convention} does",
+        f"boundaries within {rules.tolerance:g} s are the same; "
+        f"tcpWER and WDER pair words within {rules.word_collar:g} s",
+        f"text: {', '.join(rules.normalise) or 'as it is'}",
+    ]
+    if len(evaluation.recordings) > 1:
+        lines.append(
+            f"intervals: {100 * rules.level:g} %, {rules.resamples} bootstrap draws of recordings, seed {rules.seed}"
+        )
+    if len(evaluation.systems) > 1:
+        lines.append(f"{_BEST} best")
+    return tuple(lines)
+
+
+def write(out: Path, evaluation: Evaluation, pictures: bool = True) -> tuple[Path, ...]:
+    """`evaluation.csv`, `.md`, `pictures/*.png` and, last, `evaluation.json` into `out`; the paths written.
+
+    Raises OutputError.
+    """
+    outputs.make(out)
+    written: list[Path] = []
+    drawn: dict[str, str] = {}
+    if pictures and evaluation.timelines:
+        outputs.make(out / PICTURES)
+        for number, (recording, timelines) in enumerate(evaluation.timelines.items(), 1):
+            name = f"{number:03d}-{token(recording)[:80]}.png"
+            drawn[recording] = f"{PICTURES}/{name}"
+            written.append(out / PICTURES / name)
+            files.write(written[-1], picture.draw(recording, timelines))
+    for name, text in (
+        ("evaluation.csv", as_csv(evaluation)),
+        ("evaluation.md", as_markdown(evaluation, drawn)),
+        ("evaluation.json", outputs.as_json(as_json(evaluation, drawn))),
+    ):
+        written.append(out / name)
+        files.write(written[-1], text)
+    return tuple(written)
+
+
+def as_csv(evaluation: Evaluation) -> str:
+    """A row for each system, recording (empty: all pooled) and measure: counts, rate and interval."""
+    sheet = io.StringIO()
+    writer = csv.writer(sheet)
+    writer.writerow(("system", "recording", "measure", "part", "whole", "rate", "low", "high", "best"))
+    for system in evaluation.systems:
+        for recording, score in (("", system.pooled), *system.scores.items()):
+            for name, measure in MEASURES.items():
+                if (counts := measure.counts(score)) is None:
+                    continue
+                rate, ends = measure.rate(score), system.intervals.get(name) if not recording else None
+                cells = [f"{number:.6f}" for number in (*counts, *([] if rate is None else [rate]))]
+                cells += [""] * (3 - len(cells)) + ([f"{end:.6f}" for end in ends] if ends else ["", ""])
+                best = "best" if not recording and system.name in evaluation.best(name) else ""
+                writer.writerow((guard(system.name), guard(recording), name, *cells, best))
+    return sheet.getvalue()
+
+
+def as_json(evaluation: Evaluation, pictures: dict[str, str]) -> dict[str, Any]:
+    """Everything as plain values. A rate without anything below its line, or infinite, is null; its counts say why."""
+    return {
+        "schema": "diarize-evaluation/1",
+        "reference": evaluation.reference,
+        "uem": evaluation.uem,
+        "rules": asdict(evaluation.rules),
+        "recordings": list(evaluation.recordings),
+        "notes": list(evaluation.notes),
+        "systems": [
+            {
+                "name": system.name,
+                "path": system.path,
+                "pooled": _measures(system.pooled, system, evaluation),
+                "speaker_counts": [
+                    {"reference": told, "hypothesis": heard, "recordings": times}
+                    for (told, heard), times in sorted(system.pooled.count_table().items())
+                ],
+                "recordings": {recording: _measures(score) for recording, score in system.scores.items()},
+            }
+            for system in evaluation.systems
+        ],
+        "pictures": pictures,
+    }
+
+
+def as_markdown(evaluation: Evaluation, pictures: dict[str, str]) -> str:
+    """The tables, how they were made, and links to the pictures."""
+    lines = ["# Evaluation", ""]
+    lines += [f"- {_cell(line)}" for line in (*settings(evaluation), *evaluation.notes)]
+    for table in tables(evaluation):
+        lines += ["", f"## {_cell(table.title)}", ""]
+        for at, row in enumerate((table.columns, *table.rows)):
+            lines.append("| " + " | ".join(_cell(cell) for cell in row) + " |")
+            if at == 0:
+                lines.append("|---|" + "---:|" * (len(row) - 1))
+    if pictures:
+        lines += ["", "## Pictures", ""]
+        lines += [f"- [{_cell(recording)}]({name.replace('%', '%25')})" for recording, name in pictures.items()]
+    return "\n".join(lines) + "\n"
+
+
+def percent(rate: float | None) -> str:
+    """A rate as people read it."""
+    if rate is None:
+        return "-"
+    return f"{100 * rate:.2f} %" if isfinite(rate) else "∞"
+
+
+def _pooled(evaluation: Evaluation) -> Table:
+    rows = []
+    for name, measure in MEASURES.items():
+        if all(measure.counts(system.pooled) is None for system in evaluation.systems):
+            continue
+        best = evaluation.best(name)
+        cells = []
+        for system in evaluation.systems:
+            ends = system.intervals.get(name)
+            interval = f" [{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]" if ends else ""
+            mark = f" {_BEST}" if system.name in best else ""
+            cells.append(percent(measure.rate(system.pooled)) + interval + mark)
+        rows.append((measure.title, *cells))
+    return Table("All recordings", ("measure", *(visible(s.name) for s in evaluation.systems)), tuple(rows))
+
+
+def _by_recording(evaluation: Evaluation) -> Table:
+    measures = [name for name in _MAIN if any(MEASURES[name].counts(s.pooled) is not None for s in evaluation.systems)]
+    several = len(evaluation.systems) > 1
+    rows = []
+    for recording in evaluation.recordings:
+        for system in evaluation.systems:
+            score = system.scores[recording]
+            counted = [f"{heard} of {told}" for told, heard in score.speakers] or ["-"]
+            cells = [percent(MEASURES[name].rate(score)) for name in measures]
+            rows.append((visible(recording), *([visible(system.name)] if several else []), *cells, *counted))
+    titles = [MEASURES[name].title.strip() for name in measures]
+    names = ("recording", "system") if several else ("recording",)
+    return Table("By recording", (*names, *titles, "speakers"), tuple(rows), len(names))
+
+
+def _counts(system: System) -> Table:
+    """How many speakers there were (rows) and were found (columns), in recordings."""
+    counted = system.pooled.count_table()
+    heard = sorted({found for _, found in counted})
+    return Table(
+        f"Speakers counted by {visible(system.name)}: recordings",
+        ("speakers", *(f"found {number}" for number in heard)),
+        tuple(
+            (f"there were {told}", *(str(counted[told, number] or "") for number in heard))
+            for told in sorted({told for told, _ in counted})
+        ),
+    )
+
+
+def _measures(score: Score, system: System | None = None, evaluation: Evaluation | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, measure in MEASURES.items():
+        if (counts := measure.counts(score)) is None:
+            continue
+        rate = measure.rate(score)
+        found[name] = {
+            "part": counts[0],
+            "whole": counts[1],
+            "rate": rate if rate is not None and isfinite(rate) else None,
+        }
+        if system is not None and evaluation is not None:
+            found[name]["interval"] = list(system.intervals[name]) if name in system.intervals else None
+            found[name]["best"] = system.name in evaluation.best(name)
+    return found
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    text = encodable(visible(text)).strip()
+    for character in "\\`*_[]<>|#":
+        text = text.replace(character, "\\" + character)
+    return text

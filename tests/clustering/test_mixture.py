@@ -1,0 +1,237 @@
+"""The mixture of speakers that is told what is known of an embedder's voices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from diarize.activity import Present
+from diarize.clustering import mixture, similarity
+from diarize.clustering.similarity import canonical
+from diarize.clustering.spectral import Spectral
+from diarize.config import ClusterConfig
+from diarize.types import Labels, Vectors
+
+MODEL = "ge2e@39373b86598fa3da(level=-20)"  # the embedder that the shipped covariances were learned of
+
+
+def _talk(turns: list[tuple[int, int]], seed: int = 0) -> tuple[Vectors, Labels]:
+    """Unit vectors of turns (speaker, windows), drawn from the shipped model: its two covariances are the truth."""
+    rng = np.random.default_rng(seed)
+    voices = mixture.known(MODEL)
+    assert voices is not None
+    labels = np.array([speaker for speaker, count in turns for _ in range(count)], dtype=np.int64)
+    back = np.linalg.pinv(voices.projection)
+    people = rng.standard_normal((labels.max() + 1, len(voices.spread))) * np.sqrt(voices.spread)
+    inner = people[labels] + rng.standard_normal((len(labels), len(voices.spread)))
+    vectors = inner @ back + voices.mean
+    return similarity.unit(vectors).astype(np.float32), canonical(labels)
+
+
+def _round(speakers: int, windows: int, rounds: int) -> list[tuple[int, int]]:
+    return [(speaker, windows) for _ in range(rounds) for speaker in range(speakers)]
+
+
+@pytest.mark.parametrize("speakers", [1, 2, 3, 6, 10])
+def test_speakers_like_those_it_was_learned_from_are_counted_and_told_apart(speakers: int) -> None:
+    vectors, truth = _talk(_round(speakers, 5, 5))
+    assert np.array_equal(Spectral().informed(vectors, MODEL), truth)
+
+
+def test_somebody_who_says_little_is_found_beside_two_who_say_much() -> None:
+    vectors, truth = _talk([(0, 60), (1, 60), (2, 6), (0, 60), (1, 60)])
+    assert np.array_equal(Spectral().informed(vectors, MODEL), truth)
+
+
+def test_a_stranger_to_the_model_is_clustered_without_it() -> None:
+    vectors, _ = _talk(_round(3, 6, 4))
+    assert mixture.known("wespeaker@0123456789abcdef") is None
+    assert np.array_equal(Spectral().informed(vectors, "wespeaker@0123456789abcdef"), Spectral()(vectors))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 25])
+def test_a_known_count_is_kept(count: int) -> None:
+    vectors, _ = _talk(_round(3, 5, 5))
+    found = Spectral(ClusterConfig(num_speakers=count)).informed(vectors, MODEL)
+    assert sorted(set(found.tolist())) == list(range(count))
+
+
+def test_bounds_on_the_count_are_kept() -> None:
+    vectors, _ = _talk(_round(4, 6, 5))
+    assert Spectral(ClusterConfig(max_speakers=2)).informed(vectors, MODEL).max() + 1 == 2
+    assert Spectral(ClusterConfig(min_speakers=6)).informed(vectors, MODEL).max() + 1 >= 6
+
+
+def test_no_vector_no_label_and_one_vector_one_speaker() -> None:
+    vectors, _ = _talk([(0, 2)])
+    assert Spectral().informed(vectors[:0], MODEL).tolist() == []
+    assert Spectral().informed(vectors[:1], MODEL).tolist() == [0]
+    assert Spectral(ClusterConfig(num_speakers=2)).informed(vectors, MODEL).tolist() == [0, 1]
+
+
+def test_windows_of_one_local_speaker_are_heard_together() -> None:
+    """Two voices, each window as like the other's as its own: only the tracks tell who is whose."""
+    vectors, truth = _talk(_round(2, 1, 30), seed=3)
+    blurred = similarity.unit(0.5 * vectors + 0.5 * np.roll(vectors, 1, axis=0)).astype(np.float32)
+    tracks = csr_matrix(np.stack([truth == 0, truth == 1]).astype(np.float64))
+    told = Spectral(ClusterConfig(num_speakers=2)).informed(blurred, MODEL, tracks)
+    alone = Spectral(ClusterConfig(num_speakers=2)).informed(blurred, MODEL)
+    assert (told == truth).mean() >= (alone == truth).mean()
+
+
+def test_tracks_that_say_nothing_change_nothing() -> None:
+    vectors, _ = _talk(_round(3, 5, 5))
+    empty = csr_matrix((4, len(vectors)))
+    assert np.array_equal(Spectral().informed(vectors, MODEL, empty), Spectral().informed(vectors, MODEL))
+
+
+def test_of_very_many_windows_some_tell_who_is_there_and_all_get_a_label() -> None:
+    vectors, truth = _talk(_round(4, 25, 45))
+    found = Spectral().informed(vectors, MODEL)
+    assert found.max() == truth.max()
+    assert (found == truth).mean() > 0.99
+
+
+def test_windows_that_tell_who_is_there_keep_their_labels_however_unlikely() -> None:
+    vectors, truth = _talk(_round(2, 20, 3))
+    centred, voices = similarity.centre(vectors), mixture.known(MODEL)
+    assert voices is not None
+    at = np.arange(0, len(truth), 2)
+    labels = truth[at] * 5 + 1
+    labels[7] = 99  # one window of the first voice, said to be somebody else's
+    found = mixture.extended(centred, voices, at, labels, None)
+    assert np.array_equal(found[at], np.unique(labels, return_inverse=True)[1])
+    assert np.array_equal(np.delete(found, at), np.delete(truth, at))
+
+
+def test_so_many_windows_that_each_could_count_for_nothing_still_tell_everybody_apart() -> None:
+    voices = mixture.known(MODEL)
+    assert voices is not None
+    vectors, truth = _talk(_round(20, 10, 30))
+    found = mixture.labels(similarity.centre(vectors), voices, [truth], None, 1, 30)
+    assert found is not None
+    assert np.array_equal(canonical(found), truth)
+
+
+def _joined(vectors: Vectors, labels: Labels, fewest: int = 1) -> Labels:
+    voices = mixture.known(MODEL)
+    assert voices is not None
+    return canonical(mixture.joined(similarity.centre(vectors), voices, labels, fewest))
+
+
+def test_parts_of_one_voice_become_one_and_two_voices_stay_two() -> None:
+    vectors, truth = _talk([(0, 60), (1, 40), (2, 5)])
+    parts = np.where(truth == 0, 5 + np.arange(len(truth)) % 3, truth)  # one voice in three
+    parts = canonical(parts)
+    assert parts.max() + 1 == 5
+    assert np.array_equal(_joined(vectors, parts), truth)
+    assert np.array_equal(_joined(vectors, truth), truth)
+
+
+def test_parts_of_one_voice_stay_as_many_as_there_must_be() -> None:
+    vectors, truth = _talk([(0, 60), (1, 40)])
+    parts = canonical(np.where(truth == 0, 2 + np.arange(len(truth)) % 3, truth))
+    assert [_joined(vectors, parts, fewest).max() + 1 for fewest in (1, 2, 3, 4)] == [2, 2, 3, 4]
+    assert np.array_equal(_joined(vectors, parts, 4), parts)
+
+
+def test_nobody_and_somebody_alone_are_joined_to_nobody() -> None:
+    vectors, _ = _talk([(0, 2)])
+    assert _joined(vectors[:0], np.zeros(0, np.int64)).tolist() == []
+    assert _joined(vectors, np.zeros(2, np.int64)).tolist() == [0, 0]
+
+
+def test_what_all_voices_of_a_recording_share_does_not_make_one_of_them() -> None:
+    """A telephone moves all voices the same way, further than voices lie apart."""
+    voices = mixture.known(MODEL)
+    assert voices is not None
+    spread, sizes = voices.spread, np.full(6, 20.0)
+    people = 0.7 * np.random.default_rng(4).standard_normal((6, len(spread))) * np.sqrt(spread)
+    assert mixture._one_voice(people, sizes, spread).max() < -20
+    assert mixture._one_voice(people + 2 * np.sqrt(spread), sizes, spread).max() < -20  # were it not shared: 69
+
+
+def test_how_alike_two_clusters_are_is_a_ratio_of_gaussian_densities() -> None:
+    """The same number from the joint covariance of all clusters' means, one dimension at a time."""
+    rng = np.random.default_rng(2)
+    spread, sizes = np.array([4.0, 0.7]), np.array([3.0, 12.0, 70.0])
+    means = rng.standard_normal((3, 2)) * 1.5
+    told = mixture._TOLD * sizes / (1 + mixture._TOLD * sizes / mixture._MOST_TOLD)
+
+    def density(groups: list[int]) -> float:
+        total = 0.0
+        for column, of in zip(means.T, spread, strict=True):
+            same = np.equal.outer(groups, groups)
+            covariance = of * same + of + np.diag(1 / told)  # the speaker's, the offset's, the windows'
+            sign, logdet = np.linalg.slogdet(2 * np.pi * covariance)
+            assert sign > 0
+            total -= 0.5 * float(logdet + column @ np.linalg.solve(covariance, column))
+        return total
+
+    found = mixture._one_voice(means, sizes, spread)
+    for a, b in ((1, 0), (2, 0), (2, 1)):
+        groups = [0, 1, 2]
+        groups[b] = a
+        assert found[a, b] == pytest.approx(density(groups) - density([0, 1, 2]), abs=1e-9)
+
+
+def test_of_few_windows_without_tracks_the_mixture_makes_nothing() -> None:
+    vectors, _ = _talk(_round(2, 7, 2), seed=1)
+    assert np.array_equal(Spectral().informed(vectors, MODEL), Spectral()(vectors))
+
+
+def test_of_few_windows_as_many_speakers_are_found_as_are_present() -> None:
+    vectors, _ = _talk([(0, 30)], seed=1)
+    tracks = csr_matrix(np.ones((1, 30)))
+    assert Spectral().informed(vectors, MODEL, tracks).max() + 1 == 1
+    assert Spectral().informed(vectors, MODEL, tracks, lambda: Present(alone=2)).max() + 1 == 2
+    assert Spectral().informed(vectors, MODEL, tracks, lambda: Present(talking=3)).max() + 1 == 3
+    for bound in ({"num_speakers": 1}, {"max_speakers": 1}):
+        known = Spectral(ClusterConfig.model_validate(bound))
+        assert known.informed(vectors, MODEL, tracks, lambda: Present(alone=2, talking=3)).max() + 1 == 1
+    most = Spectral(ClusterConfig(max_speakers=2))
+    assert most.informed(vectors, MODEL, tracks, lambda: Present(talking=3)).max() + 1 == 2
+
+
+def test_of_many_windows_the_voices_decide_how_many_are_present() -> None:
+    vectors, _ = _talk([(0, 80)], seed=1)
+    assert Spectral().informed(vectors, MODEL, csr_matrix(np.ones((1, 80))), lambda: Present(2, 2)).max() + 1 == 1
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    vectors, _ = _talk(_round(2, 5, 2))
+    vectors[3, 3] = np.nan
+    with pytest.raises(ValueError, match="finite"):
+        Spectral().informed(vectors, MODEL)
+
+
+def test_the_number_of_threads_changes_no_label() -> None:
+    code = (
+        "import numpy as np, sys; sys.path.insert(0, '.');"
+        "from diarize.clustering.spectral import Spectral;"
+        "from tests.clustering.test_mixture import _talk, _round, MODEL;"
+        "print(Spectral().informed(_talk(_round(5, 4, 12))[0], MODEL).tolist())"
+    )
+    said = []
+    for threads in ("1", "4"):
+        environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+        said.append(done.stdout)
+    assert said[0] == said[1]
+
+
+def test_the_agreement_of_labels_is_the_adjusted_rand_index_to_the_bit() -> None:
+    from sklearn.metrics import adjusted_rand_score
+
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 3, 10, 1000):
+        for _ in range(20):
+            a, b = rng.integers(0, rng.integers(1, 9), n), rng.integers(0, rng.integers(1, 9), n)
+            b = np.where(rng.random(n) < rng.random(), a, b)
+            assert mixture._agreement(a, b) == adjusted_rand_score(a, b)
+            assert mixture._agreement(a, a) == 1.0

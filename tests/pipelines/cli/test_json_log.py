@@ -1,0 +1,160 @@
+"""Watching a run: JSON lines, the table on a terminal, `status`."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from diarize.config import parse
+from diarize.errors import ConfigError
+from diarize.models.store import Store
+from pipelines import plan
+from pipelines.batch.worker import Job, Outcome
+from pipelines.cli import console, live
+from pipelines.cli.json_log import JsonLog
+from pipelines.inputs.recordings import Input
+from pipelines.results import journal, lock, status
+from pipelines.results.journal import Progress
+from tests.cheap import write_tones
+from tests.pipelines.inprocess import InProcess
+
+DONE = Outcome("talk", "talk.wav", "done", duration=90.0, speakers=1, turns=2, words=1)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> InProcess:
+    return InProcess(monkeypatch)
+
+
+def events(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_log_tells_each_stage_and_outcome_and_no_name(run: InProcess, tmp_path: Path) -> None:
+    write_tones(tmp_path / "in" / "a.wav", [(300, 2.0)])
+    (tmp_path / "in" / "text.wav").write_text("this is no recording\n")
+    log = tmp_path / "log.jsonl"
+    assert run(tmp_path / "in", tmp_path / "out", "--log-json", log) == 3
+    found = events(log.read_text())
+    assert found[0]["event"] == "planned" and found[0]["recordings"] == 2
+    stages = [each["stage"] for each in found if each["event"] == "stage" and each["id"] == "a"]
+    assert stages[0] == "read" and stages[-1] == "write"
+    ended = {each["id"]: each for each in found if each["event"] == "finished"}
+    assert (ended["a"]["outcome"], ended["text"]["outcome"]) == ("done", "failed")
+    assert found[-1] == {"event": "ended", "time": found[-1]["time"], "status": 3}
+    assert all("time" in each for each in found)
+    assert "SPEAKER" not in log.read_text()
+    assert run(tmp_path / "in", tmp_path / "out", "--log-json", log, "--log-names") == 3
+    assert '"speakers": ["SPEAKER_01"], "kept": true' in log.read_text() or '"SPEAKER_01"' in log.read_text()
+
+
+def test_the_log_on_the_output_stream_is_all_that_is_there(
+    run: InProcess, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_tones(tmp_path / "in" / "a.wav", [(300, 2.0)])
+    assert run(tmp_path / "in", tmp_path / "out", "--log-json", "-") == 0
+    assert events(capfd.readouterr().out)[-1]["event"] == "ended"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_fault_64_a_full_log_disk_does_not_fail_the_run(
+    run: InProcess, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_tones(tmp_path / "in" / "a.wav", [(300, 2.0)])
+    assert run(tmp_path / "in", tmp_path / "out", "--log-json", "/dev/full") == 0
+    assert "the run goes on" in capfd.readouterr().err
+    assert run(tmp_path / "in", tmp_path / "out", "--log-json", tmp_path / "no" / "log") == 2
+
+
+def test_a_log_that_was_lost_is_told_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    stream = io.StringIO()
+    log = JsonLog(stream, tmp_path, lost=told.append)
+    stream.close()
+    log.entered("a", "read")
+    log.finished(DONE)
+    assert len(told) == 1
+
+
+def test_progress_tells_how_long_it_will_take_by_bytes() -> None:
+    now = Progress(4, 400, began=time.monotonic() - 10)
+    assert now.eta is None
+    now.finished(replace(DONE, kept=True), 100)
+    assert now.eta is None
+    now.entered("b", "read")
+    now.finished(replace(DONE, id="b"), 100)
+    assert now.eta == pytest.approx(20, rel=0.1)
+    assert now.speed == pytest.approx(9, rel=0.1)
+    assert now.running == {}
+    assert (now.done, now.kept, now.failed) == (2, 1, 0)
+
+
+def test_the_table_on_a_terminal(tmp_path: Path) -> None:
+    settings = parse({"vad": {"backend": "energy"}, "embedder": {"backend": "tests.cheap:embedder"}}, "test")
+    chosen = plan.make(settings, Store(tmp_path / "models", offline=True), recognize=False)
+    jobs = [Job(Input(tmp_path / f"{id}.wav", f"{id}.wav", id), settings.cluster) for id in ("talk", "b\x1b", "c")]
+    screen = Console(file=io.StringIO(), width=120, record=True)
+    shown = live.Live(screen)
+    shown.fetching("model.onnx", 1_000_000, 2_000_000)
+    shown.waiting("waiting for process 1 on tower")
+    screen.print(shown.picture())
+    shown.fetching("model.onnx", 2_000_000, 2_000_000)
+    shown.planned(chosen, jobs)
+    shown.entered("b\x1b", "embed")
+    shown.finished(DONE)
+    shown.finished(Outcome("c", "c.wav", "failed", "read", "is empty"))
+    shown.ending(1)
+    screen.print(shown.picture())
+    text = screen.export_text()
+    assert "1.0 of 2.0 MB" in text and "waiting for process 1" in text
+    assert "1 done, 1 failed, of 3" in text and "failed: c.wav: read: is empty" in text
+    assert "hearing voices" in text and "\x1b" not in text.replace("\x1b[", "")
+    assert "Ctrl-C again" in text
+
+
+def test_status_tells_a_run_that_was_killed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="no run has left anything"):
+        status.look(tmp_path)
+    now = Progress(3, 300)
+    now.finished(DONE, 100)
+    now.entered("b", "embed")
+    run = {"state": "running", "recordings": [{"status": "done"}], "progress": now.facts()}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    (found,) = status.look(tmp_path)
+    assert (found.life, found.waiting) == ("killed", 1)
+    told = "\n".join(console.standing_lines([found]))
+    assert "the same command goes on" in told and "b: hearing voices since" in told and "1 waiting" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[[",
+        '{"state": "finished"}',
+        '{"state": 5, "recordings": []}',
+        '{"state": "finished", "recordings": [{"id": "a"}]}',
+        '{"state": "running", "recordings": [], "progress": [1]}',
+        '{"state": "running", "recordings": [], "progress": {"recordings": NaN, "running": [{"id": 3}]}}',
+    ],
+)
+def test_a_report_that_is_none_is_said_to_be_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ConfigError, match="is no report of a run"):
+        status.look(tmp_path)
+
+
+def test_whoever_holds_a_folder_says_nothing_to_the_terminal() -> None:
+    assert str(lock.Holder("\x1b[31m\ud800", 1, "", "", "", 0)).isprintable()
+
+
+def test_a_journal_that_cannot_be_read_is_that_of_no_run(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("[1, 2")
+    (tmp_path / "provenance.json").write_text('{"failures": {"a": {"name": 1}}}')
+    former = journal.former(tmp_path, None)
+    assert (former.run, former.failures, former.clean) == ({}, {}, False)
