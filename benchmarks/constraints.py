@@ -27,9 +27,9 @@ from diarize.models.store import Store
 from diarize.timeline import gaps, intersect, union
 from diarize.types import Audio, Errors, Segment, Turn
 from pipelines import plan
-from pipelines.batch.worker import FromElsewhere
 from pipelines.evaluation.scores import Rules
 from pipelines.evaluation.turn_scores import score_turns
+from pipelines.inputs.jobs import MarkedSpeech
 from pipelines.recording import Stages, turns_of
 
 LEAST = 3.0  # s of a turn that is given
@@ -95,7 +95,7 @@ def rows(set_: str, path: Path, truth: tuple[Turn, ...], stages: Stages, config:
     for given, known in (("nothing", []), *((f"{n} each", drawn(truth, n)) for n in KNOWN), ("speech", [])):
         used = replace(stages, known=constraints.resolve(known, (), "known"))
         if given == "speech":
-            used = replace(stages, detect=FromElsewhere(intersect(union(truth), whole), ""))
+            used = replace(stages, detect=MarkedSpeech(intersect(union(truth), whole), ""))
         turns = found(used)
         outside = intersect(whole, gaps(known, heard.duration))
         names = len({turn.speaker for turn in known})

@@ -26,9 +26,11 @@ from diarize.models.store import Store
 from diarize.types import Audio, Turn
 from pipelines import plan
 from pipelines.batch import crew
-from pipelines.batch.worker import Job, Outcome, Worker
+from pipelines.batch.worker import Worker
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
 from pipelines.processes.lifetime import LINEAR_ALGEBRA
+from pipelines.results.outcomes import Outcome
 
 ROUNDS = 3
 

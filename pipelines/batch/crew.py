@@ -14,9 +14,10 @@ from typing import Protocol, Self
 from diarize.backends import devices
 from pipelines.batch import ray_crew, supervision
 from pipelines.batch.supervision import Child, Death, Watch
-from pipelines.batch.worker import Job, Outcome
+from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
+from pipelines.results.outcomes import Outcome
 
 AGAIN = "again"  # the stage of a recording whose worker died, until it is tried once more
 ATTEMPTS = 3  # at a worker that ends before it has begun with anything

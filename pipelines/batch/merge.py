@@ -17,12 +17,11 @@ from diarize.errors import ConfigError, OutputError
 from diarize.formats import transcript_json
 from diarize.library.enrolled import calibration_of
 from diarize.text import counted
-from pipelines.batch.worker import Outcome
+from pipelines.batch.lock import Lock
 from pipelines.inputs import shards
 from pipelines.inputs.shards import Shard, file
-from pipelines.results import journal, linking, outputs, resume, tables, voiceprints
-from pipelines.results.journal import RUN
-from pipelines.results.lock import Lock
+from pipelines.results import RUN, journal, linking, outputs, resume, tables, voiceprints
+from pipelines.results.outcomes import Outcome
 
 FORMER = ".transcript.former.json"  # of a recording, before its unknown speakers were called alike
 _ALIKE = (

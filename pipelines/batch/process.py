@@ -16,16 +16,17 @@ from diarize.config import Config
 from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines import plan
+from pipelines.batch.lock import Lock
 from pipelines.batch.run import Run, Watcher
-from pipelines.batch.worker import PRODUCT, Job, Outcome
 from pipelines.inputs import annotations as given
 from pipelines.inputs import counts, recordings
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Found, Input
 from pipelines.inputs.shards import Shard
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
 from pipelines.results import fingerprint, journal, outputs, settings_conflict
-from pipelines.results.lock import Lock
+from pipelines.results.outcomes import PRODUCT, Outcome
 from pipelines.versions import versions
 
 if TYPE_CHECKING:

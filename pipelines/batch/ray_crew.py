@@ -19,9 +19,10 @@ from typing import Any
 
 from diarize.errors import BackendError, ConfigError, MissingExtra
 from pipelines.batch.supervision import TICK, Child, Death, Watch
-from pipelines.batch.worker import Job, Outcome
+from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
+from pipelines.results.outcomes import Outcome
 
 LOSSES = 3  # nodes that may be lost with one recording: it is not to blame for the first
 KNOCKS = 10.0  # s to wait for an answer of the cluster

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.batch import crew
-from pipelines.batch.worker import Job, Outcome
+from pipelines.batch.lock import Lock
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.shards import Shard, file
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
 from pipelines.results import fingerprint, journal, linking, outputs, resume, tables, voiceprints
 from pipelines.results.journal import Failure, Former, Journal
-from pipelines.results.lock import Lock
+from pipelines.results.outcomes import Outcome
 from pipelines.results.resume import Finished, Remains
 
 TRIES = 3  # at a recording that ends its worker, over all runs of one set of settings

@@ -19,8 +19,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from pipelines.processes import lifetime
+from pipelines.results import RUN
 
-RUN = "run.json"  # in a folder of results
 _spare: list[Begun] = []  # at most one
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.batch import spare_worker
-from pipelines.batch.worker import Job, Outcome
+from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.processes.stall import Pulse
+from pipelines.results.outcomes import Outcome
 
 TICK = 0.25  # s between looks at what cannot be waited for: a hung worker, Ctrl-C
 GRACE = 5.0  # s that idle workers get to end by themselves

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
 
-import diarize
-from diarize import files
 from diarize.audio.reading import Recording
-from diarize.clustering.constraints import Constraints
 from diarize.clustering.spectral import Spectral, afresh
-from diarize.config import ClusterConfig, Config
 from diarize.errors import (
     AudioError,
     BackendError,
@@ -29,115 +22,13 @@ from diarize.errors import (
     OutputError,
     StageError,
 )
-from diarize.formats import words as word_files
-from diarize.library.scoring.linking import Strangers
-from diarize.timeline import intersect, total
-from diarize.types import Audio, Segment, Transcript, Word
-from diarize.units import round_time
 from pipelines.batch import cached_reading, cached_stages
-from pipelines.inputs.recordings import Input
+from pipelines.inputs.jobs import Job, WordsFromFile
 from pipelines.plan import Plan
 from pipelines.processes import decoding
 from pipelines.recording import Stages, recognise
-from pipelines.results import fingerprint, outputs, voiceprints
-
-TWIN = re.compile(r"the same bytes as .*: processed once", re.DOTALL)  # the note of a recording that was not
-PRODUCT = f"diarize-pipeline {diarize.__version__}"
-
-Status = Literal["done", "failed", "crashed", "interrupted"]
-
-
-@dataclass(frozen=True)
-class FromElsewhere:
-    """A `Detector` that finds the speech that somebody has marked: sorted, disjoint."""
-
-    speech: tuple[Segment, ...]
-    digest: str  # sha256 of the file it stands in
-    notes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return f"file:{self.digest}"
-
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
-        """What of it is in the recording."""
-        return self.within(audio.duration).speech
-
-    def within(self, duration: float) -> FromElsewhere:
-        """What of it is in a recording of `duration` s; the notes say what is beyond."""
-        inside = intersect(self.speech, (Segment(0.0, duration),)) if duration > 0 else ()
-        beyond = total(self.speech) - total(inside)
-        note = f"speech: {beyond:.3f} s of what was given lie beyond the recording's end and were cut"
-        return replace(self, speech=inside, notes=(*self.notes, note) if beyond > 1e-3 else self.notes)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A recording and what is special about it."""
-
-    input: Input
-    cluster: ClusterConfig  # the run's, or this recording's own
-    words: Path | None = None  # a transcript made elsewhere, instead of a recognizer
-    speech: FromElsewhere | None = None  # where somebody speaks, instead of voice activity detection
-    known: Constraints | None = None  # what is known of who speaks
-    recipe: str = ""  # digest of all that decides the result beside the file (fingerprint.py)
-
-    def facts(self) -> dict[str, str]:
-        """What was given with the recording, as plain data with digests of files: it decides the result too.
-
-        Raises OSError where a given file cannot be read any more.
-        """
-        given = {}
-        if self.words is not None:
-            given["words"] = FromFile(self.words).name
-        if self.speech is not None:
-            given["speech"] = _own(self.speech.name, (self.speech.speech, self.speech.notes))
-        if self.known is not None:
-            known = self.known
-            given["known"] = _own(known.name, (known.stretches, known.people, sorted(known.apart), known.notes))
-        return given
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One row of the report: plain data, so that it crosses process borders."""
-
-    id: str
-    name: str
-    status: Status
-    stage: str = ""
-    reason: str = ""
-    digest: str = ""
-    duration: float | None = None  # s
-    lost: float = 0.0  # s that could not be decoded
-    speakers: int = 0
-    turns: int = 0
-    words: int = 0
-    notes: tuple[str, ...] = ()
-    tries: int = 1  # how often it was begun; a worker's death costs one
-    passing: bool = False  # the disk or the network failed that the recording is on: the next run tries again
-    environment: bool = False  # the machine is at fault (a full disk, a missing model), not the recording
-    strangers: Strangers | None = None  # voices of those whom nobody knows, until they are linked
-    kept: bool = False  # done by an earlier run, of the same file and settings, and left as it was
-
-
-@dataclass(frozen=True)
-class FromFile:
-    """The words that another recognizer wrote into a file."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return f"file:{files.sha256(self.path)}"
-
-    def __call__(self) -> tuple[tuple[Word, ...], str | None]:
-        return word_files.read(self.path)
-
-
-def _own(name: str, said: object) -> str:
-    """What is given with one recording by files that may say other things of other recordings."""
-    return f"{name} {hashlib.sha256(repr(said).encode()).hexdigest()}"
+from pipelines.results import fingerprint, outputs
+from pipelines.results.outcomes import PRODUCT, Outcome, outcome
 
 
 class Worker:
@@ -213,7 +104,7 @@ class Worker:
             self._stages = cached_stages.build(self._plan, self._threads, self._kept)
         stages = self._stages.bounded(Spectral(job.cluster, self._kept.memo if self._kept else afresh), job.cluster)
         if job.words is not None:
-            stages = replace(stages, given=FromFile(job.words))
+            stages = replace(stages, given=WordsFromFile(job.words))
         if job.speech is not None:
             stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))
         if job.known is not None:
@@ -229,10 +120,10 @@ class Worker:
         transcript = replace(transcript, provenance=provenance)
         enter("write")
         row = replace(outcome(transcript, item), strangers=strangers)
-        told = circumstances(started, seconds, recording.audios[0].duration)
+        told = outputs.circumstances(started, seconds, recording.audios[0].duration)
         told |= {"cache": self._kept.told() if self._kept is not None else None}
         made_of = fingerprint.of(job.recipe, row.digest)
-        publish(self._out, transcript, row, item.path, config.output.formats, made_of, told, seen)
+        outputs.publish(self._out, transcript, row, item.path, config.output.formats, made_of, told, seen)
         return row
 
 
@@ -261,106 +152,3 @@ def _passing(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
     return error is not None and not isinstance(error, ConnectionError)
-
-
-def outcome(transcript: Transcript, item: Input) -> Outcome:
-    """The row of a finished recording."""
-    source = transcript.provenance.source
-    return Outcome(
-        id=item.id,
-        name=item.name,
-        status="done",
-        digest=source.digest if source is not None else "",
-        duration=transcript.duration,
-        lost=round_time(total(transcript.lost)),
-        speakers=len(transcript.speakers),
-        turns=len(transcript.turns),
-        words=len(transcript.words),
-        notes=(*(source.notes if source is not None else ()), *transcript.provenance.notes),
-    )
-
-
-def circumstances(started: datetime, seconds: dict[str, float], duration: float) -> dict[str, Any]:
-    """What differs from run to run: when, where, how long."""
-    return {
-        "product": PRODUCT,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": seconds,
-        "audio_seconds": round(duration, 3),
-        "machine": outputs.machine(),
-    }
-
-
-def publish(
-    out: Path,
-    transcript: Transcript,
-    row: Outcome,
-    path: Path,
-    formats: Iterable[str],
-    made_of: str,
-    told: Mapping[str, Any],
-    seen: fingerprint.Looks | None = None,
-    twin: str = "",
-) -> None:
-    """A recording's results into its folder, with what a later run must know to keep them. Raises OutputError, and
-    AudioError where the recording at `path` is no longer the file that was read.
-
-    `made_of` is the fingerprint, `told` the circumstances, `seen` how the file looked before it was read, `twin` the
-    name of the recording of the same run that has the same bytes.
-    """
-    folder = out / row.id
-    voices = ""
-    if row.strangers is not None:
-        outputs.make(folder)
-        voices = voiceprints.keep(folder, row.strangers)
-    source = transcript.provenance.source
-    known = {
-        "fingerprint": made_of,
-        "input": {"size": source.size if source is not None else 0, "looks": seen},
-        "same_bytes_as": twin,
-        "strangers": voices,
-        "row": plain(row),
-    }
-    try:
-        outputs.write(folder, transcript, formats, {**told, **known}, (path, row.digest))
-    except DiarizeError:
-        if voices:  # of strangers, and of no result: no run would ever take them away
-            voiceprints.forget(folder)
-        raise
-
-
-def plain(row: Outcome) -> dict[str, Any]:
-    """What a row says of a recording, without what differs from run to run."""
-    return {
-        f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("strangers", "kept", "tries", "passing")
-    }
-
-
-def copy(
-    out: Path,
-    original: Outcome,
-    item: Input,
-    config: Config,
-    made_of: str = "",
-    seen: fingerprint.Looks | None = None,
-    twin: str = "",
-) -> Outcome:
-    """The finished results of a recording once more, for another file with the same bytes, as if it had been processed.
-
-    `twin` is the name of the first of those of one run, which the notes then tell. Raises OutputError and FormatError,
-    and AudioError where that file changed meanwhile.
-    """
-    transcript = outputs.read(out / original.id)
-    source = transcript.provenance.source
-    notes = tuple(note for note in transcript.provenance.notes if not TWIN.fullmatch(note))
-    provenance = replace(
-        transcript.provenance,
-        source=replace(source, path=item.name) if source is not None else None,
-        notes=(*notes, f"the same bytes as {twin}: processed once") if twin else notes,
-    )
-    speakers = tuple(replace(speaker, link=None) for speaker in transcript.speakers)
-    transcript = replace(transcript, recording=item.id, provenance=provenance, speakers=speakers)
-    row = replace(outcome(transcript, item), strangers=original.strangers)
-    told = circumstances(datetime.now(UTC), {}, transcript.duration)
-    publish(out, transcript, row, item.path, config.output.formats, made_of, told, seen, twin)
-    return row

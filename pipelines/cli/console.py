@@ -25,11 +25,12 @@ from pipelines.inputs import settings
 if TYPE_CHECKING:
     from diarize.models.store import Status
     from pipelines.batch.process import Report
-    from pipelines.batch.worker import Job, Outcome
+    from pipelines.batch.status import Standing
     from pipelines.cli.doctor import Facts
+    from pipelines.inputs.jobs import Job
     from pipelines.inputs.settings import Settings
     from pipelines.plan import Plan
-    from pipelines.results.status import Standing
+    from pipelines.results.outcomes import Outcome
 
 NARROWEST = 60  # columns of a table; where there are fewer, lines are broken rather than columns left out
 MOST_ROWS = 50  # of the closing table; longer runs show what failed

@@ -17,10 +17,11 @@ from typing import Any, TextIO
 
 from diarize.errors import DiarizeError
 from pipelines.batch.run import Watcher
-from pipelines.batch.worker import Job, Outcome
 from pipelines.cli.console import Silent
+from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.results import outputs
+from pipelines.results.outcomes import Outcome
 
 
 class JsonLog(Silent):

@@ -17,11 +17,12 @@ from rich.text import Text
 from diarize.errors import printable
 from diarize.text import counted
 from pipelines.batch.run import Watcher
-from pipelines.batch.worker import Job, Outcome
 from pipelines.cli.console import COLOURS, STAGES, Lines, Silent, clock, console, last_words, summary
+from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.results.fingerprint import looks
 from pipelines.results.journal import Progress
+from pipelines.results.outcomes import Outcome
 
 ROWS = 12  # running recordings that are shown
 PER_SECOND = 4  # pictures

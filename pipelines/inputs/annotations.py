@@ -23,7 +23,7 @@ from diarize.formats import rttm, transcript_json, uem
 from diarize.formats.rows import number, segment
 from diarize.text import counted
 from diarize.types import Segment, Turn
-from pipelines.batch.worker import FromElsewhere, Job
+from pipelines.inputs.jobs import Job, MarkedSpeech
 from pipelines.inputs.recordings import Called, Input, called, is_folder
 
 WORDS, SPEECH, KNOWN = "--transcript", "--speech", "--known-turns"
@@ -73,7 +73,7 @@ def _with_words(jobs: Sequence[Job], path: Path) -> list[Job]:
 
 def _with_speech(jobs: Sequence[Job], path: Path) -> list[Job]:
     given = {
-        i: FromElsewhere(own or (), digest, tuple(f"speech: {note}" for note in notes))
+        i: MarkedSpeech(own or (), digest, tuple(f"speech: {note}" for note in notes))
         for i, own, digest, notes in _read(jobs, path, SPEECH, _SPEECH, others=True)
     }
     _refuse_missing(jobs, set(given), path, SPEECH, ".rttm")

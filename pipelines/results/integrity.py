@@ -17,12 +17,11 @@ from typing import Any, Literal
 from diarize import files, formats
 from diarize.errors import ConfigError, DiarizeError, FormatError, OutputError
 from diarize.types import Transcript
-from pipelines.batch.worker import PRODUCT, outcome
 from pipelines.inputs import shards
 from pipelines.inputs.recordings import Input
 from pipelines.inputs.shards import Shard, file
-from pipelines.results import outputs, tables
-from pipelines.results.journal import RUN
+from pipelines.results import RUN, outputs, tables
+from pipelines.results.outcomes import PRODUCT, outcome
 
 Kind = Literal["missing", "changed", "extra"]
 SCHEMA = "diarize-integrity/1"

@@ -18,14 +18,15 @@ from typing import Any, Literal
 
 from diarize import files
 from diarize.errors import OutputError
-from pipelines.batch import spare_worker
-from pipelines.batch.worker import Job, Outcome, plain
+from pipelines import results
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.shards import Shard, file
 from pipelines.results import fingerprint, outputs
 from pipelines.results.fingerprint import Looks
+from pipelines.results.outcomes import Outcome, plain
 
 SCHEMA = "diarize-run/1"
-RUN = spare_worker.RUN
+RUN = results.RUN
 EVERY = 1.0  # s between two states on the disk, and at least
 SHARE = 20  # times what the last one took to write: a very long run spends a twentieth of a core on it
 

@@ -15,9 +15,9 @@ from diarize.errors import FormatError, OutputError
 from diarize.library.scoring import linking
 from diarize.library.scoring.calibration import Calibration
 from diarize.types import Transcript
-from pipelines.batch.worker import Outcome
 from pipelines.plan import Plan
 from pipelines.results import outputs
+from pipelines.results.outcomes import Outcome
 
 LABEL = "unknown-{}"
 

@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from diarize import files, formats
-from diarize.errors import AudioError, FormatError, OutputError
+from diarize.config import Config
+from diarize.errors import AudioError, DiarizeError, FormatError, OutputError
 from diarize.formats import transcript_json
 from diarize.types import Transcript
+from pipelines.inputs.recordings import Input
+from pipelines.results import fingerprint, voiceprints
+from pipelines.results.outcomes import PRODUCT, Outcome, outcome, plain
 
+TWIN = re.compile(r"the same bytes as .*: processed once", re.DOTALL)  # the note of a recording that was not
 TRANSCRIPT = "transcript.json"
 PROVENANCE = "provenance.json"
 
@@ -128,3 +136,82 @@ def as_json(values: Mapping[str, Any]) -> str:
 def machine() -> dict[str, str]:
     """Where this runs, for `provenance.json`."""
     return {"system": platform.platform(), "python": platform.python_version(), "host": platform.node()}
+
+
+def publish(
+    out: Path,
+    transcript: Transcript,
+    row: Outcome,
+    path: Path,
+    formats: Iterable[str],
+    made_of: str,
+    told: Mapping[str, Any],
+    seen: fingerprint.Looks | None = None,
+    twin: str = "",
+) -> None:
+    """A recording's results into its folder, with what a later run must know to keep them. Raises OutputError, and
+    AudioError where the recording at `path` is no longer the file that was read.
+
+    `made_of` is the fingerprint, `told` the circumstances, `seen` how the file looked before it was read, `twin` the
+    name of the recording of the same run that has the same bytes.
+    """
+    folder = out / row.id
+    voices = ""
+    if row.strangers is not None:
+        make(folder)
+        voices = voiceprints.keep(folder, row.strangers)
+    source = transcript.provenance.source
+    known = {
+        "fingerprint": made_of,
+        "input": {"size": source.size if source is not None else 0, "looks": seen},
+        "same_bytes_as": twin,
+        "strangers": voices,
+        "row": plain(row),
+    }
+    try:
+        write(folder, transcript, formats, {**told, **known}, (path, row.digest))
+    except DiarizeError:
+        if voices:  # of strangers, and of no result: no run would ever take them away
+            voiceprints.forget(folder)
+        raise
+
+
+def circumstances(started: datetime, seconds: dict[str, float], duration: float) -> dict[str, Any]:
+    """What differs from run to run: when, where, how long."""
+    return {
+        "product": PRODUCT,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "audio_seconds": round(duration, 3),
+        "machine": machine(),
+    }
+
+
+def copy(
+    out: Path,
+    original: Outcome,
+    item: Input,
+    config: Config,
+    made_of: str = "",
+    seen: fingerprint.Looks | None = None,
+    twin: str = "",
+) -> Outcome:
+    """The finished results of a recording once more, for another file with the same bytes, as if it had been processed.
+
+    `twin` is the name of the first of those of one run, which the notes then tell. Raises OutputError and FormatError,
+    and AudioError where that file changed meanwhile.
+    """
+    transcript = read(out / original.id)
+    source = transcript.provenance.source
+    notes = tuple(note for note in transcript.provenance.notes if not TWIN.fullmatch(note))
+    provenance = replace(
+        transcript.provenance,
+        source=replace(source, path=item.name) if source is not None else None,
+        notes=(*notes, f"the same bytes as {twin}: processed once") if twin else notes,
+    )
+    speakers = tuple(replace(speaker, link=None) for speaker in transcript.speakers)
+    transcript = replace(transcript, recording=item.id, provenance=provenance, speakers=speakers)
+    row = replace(outcome(transcript, item), strangers=original.strangers)
+    told = circumstances(datetime.now(UTC), {}, transcript.duration)
+    publish(out, transcript, row, item.path, config.output.formats, made_of, told, seen, twin)
+    return row

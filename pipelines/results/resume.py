@@ -12,10 +12,12 @@ from typing import Any
 
 from diarize import files
 from diarize.errors import AudioError, FormatError, OutputError
-from pipelines.batch.worker import Job, Outcome, copy
+from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.results import fingerprint, outputs, voiceprints
 from pipelines.results.fingerprint import Looks
+from pipelines.results.outcomes import Outcome
+from pipelines.results.outputs import copy
 
 STRANGERS = "strangers"
 

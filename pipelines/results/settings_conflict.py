@@ -8,6 +8,7 @@ from typing import Any
 
 from diarize.config import Config
 from diarize.errors import ConfigError
+from pipelines import results
 from pipelines.inputs import shards
 from pipelines.results import journal
 
@@ -21,7 +22,7 @@ def plain(config: Config) -> dict[str, Any]:
 
 def refuse_others(out: Path, config: Config) -> None:
     """Raises ConfigError where the runs in `out`, or parts of runs, had other settings; it says which."""
-    for path, _ in shards.found(out, journal.RUN):
+    for path, _ in shards.found(out, results.RUN):
         former = journal.read_json(path).get("settings")
         if not isinstance(former, dict):
             continue

@@ -22,8 +22,10 @@ from diarize import files
 from diarize.errors import OutputError
 from diarize.types import Transcript
 from pipelines.batch import crew
-from pipelines.batch.worker import Job, Outcome, Worker
+from pipelines.batch.worker import Worker
+from pipelines.inputs.jobs import Job
 from pipelines.results import integrity, outputs, tables
+from pipelines.results.outcomes import Outcome
 from tests.attacks.disk import Disk, after_power_loss, recorded
 from tests.cheap import SETTINGS, write_tones
 from tests.formats.samples import MEETING

@@ -17,10 +17,10 @@ from diarize.library import portable
 from diarize.library.database import encryption
 from diarize.library.scoring import calibration
 from diarize.library.store import Library
-from pipelines.batch.worker import Job
 from pipelines.evaluation import files as evaluation_files
 from pipelines.inputs import annotations as given
 from pipelines.inputs import counts
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input, identify
 from pipelines.people import trials
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import run_pipeline
-from pipelines.results.lock import Lock
+from pipelines.batch.lock import Lock
 from tests.cheap import SETTINGS, write_tones
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
 import os, pathlib, signal, sys
-from pipelines.results.lock import Lock
+from pipelines.batch.lock import Lock
 with Lock(pathlib.Path(sys.argv[1])):
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -10,10 +10,12 @@ import pytest
 
 import run_pipeline
 from pipelines.batch import crew, spare_worker
-from pipelines.batch.worker import Job, Outcome, Worker
+from pipelines.batch.worker import Worker
+from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.processes import decoding
 from pipelines.processes.interrupt import Interrupt
+from pipelines.results.outcomes import Outcome
 from tests.cheap import SETTINGS
 
 

@@ -15,8 +15,8 @@ from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.types import Segment, Source, Transcript, Turn
 from pipelines.batch.process import Request, process
-from pipelines.batch.worker import FromElsewhere
 from pipelines.cli.console import Silent
+from pipelines.inputs.jobs import MarkedSpeech
 from pipelines.recording import Stages, transcribe
 from pipelines.results import outputs
 from tests.cheap import Pitch, write_tones
@@ -61,7 +61,7 @@ def test_a_count_that_is_asked_for_holds_beside_what_is_known() -> None:
 
 
 def test_nothing_is_speech_but_what_is_given() -> None:
-    given = FromElsewhere((Segment(1, 2), Segment(6, 8), Segment(9.5, 12)), "456").within(10)
+    given = MarkedSpeech((Segment(1, 2), Segment(6, 8), Segment(9.5, 12)), "456").within(10)
     found = transcribe(talk(), replace(STAGES, detect=given), Config())
     assert [(start, end) for start, end, _ in spoken(found)] == [(1.0, 2.0), (6.0, 8.0), (9.5, 10.0)]
     assert found.provenance.stages["detect"] == "file:456"

@@ -17,9 +17,10 @@ from diarize.errors import ConfigError
 from diarize.library import enrolled
 from pipelines import recording
 from pipelines.batch import merge, worker
-from pipelines.batch.worker import Job, Outcome
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.shards import Shard
 from pipelines.results import outputs, voiceprints
+from pipelines.results.outcomes import Outcome
 from tests.cheap import write_tones
 from tests.library.scoring.test_identification import PLAIN
 from tests.pipelines.inprocess import InProcess, contents

@@ -160,7 +160,7 @@ def _log(given: argparse.Namespace) -> Iterator[JsonLog | None]:
 
 
 def _status(given: argparse.Namespace) -> int:
-    from pipelines.results import status
+    from pipelines.batch import status
 
     found = status.look(given.out)
     if given.json:

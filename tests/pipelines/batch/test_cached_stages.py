@@ -25,9 +25,11 @@ from diarize.timeline import union
 from diarize.types import Audio, Embeddings, Segment, Turn, Word
 from pipelines import plan
 from pipelines.batch import cached_reading, cached_stages
-from pipelines.batch.worker import Job, Outcome, Worker
+from pipelines.batch.worker import Worker
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
 from pipelines.plan import Choice
+from pipelines.results.outcomes import Outcome
 from pipelines.versions import versions
 from tests.cheap import Clock, Pitch, Turnwise, write_tones
 

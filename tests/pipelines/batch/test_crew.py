@@ -21,7 +21,8 @@ from diarize.models.store import Store
 from pipelines import plan
 from pipelines.batch import crew, supervision
 from pipelines.batch.crew import AGAIN, longest_first
-from pipelines.batch.worker import Job, Worker
+from pipelines.batch.worker import Worker
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import ECHO, Interrupt

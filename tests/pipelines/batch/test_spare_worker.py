@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import run_pipeline
+from pipelines import results
 from pipelines.batch import spare_worker
 from tests.cheap import SETTINGS, write_tones
 
@@ -21,7 +22,7 @@ def test_only_a_run_that_has_work_begins_one_ahead(tmp_path: Path) -> None:
     assert not spare_worker.wanted([])
     out.mkdir()
     assert spare_worker.wanted(["process", "a.wav", "--out", str(out)])
-    (out / spare_worker.RUN).write_text("{}")
+    (out / results.RUN).write_text("{}")
     for words in (["--out", str(out)], [f"--out={out}"]):
         assert not spare_worker.wanted(["process", "a.wav", *words])  # all of it may be done already
         assert spare_worker.wanted(["process", "a.wav", "--force", *words])

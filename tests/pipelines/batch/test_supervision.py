@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.batch.supervision import Child, Death, end
-from pipelines.batch.worker import Outcome
 from pipelines.processes import lifetime, stall
+from pipelines.results.outcomes import Outcome
 from tests.faulty import PLACE
 from tests.pipelines.batch.test_crew import chosen, tones
 

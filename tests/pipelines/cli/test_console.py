@@ -16,9 +16,9 @@ from diarize.models.registry import REGISTRY
 from diarize.models.store import Status, Store
 from pipelines import plan
 from pipelines.batch.process import Report
-from pipelines.batch.worker import Outcome
 from pipelines.cli import console, doctor
 from pipelines.inputs import settings
+from pipelines.results.outcomes import Outcome
 from tests.cheap import SETTINGS, write_tones
 
 DONE = Outcome("talk", "talk.wav", "done", duration=83.2, speakers=1, turns=2, words=1)

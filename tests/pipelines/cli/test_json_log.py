@@ -15,12 +15,14 @@ from diarize.config import parse
 from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines import plan
-from pipelines.batch.worker import Job, Outcome
+from pipelines.batch import lock, status
 from pipelines.cli import console, live
 from pipelines.cli.json_log import JsonLog
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
-from pipelines.results import journal, lock, status
+from pipelines.results import journal
 from pipelines.results.journal import Progress
+from pipelines.results.outcomes import Outcome
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess
 

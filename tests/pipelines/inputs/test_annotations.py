@@ -11,8 +11,8 @@ import pytest
 from diarize.config import ClusterConfig, Config, parse
 from diarize.errors import ConfigError
 from diarize.types import Segment
-from pipelines.batch.worker import Job
 from pipelines.inputs import annotations as given
+from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Called, Input, called, identify
 
 INPUTS = identify([Input(Path(name), name) for name in ("a/x.wav", "b/x.wav", "y.wav")])

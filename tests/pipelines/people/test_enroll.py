@@ -46,9 +46,8 @@ CONFIG = Config.model_validate(
         "run": {"offline": True},
     }
 )
-OTHER = CONFIG.model_copy(
-    update={"embedder": CONFIG.embedder.model_copy(update={"backend": "tests.pipelines.people.test_enroll:other_embedder"})}
-)
+OTHER_EMBEDDER = CONFIG.embedder.model_copy(update={"backend": "tests.pipelines.people.test_enroll:other_embedder"})
+OTHER = CONFIG.model_copy(update={"embedder": OTHER_EMBEDDER})
 ANNA, BEN = 390, 2200  # Hz; whoever sings another tone is somebody else
 
 

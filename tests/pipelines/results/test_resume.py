@@ -15,9 +15,10 @@ from diarize.audio.reading import Recording
 from diarize.errors import AudioError
 from pipelines import versions
 from pipelines.batch import cached_reading, worker
-from pipelines.batch.worker import Job, Outcome
+from pipelines.inputs.jobs import Job
 from pipelines.processes import decoding
-from pipelines.results import fingerprint, integrity, status
+from pipelines.results import fingerprint, integrity, outputs, status
+from pipelines.results.outcomes import Outcome
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess, contents
 
@@ -58,7 +59,7 @@ def test_what_is_whole_on_the_disk_when_its_worker_is_stopped_is_done(
     run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
     """Ctrl-C twice between the last rename and the row. With --force nobody can tell new results from older ones."""
-    publish = worker.publish
+    publish = outputs.publish
 
     def stopped(*given: Any) -> None:
         publish(*given)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from diarize.errors import ConfigError
+from pipelines import results
+from pipelines.batch import lock
+from pipelines.batch.lock import Holder
 from pipelines.inputs import shards
-from pipelines.results import journal, lock
-from pipelines.results.lock import Holder
+from pipelines.results import journal
 
 Life = Literal["running", "finished", "interrupted", "killed"]
 
@@ -35,7 +37,7 @@ def look(out: Path) -> tuple[Standing, ...]:
     """
     holders = lock.running(out)
     found = []
-    for path, shard in shards.found(out, journal.RUN):
+    for path, shard in shards.found(out, results.RUN):
         part = shard.name if shard is not None else ""
         holder = holders.pop(f".lock.{part}" if part else ".lock", None)
         try:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from diarize.errors import ConfigError, OutputError
+from pipelines.batch import lock
+from pipelines.batch.lock import Lock
 from pipelines.inputs.shards import Shard
-from pipelines.results import lock
-from pipelines.results.lock import Lock
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess
 
@@ -63,7 +63,7 @@ def test_fault_53_a_dead_processs_lock_is_taken_at_once(tmp_path: Path, facts: d
 
 
 def test_fault_53_a_killed_runs_lock_is_stale(tmp_path: Path) -> None:
-    code = "import os, sys, pathlib, pipelines.results.lock as l\nwith l.Lock(pathlib.Path(sys.argv[1])): os._exit(9)"
+    code = "import os, sys, pathlib, pipelines.batch.lock as l\nwith l.Lock(pathlib.Path(sys.argv[1])): os._exit(9)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, cwd=Path(__file__).parents[3])
     assert (tmp_path / ".lock").exists()
     with Lock(tmp_path):
