@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -18,20 +17,38 @@ RUNTIMES = {
     "pocketsphinx", "librosa", "kaldi_native_fbank",
 }  # fmt: skip
 OUTER = {"run_pipeline", "notebooks", "benchmarks", "tests", "examples"}
-STAGES = (
-    "asr",
-    "vad",
-    "windows",
-    "cluster",
-    "constrained",
-    "separate",
-    "turns",
-    "overlap",
-    "voices",
-    "label",
-    "score",
-    "audio",
-)  # modules of one stage each
+NOUNS = "diarize"  # the modules of diarize/ itself, which every room may import
+ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
+    "diarize": set(),
+    "diarize.audio": set(),
+    "diarize.speech": set(),
+    "diarize.clustering": set(),
+    "diarize.turns": set(),
+    "diarize.words": set(),
+    "diarize.metrics": set(),
+    "diarize.cache": set(),
+    "diarize.formats": set(),
+    "diarize.models": set(),
+    "diarize.backends": {"diarize.audio", "diarize.speech", "diarize.words", "diarize.models"},
+    "diarize.library.database": set(),
+    "diarize.library.search": {"diarize.library.database"},
+    "diarize.library.scoring": {
+        "diarize.audio", "diarize.clustering", "diarize.metrics", "diarize.turns", "diarize.library.database",
+    },
+    "diarize.library": {"diarize.library.database", "diarize.library.search", "diarize.library.scoring"},
+}  # fmt: skip
+LAYERS = (  # rooms of pipelines/, each imports only what stands before it
+    "pipelines",
+    "pipelines.inputs",
+    "pipelines.processes",
+    "pipelines.results",
+    "pipelines.batch",
+    "pipelines.people",
+    "pipelines.evaluation",
+    "pipelines.cli",
+    "pipelines.cli.commands",
+)
+MOST_MODULES = 14  # in one room, `formats/` apart: one module a format
 
 
 def modules(folder: str) -> list[Path]:
@@ -80,11 +97,61 @@ def test_formats_and_backends_do_not_import_each_other() -> None:
     assert offending(modules("diarize/backends"), {"diarize.formats"}) == []
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_imports_no_other_stage(stage: str) -> None:
-    assert (
-        offending([ROOT / "diarize" / f"{stage}.py"], {f"diarize.{other}" for other in STAGES if other != stage}) == []
-    )
+def room(target: str) -> str:
+    """The folder in which an imported module or name stands, dotted."""
+    while not (ROOT / Path(*target.split("."))).is_dir():
+        target = target.rpartition(".")[0]
+    return target
+
+
+def rooms_imported(name: str) -> dict[str, set[str]]:
+    """Other room -> the imports that lead there, of all modules directly in the room `name`."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / Path(*name.split("."))).glob("*.py"):
+        for target in imports(path):
+            if target.partition(".")[0] in ("diarize", "pipelines") and room(target) != name:
+                found.setdefault(room(target), set()).add(f"{path.relative_to(ROOT)} imports {target}")
+    return found
+
+
+def rooms(folder: str) -> list[str]:
+    return sorted({".".join(path.parent.relative_to(ROOT).parts) for path in modules(folder)})
+
+
+def test_every_room_of_the_library_is_listed() -> None:
+    assert set(rooms("diarize")) == set(ALLOWED)
+    assert set(rooms("pipelines")) == set(LAYERS)
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_a_room_of_the_library_imports_only_rooms_below_it(name: str) -> None:
+    beyond = {other: found for other, found in rooms_imported(name).items() if other not in ALLOWED[name] | {NOUNS}}
+    assert beyond == {}
+
+
+def test_the_rooms_of_the_library_form_no_circle() -> None:
+    done: set[str] = set()
+    while ready := {name for name, below in ALLOWED.items() if name not in done and below <= done}:
+        done |= ready
+    assert done == set(ALLOWED)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_room_of_recipes_imports_only_rooms_before_it(name: str) -> None:
+    above = set(LAYERS[LAYERS.index(name) + 1 :])
+    assert {other: found for other, found in rooms_imported(name).items() if other in above} == {}
+
+
+@pytest.mark.parametrize("name", [*ALLOWED, *LAYERS])
+def test_no_room_is_crowded(name: str) -> None:
+    inside = [path for path in (ROOT / Path(*name.split("."))).glob("*.py") if path.name != "__init__.py"]
+    assert name == "diarize.formats" or len(inside) <= MOST_MODULES
+
+
+@pytest.mark.parametrize("name", [*ALLOWED, *LAYERS])
+def test_a_room_says_what_it_does(name: str) -> None:
+    path = ROOT / Path(*name.split(".")) / "__init__.py"
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def test_the_library_neither_prints_nor_parses_arguments() -> None:
@@ -138,12 +205,9 @@ def test_names_that_say_nothing_are_not_used() -> None:
     ] == []
 
 
-def test_the_page_of_the_architecture_names_every_module_once() -> None:
+def test_the_page_of_the_architecture_lists_every_room() -> None:
     listed = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
-    names = re.findall(r"[a-z_0-9*]+\.py", listed)
-    for package in ("diarize", "pipelines"):
-        for module in (ROOT / package).glob("*.py"):
-            if module.name != "__init__.py":
-                assert sum(fnmatch(module.name, name) for name in names) == 1, f"{package}/{module.name}"
-    there = [path.name for path in (*ROOT.glob("*.py"), *ROOT.glob("diarize/*.py"), *ROOT.glob("pipelines/*.py"))]
-    assert [name for name in names if not any(fnmatch(module, name) for module in there)] == []
+    folders = {
+        match.rstrip("/").replace("/", ".") for match in re.findall(r"^(?:diarize|pipelines)/[a-z_/]*", listed, re.M)
+    }
+    assert folders == {*ALLOWED, *LAYERS}

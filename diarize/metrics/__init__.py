@@ -1,0 +1,4 @@
+"""Measures: error counts that add up, scores of verification trials, and text made comparable.
+
+`counts` (diarization and words), `verification` (EER, minDCF, Cllr, DET, Tippett), `normalisation` (of texts).
+"""

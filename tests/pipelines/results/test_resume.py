@@ -14,10 +14,10 @@ from diarize import files
 from diarize.audio.reading import Recording
 from diarize.errors import AudioError
 from pipelines import versions
-from pipelines.batch import cached_reading, worker
+from pipelines.batch import cached_reading, status, worker
 from pipelines.inputs.jobs import Job
 from pipelines.processes import decoding
-from pipelines.results import fingerprint, integrity, outputs, status
+from pipelines.results import fingerprint, integrity, outputs
 from pipelines.results.outcomes import Outcome
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess, contents
