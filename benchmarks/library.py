@@ -31,9 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.errors import MissingExtra
-from diarize.library import store
+from diarize.library import approximate, store
 from diarize.library.database.records import Enrolment, Matrix
-from diarize.library.search import approximate
 from diarize.library.search.exact import search
 
 DIMENSION = 256

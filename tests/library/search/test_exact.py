@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarize.errors import MissingExtra
-from diarize.library import store
+from diarize.library import approximate, store
 from diarize.library.database.records import Matrix, Texts
-from diarize.library.search import approximate
 from diarize.library.search.exact import search, search_all
 from tests.library.voices import MODEL, opened, said, voice
 

@@ -21,9 +21,10 @@ from diarize.errors import (
     LibraryUnreadable,
     UnknownPerson,
 )
-from diarize.library.database import encryption, postgres, schema
-from diarize.library.database.postgres import ServerLibrary
+from diarize.library import server as server_library
+from diarize.library.database import encryption, schema
 from diarize.library.search.exact import search
+from diarize.library.server import ServerLibrary
 from tests.library import servers
 from tests.library.voices import MODEL, Clock, opened, said, voice
 
@@ -52,7 +53,9 @@ def address(server: str) -> Iterator[str]:
 
 def made(address: str, passphrase: str | None = None) -> ServerLibrary:
     numbers = itertools.count(1)
-    return postgres.open(address, passphrase, create=True, clock=Clock(), new_id=lambda: f"id-{next(numbers):04d}")
+    return server_library.open(
+        address, passphrase, create=True, clock=Clock(), new_id=lambda: f"id-{next(numbers):04d}"
+    )
 
 
 def test_the_same_steps_give_the_same_library(address: str, tmp_path: Path) -> None:
@@ -76,7 +79,7 @@ def test_the_same_steps_give_the_same_library(address: str, tmp_path: Path) -> N
     assert told[0] == told[1]
     assert told[0][4].ok
     assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
-    with postgres.open(address, read_only=True) as again:
+    with server_library.open(address, read_only=True) as again:
         assert again.people()[0].name == "Anna\0\udcff"
         with pytest.raises(LibraryReadOnly):
             again.rename(again.people()[0].id, "x")
@@ -128,16 +131,16 @@ def test_encrypted_on_a_server(address: str, monkeypatch: pytest.MonkeyPatch) ->
         assert len(held) > 500
         assert not [s for s in (b"Karenina", b"kept sound", voice(1).tobytes()[:8]) if s in held]
     with pytest.raises(LibraryLockedAway, match="the passphrase is wrong"):
-        postgres.open(address, "other")
+        server_library.open(address, "other")
 
 
 def test_each_fault_has_its_message(address: str) -> None:
     with pytest.raises(LibraryMissing, match="there is no library here"):
-        postgres.open(address)
+        server_library.open(address)
     with pytest.raises(LibraryUnreadable, match="the server cannot be reached"):
-        postgres.open("host=/nowhere dbname=none password=geheim")
+        server_library.open("host=/nowhere dbname=none password=geheim")
     with pytest.raises(LibraryUnreadable) as caught:
-        postgres.open("postgresql://me:geheim@/none?host=/nowhere")
+        server_library.open("postgresql://me:geheim@/none?host=/nowhere")
     assert "geheim" not in str(caught.value)
     with made(address) as library:
         with pytest.raises(UnknownPerson):
@@ -148,11 +151,11 @@ def test_each_fault_has_its_message(address: str) -> None:
         with library._engine.writing():
             library._rows.set_meta("version", b"%d" % (schema.VERSION + 1))
     with pytest.raises(LibraryNewer, match="pip install --upgrade"):
-        postgres.open(address)
+        server_library.open(address)
 
 
 def enrol_many(address: str, start: int) -> None:
-    with postgres.open(address, create=True) as library:
+    with server_library.open(address, create=True) as library:
         for seed in range(start, start + 15):
             library.enrol(f"person {seed}", [said(seed)])
 
@@ -165,7 +168,7 @@ def test_two_processes_lose_nothing_on_a_server(address: str) -> None:
     for worker in workers:
         worker.join(120)
         assert worker.exitcode == 0
-    with postgres.open(address) as library:
+    with server_library.open(address) as library:
         assert {p.name for p in library.people()} == {f"person {i}" for i in [*range(15), *range(100, 115)]}
         assert library.audit().problems == ()
         np.testing.assert_equal(len(library.matrix(MODEL)), 30)
