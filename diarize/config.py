@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diarize import files
-from diarize.errors import ConfigError
+from diarize.errors import ConfigError, FormatError
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -311,8 +311,8 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
 def read(path: Path) -> dict[str, Any]:
     """The nested values of a TOML file. Raises ConfigError where it cannot be read or is no TOML."""
     try:
-        return tomllib.loads(files.read(path).decode())
-    except OSError as error:
-        raise ConfigError(str(path), "file", f"cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # no text, no TOML, absurd numbers or depth
+        return tomllib.loads(files.read_text(path))
+    except FormatError as error:
+        raise ConfigError(str(path), "file", error.problem) from error
+    except (ValueError, RecursionError) as error:  # no TOML, absurd numbers or depth
         raise ConfigError(str(path), "file", str(error)) from error

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import BinaryIO
 
-from diarize.errors import OutputError
+from diarize.errors import FormatError, OutputError
 
 _BLOCK = 1 << 20  # bytes read at a time when hashing
 _SIDE_BY_SIDE = 4  # flushes at a time; of twelve small files, 4 take no longer than 12, with less switching
@@ -121,8 +121,24 @@ def sweep(folder: Path, named: str = "") -> None:
 
 
 def read(path: Path) -> bytes:
-    """All bytes of a file that a user named. Raises OSError where it cannot be read, and as `regular`."""
-    return regular(path).read_bytes()
+    """All bytes of a file that a user named. Raises FormatError where it cannot be read, or is a device or a pipe."""
+    try:
+        return regular(path).read_bytes()
+    except OSError as error:
+        raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file that a user named, without a byte order mark. Raises FormatError."""
+    return text_of(read(path), str(path))
+
+
+def text_of(data: bytes, where: str) -> str:
+    """UTF-8 bytes as text, without a byte order mark. Raises FormatError, which names `where` and the byte."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FormatError(where, f"not UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def regular(path: Path) -> Path:

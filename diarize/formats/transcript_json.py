@@ -106,13 +106,7 @@ def loads(text: str, where: str) -> Transcript:
 
 def read(path: Path) -> Transcript:
     """The transcript in a file. Raises FormatError, also where there is no such file."""
-    try:
-        text = files.read(path).decode()
-    except OSError as error:
-        raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(str(path), f"no UTF-8 text: {error.reason} at byte {error.start}") from None
-    return loads(text, str(path))
+    return loads(files.read_text(path), str(path))
 
 
 class _Record:

@@ -36,11 +36,7 @@ def read(path: Path) -> tuple[tuple[Word, ...], str | None]:
 
     Raises FormatError where the file cannot be read, is of no known kind, or has words without any time.
     """
-    try:
-        data = files.read(path)
-    except OSError as error:
-        raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
-    return loads(decode(data, str(path)), str(path), path.stem)
+    return loads(decode(files.read(path), str(path)), str(path), path.stem)
 
 
 def decode(data: bytes, where: str) -> str:

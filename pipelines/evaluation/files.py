@@ -88,7 +88,7 @@ def read_uem(path: Path) -> dict[str, tuple[Segment, ...]]:
     """Recording -> the stretches that count, by `key`. Raises ConfigError and FormatError like `read`."""
     found: dict[str, tuple[Segment, ...]] = {}
     for file in _files(path, (".uem",), (), ()):
-        for recording, segments in uem.loads(_text(file), str(file)).items():
+        for recording, segments in uem.loads(files.read_text(file), str(file)).items():
             if key(recording) in found:
                 raise ConfigError(str(path), repr(recording), f"stands in {file} and in another UEM file")
             found[key(recording)] = segments
@@ -135,10 +135,10 @@ def _wanted(name: str, match: Sequence[str], ignore: Sequence[str]) -> bool:
 
 def _contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
     """(kind, recording, content) of everything in a file. JSON of another kind is passed over unless it is `named`."""
-    text, where = _text(file), str(file)
+    text, where = files.read_text(file), str(file)
     kind = file.suffix.lower()[1:]
     if kind == "json":
-        value = parse(text.lstrip("\ufeff"), where)
+        value = parse(text, where)
         if isinstance(value, dict) and str(value.get("schema", "")).startswith("diarize-transcript/"):
             transcript = transcript_json.loads(text, where)
             yield "transcript", transcript.recording, transcript
@@ -162,15 +162,6 @@ def _contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
         contents = {name.removesuffix(".seglst"): ()}
     for recording, content in contents.items():
         yield kind, recording, content
-
-
-def _text(file: Path) -> str:
-    try:
-        return files.read(file).decode()
-    except OSError as error:
-        raise FormatError(str(file), f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(str(file), f"no UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
 def _side(recording: str, kinds: Mapping[str, Any]) -> Side:

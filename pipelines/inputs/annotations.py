@@ -200,11 +200,7 @@ def _parsed(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _
         raise ConfigError(option, str(path), "not one of the files that are read here", f"Known: {', '.join(readers)}.")
     try:
         data = files.read(path)
-        return loads(data.decode("utf-8-sig"), str(path)), hashlib.sha256(data).hexdigest()
-    except OSError as error:
-        raise ConfigError(option, str(path), f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(option, str(path), f"no UTF-8 text: {error.reason} at byte {error.start}") from error
+        return loads(files.text_of(data, str(path)), str(path)), hashlib.sha256(data).hexdigest()
     except FormatError as error:
         raise ConfigError(option, error.where, error.problem, error.cure) from error
 

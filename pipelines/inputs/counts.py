@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from diarize import files
 from diarize.config import ClusterConfig
-from diarize.errors import ConfigError
+from diarize.errors import ConfigError, FormatError
 from diarize.text import counted
 from pipelines.inputs.recordings import Called, Input
 
@@ -26,11 +26,11 @@ KEYS = ("num_speakers", "min_speakers", "max_speakers")
 def read(path: Path) -> dict[str, dict[str, int]]:
     """Recording -> what is known of it. Raises ConfigError, which names the line or table."""
     try:
-        text = files.read(path).decode("utf-8-sig")
+        text = files.read_text(path)
         rows = _toml(text) if path.suffix.lower() == ".toml" else _csv(text, path)
-    except OSError as error:
-        raise ConfigError(str(path), "file", f"cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError, csv.Error) as error:  # ValueError: no UTF-8, no TOML, huge numbers
+    except FormatError as error:
+        raise ConfigError(str(path), "file", error.problem) from error
+    except (ValueError, RecursionError, csv.Error) as error:  # ValueError: no TOML, huge numbers
         raise ConfigError(str(path), "file", str(error), "Use CSV, or TOML in a file called .toml.") from error
     return {recording: _whole(row, str(path), recording) for recording, row in rows.items()}
 

@@ -75,14 +75,8 @@ class Scored:
 def read(path: Path) -> tuple[Trial, ...]:
     """Trials of a list: a line `1|0 A B` (or same|different, target|nontarget), separated by spaces, or tabs where
     names have spaces. Empty lines and lines that begin with # do not count. Raises FormatError, with the line."""
-    try:
-        text = files.read(path).decode("utf-8-sig")
-    except OSError as error:
-        raise FormatError(str(path), f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(str(path), f"cannot be read: {error}") from error
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(files.read_text(path).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()

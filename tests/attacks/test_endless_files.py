@@ -11,7 +11,7 @@ import pytest
 
 from diarize import config, files
 from diarize.config import Config
-from diarize.errors import DiarizeError, LibraryLockedAway
+from diarize.errors import DiarizeError, FormatError, LibraryLockedAway
 from diarize.formats import transcript_json, words
 from diarize.library import portable
 from diarize.library.database import encryption
@@ -63,9 +63,9 @@ def test_a_file_that_is_read_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"\r\nall of it\0")
     (tmp_path / "link").symlink_to("a")
     assert files.read(tmp_path / "link") == b"\r\nall of it\0"
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(FormatError, match="cannot be read: Is a directory"):
         files.read(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FormatError, match="cannot be read: No such file"):
         files.read(tmp_path / "nothing")
 
 

@@ -251,10 +251,8 @@ def supported(same: Floats, different: Floats, pairs: int) -> tuple[float, float
 def load(path: Path) -> Calibration:
     """A calibration that `Calibration.save` wrote. Raises FormatError for anything else."""
     try:
-        values: dict[str, Any] = json.loads(files.read(path).decode())
-    except OSError as error:
-        raise FormatError(str(path), f"no calibration: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        values: dict[str, Any] = json.loads(files.read_text(path))
+    except json.JSONDecodeError as error:
         raise FormatError(str(path), f"no calibration: {error}") from error
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
         raise FormatError(str(path), f"no calibration: it does not say {SCHEMA!r}")

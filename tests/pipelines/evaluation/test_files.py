@@ -130,7 +130,7 @@ def test_fault_43_words_without_times_are_refused(tmp_path: Path) -> None:
 
 def test_text_that_is_no_utf8(tmp_path: Path) -> None:
     (tmp_path / "a.rttm").write_bytes(b"SPEAKER \xff\n")
-    with pytest.raises(FormatError, match="no UTF-8"):
+    with pytest.raises(FormatError, match="not UTF-8"):
         read(tmp_path)
 
 

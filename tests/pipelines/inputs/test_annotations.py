@@ -114,7 +114,7 @@ def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
         speech(tmp_path / "nowhere", INPUTS[2])
     path = tmp_path / "bytes.rttm"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="no UTF-8 text"):
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
         speech(path, INPUTS[2])
 
 
