@@ -85,7 +85,7 @@ def test_a_calibration_that_does_not_fit_is_refused(tmp_path: Path, calibrated: 
     with opened(tmp_path / "people.db") as library:
         with pytest.raises(CalibrationError, match="made for scores of made-16, not of other"):
             known(library, "other", calibrated)
-        with pytest.raises(FormatError, match="no calibration"):
+        with pytest.raises(FormatError, match="cannot be read: No such file"):
             known(library, MODEL, parse({"identify": {"calibration": str(tmp_path / "none.json")}}, "test"))
 
 
