@@ -34,7 +34,7 @@ CONDITIONS: tuple[simulate.Condition, ...] = ("close", "phone", "room", "room")
 SOURCES = ("libri-cohort", "an4-dev", "speechocean-dev")
 LONGEST = 30.0  # s of phrases of a speaker
 SHORTEST = 1.0  # s of a window that is learned from
-SHRINK = 0.6  # towards equal variances: real rooms are not simulated ones (docs/clustering.md)
+SHRINK = 0.6  # towards equal variances: real rooms are not simulated ones (docs/method/clustering.md)
 DIMENSIONS = 64
 
 

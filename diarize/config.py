@@ -23,7 +23,7 @@ class Section(BaseModel):
 
 
 class AudioConfig(Section):
-    """Decoding (docs/decoding.md)."""
+    """Decoding (docs/method/decoding.md)."""
 
     channel: str = Field(
         "auto",
@@ -34,7 +34,7 @@ class AudioConfig(Section):
 
 
 class VadConfig(Section):
-    """Voice activity detection (docs/vad.md)."""
+    """Voice activity detection (docs/method/speech.md)."""
 
     backend: str = Field("silero", description="silero, energy, or module:factory")
     threshold: float = Field(
@@ -78,7 +78,7 @@ class VadConfig(Section):
 
 
 class WindowsConfig(Section):
-    """Windows over speech, one embedding each (docs/windows.md)."""
+    """Windows over speech, one embedding each (docs/method/windows.md)."""
 
     length: float = Field(1.6, gt=0, description="s; what the GE2E model was trained on")
     hop: float = Field(0.8, ge=0.01, description="s between the starts of two windows; less only costs")
@@ -91,7 +91,7 @@ class WindowsConfig(Section):
 
 
 class EmbedderConfig(Section):
-    """Speaker embeddings (docs/embeddings.md)."""
+    """Speaker embeddings (docs/method/embeddings.md)."""
 
     backend: str = Field(
         "auto", description="auto, ge2e, a model of the store, a path to an .onnx file, or module:factory"
@@ -102,7 +102,7 @@ class EmbedderConfig(Section):
 
 
 class ClusterConfig(Section):
-    """Spectral clustering (docs/clustering.md)."""
+    """Spectral clustering (docs/method/clustering.md)."""
 
     num_speakers: int | None = Field(None, ge=1, description="the count, where it is known; goes before the bounds")
     min_speakers: int = Field(1, ge=1, description="fewest speakers to find")
@@ -130,7 +130,7 @@ class ClusterConfig(Section):
 
 
 class SegmentationConfig(Section):
-    """Local speakers, and who talks at once (docs/overlap.md)."""
+    """Local speakers, and who talks at once (docs/method/turns.md)."""
 
     backend: str = Field(
         "auto",
@@ -163,7 +163,7 @@ class SegmentationConfig(Section):
 
 
 class TurnsConfig(Section):
-    """Windows to turns (docs/turns.md)."""
+    """Windows to turns (docs/method/turns.md)."""
 
     gap: float = Field(
         0.2, ge=0, description="s; a silence within one speaker's talk that does not end the turn, as references count"
@@ -190,7 +190,7 @@ class AsrConfig(Section):
 
 
 class LabelConfig(Section):
-    """Words to speakers (docs/labels.md)."""
+    """Words to speakers (docs/method/labels.md)."""
 
     max_distance: float = Field(
         0.5,

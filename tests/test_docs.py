@@ -1,4 +1,4 @@
-"""The Python code in the documentation runs."""
+"""The Python code in the documentation runs, its links lead somewhere, and the index lists every page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ import pytest
 from diarize.models.registry import REGISTRY
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "examples" / "README.md", *DOCS.rglob("*.md")])
+LINK = re.compile(r"\[[^\]]*\]\(([^)#:]*)(?:#([^):]*))?\)")
+CODE = sorted(
+    path for room in ("diarize", "pipelines", "benchmarks", "notebooks") for path in (ROOT / room).rglob("*.*")
+)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def _name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     if not blocks:
@@ -29,10 +37,32 @@ def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         exec(compile(block, str(page), "exec"), vars(module))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    targets = LINK.findall(page.read_text(encoding="utf-8"))
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    assert [target for target, _ in links if not (page.parent / target).exists()] == []
+    anchors = [(page.parent / target if target else page, anchor) for target, anchor in links if anchor]
+    assert [(_name(target), anchor) for target, anchor in anchors if anchor not in _anchors(target)] == []
+
+
+def test_the_index_lists_every_page_once() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    listed = sorted((DOCS / target).resolve() for target, _ in LINK.findall(index))
+    assert listed == sorted(page.resolve() for page in DOCS.rglob("*.md") if page.name != "index.md")
+
+
+def test_pages_that_the_code_names_exist() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in CODE if path.suffix in {".py", ".ipynb"}}
+    named = [(_name(path), page) for path, text in texts.items() for page in re.findall(r"docs/[\w/-]+\.md", text)]
+    assert named
+    assert [(path, page) for path, page in named if not (ROOT / page).is_file()] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_package_that_is_asked_for_has_its_licence_on_the_page() -> None:

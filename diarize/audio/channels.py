@@ -1,4 +1,4 @@
-"""Which channels of a recording to listen to, decided from what is in them (docs/decoding.md).
+"""Which channels of a recording to listen to, decided from what is in them (docs/method/decoding.md).
 
 A blind average of the channels turns anti-phase stereo into silence, and one live channel of eight into a whisper.
 """

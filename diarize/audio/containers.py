@@ -1,4 +1,4 @@
-"""What a file is, by its content, and which containers may be opened (docs/decoding.md).
+"""What a file is, by its content, and which containers may be opened (docs/method/decoding.md).
 
 A text file called `meeting.wav` can hold a playlist that makes a decoder open other files. So the first bytes are
 looked at before any decoder sees them, only demuxers of `DEMUXERS` may answer, and the decoder gets one open file

@@ -1,4 +1,4 @@
-"""A file -> Audio: decoded once, truthfully, at 16 kHz mono, with everything that was lost said (docs/decoding.md)."""
+"""A file -> Audio: decoded once to 16 kHz mono, with a report of all losses (docs/method/decoding.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When decoded sound was recorded: time stamps to places on one timeline (docs/decoding.md).
+"""When decoded sound was recorded: time stamps to places on one timeline (docs/method/decoding.md).
 
 Stamps jitter (Matroska rounds to milliseconds), drift, jump over what was lost, and lie after damage. Sound follows
 sound without a seam as long as its stamps agree with the count of samples within a tolerance; a larger difference is

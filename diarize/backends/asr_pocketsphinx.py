@@ -1,4 +1,4 @@
-"""PocketSphinx with the English model that its package carries: words without any download, as a draft (docs/words.md).
+"""PocketSphinx with the English model that its package carries: draft words without a download (docs/method/words.md).
 
 A GMM-HMM recognizer with a trigram language model (Huggins-Daines et al. 2006, "Pocketsphinx: a free, real-time
 continuous speech recognition system for hand-held devices", ICASSP). It finds places, and it is no transcript.

@@ -1,4 +1,4 @@
-"""Whisper through faster-whisper, on our own samples and our own speech segments (docs/words.md).
+"""Whisper through faster-whisper, on our own samples and our own speech segments (docs/method/words.md).
 
 Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision" (arXiv 2212.04356). Word times come
 from cross-attention and dynamic time warping, as faster-whisper computes them. Nothing here opens a network connection.

@@ -1,4 +1,4 @@
-"""pyannote.audio's own speaker diarization pipeline as an end-to-end diarizer (docs/end-to-end.md).
+"""pyannote.audio's own speaker diarization pipeline as an end-to-end diarizer (docs/method/end-to-end.md).
 
 The package is kept on a short lead: no telemetry, no file access but the folder it was given, no code out of a model
 (checkpoints are read as weights alone, and only its own diarization class is accepted), no output of its own.

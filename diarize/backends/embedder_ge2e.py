@@ -37,7 +37,7 @@ FRAMES = 160  # of a window, 1.6 s
 HIDDEN = 256
 LAYERS = 3
 STRIDE = 80  # frames at most between the parts of a segment longer than a window
-LEVEL = -20  # dBFS, RMS to which quieter speech is raised, by measurement (docs/embeddings.md)
+LEVEL = -20  # dBFS, RMS to which quieter speech is raised, by measurement (docs/method/embeddings.md)
 BLOCK = 60 * RATE  # samples whose level is computed at once
 
 

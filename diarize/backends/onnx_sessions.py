@@ -2,7 +2,7 @@
 
 Every session computes with one thread of its own. Work is made parallel over blocks instead, each computed whole by one
 thread, so that no sum is ever split in a way that depends on the machine. It is also the faster way for the small
-networks used here (docs/embeddings.md has figures).
+networks used here (docs/method/embeddings.md has figures).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 The published 8-bit graph also quantises the products that its first layer's filters are made from: 2 pi n / 16000 Hz
 times the cut-off frequencies. The frequencies are then right to 31 Hz and the times to a quarter of a sample, so that
 the phases are off by up to a radian, and the filters are others than the network was trained with. It also rounds the
-sound between layers to 256 steps of its loudest peak. A reverberant recording is where it hurts most (docs/overlap.md).
+sound between layers to 256 steps of its loudest peak. Reverberant recordings suffer most (docs/method/turns.md).
 
 Nothing of that is lost from the file: cut-offs and window are there in floating point, n is known, and the other
 weights lose little in 8 bits. So the graph is built anew: filters from M. Ravanelli, Y. Bengio, "Speaker recognition

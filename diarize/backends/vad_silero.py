@@ -30,7 +30,7 @@ from diarize.types import Audio, Samples, Segment
 from diarize.units import RATE
 
 FRAME = 512  # samples, 32 ms
-LAG = 0.03  # s; its answers come about a frame late, at beginnings and at ends (docs/vad.md)
+LAG = 0.03  # s; its answers come about a frame late, at beginnings and at ends (docs/method/speech.md)
 CONTEXT = 64  # samples before a frame that the model also sees
 STATE = 128  # values of the recurrent layer
 BLOCK = 256  # frames encoded at once, 8 s: larger ones fall out of the processor's cache

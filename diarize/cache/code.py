@@ -1,5 +1,5 @@
 """Which code a stage runs, as a digest: its module, every module of this project that it imports, and the versions of
-the packages they import. A result is as old as the code that made it (docs/cache.md)."""
+the packages they import. A result is as old as the code that made it (docs/method/cache.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results of stages, kept by content: bytes under a key, believed only as far as their own digest goes (docs/cache.md).
+"""Results of stages by content: bytes under a key, read only if their digest matches (docs/method/cache.md).
 
     CACHE/ab/cdef...   one entry: magic, schema, the key, sha256 and length of the payload, then the payload
     CACHE/written      its size counts what was written since the cache was last pruned, in blocks of 4 kB

@@ -1,4 +1,4 @@
-"""Labels and turns that obey what is known of who speaks, whatever made them (docs/constraints.md).
+"""Labels and turns that obey what is known of who speaks, whatever made them (docs/method/constraints.md).
 
 `owner` (n,) is `constraints.carried`: whose each window is, -1 where that is not known.
 """

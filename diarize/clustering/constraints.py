@@ -1,4 +1,4 @@
-"""What a user knows of who speaks: turns of one person (must-link), of two (cannot-link) (docs/constraints.md).
+"""What a user knows of who speaks: turns of one person (must-link), of two (cannot-link) (docs/method/constraints.md).
 
 Stretches of time become people: what must be one is joined by transitivity, then who cannot be one is kept apart
 (K. Wagstaff, C. Cardie, S. Rogers, S. Schroedl, "Constrained K-means clustering with background knowledge", ICML 2001).

@@ -1,4 +1,4 @@
-"""How many speakers, and who talks in each window, from what is known of an embedder's voices (docs/clustering.md).
+"""Number of speakers and labels of windows, from learned covariances of an embedder (docs/method/clustering.md).
 
 A Bayesian mixture of Gaussians in which speakers that the evidence does not pay for vanish: VBx (F. Landini et al.
 2022, "Bayesian HMM clustering of x-vector sequences (VBx) in speaker diarization", arXiv:2012.14952) without its chain

@@ -1,4 +1,4 @@
-"""Are two clusters one speaker? Two scale-free measures, and what follows from them (docs/clustering.md).
+"""Are two clusters one speaker? Two scale-free measures, and what follows from them (docs/method/clustering.md).
 
 Vectors are compared by their correlation, which is the cosine after each vector's own mean is taken off: an embedder
 that ends in a ReLU gives vectors that all point the same way, and the correlation does not count that as likeness.

@@ -1,4 +1,4 @@
-"""Spectral clustering of speaker vectors; who is who and how many is then verified (docs/clustering.md).
+"""Spectral clustering of speaker vectors; who is who and how many is then verified (docs/method/clustering.md).
 
 NME-SC: T. J. Park, K. J. Han, M. Kumar, S. Narayanan, "Auto-tuning spectral clustering for speaker diarization using
 normalized maximum eigengap", IEEE Signal Processing Letters 27, 2020, arXiv:2003.02405. Equation numbers are its own.

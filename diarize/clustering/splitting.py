@@ -1,4 +1,4 @@
-"""Two who talk in one window of the segmentation are two people, whatever the clusters say (docs/overlap.md)."""
+"""Two who talk in one window of the segmentation are two people, whatever the clusters say (docs/method/turns.md)."""
 
 from __future__ import annotations
 

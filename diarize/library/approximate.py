@@ -28,7 +28,7 @@ from diarize.types import Candidate
 KIND = "faiss"
 FEWEST = 1000  # voices: below that the exact search takes less than a millisecond
 TRAINING = 40  # voices a cell that k-means looks at: faiss warns below 39
-PROBES = 0.1  # of the cells are looked into: see docs/library.md for what other shares find and cost
+PROBES = 0.1  # of the cells are looked into: see docs/method/search.md for what other shares find and cost
 FEWEST_PROBES = 8  # cells
 PROPOSALS = 100  # voices that are scored exactly
 GROWN = 1.1  # times as many voices as when it was made: then it is made anew

@@ -1,4 +1,4 @@
-"""Metrics on scores of same-speaker and different-speaker trials (docs/scores.md).
+"""Metrics on scores of same-speaker and different-speaker trials (docs/method/scores.md).
 
 Everywhere: `same` (n,) and `different` (m,) are scores of trials of one speaker and of two; a higher score speaks for
 one speaker; a trial is accepted where score >= threshold. A log-likelihood ratio (LLR) is a natural logarithm.

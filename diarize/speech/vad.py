@@ -1,4 +1,4 @@
-"""Speech probabilities of frames -> speech segments: hysteresis, joining, dropping, padding (docs/vad.md)."""
+"""Speech probabilities of frames -> speech segments: hysteresis, joining, dropping, padding (docs/method/speech.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows over speech, one voice vector each (docs/windows.md)."""
+"""Windows over speech, one voice vector each (docs/method/windows.md)."""
 
 from __future__ import annotations
 

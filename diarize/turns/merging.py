@@ -1,4 +1,4 @@
-"""Labelled windows to speaker turns: each instant of speech goes to the speaker its windows name (docs/turns.md)."""
+"""Labelled windows to speaker turns: each instant of speech gets the speaker of its windows (docs/method/turns.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled windows and local speakers to turns, two at a time where two talk (docs/overlap.md)."""
+"""Labelled windows and local speakers to turns, two at a time where two talk (docs/method/turns.md)."""
 
 from __future__ import annotations
 

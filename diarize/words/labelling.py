@@ -1,4 +1,4 @@
-"""Words to speakers: by greatest overlap, else the nearest turn that is close enough, else nobody (docs/labels.md)."""
+"""Words to speakers: by greatest overlap, else the nearest turn within a limit, else nobody (docs/method/labels.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What recognizers share: chunks of speech, words out of tokens, doubts about the result (docs/words.md)."""
+"""What recognizers share: chunks of speech, words out of tokens, doubts about the result (docs/method/words.md)."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stages that look into the cache first. A result is kept under everything that decided it: the decoded samples, the
-stage, the backend's identity, what else it was given, and the code that it runs (docs/cache.md).
+stage, the backend's identity, what else it was given, and the code that it runs (docs/method/cache.md).
 
 A backend of this project is loaded when it is first needed: what it called itself when it was loaded last is kept as
 well. Anybody's own backend is loaded to be asked its `name`.

@@ -1,4 +1,4 @@
-"""Utterances put to the test before they count for a person: by themselves, and by one another (docs/enrolment.md)."""
+"""Checks of utterances before enrolment: each alone, and against each other (docs/method/enrolment.md)."""
 
 from __future__ import annotations
 

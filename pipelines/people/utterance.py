@@ -21,7 +21,7 @@ from diarize.types import Audio, Embeddings, Segment
 from pipelines import plan
 from pipelines.processes import decoding
 
-MARGIN = 0.5  # s around speech that is heard with it; measured: EER 6.5 % instead of 7.2 % (docs/scores.md)
+MARGIN = 0.5  # s around speech that is heard with it; measured: EER 6.5 % instead of 7.2 % (docs/method/scores.md)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Recordings are decoded in a process that is allowed nothing: a hostile file costs its own row (docs/decoding.md).
+"""Recordings are decoded in a confined process: a hostile file fails alone (docs/method/decoding.md).
 
 The process is begun with the first recording and kept for the next ones. It gets each as an open file without a name,
 and answers with plain bytes and numbers, which are checked. Where it cannot be had (not on Linux), decoding is done in

@@ -1,4 +1,4 @@
-"""Scores -> log-likelihood ratios that mean something, within what they were learned from (docs/scores.md).
+"""Scores -> log-likelihood ratios that mean something, within what they were learned from (docs/method/scores.md).
 
     q   = 1/a + 1/b                   a, b: seconds of speech on either side; the variance of a mean goes with 1/a
     LLR = w0 + w1 score + w2 q        natural logarithm, cut at the bounds

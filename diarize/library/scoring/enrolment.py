@@ -1,4 +1,4 @@
-"""Is this an utterance to know a person by? Measures and checks, on arrays (docs/enrolment.md)."""
+"""Is this an utterance to know a person by? Measures and checks, on arrays (docs/method/enrolment.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the enrolled people speak in a recording, and who is none of them (docs/identification.md).
+"""Which of the enrolled people speak in a recording, and who is none of them (docs/method/identification.md).
 
 Open-set: the answer may be "nobody". A speaker is given a person where the log-likelihood ratio reaches the Bayes
 threshold of the prior, where the person is far enough ahead of the next, and where no other speaker of the recording

@@ -1,4 +1,4 @@
-"""Two voices -> one score, in three ways (docs/scores.md). Rows are unit vectors of one embedder.
+"""Two voices -> one score, in three ways (docs/method/scores.md). Rows are unit vectors of one embedder.
 
     cosine    a.b
     centred   the cosine of a' and b', where v' = v - m/2 - P(v - m): m is the mean of a cohort's voices, P projects on
@@ -23,7 +23,7 @@ from diarize.types import Vectors
 Floats = NDArray[np.float64]
 
 COSINE = "cosine"
-SHARE = 0.5  # of the cohort's mean that is taken off, by measurement (docs/scores.md)
+SHARE = 0.5  # of the cohort's mean that is taken off, by measurement (docs/method/scores.md)
 DIRECTIONS = 3  # of channels, by measurement: more costs accuracy where no channel is in the way
 TOP = 100  # cohort voices nearest to a side that s-norm looks at
 _DIGITS = 6  # decimals, so that it is the same after it was written

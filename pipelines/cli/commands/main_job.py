@@ -1,4 +1,4 @@
-"""`process`, the main job, and `export`, its formats once more (docs/running.md)."""
+"""`process`, the main job, and `export`, its formats once more (docs/process.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`verify`, `compare`, `score-trials`, `calibrate`: is it one person, and what a score is worth (docs/scores.md).
+"""`verify`, `compare`, `score-trials`, `calibrate`: is it one person, and what a score is worth (docs/verification.md).
 
 `verify OUT` asks another question: are results what a run wrote (docs/integrity.md)?
 """
