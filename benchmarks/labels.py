@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from diarize.config import LabelConfig
-from diarize.intervals import Index
+from diarize.intervals import SpanIndex
 from diarize.types import Turn, Word
 from diarize.words.labelling import label
 
@@ -45,7 +45,7 @@ def read(data: Path) -> list[Recording]:
 
 def first_began(words: Sequence[Word], turns: Sequence[Turn]) -> Sequence[Word]:
     """Ties to the turn that began first."""
-    index = Index(turns)
+    index = SpanIndex(turns)
     tied = {i for i, w in enumerate(words) if sum(w.overlap(turns[k]) == w.duration for k in index.overlapping(w)) > 1}
     rest = label(words, turns)
     return [

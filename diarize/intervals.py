@@ -17,7 +17,7 @@ class Span(Protocol):
     def end(self) -> float: ...
 
 
-class Index:
+class SpanIndex:
     """Spans, sorted by start, that can be asked which of them overlap a time."""
 
     def __init__(self, spans: Sequence[Span]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize import text as _text
-from diarize.intervals import Index
+from diarize.intervals import SpanIndex
 
 Samples = NDArray[np.float32]  # (n_samples,), in [-1, 1]
 Vectors = NDArray[np.float32]  # (n, d), rows of unit length
@@ -348,7 +348,7 @@ class Transcript:
         of: dict[str, list[int]] = {}
         for i, turn in enumerate(self.turns):
             of.setdefault(turn.speaker, []).append(i)
-        index = {speaker: Index([self.turns[i] for i in own]) for speaker, own in of.items()}
+        index = {speaker: SpanIndex([self.turns[i] for i in own]) for speaker, own in of.items()}
         for word in sorted(self.words, key=lambda w: (w.start, w.end)):
             if word.speaker is not None and word.speaker in index:
                 said[of[word.speaker][index[word.speaker].closest(word)]].append(word)

@@ -18,7 +18,7 @@ SAME = 0.95  # correlation from which two channels are the same sound: lossy cod
 OPPOSED = -0.3  # correlation under which adding two channels would cancel more than it gains
 
 
-class Statistics:
+class ChannelStatistics:
     """Powers and correlations of the channels, gathered block by block."""
 
     def __init__(self, channels: int) -> None:
@@ -54,14 +54,14 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Choice:
+class ChannelSelection:
     """`weights` (outputs, channels): what to add up for each output; `reason` says it in words."""
 
     weights: NDArray[np.float32] = field(repr=False)
     reason: str
 
 
-def choose(statistics: Statistics, wanted: str) -> Choice:
+def select_channels(statistics: ChannelStatistics, wanted: str) -> ChannelSelection:
     """The channels to use: `wanted` is auto, mix, per-channel, or a number from 0.
 
     Raises ValueError where the number is not one of the channels.
@@ -69,24 +69,24 @@ def choose(statistics: Statistics, wanted: str) -> Choice:
     n = len(statistics.sums)
     unit = np.eye(n, dtype=np.float32)
     if wanted == "per-channel":
-        return Choice(unit, f"per-channel: each of {n}")
+        return ChannelSelection(unit, f"per-channel: each of {n}")
     if wanted == "mix":
-        return Choice(np.full((1, n), 1 / n, np.float32), f"mix: mean of all {n}")
+        return ChannelSelection(np.full((1, n), 1 / n, np.float32), f"mix: mean of all {n}")
     if wanted != "auto":
         if int(wanted) >= n:
             raise ValueError(f"there is no channel {wanted}: the recording has {_count(n, 'channel')}, counted from 0")
-        return Choice(unit[[int(wanted)]], f"{int(wanted)}: asked for")
+        return ChannelSelection(unit[[int(wanted)]], f"{int(wanted)}: asked for")
     if n == 1:
-        return Choice(unit, "0: the only one")
+        return ChannelSelection(unit, "0: the only one")
     return _auto(statistics)
 
 
-def _auto(statistics: Statistics) -> Choice:
+def _auto(statistics: ChannelStatistics) -> ChannelSelection:
     n = len(statistics.sums)
     loudest = statistics.loudest
     live = [c for c in range(n) if loudest[c] >= max(LIVE * loudest.max(), SILENT)]
     if not live:
-        return Choice(np.eye(n, dtype=np.float32)[:1], f"0: all {n} are silent")
+        return ChannelSelection(np.eye(n, dtype=np.float32)[:1], f"0: all {n} are silent")
     # Loudest first, in steps of 3 dB: of two copies the lower number is kept.
     live.sort(key=lambda c: (-round(10 * log10(loudest[c]) / 3), c))
     correlations = statistics.correlations
@@ -107,7 +107,7 @@ def _auto(statistics: Statistics) -> Choice:
     text = str(chosen[0]) if len(chosen) == 1 else f"mean of {_list(chosen)}"
     if flipped := [c for c in chosen if kept[c] < 0]:
         reasons.append(f"{_these(flipped)} inverted first, being opposed")
-    return Choice(weights, f"{text}: {'; '.join(reasons) if reasons else 'each holds a sound of its own'}")
+    return ChannelSelection(weights, f"{text}: {'; '.join(reasons) if reasons else 'each holds a sound of its own'}")
 
 
 def _list(channels: Sequence[int]) -> str:

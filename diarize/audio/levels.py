@@ -18,7 +18,7 @@ _SPAN = 1600  # samples (0.1 s at 16 kHz) a peak is taken of
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class LevelCorrection:
     """`gain` for all samples; `cut`: some still lie beyond full scale and are to be cut there."""
 
     gain: float
@@ -27,7 +27,7 @@ class Verdict:
 
 
 class Levels:
-    """Gathers, block by block and channel by channel, what `judge` needs to know."""
+    """Gathers, block by block and channel by channel, what `correction` needs to know."""
 
     def __init__(self, channels: int) -> None:
         self.replaced = 0  # samples that were no numbers
@@ -65,7 +65,7 @@ class Levels:
         if len(block):
             self._peaks += np.maximum.reduceat(np.abs(block), np.arange(0, len(block), _SPAN), axis=0).tobytes()
 
-    def judge(self, weights: NDArray[np.float32]) -> Verdict:
+    def correction(self, weights: NDArray[np.float32]) -> LevelCorrection:
         """What to do to bring the channels that `weights` (outputs, channels) use into [-1, 1], and notes on them."""
         used = np.flatnonzero(np.any(weights != 0, axis=0))
         notes = []
@@ -84,7 +84,7 @@ class Levels:
         offset = float(np.abs(self._sums[used]).max()) / max(self._count, 1) * gain
         if offset >= OFFSET:
             notes.append(f"constant offset (DC) of {offset:.1%} of full scale")
-        return Verdict(gain, bursts > 0, tuple(notes))
+        return LevelCorrection(gain, bursts > 0, tuple(notes))
 
     def _gain(self, used: NDArray[np.intp]) -> tuple[float, int]:
         if not self._peaks:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.audio.timestamps import Piece
+from diarize.audio.timestamps import DecodedBlock
 
 _BARREN = 50  # errors in a row without a packet, after which a container is at its end
 _STRAY = 5  # frames of another rate or layout right after damage that are taken for random bytes
@@ -112,7 +112,7 @@ class Packets:
         self._clock = _ByteClock(source) if bare else None
         self._converters: dict[tuple[str, str, int], Any] = {}
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[DecodedBlock]:
         damaged, shape, strays = False, None, 0
         for packet in self._demux():
             if packet is None:
@@ -148,7 +148,7 @@ class Packets:
                 ahead = self._clock.keep(packet, pieces[0][0], sum(len(s) / rate for _, s, rate in pieces))
                 self.estimated += self._clock.lost - before
             for time, samples, rate in pieces:
-                yield Piece(None if time is None else time + ahead, samples, rate, damaged)
+                yield DecodedBlock(None if time is None else time + ahead, samples, rate, damaged)
                 damaged = False
         if self._clock is not None:
             self.trailing = self._clock.pending(self.trailing)

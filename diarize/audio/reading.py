@@ -19,9 +19,9 @@ import numpy as np
 
 from diarize.audio import channels, containers, memory
 from diarize.audio.packets import FileBytes, Packets
-from diarize.audio.resampling import Writer
-from diarize.audio.sample_buffer import Canvas, Scratch
-from diarize.audio.timestamps import JITTER, Placer
+from diarize.audio.resampling import BlockResampler
+from diarize.audio.sample_buffer import SampleBuffer, ScratchFiles
+from diarize.audio.timestamps import JITTER, TimestampAligner
 from diarize.errors import AudioError, DiarizeError, OutputError
 from diarize.text import counted
 from diarize.timeline import total, union
@@ -48,7 +48,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DecodingReport:
     """What was found out about a file beside its samples; the fields are those of `Source`."""
 
     container: str
@@ -66,7 +66,7 @@ class Facts:
 
 # How the bytes of an open file become samples: (file, what the file is called, channel, scratch) -> the samples (n,) of
 # each Audio, and the facts. Raises AudioError, OutputError, OSError.
-Decode = Callable[[FileIO, str, str, Path], tuple[tuple[Samples, ...], Facts]]
+Decode = Callable[[FileIO, str, str, Path], tuple[tuple[Samples, ...], DecodingReport]]
 
 
 def read(
@@ -90,17 +90,17 @@ def read(
     `scratch` is full.
     """
     try:
-        with _opened(path) as file:
-            before, digest = _digested(path, file)
-            sounds, facts = (decode or _here)(file, str(path), channel, scratch or _temporary())
-            _unchanged(path, file, before, digest)
+        with _open_regular(path) as file:
+            before, digest = _stat_and_digest(path, file)
+            sounds, facts = (decode or _decode_in_process)(file, str(path), channel, scratch or _temporary_folder())
+            _check_unchanged(path, file, before, digest)
     except DiarizeError:
         raise
     except OSError as error:
-        raise AudioError(str(path), reason(error), cure(error)) from error
+        raise AudioError(str(path), describe_os_error(error), suggest_cure(error)) from error
     except Exception as error:  # whatever hostile bytes make PyAV raise: one bad file costs one recording
         raise AudioError(str(path), f"breaks the decoder ({type(error).__name__}: {error})") from error
-    audios = tuple(Audio(id, sound, RATE, digest, facts.lost, pcm(sound)) for sound in sounds)
+    audios = tuple(Audio(id, sound, RATE, digest, facts.lost, hash_samples(sound)) for sound in sounds)
     source = Source(
         path=path.name if name is None else name,
         digest=digest,
@@ -120,7 +120,7 @@ def read(
     return Recording(audios, source)
 
 
-def _digested(path: Path, file: FileIO) -> tuple[os.stat_result, str]:
+def _stat_and_digest(path: Path, file: FileIO) -> tuple[os.stat_result, str]:
     """How an open file looks, and the sha256 of its bytes. Raises AudioError where it is empty, and OSError."""
     before = os.fstat(file.fileno())
     if before.st_size == 0:  # nor is it read: files of the system say so that never end
@@ -128,18 +128,18 @@ def _digested(path: Path, file: FileIO) -> tuple[os.stat_result, str]:
     return before, hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256(path: Path) -> str:
+def hash_recording(path: Path) -> str:
     """sha256 of a recording's bytes, without decoding it. Raises AudioError as `read` does for what is no such file."""
     try:
-        with _opened(path) as file:
-            before, digest = _digested(path, file)
-            _unchanged(path, file, before, digest)
+        with _open_regular(path) as file:
+            before, digest = _stat_and_digest(path, file)
+            _check_unchanged(path, file, before, digest)
     except OSError as error:
-        raise AudioError(str(path), reason(error), cure(error)) from error
+        raise AudioError(str(path), describe_os_error(error), suggest_cure(error)) from error
     return digest
 
 
-def pcm(samples: Samples) -> str:
+def hash_samples(samples: Samples) -> str:
     """sha256 of samples as little-endian float32: what the stages hear, whatever file it came from."""
     digest = hashlib.sha256()
     for first in range(0, len(samples), _HASHED):
@@ -148,22 +148,24 @@ def pcm(samples: Samples) -> str:
     return digest.hexdigest()
 
 
-def decode(file: FileIO, called: str, channel: str, scratch: Scratch) -> tuple[Iterator[Canvas], Facts]:
+def decode(
+    file: FileIO, called: str, channel: str, scratch: ScratchFiles
+) -> tuple[Iterator[SampleBuffer], DecodingReport]:
     """The sound of one open file, a canvas of one channel for each Audio, and what else was found out.
 
     Nothing is opened beside `file`, which needs no name, and what `scratch` gives. Raises AudioError (of what is
     `called` so), OutputError, OSError where the disk fails, and whatever hostile bytes make PyAV raise.
     """
     file.seek(0)
-    found = _Found(called, file, os.fstat(file.fileno()).st_size)
+    found = _FileDecoder(called, file, os.fstat(file.fileno()).st_size)
     writer, lost = found.decode(scratch)
     try:
-        choice = channels.choose(writer.statistics, channel)
+        choice = channels.select_channels(writer.statistics, channel)
     except ValueError as error:
         raise AudioError(called, str(error), "Choose another with --channel.") from error
-    level = writer.levels.judge(choice.weights)
+    level = writer.levels.correction(choice.weights)
     plain = writer.channels == 1 and level.gain == 1 and not level.cut
-    facts = Facts(
+    facts = DecodingReport(
         container=found.container,
         codec=found.codec,
         stream=found.stream,
@@ -179,7 +181,7 @@ def decode(file: FileIO, called: str, channel: str, scratch: Scratch) -> tuple[I
     return (writer.canvas if plain else writer.canvas.mix(row, level.gain) for row in choice.weights), facts
 
 
-def _temporary() -> Path:
+def _temporary_folder() -> Path:
     """The system's folder for temporary files. Raises OutputError where it has none: that is no recording's fault."""
     try:
         return Path(tempfile.gettempdir())
@@ -188,12 +190,14 @@ def _temporary() -> Path:
         raise OutputError("TMPDIR", problem, "Set TMPDIR to a folder that you may write to.") from error
 
 
-def _here(file: FileIO, called: str, channel: str, scratch: Path) -> tuple[tuple[Samples, ...], Facts]:
-    canvases, facts = decode(file, called, channel, Scratch(scratch))
+def _decode_in_process(
+    file: FileIO, called: str, channel: str, scratch: Path
+) -> tuple[tuple[Samples, ...], DecodingReport]:
+    canvases, facts = decode(file, called, channel, ScratchFiles(scratch))
     return tuple(canvas.samples() for canvas in canvases), facts
 
 
-class _Found:
+class _FileDecoder:
     """What is found out about one open file while it is decoded."""
 
     def __init__(self, called: str, file: FileIO, size: int) -> None:
@@ -204,7 +208,7 @@ class _Found:
         self.notes: list[str] = []
         self._bytes = FileBytes(file)
 
-    def decode(self, scratch: Scratch) -> tuple[Writer, tuple[Segment, ...]]:
+    def decode(self, scratch: ScratchFiles) -> tuple[BlockResampler, tuple[Segment, ...]]:
         """Everything that can be decoded, at its place, and the spans that cannot."""
         head = self._bytes.peek(0, containers.HEAD)
         containers.refuse(self.called, head)
@@ -224,21 +228,23 @@ class _Found:
             first = next(pieces, None)
             if first is None:
                 raise self._silent(packets)
-            starts = [float(s.start_time * s.time_base) for s in _timed(container) if s.start_time is not None]
+            starts = [
+                float(s.start_time * s.time_base) for s in _timeline_streams(container) if s.start_time is not None
+            ]
             origin = min(starts, default=first.time or 0.0)
-            writer, placer = Writer(first, scratch), Placer(origin, self.declared)
+            writer, aligner = BlockResampler(first, scratch), TimestampAligner(origin, self.declared)
             for piece in chain([first], pieces):
-                self._bounds(piece.rate, piece.samples.shape[1], placer.cursor)
-                for start, placed in placer.place(piece):
+                self._bounds(piece.rate, piece.samples.shape[1], aligner.cursor)
+                for start, placed in aligner.align(piece):
                     writer.add(start, placed)
-            for start, placed in placer.finish():
+            for start, placed in aligner.finish():
                 writer.add(start, placed)
             writer.close()
             own = float(stream.start_time * stream.time_base) if stream.start_time is not None else origin
-            lost = self._lost(writer, placer, packets, own - origin, origin, exact)
+            lost = self._lost(writer, aligner, packets, own - origin, origin, exact)
         if packets.encrypted or not writer.canvas.length:
             raise self._silent(packets)
-        self._observe(writer, placer, packets, lost)
+        self._observe(writer, aligner, packets, lost)
         return writer, lost
 
     @contextmanager
@@ -280,7 +286,7 @@ class _Found:
         """Set `declared`; True where it is the sound's own length, and a shortfall therefore a loss."""
         rate = stream.codec_context.sample_rate
         seconds = None if container.duration is None else container.duration / 1e6
-        exact = len(_timed(container)) == 1
+        exact = len(_timeline_streams(container)) == 1
         if self.container == "mp3":
             seconds = containers.mp3_seconds(self._bytes.peek(containers.id3_length(head), containers.HEAD), rate)
         elif self.container in containers.BARE:
@@ -302,14 +308,20 @@ class _Found:
             raise self._error(f"is longer than {LONGEST / 3600:.0f} hours", "Cut it into parts.")
 
     def _lost(
-        self, writer: Writer, placer: Placer, packets: Packets, lead: float, origin: float, exact: bool
+        self,
+        writer: BlockResampler,
+        aligner: TimestampAligner,
+        packets: Packets,
+        lead: float,
+        origin: float,
+        exact: bool,
     ) -> tuple[Segment, ...]:
         """The spans without sound; the canvas is made as long as the recording was."""
         # Before the sound's own first stamp there was nothing to lose: the picture began earlier.
         if lead > SHORTFALL:
             self.notes.append(f"the sound begins {lead:.2f} s after the recording")
-        holes = [(max(start, lead), end) for start, end in placer.holes if end - max(start, lead) > JITTER / 10]
-        end = placer.cursor
+        holes = [(max(start, lead), end) for start, end in aligner.holes if end - max(start, lead) > JITTER / 10]
+        end = aligner.cursor
         # Some containers count their length from the start of their stamps, some from the first sample.
         missing = 0.0 if self.declared is None else self.declared - max(end, end + origin)
         if missing > SHORTFALL and exact and end >= CREDIBLE * (end + missing):
@@ -323,7 +335,9 @@ class _Found:
         writer.canvas.extend(round(max([end, *(span.end for span in lost)]) * RATE))
         return lost
 
-    def _observe(self, writer: Writer, placer: Placer, packets: Packets, lost: tuple[Segment, ...]) -> None:
+    def _observe(
+        self, writer: BlockResampler, aligner: TimestampAligner, packets: Packets, lost: tuple[Segment, ...]
+    ) -> None:
         """Notes on what was met while decoding."""
         say = self.notes.append
         if lost:
@@ -334,12 +348,12 @@ class _Found:
             say("the length of what was lost is told from bytes: later times may be off where the bit rate varies")
         if self.container == "ogg" and not containers.ogg_ends(self._bytes.peek(max(0, self.size - _TAIL), _TAIL)):
             say("the end of the stream is not marked: it was cut off, or is still being written")
-        if placer.corrections:
-            say(f"time stamps drift: corrected {counted(placer.corrections, 'time')}, by 0.1 s at most each")
-        if placer.disbelieved:
-            say(f"time stamps that contradict the others, and were not followed: {placer.disbelieved}")
-        if placer.repeated > 0:
-            say(f"{placer.repeated:.2f} s of sound are stamped as already heard and were left out")
+        if aligner.corrections:
+            say(f"time stamps drift: corrected {counted(aligner.corrections, 'time')}, by 0.1 s at most each")
+        if aligner.disbelieved:
+            say(f"time stamps that contradict the others, and were not followed: {aligner.disbelieved}")
+        if aligner.repeated > 0:
+            say(f"{aligner.repeated:.2f} s of sound are stamped as already heard and were left out")
         for at, rate, lines in writer.changes[:3]:
             say(f"from {at:.2f} s on: {rate} Hz, {counted(lines, 'channel')}")
         if len(writer.changes) > 3:
@@ -356,7 +370,7 @@ class _Found:
         return AudioError(self.called, problem, cure)
 
 
-def _timed(container: Any) -> list[Any]:
+def _timeline_streams(container: Any) -> list[Any]:
     """The streams that make the timeline: sound and moving pictures, no cover art."""
     from av.stream import Disposition
 
@@ -365,7 +379,7 @@ def _timed(container: Any) -> list[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[FileIO]:
+def _open_regular(path: Path) -> Iterator[FileIO]:
     """A regular file, open for reading; anything that could block or never end is refused before it is opened."""
     try:
         mode = path.stat().st_mode
@@ -391,7 +405,7 @@ def _kind(mode: int) -> str:
     }.get(stat.S_IFMT(mode), "something special")
 
 
-def _unchanged(path: Path, file: FileIO, before: os.stat_result, digest: str) -> None:
+def _check_unchanged(path: Path, file: FileIO, before: os.stat_result, digest: str) -> None:
     """Raises AudioError where the file under `path` is no longer the one that was read."""
 
     def facts(status: os.stat_result) -> tuple[int, ...]:
@@ -408,7 +422,7 @@ def _unchanged(path: Path, file: FileIO, before: os.stat_result, digest: str) ->
         raise problem from error
 
 
-def reason(error: OSError) -> str:
+def describe_os_error(error: OSError) -> str:
     """Why a recording cannot be read, in words."""
     if error.errno == errno.ENOENT:
         return "does not exist, or is a link to something that does not"
@@ -419,7 +433,7 @@ def reason(error: OSError) -> str:
     return f"cannot be read ({error.strerror or error})"
 
 
-def cure(error: OSError) -> str:
+def suggest_cure(error: OSError) -> str:
     """What to do about it."""
     return {
         errno.EACCES: "Change its rights.",

@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.audio.channels import Statistics, choose
+from diarize.audio.channels import ChannelStatistics, select_channels
 from diarize.audio.levels import Levels
 from diarize.audio.packets import MOST_PLANES
-from diarize.audio.sample_buffer import Canvas, Scratch
-from diarize.audio.timestamps import Piece, as_float
+from diarize.audio.sample_buffer import SampleBuffer, ScratchFiles
+from diarize.audio.timestamps import DecodedBlock, as_float
 from diarize.units import RATE
 
 BLOCK = 1.0  # s of sound that are worked on at a time
 _SEAM = 1e-6  # s; a piece that starts this close to the end of the last one goes on with it
 
 
-class Writer:
+class BlockResampler:
     """Takes pieces in order of their places; afterwards `canvas`, `statistics` and `levels` describe the whole."""
 
-    def __init__(self, first: Piece, scratch: Scratch) -> None:
+    def __init__(self, first: DecodedBlock, scratch: ScratchFiles) -> None:
         self.first_rate = first.rate
         self.channels = first.samples.shape[1]
-        self.canvas = Canvas(self.channels, scratch)
-        self.statistics = Statistics(self.channels)
+        self.canvas = SampleBuffer(self.channels, scratch)
+        self.statistics = ChannelStatistics(self.channels)
         self.levels = Levels(self.channels)
         self.seconds = 0.0  # of sound taken in
         self.changes: list[tuple[float, int, int]] = []  # (s, Hz, channels) where the stream changed
@@ -41,7 +41,7 @@ class Writer:
         self._resampler: Any = None
         self._planar = self.channels < MOST_PLANES
 
-    def add(self, start: float, piece: Piece) -> None:
+    def add(self, start: float, piece: DecodedBlock) -> None:
         """Append a piece that begins `start` seconds from the start of the recording."""
         kind = (piece.rate, piece.samples.shape[1])
         if kind != self._kind or abs(start - self._end) > _SEAM:
@@ -91,9 +91,9 @@ class Writer:
         if have == 1:
             return np.repeat(block, self.channels, axis=1)
         if self.channels == 1:
-            statistics = Statistics(have)
+            statistics = ChannelStatistics(have)
             statistics.add(np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0))
-            return block @ choose(statistics, "auto").weights.T
+            return block @ select_channels(statistics, "auto").weights.T
         fitted = np.zeros((len(block), self.channels), np.float32)
         shared = min(have, self.channels)
         fitted[:, :shared] = block[:, :shared]

@@ -28,7 +28,7 @@ _BLOCK = 30 * RATE  # samples mixed at a time
 _WIDTH = 4  # bytes of a float32
 
 
-class Scratch:
+class ScratchFiles:
     """Unnamed files for long recordings, in `folder`; or only those that were opened there `before`.
 
     `alive` is called whenever sound has been written: a sign that the work goes on.
@@ -50,10 +50,10 @@ class Scratch:
         return file
 
 
-class Canvas:
+class SampleBuffer:
     """(length, channels) float32, silent where nothing was written; long ones are kept in a file of `scratch`."""
 
-    def __init__(self, channels: int, scratch: Scratch) -> None:
+    def __init__(self, channels: int, scratch: ScratchFiles) -> None:
         self.channels, self.scratch = channels, scratch
         self.length = 0  # samples
         self.file: IO[bytes] = io.BytesIO()
@@ -100,9 +100,9 @@ class Canvas:
             data = self.file.read(n * row).ljust(n * row, b"\0")  # past the last write it is silent
             yield at, np.frombuffer(data, "<f4").reshape(n, self.channels)
 
-    def mix(self, weights: NDArray[np.float32], gain: float) -> Canvas:
+    def mix(self, weights: NDArray[np.float32], gain: float) -> SampleBuffer:
         """The weighted sum of the channels, times `gain`, held to [-1, 1], on a canvas of one channel."""
-        mixed = Canvas(1, self.scratch)
+        mixed = SampleBuffer(1, self.scratch)
         for at, block in self.blocks():
             mixed.write(at, np.clip(block @ (weights * np.float32(gain)), -1, 1)[:, np.newaxis])
         return mixed
@@ -113,7 +113,7 @@ class Canvas:
             return np.frombuffer(self.content(), "<f4")
         self.finish()
         try:
-            return mapped(self.file.fileno(), self.length)
+            return map_samples(self.file.fileno(), self.length)
         except OSError as error:
             raise self._trouble(error) from error
 
@@ -131,10 +131,10 @@ class Canvas:
             raise self._trouble(error) from error
 
     def _trouble(self, error: OSError) -> OutputError:
-        return no_room(self.scratch.folder, error)
+        return scratch_error(self.scratch.folder, error)
 
 
-def no_room(folder: Path, error: OSError) -> OutputError:
+def scratch_error(folder: Path, error: OSError) -> OutputError:
     """The error to raise where scratch files cannot be made or filled."""
     return OutputError(
         str(folder),
@@ -143,6 +143,6 @@ def no_room(folder: Path, error: OSError) -> OutputError:
     )
 
 
-def mapped(descriptor: int, length: int) -> Samples:
+def map_samples(descriptor: int, length: int) -> Samples:
     """The samples (length,) in an open file, read-only. Raises OSError, or ValueError where it is shorter."""
     return np.frombuffer(mmap.mmap(descriptor, length * _WIDTH, access=mmap.ACCESS_READ), "<f4")

@@ -23,7 +23,7 @@ DRIFT = 0.01  # share of the time that clocks may drift; the worst sound cards a
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class DecodedBlock:
     """A decoded stretch: (n, channels) of the decoder's own type, at `rate` Hz; `time` as the file stamps it, in s."""
 
     time: float | None
@@ -36,7 +36,7 @@ class Piece:
         return len(self.samples) / self.rate
 
 
-class Placer:
+class TimestampAligner:
     """Gives every piece its place in seconds from `origin`; remembers holes and what it did not believe.
 
     `declared` (s, or None) bounds how far a stamp may jump ahead.
@@ -49,10 +49,10 @@ class Placer:
         self.repeated = 0.0  # s of sound left out because stamps stepped back over it
         self.disbelieved = 0  # stamps that jumped where no sound can be
         self._origin, self._declared = origin, declared
-        self._held: Piece | None = None
+        self._held: DecodedBlock | None = None
         self._drifted = 0.0  # s, all corrections together
 
-    def place(self, piece: Piece) -> Iterator[tuple[float, Piece]]:
+    def align(self, piece: DecodedBlock) -> Iterator[tuple[float, DecodedBlock]]:
         """Pieces whose place is now known, in order; a piece with a doubtful stamp waits for the next one."""
         held, self._held = self._held, None
         if held is not None:
@@ -62,13 +62,13 @@ class Placer:
         else:
             self._held = piece
 
-    def finish(self) -> Iterator[tuple[float, Piece]]:
+    def finish(self) -> Iterator[tuple[float, DecodedBlock]]:
         """The piece that still waits, if any."""
         held, self._held = self._held, None
         if held is not None:
             yield from self._jump(held)
 
-    def _settle(self, held: Piece, following: Piece) -> Iterator[tuple[float, Piece]]:
+    def _settle(self, held: DecodedBlock, following: DecodedBlock) -> Iterator[tuple[float, DecodedBlock]]:
         """Place `held`, knowing what comes after it."""
         if following.time is None or held.time is None:
             yield from self._jump(held)
@@ -80,16 +80,16 @@ class Placer:
             self.disbelieved += 1
             yield self._follow(held)
 
-    def _ahead(self, piece: Piece) -> float:
+    def _ahead(self, piece: DecodedBlock) -> float:
         """Seconds from the end of what is placed to where the stamp wants the piece."""
         return 0.0 if piece.time is None else piece.time - self._origin - self.cursor
 
-    def _follow(self, piece: Piece) -> tuple[float, Piece]:
+    def _follow(self, piece: DecodedBlock) -> tuple[float, DecodedBlock]:
         start = self.cursor
         self.cursor += piece.duration
         return start, piece
 
-    def _jump(self, piece: Piece) -> Iterator[tuple[float, Piece]]:
+    def _jump(self, piece: DecodedBlock) -> Iterator[tuple[float, DecodedBlock]]:
         ahead = self._ahead(piece)
         if ahead > 0:
             limit = self.cursor + UNDECLARED if self._declared is None else self._declared + OVERLAP

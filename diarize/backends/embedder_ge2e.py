@@ -42,7 +42,7 @@ BLOCK = 60 * RATE  # samples whose level is computed at once
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Part:
+class _Window:
     """What one window shows: frames start .. end, over and over until there are 160."""
 
     start: int  # frame
@@ -74,7 +74,7 @@ class GE2E:
         level = _level(audio, segments)
         gain = np.float32(max(1.0, 10 ** (LEVEL / 20) / level) ** 2 if level > 0 else 1.0)  # of the power
 
-        def embed(batch: Sequence[_Part]) -> NDArray[np.float32]:
+        def embed(batch: Sequence[_Window]) -> NDArray[np.float32]:
             power = _power(audio.samples, batch) * gain
             vectors: NDArray[np.float32] = self._session.run(None, {"power": power})[0]
             return vectors
@@ -118,18 +118,18 @@ def _level(audio: Audio, segments: Sequence[Segment]) -> float:
     return float(np.sqrt(energy / count)) if count else 0.0
 
 
-def _parts(segment: Segment, owner: int) -> list[_Part]:
+def _parts(segment: Segment, owner: int) -> list[_Window]:
     """The windows that cover a segment."""
     first, count = round(segment.start * RATE / HOP), max(1, round(segment.duration * RATE / HOP))
     if count <= FRAMES:
-        return [_Part(first, first + count, owner)]
+        return [_Window(first, first + count, owner)]
     spare = count - FRAMES
     steps = ceil(spare / STRIDE)
     starts = (first + round(i * spare / steps) for i in range(steps + 1))
-    return [_Part(start, start + FRAMES, owner) for start in starts]
+    return [_Window(start, start + FRAMES, owner) for start in starts]
 
 
-def _power(samples: Samples, parts: Sequence[_Part]) -> NDArray[np.float32]:
+def _power(samples: Samples, parts: Sequence[_Window]) -> NDArray[np.float32]:
     """Power spectra (windows, 160, 201) of parts that are sorted by start.
 
     As librosa does with its defaults: frame k is centred at sample 160 k, Hann window (periodic), |rfft|^2.

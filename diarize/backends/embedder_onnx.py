@@ -69,7 +69,7 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Excerpt:
     samples: int  # how many; parts of one length are computed together
     start: int  # sample
     owner: int  # position of the segment
@@ -98,13 +98,13 @@ class Onnx:
             raise AudioError(audio.id, f"{self.name} needs {rate} Hz, this is {audio.rate} Hz", "Resample it first.")
         parts = [part for i, segment in enumerate(segments) for part in _parts(segment, i, rate, len(audio.samples))]
         parts.sort(key=lambda part: (part.samples, part.start, part.owner))
-        batches: list[list[_Part]] = []
+        batches: list[list[_Excerpt]] = []
         for part in parts:
             if not batches or len(batches[-1]) == self._batch or batches[-1][0].samples != part.samples:
                 batches.append([])
             batches[-1].append(part)
 
-        def embed(batch: Sequence[_Part]) -> NDArray[np.float32]:
+        def embed(batch: Sequence[_Excerpt]) -> NDArray[np.float32]:
             sounds = (cut(audio.samples, part.start, part.start + part.samples) for part in batch)
             return self._run(np.stack([self._features(sound) for sound in sounds]))
 
@@ -176,13 +176,13 @@ def features_of(format: Mapping[str, Any], metadata: Mapping[str, str]) -> Featu
     )
 
 
-def _parts(segment: Segment, owner: int, rate: int, total: int) -> list[_Part]:
+def _parts(segment: Segment, owner: int, rate: int, total: int) -> list[_Excerpt]:
     """Pieces of one length, which cover the segment."""
     start, end = to_samples(segment.start, rate), to_samples(segment.end, rate)
     least = to_samples(SHORTEST, rate)
     if end - start < least:
         start = max(0, min((start + end - least) // 2, total - least))
-        return [_Part(least, start, owner)]
+        return [_Excerpt(least, start, owner)]
     count = ceil((end - start) / to_samples(LONGEST, rate))
     size = (end - start) // count
-    return [_Part(size, start + i * size, owner) for i in range(count)]
+    return [_Excerpt(size, start + i * size, owner) for i in range(count)]

@@ -46,13 +46,13 @@ def open_session(model: Path | bytes, device: str = "cpu", called: str = "a mode
 
     if device == "cpu" or not has_cuda:
         return opened()
-    session = Frugal(lambda: opened("CUDAExecutionProvider"), None if device == "cuda" else opened, called)
+    session = FallbackSession(lambda: opened("CUDAExecutionProvider"), None if device == "cuda" else opened, called)
     if device == "cuda" and not on_cuda(session):  # it goes on without a word where a library of CUDA is missing
         raise BackendError("ONNX Runtime cannot use CUDA here: a driver or library is missing. Use --device cpu.")
     return session
 
 
-class Frugal:
+class FallbackSession:
     """An InferenceSession on a GPU that makes do with the memory that there is (shrinking.py).
 
     The first dimension of all inputs and outputs counts what is computed at once; where inputs differ in it, their work

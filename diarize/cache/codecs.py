@@ -22,7 +22,7 @@ from diarize.types import Embeddings, Segment, Source, Turn, Word
 SCHEMA = 1  # of what follows; raise it when a pair changes
 
 Value = TypeVar("Value")
-Heard = tuple[tuple[Word, ...], str | None]  # words and language
+RecognizedWords = tuple[tuple[Word, ...], str | None]  # words and language
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Codec(Generic[Value]):
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class CachedChannel:
     """What is known of decoded samples without decoding them again."""
 
     length: int  # samples
@@ -44,15 +44,15 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CachedRecording:
     """What reading a file told: its source, and the channels that were used."""
 
     source: Source
-    channels: tuple[Channel, ...]
+    channels: tuple[CachedChannel, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class BackendIdentity:
     """What a backend said of itself when it was loaded."""
 
     name: str
@@ -93,23 +93,23 @@ def _activity(data: bytes) -> LocalActivity:
     return LocalActivity(posteriors, hop, step, lag)
 
 
-def _words(data: bytes) -> Heard:
+def _words(data: bytes) -> RecognizedWords:
     words, language = _unpack(data)[0]
     return tuple(Word(*word) for word in words), language
 
 
-def _facts(data: bytes) -> Facts:
+def _facts(data: bytes) -> CachedRecording:
     source, channels = _unpack(data)[0]
     source |= {"notes": tuple(source["notes"]), "pcm": tuple(source["pcm"])}
-    return Facts(
+    return CachedRecording(
         Source(**source),
-        tuple(Channel(length, rate, pcm, _segments(lost)) for length, rate, pcm, lost in channels),
+        tuple(CachedChannel(length, rate, pcm, _segments(lost)) for length, rate, pcm, lost in channels),
     )
 
 
-def _identity(data: bytes) -> Identity:
+def _identity(data: bytes) -> BackendIdentity:
     name, notes, seed, advised = _unpack(data)[0]
-    return Identity(name, tuple(notes), seed, advised)
+    return BackendIdentity(name, tuple(notes), seed, advised)
 
 
 SEGMENTS: Codec[tuple[Segment, ...]] = Codec(
@@ -122,7 +122,7 @@ EMBEDDINGS: Codec[Embeddings] = Codec(
 ACTIVITY: Codec[LocalActivity] = Codec(
     lambda found: _pack([found.hop, found.step, found.lag], found.posteriors), _activity
 )
-WORDS: Codec[Heard] = Codec(
+WORDS: Codec[RecognizedWords] = Codec(
     lambda heard: _pack(
         [
             [[float(w.start), float(w.end), w.text, float(w.probability), w.speaker] for w in heard[0]],
@@ -145,8 +145,10 @@ ARRAYS: Codec[tuple[NDArray[Any], ...]] = Codec(
     lambda arrays: _pack(len(arrays), *arrays),
     lambda data: tuple(_unpack(data, json.loads(data.partition(b"\n")[0]))[1]),
 )
-FACTS: Codec[Facts] = Codec(
+RECORDING: Codec[CachedRecording] = Codec(
     lambda facts: _pack([asdict(facts.source), [[c.length, c.rate, c.pcm, _spans(c.lost)] for c in facts.channels]]),
     _facts,
 )
-IDENTITY: Codec[Identity] = Codec(lambda said: _pack([said.name, list(said.notes), said.seed, said.advised]), _identity)
+IDENTITY: Codec[BackendIdentity] = Codec(
+    lambda said: _pack([said.name, list(said.notes), said.seed, said.advised]), _identity
+)

@@ -41,7 +41,7 @@ _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class CacheUsage:
     """What a cache holds."""
 
     entries: int
@@ -49,7 +49,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _CacheEntry:
     used: float  # s since the epoch
     path: str
     size: int  # bytes
@@ -110,11 +110,11 @@ class Cache:
         except OSError as error:
             self._trouble(error)
 
-    def tried(self) -> str:
+    def probe(self) -> str:
         """Why nothing can be kept here; "" where something can. A folder that is not there yet is not made."""
         if not self._is_there():
             return self.problem
-        key = f"tried by {os.getpid()}"
+        key = f"probe of {os.getpid()}"
         self.put(key, b"")
         with contextlib.suppress(OSError):
             self._place(key)[0].unlink()
@@ -133,7 +133,7 @@ class Cache:
             self._trouble(error)
         return False
 
-    def prune(self, most_bytes: int) -> Status:
+    def prune(self, most_bytes: int) -> CacheUsage:
         """Drop what was used longest ago until at most `most_bytes` are left; what is left.
 
         Several processes may do it at once. Raises OSError where the folder cannot be read or changed.
@@ -148,7 +148,7 @@ class Cache:
             with contextlib.suppress(FileNotFoundError):
                 Path(entry.path).unlink()
             count, size = count - 1, size - entry.size
-        return Status(count, size)
+        return CacheUsage(count, size)
 
     def clear(self) -> None:
         """Drop everything. Raises OSError where that may not be done."""
@@ -157,10 +157,10 @@ class Cache:
             with contextlib.suppress(OSError):  # somebody writes there
                 Path(shard).rmdir()
 
-    def status(self) -> Status:
+    def status(self) -> CacheUsage:
         """How many entries there are, and what they take. Raises OSError where the folder cannot be read."""
         entries = list(self._entries())
-        return Status(len(entries), sum(entry.size for entry in entries))
+        return CacheUsage(len(entries), sum(entry.size for entry in entries))
 
     def _place(self, key: str) -> tuple[Path, bytes]:
         digest = hashlib.sha256(key.encode())
@@ -176,7 +176,7 @@ class Cache:
         except FileNotFoundError:
             return []
 
-    def _entries(self) -> Iterator[_Entry]:
+    def _entries(self) -> Iterator[_CacheEntry]:
         """All entries. Files that were begun a day ago and never finished are removed on the way."""
         for shard in self._shards():
             with contextlib.suppress(FileNotFoundError), os.scandir(shard) as found:
@@ -187,7 +187,7 @@ class Cache:
                             if time.time() - status.st_mtime > _ABANDONED:
                                 Path(item.path).unlink()
                         elif _NAME.fullmatch(item.name):
-                            yield _Entry(status.st_mtime, item.path, status.st_size)
+                            yield _CacheEntry(status.st_mtime, item.path, status.st_size)
 
     def _count(self, size: int) -> int:
         """Bytes written since the last pruning by whoever writes here, with these `size`."""
@@ -202,7 +202,7 @@ class Cache:
         self.problem = self.problem or f"{self.folder}: {error.strerror or error}"
 
 
-def place(wanted: str) -> Path | None:
+def cache_folder(wanted: str) -> Path | None:
     """The folder that the setting `run.cache` means: auto, none (None), or a folder.
 
     auto is what DIARIZE_RUN_CACHE says, also where the settings were not read from the environment; else the

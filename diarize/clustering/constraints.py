@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.intervals import Index
+from diarize.intervals import SpanIndex
 from diarize.timeline import intersect, union
 from diarize.types import Segment, Turn
 
@@ -80,7 +80,7 @@ def resolve(turns: Sequence[Turn], links: Sequence[Linked], name: str) -> Constr
         alike = f"{_told(spans[a])} and {_told(spans[b])} are mostly the same time"
         graph.join(first + a, first + b, alike if spans[a] != spans[b] else "")
     ordered = sorted(turns, key=lambda turn: (turn.start, turn.end))
-    index = Index(ordered)
+    index = SpanIndex(ordered)
     for a, span in enumerate(spans):
         near = [ordered[i] for i in index.overlapping(span)]
         near = [turn for turn in near if _shared(span, turn) >= MOSTLY]

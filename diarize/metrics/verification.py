@@ -21,7 +21,7 @@ Statistics = Callable[[Floats, Floats], Mapping[str, float]]  # (same, different
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class ErrorCurve:
     """Error rates at every threshold that makes a difference, rising; the last, infinity, accepts nothing."""
 
     thresholds: Floats
@@ -30,7 +30,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """A value and the interval that the bootstrap gives it."""
 
     value: float
@@ -38,24 +38,24 @@ class Interval:
     high: float
 
 
-def curve(same: ArrayLike, different: ArrayLike) -> Curve:
+def error_curve(same: ArrayLike, different: ArrayLike) -> ErrorCurve:
     """Miss and false-alarm rates, exact also where scores are tied. Raises ValueError: see `checked`."""
-    same, different = checked(same, different)
+    same, different = check_scores(same, different)
     thresholds = np.append(np.unique(np.concatenate([same, different])), np.inf)
     miss = np.searchsorted(np.sort(same), thresholds, side="left") / len(same)
     false_alarm = 1 - np.searchsorted(np.sort(different), thresholds, side="left") / len(different)
-    return Curve(thresholds, miss, false_alarm)
+    return ErrorCurve(thresholds, miss, false_alarm)
 
 
 def errors_at(same: ArrayLike, different: ArrayLike, threshold: float) -> tuple[float, float]:
     """(miss, false alarm) at one threshold."""
-    same, different = checked(same, different)
+    same, different = check_scores(same, different)
     return float((same < threshold).mean()), float((different >= threshold).mean())
 
 
 def equal_error(same: ArrayLike, different: ArrayLike) -> tuple[float, float]:
     """(EER, its threshold): where miss and false alarm are equal on the ROC, straight lines between its points."""
-    found = curve(same, different)
+    found = error_curve(same, different)
     gap = found.miss - found.false_alarm  # rises from -1 to 1
     at = int(np.argmax(gap >= 0))
     if gap[at] == 0 or at == 0:
@@ -86,7 +86,7 @@ def effective_prior(prior: float, cost_miss: float, cost_false_alarm: float) -> 
 
 def min_dcf(same: ArrayLike, different: ArrayLike, prior: float) -> tuple[float, float]:
     """(lowest detection cost that any threshold gives, that threshold)."""
-    found = curve(same, different)
+    found = error_curve(same, different)
     costs = detection_cost(found.miss, found.false_alarm, prior)
     at = int(np.argmin(costs))
     return float(costs[at]), float(found.thresholds[at])
@@ -108,7 +108,7 @@ def cllr(same: ArrayLike, different: ArrayLike) -> float:
     Brümmer and du Preez 2006, "Application-independent evaluation of speaker detection", Computer Speech and Language
     20: (mean log2(1 + 1/LR) of `same` + mean log2(1 + LR) of `different`) / 2.
     """
-    same, different = checked(same, different, infinite=True)
+    same, different = check_scores(same, different, infinite=True)
     return float((np.logaddexp(0, -same).mean() + np.logaddexp(0, different).mean()) / (2 * log(2)))
 
 
@@ -125,7 +125,7 @@ def pav(same: ArrayLike, different: ArrayLike) -> tuple[Floats, Floats]:
     """
     from scipy.optimize import isotonic_regression
 
-    same, different = checked(same, different)
+    same, different = check_scores(same, different)
     scores, where = np.unique(np.concatenate([same, different]), return_inverse=True)
     trials = np.bincount(where, minlength=len(scores))
     hits = np.bincount(where[: len(same)], minlength=len(scores))
@@ -142,7 +142,7 @@ def det(same: ArrayLike, different: ArrayLike) -> tuple[Floats, Floats]:
     """
     from scipy.special import ndtri
 
-    found = curve(same, different)
+    found = error_curve(same, different)
     inside = (found.miss > 0) & (found.miss < 1) & (found.false_alarm > 0) & (found.false_alarm < 1)
     return ndtri(found.false_alarm[inside]), ndtri(found.miss[inside])
 
@@ -153,7 +153,7 @@ def tippett(same: ArrayLike, different: ArrayLike) -> tuple[Floats, Floats, Floa
     Drygajlo et al. 2015, "Methodological guidelines for best practice in forensic semiautomatic and automatic speaker
     recognition" (ENFSI).
     """
-    found = curve(same, different)
+    found = error_curve(same, different)
     return found.thresholds[:-1], 1 - found.miss[:-1], found.false_alarm[:-1]
 
 
@@ -165,7 +165,7 @@ def bootstrap(
     resamples: int = 200,
     level: float = 0.95,
     seed: int = 0,
-) -> dict[str, Interval]:
+) -> dict[str, ConfidenceInterval]:
     """Each statistic with a percentile interval over speakers: trials share speakers and are not independent.
 
     `speakers` are the speaker of each `same` trial and the two of each `different` one. Speakers are drawn with
@@ -174,7 +174,7 @@ def bootstrap(
     bootstrap", with both sides of a trial drawn. Draws without a trial of either kind are drawn again; where that
     never ends, both ends of the interval are NaN.
     """
-    same, different = checked(same, different)
+    same, different = check_scores(same, different)
     everyone = sorted({*speakers[0], *(name for pair in speakers[1] for name in pair)})
     place = {name: i for i, name in enumerate(everyone)}
     one = np.array([place[name] for name in speakers[0]])
@@ -193,11 +193,11 @@ def bootstrap(
     for name, value in statistics(same, different).items():
         values = [row[name] for row in drawn] or [float("nan")]
         low, high = np.percentile(values, [tail, 100 - tail])
-        found[name] = Interval(value, float(low), float(high))
+        found[name] = ConfidenceInterval(value, float(low), float(high))
     return found
 
 
-def checked(same: ArrayLike, different: ArrayLike, infinite: bool = False) -> tuple[Floats, Floats]:
+def check_scores(same: ArrayLike, different: ArrayLike, infinite: bool = False) -> tuple[Floats, Floats]:
     """Both as float64 (n,). Raises ValueError where one is empty, or holds what is no number (or is infinite)."""
     arrays = np.asarray(same, np.float64), np.asarray(different, np.float64)
     for name, values in zip(("same-speaker", "different-speaker"), arrays, strict=True):

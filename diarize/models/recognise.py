@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diarize import files
-from diarize.models.registry import Entry, File
+from diarize.models.registry import ModelEntry, ModelFile
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ModelMatch:
     """The files of one model, by their names in the registry; `missing` names those that are not there."""
 
-    entry: Entry
+    entry: ModelEntry
     parts: Mapping[str, Path]
     missing: tuple[str, ...]
 
@@ -25,7 +25,7 @@ class Found:
         return self.parts[_largest(self.entry).name]
 
 
-def search(folder: Path, registry: Mapping[str, Entry]) -> tuple[tuple[Found, ...], tuple[Path, ...]]:
+def match_models(folder: Path, registry: Mapping[str, ModelEntry]) -> tuple[tuple[ModelMatch, ...], tuple[Path, ...]]:
     """The models under `folder`, and the .onnx files that no entry pins. Only files of a pinned size are hashed.
 
     A model is found by its largest file: small ones, such as a tokenizer, are shared by several models. Where that file
@@ -48,7 +48,7 @@ def search(folder: Path, registry: Mapping[str, Entry]) -> tuple[tuple[Found, ..
     return tuple(model for model in found if model is not None), tuple(strangers)
 
 
-def _match(entry: Entry, by_digest: Mapping[str, Path], present: frozenset[Path]) -> Found | None:
+def _match(entry: ModelEntry, by_digest: Mapping[str, Path], present: frozenset[Path]) -> ModelMatch | None:
     largest = _largest(entry)
     if largest.sha256 is not None:
         if largest.sha256 not in by_digest:
@@ -66,10 +66,10 @@ def _match(entry: Entry, by_digest: Mapping[str, Path], present: frozenset[Path]
                 parts[file.name] = home / file.name
         elif file.sha256 in by_digest:
             parts[file.name] = by_digest[file.sha256]
-    return Found(entry, parts, tuple(file.name for file in entry.files if file.name not in parts))
+    return ModelMatch(entry, parts, tuple(file.name for file in entry.files if file.name not in parts))
 
 
-def _largest(entry: Entry) -> File:
+def _largest(entry: ModelEntry) -> ModelFile:
     return max(entry.files, key=lambda file: file.bytes or 0)
 
 

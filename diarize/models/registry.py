@@ -15,7 +15,7 @@ Progress = Callable[[str, int, int | None], None]  # told file, bytes so far, by
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class ModelFile:
     """One file of a model. Where `sha256` is None, the first download pins it."""
 
     name: str
@@ -24,13 +24,13 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ModelEntry:
     """One model: what it is for, where it can be had, what its bytes are, and what it takes and gives."""
 
     name: str
     role: str  # "vad", "embedder", "segmentation", "asr"
     sources: tuple[str, ...]  # tried in order; the kinds are listed at the head of registry.toml
-    files: tuple[File, ...]
+    files: tuple[ModelFile, ...]
     licence: str  # SPDX identifier of the weights
     format: Mapping[str, Any]  # read by the backend of that role
     description: str
@@ -43,10 +43,10 @@ class Entry:
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
 
-class _Registry(Mapping[str, Entry]):
+class _Registry(Mapping[str, ModelEntry]):
     """The entries by name, read when first asked for."""
 
-    def __getitem__(self, name: str) -> Entry:
+    def __getitem__(self, name: str) -> ModelEntry:
         return _entries()[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -56,10 +56,10 @@ class _Registry(Mapping[str, Entry]):
         return len(_entries())
 
 
-REGISTRY: Mapping[str, Entry] = _Registry()
+REGISTRY: Mapping[str, ModelEntry] = _Registry()
 
 
-def entry(name: str, registry: Mapping[str, Entry] = REGISTRY) -> Entry:
+def find_entry(name: str, registry: Mapping[str, ModelEntry] = REGISTRY) -> ModelEntry:
     """The entry called `name`. Raises UnknownModel, which tells the nearest name."""
     try:
         return registry[name]
@@ -67,14 +67,14 @@ def entry(name: str, registry: Mapping[str, Entry] = REGISTRY) -> Entry:
         raise UnknownModel(name, tuple(registry)) from None
 
 
-def parse(text: str) -> dict[str, Entry]:
+def parse(text: str) -> dict[str, ModelEntry]:
     """The entries of a registry in TOML, in its order."""
     return {
-        name: Entry(
+        name: ModelEntry(
             name=name,
             role=table["role"],
             sources=tuple(table["sources"]),
-            files=tuple(File(**file) for file in table["files"]),
+            files=tuple(ModelFile(**file) for file in table["files"]),
             licence=table["licence"],
             format=table["format"],
             description=table["description"],
@@ -85,5 +85,5 @@ def parse(text: str) -> dict[str, Entry]:
 
 
 @functools.cache
-def _entries() -> dict[str, Entry]:
+def _entries() -> dict[str, ModelEntry]:
     return parse((resources.files("diarize.models") / "registry.toml").read_text(encoding="utf-8"))

@@ -28,7 +28,7 @@ import platformdirs
 from diarize import files
 from diarize.errors import ConfigError, ModelDamaged, ModelError, ModelMissing, ModelUnavailable, OutputError
 from diarize.models import recognise
-from diarize.models.registry import REGISTRY, Entry, Progress, entry
+from diarize.models.registry import REGISTRY, ModelEntry, Progress, find_entry
 
 State = Literal["present", "missing", "damaged"]
 
@@ -37,10 +37,10 @@ _ABANDONED = 86_400  # s after which a half-filled folder belongs to nobody any 
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ModelStatus:
     """One model of the registry, and how it stands in the store."""
 
-    entry: Entry
+    entry: ModelEntry
     state: State
     path: Path
     pinned: bool = False  # a digest was settled by the first download or import, not by the registry
@@ -48,7 +48,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
+class ImportResult:
     """What became of something that `import_folder` found."""
 
     path: Path
@@ -61,7 +61,7 @@ class Store:
     """The models of this machine. Making one touches nothing; the folder is created by the first pull or import."""
 
     def __init__(
-        self, folder: Path | None = None, offline: bool = False, registry: Mapping[str, Entry] = REGISTRY
+        self, folder: Path | None = None, offline: bool = False, registry: Mapping[str, ModelEntry] = REGISTRY
     ) -> None:
         """`folder` None: DIARIZE_MODELS, else the platform's data folder. Raises ConfigError where there is none."""
         self.folder = folder if folder is not None else default_folder()
@@ -73,7 +73,7 @@ class Store:
 
         Raises UnknownModel, ModelMissing, ModelDamaged; ModelUnavailable where a file may not be read.
         """
-        known = entry(name, self.registry)
+        known = find_entry(name, self.registry)
         self._digests(known)
         place = self.folder / name
         return place / known.files[0].name if len(known.files) == 1 else place
@@ -87,18 +87,18 @@ class Store:
 
     def digest(self, name: str) -> str:
         """sha256 of the one file; of several: sha256 of their sorted digests, one a line. Raises as `path`."""
-        digests = sorted(self._digests(entry(name, self.registry)).values())
+        digests = sorted(self._digests(find_entry(name, self.registry)).values())
         return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def pins(self, name: str) -> dict[str, str]:
         """file -> sha256 of the files whose digest the first download settled."""
         return {key: value for key, value in _read(self.folder / name / _PINS).items() if isinstance(value, str)}
 
-    def list(self) -> tuple[Status, ...]:
+    def list(self) -> tuple[ModelStatus, ...]:
         """Every model of the registry, in its order."""
         return tuple(self._status(known, rehash=False) for known in self.registry.values())
 
-    def verify(self) -> tuple[Status, ...]:
+    def verify(self) -> tuple[ModelStatus, ...]:
         """As `list`, of the models that are there, every byte read and hashed again."""
         present = (known for known in self.registry.values() if (self.folder / known.name).exists())
         return tuple(self._status(known, rehash=True) for known in present)
@@ -109,7 +109,7 @@ class Store:
         Raises UnknownModel; ModelUnavailable where no source can be reached, or the store is offline; ModelDamaged
         where a source sends other bytes than the pinned ones, or where those in the store are damaged and not `force`.
         """
-        known = entry(name, self.registry)
+        known = find_entry(name, self.registry)
         if not force and (there := self.find(name)) is not None:
             return there
         from diarize.models import fetch  # and with it all that speaks with networks
@@ -133,8 +133,8 @@ class Store:
                 )
             raise _worst(name, failures)
 
-    def import_folder(self, folder: Path) -> tuple[Imported, ...]:
-        """Copy in every model whose files lie anywhere under `folder`, recognised by digest (`recognise.search`).
+    def import_folder(self, folder: Path) -> tuple[ImportResult, ...]:
+        """Copy in every model whose files lie anywhere under `folder`, recognised by digest (`recognise.match_models`).
 
         Models that are not complete, and .onnx files that no entry pins, are reported and left. Raises ConfigError
         where `folder` is none or cannot be read; ModelUnavailable where the store cannot be written; ModelDamaged where
@@ -143,21 +143,21 @@ class Store:
         if not folder.is_dir():
             raise ConfigError("models import", str(folder), "is no folder", "Name the one that holds the model files.")
         try:
-            found, strangers = recognise.search(folder, self.registry)
+            found, strangers = recognise.match_models(folder, self.registry)
         except OSError as error:
             problem = f"cannot be read ({error.strerror})"
             cure = "Change its rights, or copy it to another place."
             raise ConfigError("models import", str(error.filename), problem, cure) from error
         return (
             *(self._import(model, folder) for model in found),
-            *(Imported(path, None, problem="no model of the registry has these bytes") for path in strangers),
+            *(ImportResult(path, None, problem="no model of the registry has these bytes") for path in strangers),
         )
 
-    def _import(self, found: recognise.Found, folder: Path) -> Imported:
+    def _import(self, found: recognise.ModelMatch, folder: Path) -> ImportResult:
         known = found.entry
         if found.missing:
             problem = f"{known.name} is not complete: {', '.join(found.missing)} missing"
-            return Imported(found.path, None, problem=problem)
+            return ImportResult(found.path, None, problem=problem)
         if self._status(known, rehash=True).state != "present":
             with self._filling(known) as staging:
                 for name, path in found.parts.items():
@@ -167,9 +167,9 @@ class Store:
                         os.fsync(sink.fileno())
                 self._seal(known, str(folder), staging)
                 self._install(known, staging)
-        return Imported(found.path, known.name, pinned=bool(self.pins(known.name)))
+        return ImportResult(found.path, known.name, pinned=bool(self.pins(known.name)))
 
-    def _fill(self, known: Entry, source: str, staging: Path, progress: Progress) -> None:
+    def _fill(self, known: ModelEntry, source: str, staging: Path, progress: Progress) -> None:
         from diarize.models import fetch
 
         for file in known.files:
@@ -178,7 +178,7 @@ class Store:
             fetch.fetch(known.name, source, file, target, progress)
         self._seal(known, source, staging)
 
-    def _seal(self, known: Entry, source: str, staging: Path) -> None:
+    def _seal(self, known: ModelEntry, source: str, staging: Path) -> None:
         """Compare the files in `staging` with their digests, and note what was found beside them."""
         earlier = self.pins(known.name)
         pins: dict[str, str] = {}
@@ -197,7 +197,7 @@ class Store:
         files.write(staging / _VERIFIED, json.dumps(verified, indent=1))
 
     @contextlib.contextmanager
-    def _filling(self, known: Entry) -> Iterator[Path]:
+    def _filling(self, known: ModelEntry) -> Iterator[Path]:
         """A folder beside the final one, gone at the end whatever happens; disk errors are told with their cure."""
         staging = self.folder / f".{known.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
         try:
@@ -212,7 +212,7 @@ class Store:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _install(self, known: Entry, staging: Path) -> None:
+    def _install(self, known: ModelEntry, staging: Path) -> None:
         """Put the filled folder under its final name. Where another process was faster, its right bytes stay."""
         final = self.folder / known.name
         while True:
@@ -237,17 +237,17 @@ class Store:
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     shutil.rmtree(path)
 
-    def _status(self, known: Entry, rehash: bool) -> Status:
+    def _status(self, known: ModelEntry, rehash: bool) -> ModelStatus:
         place = self.folder / known.name
         try:
             self._digests(known, rehash)
         except ModelMissing:
-            return Status(known, "missing", place)
+            return ModelStatus(known, "missing", place)
         except ModelError as error:
-            return Status(known, "damaged", place, problem=str(error))
-        return Status(known, "present", place, pinned=bool(self.pins(known.name)))
+            return ModelStatus(known, "damaged", place, problem=str(error))
+        return ModelStatus(known, "present", place, pinned=bool(self.pins(known.name)))
 
-    def _digests(self, known: Entry, rehash: bool = False) -> dict[str, str]:
+    def _digests(self, known: ModelEntry, rehash: bool = False) -> dict[str, str]:
         """file -> sha256, each equal to the pinned one. Raises as `path`."""
         place = self.folder / known.name
         verified = {} if rehash else _noted(place / _VERIFIED)

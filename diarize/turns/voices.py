@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from diarize.intervals import Index
+from diarize.intervals import SpanIndex
 from diarize.types import Embeddings, Speaker, Turn, Vectors
 
 
@@ -17,7 +17,7 @@ def pool(speakers: Sequence[Speaker], turns: Sequence[Turn], voices: Embeddings)
     for a speaker who is in no window.
     """
     position = {speaker.id: i for i, speaker in enumerate(speakers)}
-    index = Index(turns)
+    index = SpanIndex(turns)
     seconds = np.zeros((len(voices.segments), len(speakers)), dtype=np.float64)  # s that speaker k talks in window n
     for n, window in enumerate(voices.segments):
         for i in index.overlapping(window):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from diarize.config import LabelConfig
-from diarize.intervals import Index
+from diarize.intervals import SpanIndex
 from diarize.types import Turn, Word
 
 
@@ -26,11 +26,11 @@ def label(words: Iterable[Word], turns: Sequence[Turn], config: LabelConfig | No
     O((W + T) log T) where few turns overlap. Raises ValueError when turns are not sorted.
     """
     config = config or LabelConfig()
-    index = Index(turns)
+    index = SpanIndex(turns)
     return tuple(replace(word, speaker=_speaker(word, turns, index, config.max_distance)) for word in words)
 
 
-def _speaker(word: Word, turns: Sequence[Turn], index: Index, max_distance: float) -> str | None:
+def _speaker(word: Word, turns: Sequence[Turn], index: SpanIndex, max_distance: float) -> str | None:
     shared: dict[str, float] = {}
     began: dict[str, float] = {}
     for i in index.overlapping(word):

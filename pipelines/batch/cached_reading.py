@@ -11,7 +11,7 @@ from pathlib import Path
 from diarize.audio import reading
 from diarize.audio.reading import Recording
 from diarize.cache import code
-from diarize.cache.codecs import FACTS, Channel, Facts
+from diarize.cache.codecs import RECORDING, CachedChannel, CachedRecording
 from diarize.errors import AudioError, DiarizeError, OutputError, StageError
 from diarize.types import Audio, Samples
 from pipelines.batch.cached_stages import Kept
@@ -26,7 +26,7 @@ class Later(Audio):
 
     __slots__ = ("_length", "_open")
 
-    def __init__(self, id: str, digest: str, channel: Channel, open: Callable[[], Samples]) -> None:
+    def __init__(self, id: str, digest: str, channel: CachedChannel, open: Callable[[], Samples]) -> None:
         facts = {"id": id, "rate": channel.rate, "digest": digest, "lost": channel.lost, "pcm": channel.pcm}
         for name, value in {**facts, "_length": channel.length, "_open": open}.items():
             object.__setattr__(self, name, value)
@@ -43,7 +43,7 @@ class Later(Audio):
 class _Opening:
     """Decodes once, for all channels, and sees to it that what is heard is what was known."""
 
-    def __init__(self, id: str, path: Path, facts: Facts, decode: Decode) -> None:
+    def __init__(self, id: str, path: Path, facts: CachedRecording, decode: Decode) -> None:
         self._id, self._path, self._facts, self._decode = id, path, facts, decode
         self._decoded: Sequence[Audio] = ()
 
@@ -77,18 +77,18 @@ def read(item: Input, channel: str, kept: Kept | None, decode: Decode, installed
     if kept is None:
         return decode()
     with ThreadPoolExecutor(1, "hash") as aside:
-        hashing = aside.submit(reading.sha256, item.path)
+        hashing = aside.submit(reading.hash_recording, item.path)
         how = [channel, code.digest("diarize.audio.reading")]
         code.digest(
             "diarize.clustering.spectral"
         )  # to be asked for soon: while the file is hashed there is time for it
         digest = hashing.result()
-    known = kept.found("read", ["read", digest, *how, *(installed[name] for name in LIBRARIES)], FACTS)
+    known = kept.found("read", ["read", digest, *how, *(installed[name] for name in LIBRARIES)], RECORDING)
     if known is None:
         recording = decode()
-        channels = tuple(Channel(len(a.samples), a.rate, a.pcm, a.lost) for a in recording.audios)
+        channels = tuple(CachedChannel(len(a.samples), a.rate, a.pcm, a.lost) for a in recording.audios)
         asked = ["read", recording.source.digest, *how, *(versions()[name] for name in LIBRARIES)]
-        kept.made("read", asked, FACTS, Facts(recording.source, channels))
+        kept.made("read", asked, RECORDING, CachedRecording(recording.source, channels))
         return recording
     source = replace(known.source, path=item.name)
     opening = _Opening(item.id, item.path, known, decode)

@@ -32,11 +32,11 @@ from diarize.cache.codecs import (
     SEGMENTS,
     TURNS,
     WORDS,
+    BackendIdentity,
     Codec,
-    Heard,
-    Identity,
+    RecognizedWords,
 )
-from diarize.cache.store import Cache, place
+from diarize.cache.store import Cache, cache_folder
 from diarize.config import ClusterConfig, RunConfig, Section
 from diarize.stages import AdvisedDetector, Diarizer
 from diarize.types import Audio, Embeddings, Segment, Turn
@@ -52,7 +52,7 @@ _VISIBLE = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 
 def opened(config: RunConfig) -> Cache | None:
     """The cache that the settings name; None where none is wanted."""
-    folder = place(config.cache)
+    folder = cache_folder(config.cache)
     return None if folder is None else Cache(folder, round(config.cache_size * GIGABYTE))
 
 
@@ -68,7 +68,7 @@ def trouble(config: RunConfig) -> str:
     if config.cache == "none":
         return ""
     cache = opened(config)
-    return "there is no home folder to keep it in" if cache is None else cache.tried()
+    return "there is no home folder to keep it in" if cache is None else cache.probe()
 
 
 class Kept:
@@ -216,7 +216,7 @@ class Embedder(_Stage):
 
 
 class Recognizer(_Stage):
-    def __call__(self, audio: Audio, speech: Sequence[Segment]) -> Heard:
+    def __call__(self, audio: Audio, speech: Sequence[Segment]) -> RecognizedWords:
         return self._result("recognize", audio, _spans(speech), WORDS, lambda backend: backend(audio, speech))
 
 
@@ -263,8 +263,8 @@ def _spans(segments: Sequence[Segment]) -> str:
     return hashlib.sha256(times.encode()).hexdigest()
 
 
-def _identity(backend: Any) -> Identity:
-    return Identity(
+def _identity(backend: Any) -> BackendIdentity:
+    return BackendIdentity(
         str(backend.name),
         tuple(getattr(backend, "notes", ())),
         getattr(backend, "seed", None),

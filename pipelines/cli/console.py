@@ -23,7 +23,7 @@ from diarize.text import counted
 from pipelines.inputs import settings
 
 if TYPE_CHECKING:
-    from diarize.models.store import Status
+    from diarize.models.store import ModelStatus
     from pipelines.batch.process import Report
     from pipelines.batch.status import Standing
     from pipelines.cli.doctor import Facts
@@ -206,7 +206,7 @@ def standing_lines(found: Sequence[Standing]) -> Iterator[str]:
             yield f"  {each['id']}: {STAGES.get(each['stage'], each['stage'])} since {each['since']}"
 
 
-def model_lines(found: Sequence[Status]) -> Iterator[str]:
+def model_lines(found: Sequence[ModelStatus]) -> Iterator[str]:
     """The models of the registry, two lines each: how it stands in the store, and what it is."""
     longest = max((len(status.entry.name) for status in found), default=0)
     for status in found:

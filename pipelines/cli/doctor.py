@@ -15,7 +15,7 @@ from pathlib import Path
 import diarize
 from diarize.backends import devices
 from diarize.cache import store as cache
-from diarize.models.store import Status, Store
+from diarize.models.store import ModelStatus, Store
 from pipelines.cli import models
 
 DISTRIBUTION = "diarize-pipeline"
@@ -75,7 +75,7 @@ class Facts:
     core: tuple[Package, ...]
     extras: tuple[Extra, ...]
     devices: tuple[devices.Device, ...]
-    models: tuple[Status, ...]
+    models: tuple[ModelStatus, ...]
     store: Place
     temporary: Place
     ffmpeg: str  # decoding needs none of the system
@@ -184,7 +184,7 @@ def _writable(folder: Path) -> Place:
 
 def _cache() -> str:
     """Where results of stages are kept by default, and how much there is; it is never missing, as runs do without."""
-    folder = cache.place("auto")
+    folder = cache.cache_folder("auto")
     if folder is None:
         return "none"
     try:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diarize.errors import ModelError
-from diarize.models.registry import Progress, entry
-from diarize.models.store import Imported, Status, Store
+from diarize.models.registry import Progress, find_entry
+from diarize.models.store import ImportResult, ModelStatus, Store
 
 NEEDED = ("silero-vad-v6", "ge2e")  # what the main job runs on when nothing better is there
 WELCOME = ("pyannote-segmentation-3.0-int8",)  # small, and much better turns; the main job runs without it
@@ -25,7 +25,7 @@ class Pulled:
     needed: bool = True  # False: nobody asked for it by name, and the main job runs without it
 
 
-def overview(store: Store) -> tuple[Status, ...]:
+def overview(store: Store) -> tuple[ModelStatus, ...]:
     """Every model of the registry, and how it stands in the store."""
     return store.list()
 
@@ -39,7 +39,7 @@ def pull(
     """
     wanted = tuple(dict.fromkeys(names)) or (*NEEDED, *WELCOME)
     for name in wanted:
-        entry(name, store.registry)
+        find_entry(name, store.registry)
     for name in wanted:
         try:
             path = store.pull(name, progress, force)
@@ -49,12 +49,12 @@ def pull(
             yield Pulled(name, path, tuple(sorted(store.pins(name).items())))
 
 
-def verify(store: Store) -> tuple[Status, ...]:
+def verify(store: Store) -> tuple[ModelStatus, ...]:
     """Every model that is there, read and hashed again."""
     return store.verify()
 
 
-def bring(store: Store, folder: Path) -> tuple[Imported, ...]:
+def bring(store: Store, folder: Path) -> tuple[ImportResult, ...]:
     """Take the models that lie in `folder`, recognised by their digests. Raises ConfigError and ModelError."""
     return store.import_folder(folder)
 

@@ -23,7 +23,7 @@ from diarize.library.scoring import scores as scoring
 from diarize.library.scoring.calibration import Calibration
 from diarize.library.scoring.scores import Scorer
 from diarize.metrics import verification
-from diarize.metrics.verification import Floats, Interval
+from diarize.metrics.verification import ConfidenceInterval, Floats
 from diarize.models.store import Store
 from diarize.text import counted
 from pipelines.inputs import recordings
@@ -339,5 +339,5 @@ def calibrate(scored: Scored, data: str) -> tuple[Calibration, dict[str, float]]
     return made, {"cllr": verification.cllr(same, different), "cllr_min": verification.cllr_min(same, different)}
 
 
-def _rounded(interval: Interval) -> dict[str, float | None]:
+def _rounded(interval: ConfidenceInterval) -> dict[str, float | None]:
     return {name: round(value, 6) if np.isfinite(value) else None for name, value in asdict(interval).items()}

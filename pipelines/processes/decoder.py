@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from diarize.audio import reading
-from diarize.audio.sample_buffer import Scratch
+from diarize.audio.sample_buffer import ScratchFiles
 from diarize.errors import AudioError, OutputError
 from pipelines.processes import lifetime, sandbox
 from pipelines.processes.interrupt import SIGNALS
@@ -67,7 +67,7 @@ def serve(descriptor: int, scratch: list[int]) -> None:
 
 def _do(talk: socket.socket, file: FileIO, channel: str, folder: Path, files: list[IO[bytes]]) -> None:
     """One recording: its samples are sent as they are ready, then what was found out about it, or what is wrong."""
-    scratch = Scratch(folder, files, _signs(talk))
+    scratch = ScratchFiles(folder, files, _signs(talk))
     try:
         canvases, facts = reading.decode(file, "", channel, scratch)
         for canvas in canvases:
@@ -91,7 +91,9 @@ def _do(talk: socket.socket, file: FileIO, channel: str, folder: Path, files: li
         if error.errno == errno.EPERM:  # something that this process may not do, and no fault of the disk
             _refuse(talk, f"breaks the decoder ({error})")
         else:
-            _send(talk, UNREADABLE, json.dumps([reading.reason(error), reading.cure(error)]).encode())
+            _send(
+                talk, UNREADABLE, json.dumps([reading.describe_os_error(error), reading.suggest_cure(error)]).encode()
+            )
     except MemoryError:
         _refuse(talk, f"needs more than {MEMORY >> 20} MiB of memory to be decoded")
     except Exception as error:  # whatever hostile bytes make PyAV raise
@@ -153,5 +155,5 @@ def _warm_up() -> None:
         with FileIO(os.memfd_create("warm"), "r+") as file:
             file.write(content)
             with contextlib.suppress(AudioError):
-                for canvas in reading.decode(file, "", "auto", Scratch(Path(), []))[0]:
+                for canvas in reading.decode(file, "", "auto", ScratchFiles(Path(), []))[0]:
                     canvas.content()

@@ -26,8 +26,8 @@ from typing import IO, Any
 import numpy as np
 
 from diarize.audio import reading
-from diarize.audio.reading import Facts, Recording
-from diarize.audio.sample_buffer import mapped, no_room
+from diarize.audio.reading import DecodingReport, Recording
+from diarize.audio.sample_buffer import map_samples, scratch_error
 from diarize.errors import AudioError, BackendError, OutputError
 from diarize.types import Samples, Segment
 from diarize.units import RATE
@@ -90,7 +90,9 @@ class Decoder:
         with self._lock:
             self._end()
 
-    def __call__(self, file: FileIO, called: str, channel: str, scratch: Path) -> tuple[tuple[Samples, ...], Facts]:
+    def __call__(
+        self, file: FileIO, called: str, channel: str, scratch: Path
+    ) -> tuple[tuple[Samples, ...], DecodingReport]:
         """Decode an open file. Raises AudioError, also where it breaks its decoder, OutputError and BackendError."""
         with self._lock:
             child = self._ready(scratch)
@@ -163,7 +165,7 @@ class _Child:
             raise BackendError(f"the process that decodes cannot be begun: {said or error}") from error
         self._awake = True
 
-    def do(self, file: FileIO, called: str, channel: str) -> tuple[tuple[Samples, ...], Facts]:
+    def do(self, file: FileIO, called: str, channel: str) -> tuple[tuple[Samples, ...], DecodingReport]:
         size = os.fstat(file.fileno()).st_size
         seconds = self._allow(CPU + CPU_PER_MB * size // 1_000_000)
         settings = json.dumps({"channel": channel, "folder": str(self.scratch)}).encode()
@@ -216,7 +218,7 @@ class _Child:
     def _refused(self, kind: bytes, called: str, problem: str, cure: str) -> None:
         self.spent = self._used() or problem.startswith(("breaks the decoder", "needs more than"))
         if kind == NO_ROOM and self._trouble is not None:
-            raise no_room(self.scratch, self._trouble)
+            raise scratch_error(self.scratch, self._trouble)
         if kind == NO_ROOM:
             raise OutputError(str(self.scratch), problem, cure)
         raise AudioError(called, problem, cure) from (OSError(problem) if kind == UNREADABLE else None)
@@ -226,7 +228,7 @@ class _Child:
         self.spent = True  # it could still cut the file off under our eyes
         if not 0 < length <= _LONGEST:
             raise ValueError(f"{length} samples")
-        return mapped(self._files[file].fileno(), length)
+        return map_samples(self._files[file].fileno(), length)
 
     def _used(self) -> bool:
         return bool(self._files and os.fstat(self._files[0].fileno()).st_size)
@@ -262,10 +264,10 @@ class _Child:
         return f"breaks the decoder: killed by signal {-code} ({signal.Signals(-code).name}){cause}"
 
 
-def _facts(said: dict[str, Any]) -> Facts:
+def _facts(said: dict[str, Any]) -> DecodingReport:
     """Facts out of JSON. Raises ValueError, TypeError, KeyError for anything else."""
     declared = said["declared"]
-    return Facts(
+    return DecodingReport(
         container=str(said["container"]),
         codec=str(said["codec"]),
         stream=int(said["stream"]),

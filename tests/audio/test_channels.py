@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from diarize.audio.channels import Choice, Statistics, choose
+from diarize.audio.channels import ChannelSelection, ChannelStatistics, select_channels
 
 RNG = np.random.default_rng(0)
 TALK = (0.1 * RNG.standard_normal(64_000)).astype(np.float32)
@@ -14,19 +14,19 @@ OTHER = (0.1 * RNG.standard_normal(64_000)).astype(np.float32)
 HUSH = np.zeros(64_000, np.float32)
 
 
-def statistics(*channels: NDArray[np.float32]) -> Statistics:
-    gathered = Statistics(len(channels))
+def statistics(*channels: NDArray[np.float32]) -> ChannelStatistics:
+    gathered = ChannelStatistics(len(channels))
     table = np.stack(channels, axis=1)
     for at in range(0, len(table), 16_000):
         gathered.add(table[at : at + 16_000])
     return gathered
 
 
-def pick(*channels: NDArray[np.float32], wanted: str = "auto") -> Choice:
-    return choose(statistics(*channels), wanted)
+def pick(*channels: NDArray[np.float32], wanted: str = "auto") -> ChannelSelection:
+    return select_channels(statistics(*channels), wanted)
 
 
-def heard(choice: Choice, *channels: NDArray[np.float32]) -> NDArray[np.float32]:
+def heard(choice: ChannelSelection, *channels: NDArray[np.float32]) -> NDArray[np.float32]:
     mixed: NDArray[np.float32] = np.stack(channels, axis=1) @ choice.weights[0]
     return mixed
 
@@ -104,7 +104,7 @@ def test_silence_everywhere() -> None:
 
 
 def test_nothing_at_all() -> None:
-    assert choose(Statistics(2), "auto").weights.tolist() == [[1, 0]]
+    assert select_channels(ChannelStatistics(2), "auto").weights.tolist() == [[1, 0]]
 
 
 def test_what_is_asked_for_is_taken() -> None:
@@ -117,7 +117,7 @@ def test_what_is_asked_for_is_taken() -> None:
 
 def test_statistics_do_not_depend_on_blocks() -> None:
     table = np.stack([TALK, OTHER], axis=1)
-    whole, parts = Statistics(2), statistics(TALK, OTHER)
+    whole, parts = ChannelStatistics(2), statistics(TALK, OTHER)
     whole.add(table)
     assert whole.count == parts.count == 64_000
     assert whole.correlations == pytest.approx(parts.correlations)

@@ -346,7 +346,7 @@ def test_fault_24_memory_does_not_grow_with_length(tmp_path: Path) -> None:
 
 
 def test_hours_of_silence_need_no_disk(tmp_path: Path) -> None:
-    drawn = sample_buffer.Canvas(2, sample_buffer.Scratch(tmp_path))
+    drawn = sample_buffer.SampleBuffer(2, sample_buffer.ScratchFiles(tmp_path))
     drawn.write(0, np.ones((10, 2), np.float32))
     for hour in range(3):
         drawn.write(10 + hour * 3600 * 16_000, np.zeros((3600 * 16_000, 2), np.float32))

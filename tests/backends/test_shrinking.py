@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from diarize.backends.onnx_sessions import Frugal, notes, on_cuda
+from diarize.backends.onnx_sessions import FallbackSession, notes, on_cuda
 from diarize.backends.shrinking import Shrinking, out_of_memory
 
 ORT = (
@@ -43,10 +43,12 @@ class Session:
         return [2 * inputs["x"]]
 
 
-def frugal(room: int, cpu: bool = True) -> tuple[Frugal, list[int]]:
+def frugal(room: int, cpu: bool = True) -> tuple[FallbackSession, list[int]]:
     asked: list[int] = []
     gpu = Session(room, "CUDAExecutionProvider", asked)
-    return Frugal(lambda: gpu, (lambda: Session(99, "CPUExecutionProvider", asked)) if cpu else None, "the net"), asked
+    return FallbackSession(
+        lambda: gpu, (lambda: Session(99, "CPUExecutionProvider", asked)) if cpu else None, "the net"
+    ), asked
 
 
 X = np.arange(20.0).reshape(10, 2)
@@ -86,11 +88,11 @@ def test_fault_49_a_model_that_does_not_fit_is_opened_on_the_cpu() -> None:
     def no_room() -> Any:
         raise ort_error()
 
-    session = Frugal(no_room, lambda: Session(99, "CPUExecutionProvider", []), "the net")
+    session = FallbackSession(no_room, lambda: Session(99, "CPUExecutionProvider", []), "the net")
     assert not on_cuda(session)
     assert len(session.notes) == 1
     with pytest.raises(Exception, match="Failed to allocate"):
-        Frugal(no_room, None, "the net")
+        FallbackSession(no_room, None, "the net")
 
 
 def test_a_gpu_asked_for_by_name_is_not_left() -> None:

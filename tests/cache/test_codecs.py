@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from diarize.activity import LocalActivity
 from diarize.cache import codecs
-from diarize.cache.codecs import Channel, Codec, Facts, Identity
+from diarize.cache.codecs import BackendIdentity, CachedChannel, CachedRecording, Codec
 from diarize.types import Embeddings, Segment, Source, Turn, Word
 
 TIMES = st.lists(st.floats(0, 1e6, allow_nan=False), min_size=2, max_size=2, unique=True).map(sorted)
@@ -60,13 +60,15 @@ def test_arrays_come_back_with_shape_kind_and_order() -> None:
 
 def test_facts_of_a_file_and_identities_come_back() -> None:
     source = Source("a.wav", "0" * 64, 3, "wav", "pcm", 1, 2, 8000, 2, "mix", None, 1 / 3, ("note",), ("ab", "cd"))
-    facts = Facts(source, (Channel(5, 16_000, "ab", (Segment(0.1, 0.2),)), Channel(5, 16_000, "cd", ())))
-    assert codecs.FACTS.decode(codecs.FACTS.encode(facts)) == facts
+    facts = CachedRecording(
+        source, (CachedChannel(5, 16_000, "ab", (Segment(0.1, 0.2),)), CachedChannel(5, 16_000, "cd", ()))
+    )
+    assert codecs.RECORDING.decode(codecs.RECORDING.encode(facts)) == facts
     declared = replace(facts, source=replace(source, declared=0.1 + 0.2))
-    assert codecs.FACTS.decode(codecs.FACTS.encode(declared)) == declared
-    said = Identity("silero@12", ("on the CPU",), 3, True)
+    assert codecs.RECORDING.decode(codecs.RECORDING.encode(declared)) == declared
+    said = BackendIdentity("silero@12", ("on the CPU",), 3, True)
     assert codecs.IDENTITY.decode(codecs.IDENTITY.encode(said)) == said
-    assert codecs.IDENTITY.decode(codecs.IDENTITY.encode(Identity("x"))) == Identity("x")
+    assert codecs.IDENTITY.decode(codecs.IDENTITY.encode(BackendIdentity("x"))) == BackendIdentity("x")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 from diarize.cache import store
-from diarize.cache.store import Cache, Status, place
+from diarize.cache.store import Cache, CacheUsage, cache_folder
 
 LARGE = 10**9
 
@@ -159,23 +159,23 @@ def test_fault_60_a_place_that_is_a_file_or_below_one_is_no_failure(tmp_path: Pa
         kept = Cache(folder, LARGE)
         kept.put("key", b"1")
         assert kept.get("key") is None
-        assert kept.tried() == kept.problem != ""
+        assert kept.probe() == kept.problem != ""
     (tmp_path / "good").mkdir()
-    assert Cache(tmp_path / "good", LARGE).tried() == ""
+    assert Cache(tmp_path / "good", LARGE).probe() == ""
 
 
 def test_to_ask_whether_something_can_be_kept_makes_no_folder(tmp_path: Path) -> None:
-    assert Cache(tmp_path / "new" / "stages", LARGE).tried() == ""
+    assert Cache(tmp_path / "new" / "stages", LARGE).probe() == ""
     (tmp_path / "file").touch()
     (tmp_path / "astray").symlink_to("nowhere")
-    assert "Not a directory" in Cache(tmp_path / "file" / "stages", LARGE).tried()
-    assert "Not a directory" in Cache(tmp_path / "astray" / "stages", LARGE).tried()
+    assert "Not a directory" in Cache(tmp_path / "file" / "stages", LARGE).probe()
+    assert "Not a directory" in Cache(tmp_path / "astray" / "stages", LARGE).probe()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["astray", "file"]
 
 
 def test_a_folder_that_may_not_be_made_is_said_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # nothing is forbidden to root
-    assert Cache(tmp_path / "stages", LARGE).tried() == f"{tmp_path / 'stages'}: Permission denied"
+    assert Cache(tmp_path / "stages", LARGE).probe() == f"{tmp_path / 'stages'}: Permission denied"
     assert not list(tmp_path.iterdir())
     assert entries(tmp_path / "good") == []
 
@@ -184,15 +184,15 @@ def test_fault_60_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch
     def homeless(name: str) -> NoReturn:
         raise RuntimeError("no home")
 
-    assert place("none") is None
-    assert place(str(tmp_path)) == tmp_path
-    assert place("auto") == Path(os.environ["DIARIZE_RUN_CACHE"])
+    assert cache_folder("none") is None
+    assert cache_folder(str(tmp_path)) == tmp_path
+    assert cache_folder("auto") == Path(os.environ["DIARIZE_RUN_CACHE"])
     monkeypatch.delenv("DIARIZE_RUN_CACHE")
-    there = place("auto")
+    there = cache_folder("auto")
     assert there is not None
     assert there.name == "stages"
     monkeypatch.setattr("platformdirs.user_cache_dir", homeless)
-    assert place("auto") is None
+    assert cache_folder("auto") is None
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
@@ -202,11 +202,11 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
         aged(path, 10_000 - i * 1000)
     assert kept.get("a") is not None  # now it is the latest
     size = paths["a"].stat().st_size
-    assert kept.prune(2 * size) == Status(2, 2 * size)
+    assert kept.prune(2 * size) == CacheUsage(2, 2 * size)
     assert [key for key in paths if kept.get(key) is not None] == ["a", "d"]
     assert kept.prune(2 * size).entries == 2
     kept.clear()
-    assert kept.status() == Status(0, 0)
+    assert kept.status() == CacheUsage(0, 0)
     assert list(tmp_path.glob("??")) == []
 
 

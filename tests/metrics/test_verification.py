@@ -24,7 +24,7 @@ def noisy(seed: int = 0, n: int = 300, m: int = 2000) -> tuple[verification.Floa
 
 
 def test_rates_are_counted_at_every_score() -> None:
-    found = verification.curve(SAME, DIFFERENT)
+    found = verification.error_curve(SAME, DIFFERENT)
     assert found.thresholds.tolist() == [-1, 0, 0.5, 1, 1.5, 2, 3, 4, inf]
     assert found.miss.tolist() == [0, 0, 0, 0, 0.25, 0.25, 0.5, 0.75, 1]
     assert found.false_alarm.tolist() == [1, 0.75, 0.5, 0.25, 0.25, 0, 0, 0, 0]
@@ -178,4 +178,4 @@ def test_one_speaker_has_no_interval() -> None:
 )
 def test_scores_must_be_there_and_finite(same: list[float], different: list[float], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        verification.curve(same, different)
+        verification.error_curve(same, different)

@@ -9,7 +9,7 @@ import pytest
 
 from diarize.errors import UnknownModel
 from diarize.models.checkpoint import read_tensors
-from diarize.models.registry import REGISTRY, File, entry, parse
+from diarize.models.registry import REGISTRY, ModelFile, find_entry, parse
 from diarize.models.store import Store
 from tests.shared import SHARED, needs_shared
 
@@ -45,7 +45,7 @@ def test_a_whisper_has_what_faster_whisper_opens(size: str) -> None:
 
 def test_an_unknown_name_is_told_the_nearest() -> None:
     with pytest.raises(UnknownModel, match=r"'whisper-smal'.* Did you mean 'whisper-small'\?") as caught:
-        entry("whisper-smal")
+        find_entry("whisper-smal")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
@@ -55,7 +55,7 @@ def test_entries_cross_process_borders() -> None:
 
 def test_a_registry_refuses_fields_it_does_not_know() -> None:
     table = '[a]\nrole="vad"\nsources=[]\nlicence=""\nformat={}\ndescription=""\nmeasured=true\n'
-    assert parse(table + 'files=[{name="x"}]')["a"].files == (File("x"),)
+    assert parse(table + 'files=[{name="x"}]')["a"].files == (ModelFile("x"),)
     with pytest.raises(TypeError, match="sha265"):
         parse(table + 'files=[{name="x", sha265=""}]')
 

@@ -14,7 +14,7 @@ import pytest
 
 import diarize.models
 from diarize.errors import ConfigError, ModelDamaged, ModelMissing, ModelUnavailable
-from diarize.models.registry import File
+from diarize.models.registry import ModelFile
 from diarize.models.store import Store, default_folder
 from pipelines.cli import models
 from tests.models.toys import CONFIG, TINY, WEIGHTS, Hub, known, names, pair, sha, store_of
@@ -284,6 +284,6 @@ def test_a_changed_registry_is_obeyed_at_once(tmp_path: Path, hub: Hub) -> None:
     hub.answers[TINY] = WEIGHTS
     one = known()
     store_of(tmp_path, one).pull("tiny")
-    newer = replace(one, files=(File("tiny.onnx", sha(b"newer"), 5),))
+    newer = replace(one, files=(ModelFile("tiny.onnx", sha(b"newer"), 5),))
     with pytest.raises(ModelDamaged):
         store_of(tmp_path, newer).path("tiny")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diarize.errors import ModelUnavailable
-from diarize.models.registry import Entry, File
+from diarize.models.registry import ModelEntry, ModelFile
 from diarize.models.store import Store
 
 WEIGHTS = b"weights " * 1000
@@ -20,20 +20,20 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def known(name: str = "tiny", *sources: str, data: bytes = WEIGHTS, pinned: bool = True) -> Entry:
-    file = File("tiny.onnx", sha(data) if pinned else None, len(data) if pinned else None)
-    return Entry(name, "embedder", sources or ("hf:lab/tiny@v1",), (file,), "MIT", {"rate": 16000}, "a toy")
+def known(name: str = "tiny", *sources: str, data: bytes = WEIGHTS, pinned: bool = True) -> ModelEntry:
+    file = ModelFile("tiny.onnx", sha(data) if pinned else None, len(data) if pinned else None)
+    return ModelEntry(name, "embedder", sources or ("hf:lab/tiny@v1",), (file,), "MIT", {"rate": 16000}, "a toy")
 
 
-def pair(pinned: bool = True) -> Entry:
+def pair(pinned: bool = True) -> ModelEntry:
     files = (
-        File("model.bin", sha(WEIGHTS) if pinned else None, len(WEIGHTS) if pinned else None),
-        File("config.json", sha(CONFIG) if pinned else None, len(CONFIG) if pinned else None),
+        ModelFile("model.bin", sha(WEIGHTS) if pinned else None, len(WEIGHTS) if pinned else None),
+        ModelFile("config.json", sha(CONFIG) if pinned else None, len(CONFIG) if pinned else None),
     )
-    return Entry("pair", "asr", ("hf:lab/pair@v1",), files, "MIT", {}, "a toy of two files")
+    return ModelEntry("pair", "asr", ("hf:lab/pair@v1",), files, "MIT", {}, "a toy of two files")
 
 
-def store_of(folder: Path, *entries: Entry, offline: bool = False) -> Store:
+def store_of(folder: Path, *entries: ModelEntry, offline: bool = False) -> Store:
     return Store(folder, offline, registry={one.name: one for one in entries})
 
 

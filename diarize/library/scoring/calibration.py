@@ -234,7 +234,7 @@ def supported(same: Floats, different: Floats, pairs: int) -> tuple[float, float
     none, one more misleading trial of either kind being assumed. A high LLR misleads where two voices are alike,
     whatever they say: the assumed trial weighs as one of `pairs` of speakers, not as one of all `different` trials.
     """
-    found = verification.curve(same, different)
+    found = verification.error_curve(same, different)
     ends = np.minimum(found.thresholds, 500.0)  # rates are constant from one threshold to the next
     starts = np.concatenate([[-500.0], ends[:-1]])
     miss = (found.miss * len(same) + 1) / (len(same) + 1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from diarize import timeline
 from diarize.audio.bandwidth import bandwidth
-from diarize.intervals import Index
+from diarize.intervals import SpanIndex
 from diarize.library.scoring.linking import Strangers
 from diarize.stages import Identifier
 from diarize.turns.voices import pool
@@ -48,7 +48,7 @@ def heard(
 
     `reach` tells the bandwidth of the speech.
     """
-    index = Index(windows.segments)
+    index = SpanIndex(windows.segments)
     there = {turn.speaker for turn in turns if any(True for _ in index.overlapping(turn))}
     kept = [turn for turn in turns if turn.speaker in there]
     speakers = speakers_of(kept)

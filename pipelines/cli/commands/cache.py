@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from diarize.cache.store import Cache, Status
+from diarize.cache.store import Cache, CacheUsage
 from diarize.errors import ConfigError, OutputError
 from diarize.text import counted
 from pipelines.batch import cached_stages
@@ -38,7 +38,7 @@ def size(text: str) -> int:
     return round(float(found[1]) * UNITS[found[2]])
 
 
-def told(status: Status) -> str:
+def told(status: CacheUsage) -> str:
     """How much a cache holds, for people."""
     return f"{counted(status.entries, 'entry')}, {status.size / 1e6:.1f} MB"
 
@@ -51,7 +51,7 @@ def _opened(given: argparse.Namespace) -> Cache:
     return cache
 
 
-def _told(folder: Path, work: Callable[[], Status]) -> int:
+def _told(folder: Path, work: Callable[[], CacheUsage]) -> int:
     try:
         console.say(f"{folder}: {told(work())}")
     except OSError as error:
@@ -74,7 +74,7 @@ def _prune(given: argparse.Namespace) -> int:
 def _clear(given: argparse.Namespace) -> int:
     cache = _opened(given)
 
-    def work() -> Status:
+    def work() -> CacheUsage:
         cache.clear()
         return cache.status()
 

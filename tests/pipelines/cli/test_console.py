@@ -13,7 +13,7 @@ import pytest
 
 from diarize.config import parse
 from diarize.models.registry import REGISTRY
-from diarize.models.store import Status, Store
+from diarize.models.store import ModelStatus, Store
 from pipelines import plan
 from pipelines.batch.process import Report
 from pipelines.cli import console, doctor
@@ -57,7 +57,7 @@ def test_the_doctor_tells_what_is_needed_first_and_the_rest_shortly(tmp_path: Pa
 
 
 def test_a_model_that_its_first_download_pinned_is_shown_as_such() -> None:
-    status = Status(REGISTRY["ge2e"], "present", Path("store"), pinned=True)
+    status = ModelStatus(REGISTRY["ge2e"], "present", Path("store"), pinned=True)
     assert "pinned by its first download" in next(console.model_lines([status]))
 
 
