@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from diarize.audio.reading import Recording
 from diarize.clustering.spectral import Spectral, afresh
@@ -22,6 +23,8 @@ from diarize.errors import (
     OutputError,
     StageError,
 )
+from diarize.library.scoring.linking import Strangers
+from diarize.types import Transcript
 from pipelines.batch import cached_reading, cached_stages
 from pipelines.inputs.jobs import Job, WordsFromFile
 from pipelines.plan import Plan
@@ -31,24 +34,87 @@ from pipelines.results import fingerprint, outputs
 from pipelines.results.outcomes import PRODUCT, Outcome, outcome
 
 
+class Transcriber:
+    """Transcribes recordings one after the other; the stages are built for the first one and reused for the others."""
+
+    def __init__(self, plan: Plan, threads: int = 0) -> None:
+        """`threads` a model may use; 0 leaves it to the runtime."""
+        self.plan, self._threads = plan, threads
+        cache = cached_stages.opened(plan.config.run)
+        self._kept = cached_stages.Kept(cache) if cache is not None else None
+        self._stages: Stages | None = None
+
+    def __call__(
+        self,
+        job: Job,
+        watch: Callable[[str], None] = lambda stage: None,
+        measured: Callable[[float], None] = lambda seconds: None,
+    ) -> tuple[Transcript, Strangers | None]:
+        """The labelled transcript of a recording, with its whole provenance; and the voices of its unknown speakers.
+
+        `watch` is called with the name of each stage as it begins, `measured` with the length of the recording (s).
+        Raises AudioError, StageError, OutputError where the scratch folder is full, and whatever building the stages
+        raises: BackendError, ConfigError, LibraryError, ModelError.
+        """
+        item, config = job.input, self.plan.config
+        current = ""
+
+        def enter(stage: str) -> None:
+            nonlocal current
+            current = stage
+            watch(stage)
+
+        def decode() -> Recording:
+            before = current
+            if before != "read":  # a stage asks for the samples of a recording that the cache knows
+                enter("read")
+            recording = decoding.recording(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+            if before != "read":
+                enter(before)
+            return recording
+
+        enter("read")
+        recording = cached_reading.read(item, config.audio.channel, self._kept, decode, self.plan.versions)
+        measured(recording.audios[0].duration)
+        if self._stages is None:
+            enter("load")
+            self._stages = cached_stages.build(self.plan, self._threads, self._kept)
+        stages = self._stages.bounded(Spectral(job.cluster, self._kept.memo if self._kept else afresh), job.cluster)
+        if job.words is not None:
+            stages = replace(stages, given=WordsFromFile(job.words))
+        if job.speech is not None:
+            stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))
+        if job.known is not None:
+            stages = replace(stages, known=job.known)
+        settings = config.model_copy(update={"cluster": job.cluster})
+        transcript, strangers = recognise(recording, stages, settings, PRODUCT, enter)
+        provenance = replace(
+            transcript.provenance,
+            notes=(*self.plan.notes, *transcript.provenance.notes),
+            models=self.plan.models,
+            versions=self.plan.versions,
+        )
+        return replace(transcript, provenance=provenance), strangers
+
+    def cache_use(self) -> dict[str, Any] | None:
+        """How the cache was used since the last call, by stage; None where there is no cache."""
+        return self._kept.told() if self._kept is not None else None
+
+
 class Worker:
-    """Does jobs one after the other with stages that are built once."""
+    """Does jobs one after the other: each from its file to its folder of results."""
 
     def __init__(
         self,
         plan: Plan,
         out: Path,
         threads: int = 0,
-        watch: Callable[[str, str], None] | None = None,
-        measured: Callable[[float], None] | None = None,
+        watch: Callable[[str, str], None] = lambda id, stage: None,
+        measured: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        """`watch` is told (recording id, stage) as each stage begins, `measured` how long (s) the recording is."""
-        self._plan, self._out, self._threads = plan, out, threads
-        self._watch = watch or (lambda id, stage: None)
-        self._measured = measured or (lambda seconds: None)
-        cache = cached_stages.opened(plan.config.run)
-        self._kept = cached_stages.Kept(cache) if cache is not None else None
-        self._stages: Stages | None = None
+        """`watch` is called with (recording id, stage) as each stage begins; `measured` as `Transcriber` does."""
+        self._transcribe, self._out = Transcriber(plan, threads), out
+        self._watch, self._measured = watch, measured
 
     def __call__(self, job: Job) -> Outcome:
         """Never raises for a recording's own faults; whatever goes wrong becomes a row."""
@@ -72,10 +138,10 @@ class Worker:
             return replace(row, stage="unexpected", reason=f"{type(error).__name__}: {error}")
 
     def _process(self, job: Job) -> Outcome:
-        item, config = job.input, self._plan.config
+        item, config = job.input, self._transcribe.plan.config
         started, clock = datetime.now(UTC), time.monotonic()
         seconds: dict[str, float] = {}
-        current = ""
+        current, duration = "", 0.0
 
         def enter(stage: str) -> None:
             nonlocal current, clock
@@ -85,43 +151,16 @@ class Worker:
             current, clock = stage, now
             self._watch(item.id, stage)
 
-        enter("read")
-        seen = fingerprint.settled(fingerprint.looks(item.path))
+        def measured(length: float) -> None:
+            nonlocal duration
+            duration = length
+            self._measured(length)
 
-        def decode() -> Recording:
-            before = current
-            if before != "read":  # a stage asks for the samples of a recording that is known from before
-                enter("read")
-            found = decoding.recording(item.path, id=item.id, name=item.name, channel=config.audio.channel)
-            if before != "read":
-                enter(before)
-            return found
-
-        recording = cached_reading.read(item, config.audio.channel, self._kept, decode, self._plan.versions)
-        self._measured(recording.audios[0].duration)
-        if self._stages is None:
-            enter("load")
-            self._stages = cached_stages.build(self._plan, self._threads, self._kept)
-        stages = self._stages.bounded(Spectral(job.cluster, self._kept.memo if self._kept else afresh), job.cluster)
-        if job.words is not None:
-            stages = replace(stages, given=WordsFromFile(job.words))
-        if job.speech is not None:
-            stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))
-        if job.known is not None:
-            stages = replace(stages, known=job.known)
-        settings = config.model_copy(update={"cluster": job.cluster})
-        transcript, strangers = recognise(recording, stages, settings, PRODUCT, enter)
-        provenance = replace(
-            transcript.provenance,
-            notes=(*self._plan.notes, *transcript.provenance.notes),
-            models=self._plan.models,
-            versions=self._plan.versions,
-        )
-        transcript = replace(transcript, provenance=provenance)
+        seen = fingerprint.settled(fingerprint.looks(item.path))  # before the file is read
+        transcript, strangers = self._transcribe(job, enter, measured)
         enter("write")
         row = replace(outcome(transcript, item), strangers=strangers)
-        told = outputs.circumstances(started, seconds, recording.audios[0].duration)
-        told |= {"cache": self._kept.told() if self._kept is not None else None}
+        told = outputs.circumstances(started, seconds, duration) | {"cache": self._transcribe.cache_use()}
         made_of = fingerprint.of(job.recipe, row.digest)
         outputs.publish(self._out, transcript, row, item.path, config.output.formats, made_of, told, seen)
         return row
