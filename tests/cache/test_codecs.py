@@ -72,7 +72,7 @@ def test_facts_of_a_file_and_identities_come_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["SEGMENTS", "EMBEDDINGS", "ACTIVITY", "WORDS", "TURNS", "NUMBER", "FACTS", "IDENTITY"]
+    "name", ["SEGMENTS", "EMBEDDINGS", "ACTIVITY", "WORDS", "TURNS", "NUMBER", "RECORDING", "IDENTITY"]
 )
 @pytest.mark.parametrize("data", [b"", b"{}\n", b"[]\n\x93NUMPY", b"\x80\x04.", b"null\n", b"[[1]]\n", b'["a", "b"]\n'])
 def test_fault_57_other_bytes_are_an_error_that_is_a_miss(name: str, data: bytes) -> None:
