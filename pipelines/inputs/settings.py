@@ -6,7 +6,7 @@ Environment variables are `DIARIZE_<SECTION>_<KEY>`, as `DIARIZE_CLUSTER_MIN_SPE
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,61 @@ NOT_SETTINGS = (
 )  # variables of this name that are read elsewhere
 
 
+OPTIONS = {  # option, without dashes: --num-speakers of the command line, num_speakers of the Python API -> its setting
+    "num_speakers": "cluster.num_speakers",
+    "min_speakers": "cluster.min_speakers",
+    "max_speakers": "cluster.max_speakers",
+    "diarizer": "diarizer",
+    "vad": "vad.backend",
+    "segmentation": "segmentation.backend",
+    "embedder": "embedder.backend",
+    "asr": "asr.backend",
+    "language": "asr.language",
+    "hotwords": "asr.hotwords",
+    "initial_prompt": "asr.initial_prompt",
+    "channel": "audio.channel",
+    "top": "identify.top",
+    "prior": "identify.prior",
+    "device": "run.device",
+    "formats": "output.formats",
+    "workers": "run.workers",
+    "cache": "run.cache",
+    "engine": "run.engine",
+    "ray_address": "run.ray_address",
+    "offline": "run.offline",
+}
+
+
 @dataclass(frozen=True)
 class Settings:
     config: Config
     origins: Mapping[str, str]  # dotted key -> "command line", the file, the variable, or "default"
 
 
-def resolve(command_line: Mapping[str, Any], file: Path | None, environment: Mapping[str, str]) -> Settings:
-    """All layers merged. `command_line` is dotted key -> value, without what the user did not give.
+def of_options(
+    options: Mapping[str, Any],
+    file: Path | Mapping[str, Any] | None,
+    environment: Mapping[str, str],
+    spelling: Callable[[str], str] = str,
+) -> Settings:
+    """As `resolve`, from options by their names (`OPTIONS`), of which those that are None are not set.
+
+    `spelling` turns a name into the option as its user wrote it. Raises ConfigError, which names it so.
+    """
+    used = {name: value for name, value in options.items() if value is not None}
+    try:
+        return resolve({OPTIONS[name]: value for name, value in used.items()}, file, environment)
+    except ConfigError as error:
+        wrong = [spelling(name) for name in used if concerns(error.key, OPTIONS[name])]
+        where = error.where.replace(COMMAND_LINE, ", ".join(wrong)) if wrong else error.where
+        raise ConfigError(where, error.key, error.problem, error.cure) from error
+
+
+def resolve(
+    command_line: Mapping[str, Any], file: Path | Mapping[str, Any] | None, environment: Mapping[str, str]
+) -> Settings:
+    """All layers merged. `command_line` is dotted key -> value, without what the user did not give; `file` may also be
+    the nested values of one.
 
     Raises ConfigError, which names the layer, the key and the value.
     """
@@ -41,9 +88,9 @@ def resolve(command_line: Mapping[str, Any], file: Path | None, environment: Map
         file = Path(environment["DIARIZE_CONFIG"])
     layers: list[tuple[str, dict[str, Any]]] = [(variable, {key: value}) for variable, key, value in _from(environment)]
     if file is not None:
-        nested = configuration.read(file)
-        configuration.parse(nested, str(file))  # so that an error names the file
-        layers.append((str(file), dict(_flatten(nested))))
+        nested, origin = (configuration.read(file), str(file)) if isinstance(file, Path) else (file, "config")
+        configuration.parse(nested, origin)  # so that an error names the file
+        layers.append((origin, dict(_flatten(nested))))
     layers.append((COMMAND_LINE, dict(command_line)))
     origins = dict.fromkeys(known(), "default")
     merged: dict[str, Any] = {}

@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     prune.add_argument("--max-size", type=size, metavar="SIZE", help="5GB, 300MB, ...; default: the setting")
     clear = actions.add_parser("clear", help="drop everything, words included")
     for action, command in ((status, _status), (prune, _prune), (clear, _clear)):
-        options.add(action, "--cache")
+        options.add(action, "cache")
         action.set_defaults(command=command)
 
 

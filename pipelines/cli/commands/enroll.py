@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--calibration", type=Path, metavar="CAL", help="default: the one made for the embedder")
     command.add_argument("--json", action="store_true", help="for programs")
     library_options(command)
-    options.add(command, "--vad", "--embedder", "--channel", "--device")
+    options.add(command, "vad", "embedder", "channel", "device")
     command.set_defaults(command=run)
 
 

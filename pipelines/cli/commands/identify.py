@@ -22,16 +22,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--json", action="store_true", help="for programs")
     library_options(command)
     names = (
-        "--num-speakers",
-        "--min-speakers",
-        "--max-speakers",
-        "--diarizer",
-        "--vad",
-        "--embedder",
-        "--segmentation",
-        "--channel",
+        "num_speakers",
+        "min_speakers",
+        "max_speakers",
+        "diarizer",
+        "vad",
+        "embedder",
+        "segmentation",
+        "channel",
     )
-    options.add(command, *names, "--top", "--prior", "--device")
+    options.add(command, *names, "top", "prior", "device")
     command.set_defaults(command=run)
 
 

@@ -74,7 +74,7 @@ def _scoring(command: argparse.ArgumentParser, calibration: bool = True) -> None
         command.add_argument("--calibration", type=Path, metavar="CAL", help="default: the one made for the embedder")
     command.add_argument("--cohort", type=Path, metavar="FOLDER", help="recordings of other people, for s-norm")
     command.add_argument("--scoring", choices=WAYS, help="default: what the calibration was made for")
-    options.add(command, "--vad", "--embedder", "--device")
+    options.add(command, "vad", "embedder", "device")
 
 
 def _verify(given: argparse.Namespace) -> int:
