@@ -102,7 +102,7 @@ def worst(heard: Audio) -> float:
 def measure(kind: str, path: Path) -> Row:
     make(path, KINDS[kind]())
     clock, used = time.perf_counter(), _processor()
-    heard = decoding.recording(path, id="large")
+    heard = decoding.read(path, id="large")
     passed, worked = time.perf_counter() - clock, _processor() - used
     audio = heard.audios[0]
     peak, decoder = (resource.getrusage(who).ru_maxrss >> 10 for who in WHO)

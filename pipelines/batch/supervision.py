@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -13,6 +12,7 @@ from typing import Any
 from pipelines.batch import spare_worker
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
+from pipelines.processes import lifetime
 from pipelines.processes.stall import Pulse
 from pipelines.results.outcomes import Outcome
 
@@ -83,7 +83,7 @@ class Child:
             return row
         if over or self._mute:
             self._process.join(LAST_WORDS)
-            ending = _ending(self._process.exitcode)
+            ending = f"the worker process {lifetime.describe_exit(self._process.exitcode)}"
             self.kill()
             return Death(self._pulse.stage, ending, self._begun)
         stopped = self._pulse.stopped() if self.job is not None or not self._ready else ""
@@ -141,18 +141,3 @@ def end(children: Sequence[Child]) -> None:
         waiting = [sentinel for sentinel in waiting if sentinel not in ended]
     for child in children:
         child.kill()
-
-
-def _ending(code: int | None) -> str:
-    """What an exit code says of a process that should have gone on."""
-    if code is None:
-        return "the worker process closed its connection"
-    if code >= 0:
-        return f"the worker process ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "a signal without a name"
-    if -code == getattr(signal, "SIGKILL", 9):
-        return f"the worker process was killed (signal 9, {name}), probably for want of memory"
-    return f"the worker process crashed (signal {-code}, {name})"

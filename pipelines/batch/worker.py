@@ -68,7 +68,7 @@ class Transcriber:
             before = current
             if before != "read":  # a stage asks for the samples of a recording that the cache knows
                 enter("read")
-            recording = decoding.recording(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+            recording = decoding.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
             if before != "read":
                 enter(before)
             return recording

@@ -38,7 +38,7 @@ def of_files(
         raise ConfigError("command line", "--start, --end", "they belong to one recording, and several were given")
     for path in paths:
         try:
-            recording = decoding.recording(path, id=path.name, channel=channel)
+            recording = decoding.read(path, id=path.name, channel=channel)
         except AudioError as error:
             yield error
             continue
@@ -113,7 +113,7 @@ def _read(path: Path, transcript: Transcript, speaker: str) -> tuple[Audio, tupl
     channel = str(settings.get("channel", "auto"))
     if channel == "per-channel":
         channel = speaker.removeprefix("CHANNEL_")
-    recording = decoding.recording(path, id=path.name, channel=channel)
+    recording = decoding.read(path, id=path.name, channel=channel)
     source = transcript.provenance.source
     if source is None or recording.source.digest != source.digest:
         known = "none" if source is None else source.digest[:16]

@@ -108,7 +108,7 @@ def _heard(item: Input, stages: Stages, config: Config, watch: Watch) -> tuple[T
     if item.problem is not None:
         raise item.problem
     watch(item.name, "read")
-    recording = decoding.recording(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+    recording = decoding.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
     return recognise(recording, stages, config, watch=lambda stage: watch(item.name, stage))
 
 

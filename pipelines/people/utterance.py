@@ -52,7 +52,7 @@ class Ears:
 
     def __call__(self, path: Path) -> Utterance:
         """The voice in a recording. Raises AudioError where it cannot be read or holds no speech."""
-        recording = decoding.recording(path, id=path.name, channel=self.config.audio.channel)
+        recording = decoding.read(path, id=path.name, channel=self.config.audio.channel)
         return replace(self.heard(recording.audios[0]), path=str(path), notes=recording.source.notes)
 
     def heard(self, sound: Audio) -> Utterance:

@@ -86,6 +86,20 @@ def kill_group(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
+def describe_exit(code: int | None) -> str:
+    """What the exit code of a process (of `subprocess`, `multiprocessing`) says; None: it has not ended."""
+    if code is None:
+        return "closed its connection"
+    if code >= 0:
+        return f"ended with exit status {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "a signal without a name"
+    cause = ", probably because memory ran out" if name == "SIGKILL" else ""
+    return f"was killed by signal {-code} ({name}){cause}"
+
+
 def cpu_seconds(pid: int) -> float | None:
     """Processor time (s) that a process and its living children have used; None where the system does not say.
 

@@ -13,6 +13,7 @@ import errno
 import platform
 import struct
 import sys
+from dataclasses import dataclass
 
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2  # prctl(2): PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
@@ -40,23 +41,27 @@ _ALLOW, _DENY = 0x7FFF0000, 0x00050000 | errno.EPERM
 _NUMBER, _ARCHITECTURE, _THIRD_ARGUMENT = 0, 4, 32  # places in struct seccomp_data (both machines are little-endian)
 
 
-def bound(memory: int, file: int, files: int) -> None:
-    """Limits of this process for good: bytes of memory, bytes of the largest file it writes, and how many are open.
+@dataclass(frozen=True)
+class Limits:
+    memory: int  # bytes of address space
+    file: int  # bytes of the largest file that is written
+    open_files: int
 
-    Nothing where the system knows no such limits (Windows).
-    """
+
+def limit(limits: Limits) -> None:
+    """Limit this process for good; it leaves no core dump either. Nothing where the system has no limits (Windows)."""
     with contextlib.suppress(ImportError):
         import resource
 
-        for limit, value in (
-            (resource.RLIMIT_AS, memory),
-            (resource.RLIMIT_FSIZE, file),
-            (resource.RLIMIT_NOFILE, files),
+        for kind, value in (
+            (resource.RLIMIT_AS, limits.memory),
+            (resource.RLIMIT_FSIZE, limits.file),
+            (resource.RLIMIT_NOFILE, limits.open_files),
             (resource.RLIMIT_CORE, 0),
         ):
-            hard = resource.getrlimit(limit)[1]
+            hard = resource.getrlimit(kind)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(limit, (value, value))
+            resource.setrlimit(kind, (value, value))
 
 
 def confine() -> bool:

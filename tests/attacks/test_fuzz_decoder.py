@@ -124,8 +124,8 @@ def check(path: Path, decoder: Decoder, **options: Any) -> reading.Recording | N
 
 def peak(decoder: Decoder) -> int:
     """MiB that the process of a decoder had in memory at most."""
-    assert decoder._child is not None
-    status = Path(f"/proc/{decoder._child.process.pid}/status").read_text()
+    assert decoder._process is not None
+    status = Path(f"/proc/{decoder._process.process.pid}/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) >> 10
 
 
@@ -160,5 +160,5 @@ def test_any_bytes_are_read_or_refused(
     path = tmp_path / "mutant"
     path.write_bytes(mutate(seeds[number], seeds[other], edits))
     check(path, decoder)
-    if decoder._child is not None:  # it ends after recordings of more than ten minutes
+    if decoder._process is not None:  # it ends after recordings of more than ten minutes
         assert peak(decoder) < 400

@@ -81,8 +81,8 @@ def test_faults_49_50_52_a_death_costs_a_try_and_two_the_recording(
         "segfault": ("crashed", 2),
     }
     assert "MemoryError" in rows["hungry"].reason
-    assert "signal 9, SIGKILL), probably for want of memory; twice" in rows["killed"].reason
-    assert "signal 11, SIGSEGV); twice" in rows["segfault"].reason
+    assert "killed by signal 9 (SIGKILL), probably because memory ran out; twice" in rows["killed"].reason
+    assert "killed by signal 11 (SIGSEGV); twice" in rows["segfault"].reason
     assert rows["segfault"].stage == "embed"
     assert [id for id, stage in heard if stage == AGAIN].count("once") == 1
     at = max(heard.index(said) for said in (("a", "write"), ("b", "write"), ("hungry", "embed"), ("once", AGAIN)))

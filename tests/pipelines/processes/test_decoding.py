@@ -21,7 +21,8 @@ import pytest
 
 from diarize.audio import reading, sample_buffer
 from diarize.errors import AudioError, BackendError, OutputError
-from pipelines.processes import decoder, decoding, sandbox
+from pipelines.processes import confined, decoder, decoding, sandbox
+from pipelines.processes.confined import Connection
 from pipelines.processes.decoding import Decoder
 from pipelines.processes.lifetime import LINEAR_ALGEBRA
 from tests import media
@@ -44,8 +45,8 @@ def read(path: Path, own: Decoder, **options: Any) -> reading.Recording:
 
 
 def pid(own: Decoder) -> int:
-    assert own._child is not None
-    return own._child.process.pid
+    assert own._process is not None
+    return own._process.process.pid
 
 
 def good(folder: Path, seconds: float = 1.0) -> Path:
@@ -133,16 +134,16 @@ def test_one_process_serves_many_recordings(own: Decoder, tmp_path: Path) -> Non
 
 def test_the_process_is_confined(own: Decoder, tmp_path: Path) -> None:
     read(good(tmp_path), own)
-    assert own._child is not None
-    assert own._child.confined
+    assert own._process is not None
+    assert own._process.confined
     status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid(own)}/status").read_text().splitlines())
     assert status["NoNewPrivs"] == "1"
     assert status["Seccomp"] == "2"
     limits = {
         line[:26].strip(): line[26:].split() for line in Path(f"/proc/{pid(own)}/limits").read_text().splitlines()
     }
-    assert limits["Max address space"][0] == str(decoder.MEMORY)
-    assert limits["Max file size"][0] == str(decoder.LARGEST)
+    assert limits["Max address space"][0] == str(decoder.LIMITS.memory)
+    assert limits["Max file size"][0] == str(decoder.LIMITS.file)
     assert limits["Max core file size"][0] == "0"
     assert int(limits["Max cpu time"][0]) <= decoding.CPU + 10
 
@@ -195,8 +196,11 @@ def test_a_foreign_machine_goes_without(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (signal.SIGSEGV, "breaks the decoder: killed by signal 11 (SIGSEGV)"),
-        (signal.SIGKILL, "breaks the decoder: killed by signal 9 (SIGKILL), probably for want of memory"),
+        (signal.SIGSEGV, "breaks the decoder: the process was killed by signal 11 (SIGSEGV)"),
+        (
+            signal.SIGKILL,
+            "breaks the decoder: the process was killed by signal 9 (SIGKILL), probably because memory ran out",
+        ),
         (signal.SIGXCPU, "needs more than 63 s of processor time to be decoded"),
     ],
 )
@@ -227,9 +231,9 @@ def test_fault_50_the_death_of_the_process_costs_one_recording(
 def test_a_process_that_died_while_idle_costs_nothing(own: Decoder, tmp_path: Path) -> None:
     path = good(tmp_path)
     read(path, own)
-    assert own._child is not None
+    assert own._process is not None
     os.kill(pid(own), signal.SIGKILL)
-    own._child.process.wait()
+    own._process.process.wait()
     assert read(path, own).audios[0].duration == 1
 
 
@@ -239,8 +243,8 @@ def test_fault_51_a_process_that_says_nothing_is_given_up(
     path = good(tmp_path)
     read(path, own)
     os.kill(pid(own), signal.SIGSTOP)
-    monkeypatch.setattr(decoding, "SILENCE", 0.2)
-    with pytest.raises(AudioError, match=r"nothing was heard of it for 0 s"):
+    monkeypatch.setattr(confined, "SILENCE", 0.2)
+    with pytest.raises(AudioError, match=r"no sign of life for 0 s"):
         read(path, own)
     assert read(path, own).audios[0].duration == 1
 
@@ -262,32 +266,30 @@ def test_processor_time_is_bounded(own: Decoder, tmp_path: Path, monkeypatch: py
 def test_fault_49_memory_is_bounded(tmp_path: Path) -> None:
     """In a process that may have little, a recording that needs more is refused, and the next one is not."""
     code = (
-        "import sys; from pathlib import Path; from pipelines.processes import decoder;"
-        "decoder.MEMORY = int(sys.argv[3]); decoder.serve(int(sys.argv[1]), [])"
+        "import sys; from dataclasses import replace; from pipelines.processes import decoder;"
+        "decoder.LIMITS = replace(decoder.LIMITS, memory=int(sys.argv[2])); decoder.serve(int(sys.argv[1]), [])"
     )
     path = media.write(tmp_path / "a.mka", "matroska", Track(media.noise(60, 16_000, 8), 16_000, "pcm_s16le"))
     ours, theirs = socket.socketpair()
     ours.settimeout(60)
     with ours, theirs:
-        command = [sys.executable, "-c", code, str(theirs.fileno()), "-", str(330 << 20)]
+        command = [sys.executable, "-c", code, str(theirs.fileno()), str(330 << 20)]
         alone = {**os.environ, **dict.fromkeys(LINEAR_ALGEBRA, "1")}  # threads of their own take memory
         with subprocess.Popen(command, cwd=ROOT, env=alone, pass_fds=[theirs.fileno()]) as process:
-            said = decoder.read(ours, decoder.HEAD.size)
-            decoder.read(ours, decoder.HEAD.unpack(said)[1])
+            connection = Connection(ours)
+            assert connection.receive()[0] == confined.READY
 
             def ask(path: Path) -> tuple[bytes, bytes]:
                 settings = json.dumps({"channel": "per-channel", "folder": str(tmp_path)}).encode()
                 with FileIO(path) as file:
-                    head = decoder.HEAD.pack(decoder.JOB, len(settings))
-                    socket.send_fds(ours, [head, settings], [file.fileno()])
-                kind, content = b"", b""
-                while kind not in (decoder.DONE, decoder.REFUSED):
-                    kind, size = decoder.HEAD.unpack(decoder.read(ours, decoder.HEAD.size))
-                    content = bytes(decoder.read(ours, size))
-                return kind, content
+                    connection.send(confined.REQUEST, settings, file)
+                kind, content = connection.receive()
+                while kind not in (decoder.DONE, decoder.REFUSED, decoder.BROKEN):
+                    kind, content = connection.receive()
+                return kind, bytes(content)
 
             kind, content = ask(path)
-            assert kind == decoder.REFUSED
+            assert kind == decoder.BROKEN
             assert "330 MiB of memory" in json.loads(content)[0]
             assert ask(good(tmp_path))[0] == decoder.DONE
             process.kill()
@@ -305,9 +307,24 @@ def test_fault_24_long_recordings_are_handed_over_in_a_file(own: Decoder, tmp_pa
         file.write(wave.tobytes())
     for channel in ("auto", "per-channel"):
         there = read(path, own, channel=channel, scratch=tmp_path)
-        assert own._child is None  # who could still change the file is gone
+        assert own._process is None  # who could still change the file is gone
         alike(there, reading.read(path, id="r", channel=channel))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["long.wav"]
+
+
+def test_scratch_files_that_were_needed_on_the_way_are_empty_for_the_next_recording(
+    own: Decoder, tmp_path: Path
+) -> None:
+    """Two channels of six minutes need a scratch file, the six minutes of one channel that come of them do not."""
+    sound = np.zeros((2, 360 * 8_000))
+    sound[:, -8_000:] = 0.5
+    loud = media.wav(tmp_path / "loud.wav", media.pcm16(sound + 0.25), 8_000)
+    quiet = media.wav(tmp_path / "quiet.wav", media.pcm16(sound), 8_000)
+    processes = set()
+    for path in (loud, quiet, loud):
+        alike(read(path, own, scratch=tmp_path), reading.read(path, id="r"))
+        processes.add(pid(own))
+    assert len(processes) == 1
 
 
 def test_a_scratch_folder_that_is_not_there(own: Decoder, tmp_path: Path) -> None:
@@ -340,25 +357,24 @@ def test_answers_of_a_process_that_was_taken_over(
 ) -> None:
     """Whatever it says, the recording is refused and the process is not used again."""
     own = Decoder()
-    child = own._child = decoding._Child(tmp_path)
-    child.prepare()
+    process = own._ready(tmp_path)
     ours, theirs = socket.socketpair()
     with theirs:
-        child._talk.close()
-        child._talk = ours
+        process._connection.socket.close()
+        process._connection.socket = ours
         kind, content = answer
         size = 1 << 60 if content is None else len(content)
-        theirs.sendall(decoder.HEAD.pack(kind, size) + (content or b""))
-        with pytest.raises(AudioError, match="its answer is none"):
+        theirs.sendall(confined.HEAD.pack(kind, size) + (content or b""))
+        with pytest.raises(AudioError, match="its answer is not valid"):
             read(good(tmp_path), own, scratch=tmp_path)
-        assert child.spent
-        assert child.process.poll() is not None
+        assert own._process is None
+        assert process.process.poll() is not None
 
 
 def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path; from pipelines.processes import decoding;"
-        "decoding.recording(Path(sys.argv[1]), id='r'); print(decoding.decoder()._child.process.pid, flush=True);"
+        "decoding.read(Path(sys.argv[1]), id='r'); print(decoding.decoder()._process.process.pid, flush=True);"
         "os.kill(os.getpid(), 9)"
     )
     out = subprocess.run([sys.executable, "-c", code, str(good(tmp_path))], cwd=ROOT, capture_output=True, text=True)
@@ -373,18 +389,20 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
 
 
 def test_a_process_that_cannot_begin_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(decoding, "_BEGIN", "raise ImportError('no such library')")
-    with pytest.raises(BackendError, match=r"cannot be begun: ImportError: no such library"):
+    (tmp_path / "broken_decoder.py").write_text("raise ImportError('no such library')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(decoding, "_CHILD", "broken_decoder")
+    with pytest.raises(BackendError, match=r"cannot start: ImportError: no such library"):
         read(good(tmp_path), Decoder())
     monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    with pytest.raises(BackendError, match="cannot be begun: No such file"):
+    with pytest.raises(BackendError, match="cannot start: No such file"):
         read(good(tmp_path), Decoder())
 
 
 def test_elsewhere_recordings_are_decoded_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(decoding, "available", lambda: False)
     monkeypatch.setattr(decoding, "decoder", lambda: pytest.fail("there is none"))
-    assert decoding.recording(good(tmp_path), id="r").audios[0].duration == 1
+    assert decoding.read(good(tmp_path), id="r").audios[0].duration == 1
 
 
 def test_scratch_files_that_are_used_up() -> None:

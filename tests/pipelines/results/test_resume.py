@@ -14,7 +14,7 @@ from diarize import files
 from diarize.audio.reading import Recording
 from diarize.errors import AudioError
 from pipelines import versions
-from pipelines.batch import cached_reading, status, worker
+from pipelines.batch import cached_reading, status
 from pipelines.inputs.jobs import Job
 from pipelines.processes import decoding
 from pipelines.results import fingerprint, integrity, outputs
@@ -66,7 +66,7 @@ def test_what_is_whole_on_the_disk_when_its_worker_is_stopped_is_done(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "publish", stopped)
+        patch.setattr(outputs, "publish", stopped)
         run(place / "in", place / "out", *options)
     rows = {row["id"]: row["status"] for row in json.loads((place / "out" / "run.json").read_text())["recordings"]}
     assert rows["a"] == ("interrupted" if options else "done")
@@ -278,16 +278,16 @@ def test_what_may_have_been_the_machines_fault_is_tried_again(run: InProcess, pl
 def test_fault_19_a_share_that_was_gone_is_tried_again(
     run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch, cause: OSError
 ) -> None:
-    real = decoding.recording
+    real = decoding.read
 
     def gone(path: Path, **how: Any) -> Recording:
         if path.stem == "b":
             raise AudioError(str(path), "cannot be read", "Try again.") from cause
         return real(path, **how)
 
-    monkeypatch.setattr(decoding, "recording", gone)
+    monkeypatch.setattr(decoding, "read", gone)
     assert run(place / "in", place / "out") == 3
-    monkeypatch.setattr(decoding, "recording", real)
+    monkeypatch.setattr(decoding, "read", real)
     assert run(place / "in", place / "out") == 0
     assert run.processed == ["b"]
     assert run(place / "in", place / "fresh") == 0
