@@ -36,8 +36,9 @@ from diarize.types import Audio
 from diarize.units import RATE, to_samples
 from pipelines.people import enroll, enrolment_audio
 from pipelines.people.enroll import Request
-from pipelines.people.utterance import Ears, ears
-from pipelines.people.verify import Judge, judge
+from pipelines.people.scoring import Scoring
+from pipelines.people.utterance import UtteranceEmbedder, load_embedder
+from pipelines.people.verify import Verifier, load_verifier
 
 SETS = ("an4-dev", "speechocean-dev", "libri-dev")
 GROWTH = (1, 2, 4, 6, 8, 10, 12, 15, 20)  # s of speech behind a voice
@@ -48,12 +49,12 @@ SPOILT = ("as it is", "pink 20 dB", "pink 15 dB", "pink 10 dB", "pink 5 dB", "wh
 LEVEL = 0.05  # RMS of the parts that are put together
 
 
-def ratios(decide: Judge, voice: tuple[Any, float], heard: Voices, rows: Any) -> Floats:
+def ratios(verifier: Verifier, voice: tuple[Any, float], heard: Voices, rows: Any) -> Floats:
     """LLRs of a voice (vector, seconds) with utterances, without bounds."""
-    assert decide.calibration is not None
+    assert verifier.calibration is not None
     vector, seconds = voice
-    scores = decide.scorer(np.repeat(vector[None], len(rows), 0), heard.vectors[rows])
-    return decide.calibration.unbounded(scores, seconds, np.array([heard.sides[i].seconds for i in rows]))
+    scores = verifier.scorer(np.repeat(vector[None], len(rows), 0), heard.vectors[rows])
+    return verifier.calibration.unbounded(scores, seconds, np.array([heard.sides[i].seconds for i in rows]))
 
 
 def pooled(heard: Voices, rows: Any) -> tuple[Any, float]:
@@ -62,7 +63,7 @@ def pooled(heard: Voices, rows: Any) -> tuple[Any, float]:
     return mean / np.linalg.norm(mean), float(seconds.sum())
 
 
-def growth(heard: Voices, decide: Judge) -> Iterator[dict[str, Any]]:
+def growth(heard: Voices, verifier: Verifier) -> Iterator[dict[str, Any]]:
     """Errors of a voice made of so many seconds, against single utterances of the person and of others."""
     who, seconds = np.array(heard.speakers), np.array([side.seconds for side in heard.sides])
     for wanted in GROWTH:
@@ -73,14 +74,14 @@ def growth(heard: Voices, decide: Judge) -> Iterator[dict[str, Any]]:
             if count >= len(own):
                 continue
             voice = pooled(heard, own[:count])
-            same.append(ratios(decide, voice, heard, own[count:]))
-            different.append(ratios(decide, voice, heard, np.flatnonzero((who != person) & (seconds >= 1))))
+            same.append(ratios(verifier, voice, heard, own[count:]))
+            different.append(ratios(verifier, voice, heard, np.flatnonzero((who != person) & (seconds >= 1))))
         if len(same) >= 100:
             rate = verification.equal_error(np.concatenate(same), np.concatenate(different))[0]
             yield {"seconds": wanted, "voices": len(same), "eer": round(rate, 4)}
 
 
-def agreement(enrolled: Voices, heard: Voices, decide: Judge) -> dict[str, float]:
+def agreement(enrolled: Voices, heard: Voices, verifier: Verifier) -> dict[str, float]:
     """Shares of utterances that are refused and accepted beside a voice made of three others."""
     rng, own, other = np.random.default_rng(0), [], []
     who, long = np.array(enrolled.speakers), np.array([s.seconds >= enrolment.LEAST for s in enrolled.sides])
@@ -92,8 +93,8 @@ def agreement(enrolled: Voices, heard: Voices, decide: Judge) -> dict[str, float
         voice, names = pooled(enrolled, used), {enrolled.names[i] for i in used}
         rows = [i for i in np.flatnonzero((tests == person) & enough) if heard.names[i] not in names]
         if rows:
-            own.append(ratios(decide, voice, heard, rows))
-        other.append(ratios(decide, voice, heard, np.flatnonzero((tests != person) & enough)))
+            own.append(ratios(verifier, voice, heard, rows))
+        other.append(ratios(verifier, voice, heard, np.flatnonzero((tests != person) & enough)))
     mine, theirs = np.concatenate(own), np.concatenate(other)
     return {
         "own": len(mine),
@@ -132,16 +133,18 @@ def clips(folder: Path, count: int) -> Iterator[tuple[str, Audio]]:
             yield kind, Audio("clip", CHANNELS[channel](samples, rng).astype(np.float32))
 
 
-def one_voice(folder: Path, count: int, hear: Ears, decide: Judge) -> list[tuple[str, float, bool, bool]]:
+def one_voice(
+    folder: Path, count: int, embedder: UtteranceEmbedder, verifier: Verifier
+) -> list[tuple[str, float, bool, bool]]:
     """(kind, seconds of speech, refused, refused where no centred scores are known) of each clip."""
     found = []
     for kind, clip in clips(folder, count):
         try:
-            speech, heard = hear.listen(clip)
+            speech, heard = embedder.embed_windows(clip)
         except AudioError:
             continue
-        seconds = hear.pooled(clip, speech, heard).seconds
-        ways = [enrolment.halves(heard.vectors, scorer) for scorer in (decide.scorer, Cosine())]
+        seconds = embedder.pool(clip, speech, heard).seconds
+        ways = [enrolment.halves(heard.vectors, scorer) for scorer in (verifier.scorer, Cosine())]
         if seconds >= enrolment.LEAST:
             refused = [way is not None and not way.one_voice for way in ways]
             found.append((kind, seconds, refused[0], refused[1]))
@@ -163,7 +166,7 @@ def spoilt(way: str, samples: Floats, speech: Floats, rng: np.random.Generator) 
     return np.asarray(mixed / max(1.0, float(np.abs(mixed).max())), np.float64)
 
 
-def quality(folder: Path, heard: Voices, hear: Ears, decide: Judge) -> Iterator[dict[str, Any]]:
+def quality(folder: Path, heard: Voices, embedder: UtteranceEmbedder, verifier: Verifier) -> Iterator[dict[str, Any]]:
     """Errors of a voice of three spoilt utterances of every second speaker, against utterances as they are."""
     who = np.array(heard.speakers)
     for way in SPOILT:
@@ -173,14 +176,14 @@ def quality(folder: Path, heard: Voices, hear: Ears, decide: Judge) -> Iterator[
             vectors, seconds = [], []
             for i in own[:3]:
                 clean = reading.read(folder / f"{heard.names[i]}.flac", id="clean").audios[0]
-                spoken = [clean.samples[to_samples(s.start) : to_samples(s.end)] for s in hear.detect(clean)]
+                spoken = [clean.samples[to_samples(s.start) : to_samples(s.end)] for s in embedder.detector(clean)]
                 samples = spoilt(way, clean.samples.astype(np.float64), np.concatenate(spoken).astype(np.float64), rng)
                 sound = Audio("spoilt", samples.astype(np.float32))
                 try:
-                    speech, windows = hear.listen(sound)
+                    speech, windows = embedder.embed_windows(sound)
                 except AudioError:
                     continue
-                found = hear.pooled(sound, speech, windows)
+                found = embedder.pool(sound, speech, windows)
                 vectors.append(found.vector)
                 seconds.append(found.seconds)
                 measured.append((enrolment.snr(sound, speech), enrolment.clipped(sound, speech)))
@@ -188,8 +191,8 @@ def quality(folder: Path, heard: Voices, hear: Ears, decide: Judge) -> Iterator[
                 continue
             mean = np.array(seconds) @ np.stack(vectors).astype(np.float64)
             voice = mean / np.linalg.norm(mean), float(sum(seconds))
-            same.append(ratios(decide, voice, heard, own[3:]))
-            different.append(ratios(decide, voice, heard, np.flatnonzero(who != person)))
+            same.append(ratios(verifier, voice, heard, own[3:]))
+            different.append(ratios(verifier, voice, heard, np.flatnonzero(who != person)))
         mine, theirs = np.concatenate(same), np.concatenate(different)
         yield {
             "way": way,
@@ -200,7 +203,7 @@ def quality(folder: Path, heard: Voices, hear: Ears, decide: Judge) -> Iterator[
         }
 
 
-def timing(file: Path, hear: Ears, decide: Judge, passes: int = 15) -> float:
+def timing(file: Path, embedder: UtteranceEmbedder, verifier: Verifier, passes: int = 15) -> float:
     """Median s to enrol 10 s of a recording in a library on the disk, checks and all, with models loaded."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -208,25 +211,25 @@ def timing(file: Path, hear: Ears, decide: Judge, passes: int = 15) -> float:
             with libraries.open(Path(folder) / f"{i}.db", create=True) as library:
                 before = time.perf_counter()
                 heard = enrolment_audio.of_files([file], "auto", 0.0, 10.0)
-                done = enroll.grow(library, Request("Somebody"), None, heard, hear, decide)
+                done = enroll.grow(library, Request("Somebody"), None, heard, embedder, verifier)
                 found.append(time.perf_counter() - before)
                 assert done.status == 0, done.rows
     return statistics.median(found)
 
 
-def measure(data: Path, hear: Ears, cache: Path | None, count: int) -> dict[str, Any]:
-    decide = judge(hear, 0.5)
-    heard = {(name, channel): voices(data, name, channel, hear, cache) for name in SETS for channel in CHANNELS}
+def measure(data: Path, embedder: UtteranceEmbedder, cache: Path | None, count: int) -> dict[str, Any]:
+    verifier = load_verifier(embedder, Scoring())
+    heard = {(name, channel): voices(data, name, channel, embedder, cache) for name in SETS for channel in CHANNELS}
     long = next(p for p in sorted((data / "libri-cohort").glob("*.flac")) if _seconds(p) >= 11)
-    found: dict[str, Any] = {"model": hear.embed.name, "enrol_10_s": round(timing(long, hear, decide), 3)}
-    found["growth"] = {name: list(growth(heard[name, "close"], decide)) for name in SETS}
+    found: dict[str, Any] = {"model": embedder.model, "enrol_10_s": round(timing(long, embedder, verifier), 3)}
+    found["growth"] = {name: list(growth(heard[name, "close"], verifier)) for name in SETS}
     found["agreement"] = {
-        f"{name} {a}-{b}": agreement(heard[name, a], heard[name, b], decide)
+        f"{name} {a}-{b}": agreement(heard[name, a], heard[name, b], verifier)
         for name in SETS
         for a, b in (("close", "close"), ("close", "phone"), ("close", "room"), ("phone", "phone"), ("room", "room"))
     }
-    found["quality"] = list(quality(data / SETS[1], heard[SETS[1], "close"], hear, decide))
-    rows = {name: one_voice(data / name, count, hear, decide) for name in SETS}
+    found["quality"] = list(quality(data / SETS[1], heard[SETS[1], "close"], embedder, verifier))
+    rows = {name: one_voice(data / name, count, embedder, verifier) for name in SETS}
     every = [row for name in SETS for row in rows[name]]
     found["voices"] = {
         name: {kind: _shares([row for row in part if row[0] == kind]) for kind in dict.fromkeys(r[0] for r in part)}
@@ -268,7 +271,7 @@ def main() -> None:
     if options.cache is not None:
         options.cache.mkdir(parents=True, exist_ok=True)
     config = Config.model_validate({"embedder": {"backend": "ge2e"}, "run": {"device": "cpu"}})
-    text = json.dumps(measure(options.data, ears(config, Store()), options.cache, options.clips), indent=1)
+    text = json.dumps(measure(options.data, load_embedder(config, Store()), options.cache, options.clips), indent=1)
     print(text)
     if options.json is not None:
         options.json.write_text(text + "\n", encoding="utf-8")

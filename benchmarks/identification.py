@@ -46,8 +46,9 @@ from pipelines import plan
 from pipelines.batch import process
 from pipelines.cli.console import Silent
 from pipelines.people import enroll, enrolment_audio, enrolment_checks
-from pipelines.people.utterance import ears
-from pipelines.people.verify import judge
+from pipelines.people.scoring import Scoring
+from pipelines.people.utterance import load_embedder
+from pipelines.people.verify import load_verifier
 from pipelines.recording import turns_of
 from pipelines.results import linking, outputs
 
@@ -89,8 +90,8 @@ class Heard:
 
 def enrolled(data: Path, place: Path, config: Config, store: Store) -> None:
     """The library, by the same steps as `enroll`; what they refuse is forced in, as the set is fixed."""
-    hear = ears(config, store)
-    decide = judge(hear, 0.5)
+    embedder = load_embedder(config, store)
+    verifier = load_verifier(embedder, Scoring())
     people: dict[str, list[Path]] = {}
     for line in (data / "libri-dev" / "enrol.txt").read_text(encoding="utf-8").splitlines():
         reader, name = line.split()
@@ -100,7 +101,7 @@ def enrolled(data: Path, place: Path, config: Config, store: Store) -> None:
     with libraries.open(place, create=True) as library:
         for reader, paths in people.items():
             request = enroll.Request(reader, accept=frozenset(enrolment_checks.CHECKS))
-            enroll.grow(library, request, None, enrolment_audio.of_files(paths, "auto", None, None), hear, decide)
+            enroll.grow(library, request, None, enrolment_audio.of_files(paths, "auto", None, None), embedder, verifier)
 
 
 def conversations(data: Path, folder: Path, first: int, count: int) -> Iterator[tuple[str, Path]]:

@@ -34,7 +34,7 @@ from diarize.metrics.verification import Floats
 from diarize.models.store import Store
 from diarize.types import Audio
 from pipelines.people import trials as lists
-from pipelines.people.utterance import Ears, ears
+from pipelines.people.utterance import UtteranceEmbedder, load_embedder
 
 SETS = ("an4-dev", "speechocean-dev", "libri-dev", "libri-cohort")
 TESTS = SETS[:2]
@@ -80,7 +80,7 @@ def room(samples: Floats, rng: np.random.Generator) -> Floats:
 CHANNELS: dict[str, Channel] = {"close": close, "phone": phone, "room": room}
 
 
-def voices(data: Path, name: str, channel: str, hear: Ears, cache: Path | None) -> Voices:
+def voices(data: Path, name: str, channel: str, embedder: UtteranceEmbedder, cache: Path | None) -> Voices:
     """Every utterance of a set, through a channel; those without speech are left out."""
     kept = cache / f"{name}-{channel}.npz" if cache is not None else None
     if kept is not None and kept.is_file():
@@ -96,14 +96,14 @@ def voices(data: Path, name: str, channel: str, hear: Ears, cache: Path | None) 
         sound = reading.read(path, id=path.stem).audios[0]
         altered = CHANNELS[channel](sound.samples.astype(np.float64), np.random.default_rng([11, i]))
         try:
-            heard = hear.heard(Audio(path.stem, altered.astype(np.float32)))
+            heard = embedder.embed_audio(Audio(path.stem, altered.astype(np.float32)))
         except AudioError:
             continue
         names.append(path.stem)
         people.append(who(path.stem))
         rows.append(heard.vector)
         sides_.append(heard.side)
-    made = Voices(tuple(names), tuple(people), np.stack(rows), tuple(sides_), hear.embed.name)
+    made = Voices(tuple(names), tuple(people), np.stack(rows), tuple(sides_), embedder.model)
     if kept is not None:
         numbers = np.array([(side.seconds, side.bandwidth) for side in made.sides], np.float64)
         np.savez(kept, names=made.names, speakers=made.speakers, vectors=made.vectors, sides=numbers, model=made.model)
@@ -178,9 +178,9 @@ def by_duration(found: Trials, values: Floats) -> Iterator[dict[str, Any]]:
             yield {"from": low, "to": high, "same": same, "different": different, **row}
 
 
-def measure(data: Path, hear: Ears, cache: Path | None) -> tuple[dict[str, Any], Calibration]:
+def measure(data: Path, embedder: UtteranceEmbedder, cache: Path | None) -> tuple[dict[str, Any], Calibration]:
     """(every figure, the calibration fitted on everything)."""
-    heard = {(name, channel): voices(data, name, channel, hear, cache) for name in SETS for channel in CHANNELS}
+    heard = {(name, channel): voices(data, name, channel, embedder, cache) for name in SETS for channel in CHANNELS}
     cohort = {channel: heard["libri-cohort", channel] for channel in CHANNELS}
     scorer = scores.centred(cohort["close"].vectors, moved(cohort))
     ways: dict[str, Scorer] = {
@@ -189,12 +189,12 @@ def measure(data: Path, hear: Ears, cache: Path | None) -> tuple[dict[str, Any],
         "centred": scorer,
         "s-norm": scores.SNorm(cohort["close"].vectors),
     }
-    found: dict[str, Any] = {"model": hear.embed.name, "ways": {}, "channels": {}, "by_duration": {}, "shipped": {}}
+    found: dict[str, Any] = {"model": embedder.model, "ways": {}, "channels": {}, "by_duration": {}, "shipped": {}}
     for way, score_ in ways.items():
         tests = {name: listed(data, name, heard[name, "close"], heard[name, "close"], score_) for name in TESTS}
         row: dict[str, Any] = {}
         for train, test in (TESTS, TESTS[::-1]):
-            made = calibration.fit(tests[train], hear.embed.name, score_, train)
+            made = calibration.fit(tests[train], embedder.model, score_, train)
             rate = verification.equal_error(
                 tests[test].scores[tests[test].same], tests[test].scores[~tests[test].same]
             )[0]
@@ -213,7 +213,7 @@ def measure(data: Path, hear: Ears, cache: Path | None) -> tuple[dict[str, Any],
         "an4-dev, speechocean-dev, libri-dev, libri-cohort: every pair of utterances of 1 s of speech or more within "
         "a set, and the lists of the first two with one or both sides through a simulated telephone"
     )
-    shipped = calibration.fit(everything, hear.embed.name, scorer, words)
+    shipped = calibration.fit(everything, embedder.model, scorer, words)
     across = {
         name: {side: listed(data, name, heard[name, "close"], heard[name, side], scorer) for side in CHANNELS}
         for name in TESTS
@@ -281,7 +281,7 @@ def main() -> None:
     if options.cache is not None:
         options.cache.mkdir(parents=True, exist_ok=True)
     config = Config.model_validate({"embedder": {"backend": "ge2e"}, "run": {"device": "cpu"}})
-    found, shipped = measure(options.data, ears(config, Store()), options.cache)
+    found, shipped = measure(options.data, load_embedder(config, Store()), options.cache)
     text = json.dumps(
         found | {"shipped": {"weights": shipped.weights, "channel": shipped.channel, "bounds": shipped.bounds}},
         indent=1,

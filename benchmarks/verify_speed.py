@@ -32,16 +32,17 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     import soundfile
 
-    from pipelines.people.utterance import ears
-    from pipelines.people.verify import judge
+    from pipelines.people.scoring import Scoring
+    from pipelines.people.utterance import load_embedder
+    from pipelines.people.verify import load_verifier
 
     files = [p for p in sorted((options.data / "an4-dev").glob("*.flac")) if 2.9 <= soundfile.info(p).duration <= 3.1]
-    hear = ears(parse({"asr": {"backend": "none"}}, "benchmark"), Store())
-    decide = judge(hear, 0.5)
+    embedder = load_embedder(parse({"asr": {"backend": "none"}}, "benchmark"), Store())
+    verifier = load_verifier(embedder, Scoring())
     taken = []
     for a, b in list(pairwise(files))[: options.pairs]:
         began = time.perf_counter()
-        decide(hear(a), hear(b))
+        verifier.verify(embedder.embed_file(a), embedder.embed_file(b))
         taken.append(1000 * (time.perf_counter() - began))
     print(f"{len(taken)} pairs: median {statistics.median(taken):.0f} ms, {min(taken):.0f} to {max(taken):.0f} ms")
 

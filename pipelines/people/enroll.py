@@ -26,8 +26,9 @@ from diarize.models.store import Store
 from pipelines.people import enrolment_audio, enrolment_checks, speakers
 from pipelines.people.enrolment_audio import Take
 from pipelines.people.enrolment_checks import Check, Row
-from pipelines.people.utterance import Ears, ears
-from pipelines.people.verify import Judge, judge
+from pipelines.people.scoring import Scoring
+from pipelines.people.utterance import UtteranceEmbedder, load_embedder
+from pipelines.people.verify import Verifier, load_verifier
 
 ALIKE = 4.6  # log-likelihood ratio (100 to 1) from which somebody else's voice is worth a word
 
@@ -103,9 +104,11 @@ def enroll(
     if not recordings:
         raise ConfigError("command line", "AUDIO", "no recording was given")
     person = whom(library, request)
-    hear = ears(config, store)
-    found = enrolment_audio.of_files(recordings, hear.config.audio.channel, start, end)
-    return grow(library, request, person, found, hear, judge(hear, 0.5, calibration), watch)
+    embedder = load_embedder(config, store)
+    found = enrolment_audio.of_files(recordings, embedder.config.audio.channel, start, end)
+    return grow(
+        library, request, person, found, embedder, load_verifier(embedder, Scoring(calibration=calibration)), watch
+    )
 
 
 def enroll_from(
@@ -126,9 +129,11 @@ def enroll_from(
     no transcript, AudioError for another recording.
     """
     person = whom(library, request)
-    hear = ears(config, store)
+    embedder = load_embedder(config, store)
     found = enrolment_audio.of_transcript(folder, speaker, recording)
-    return grow(library, request, person, found, hear, judge(hear, 0.5, calibration), watch)
+    return grow(
+        library, request, person, found, embedder, load_verifier(embedder, Scoring(calibration=calibration)), watch
+    )
 
 
 def whom(library: Library, request: Request) -> Person | None:
@@ -175,15 +180,15 @@ def grow(
     request: Request,
     person: Person | None,
     found: Iterable[Take | AudioError],
-    hear: Ears,
-    decide: Judge,
+    embedder: UtteranceEmbedder,
+    verifier: Verifier,
     watch: Watch = lambda origin: None,
 ) -> Outcome:
     """Enrol `person` (None: somebody new) from what was `found`, with models that are loaded: one change, at the end.
 
     Raises LibraryError, and UnknownPerson where they were removed meanwhile.
     """
-    model = hear.embed.name
+    model = embedder.model
     rows: list[Row] = []
     new: dict[int, Enrolment] = {}  # row -> what passed its own checks
     held = library.utterances(person.id) if person is not None else ()
@@ -195,13 +200,13 @@ def grow(
         row = enrolment_checks.duplicate(library, person, take, (*held, *new.values()), model, request.keep_audio)
         passed = None
         if row is None:
-            row, passed = enrolment_checks.examine(take, hear, decide, request.accept, request.keep_audio)
+            row, passed = enrolment_checks.examine(take, embedder, verifier, request.accept, request.keep_audio)
         if passed is not None:
             new[len(rows)] = passed
         rows.append(row)
     again = {(u.source, u.start, u.end) for u in new.values()}  # held, and given once more to gain something
     earlier = [u for u in held if model in u.vectors and (u.source, u.start, u.end) not in again]
-    notes = [*hear.notes, *enrolment_checks.agree(rows, new, earlier, model, decide, request.accept)]
+    notes = [*embedder.notes, *enrolment_checks.agree(rows, new, earlier, model, verifier, request.accept)]
     if person is not None and person.seconds and model not in person.seconds:
         others = ", ".join(person.seconds)
         notes.append(f"{printable(person.name)} has had a voice of another model only ({others}); this is a second one")
@@ -209,7 +214,7 @@ def grow(
     if new or (person is not None and (request.consent is not None or request.expires is not None)):
         known = (person.consent, person.expires) if person is not None else (None, None)
         consent, expires = (request.consent or known[0]), (request.expires or known[1])
-        twin = _twin(library, person, [*new.values()], model, decide) if new else None
+        twin = _twin(library, person, [*new.values()], model, verifier) if new else None
         notes += [twin] if twin else []
         name, id = (request.name, None) if person is None else (None, person.id)
         person = library.enrol(name, [*new.values()], consent, expires, person=id)
@@ -218,10 +223,12 @@ def grow(
     return Outcome(person, created, model, tuple(rows), round(seconds, 3), enrolment.COMPLETE, tuple(notes))
 
 
-def _twin(library: Library, person: Person | None, new: Sequence[Enrolment], model: str, decide: Judge) -> str | None:
+def _twin(
+    library: Library, person: Person | None, new: Sequence[Enrolment], model: str, verifier: Verifier
+) -> str | None:
     """A note on somebody else who sounds like this person."""
     matrix = library.matrix(model)
-    if decide.calibration is None or not len(matrix):
+    if verifier.calibration is None or not len(matrix):
         return None
     seconds = np.array([u.seconds for u in new])
     mean = seconds @ np.stack([u.vector for u in new]).astype(np.float64)
@@ -231,7 +238,9 @@ def _twin(library: Library, person: Person | None, new: Sequence[Enrolment], mod
         other = voice_of(library.utterances(near.voice), model)
         if other is None or (person is not None and near.voice == person.id):
             continue
-        value = float(decide.calibration.llr(decide.scorer(voice[None], other[1][None]), seconds.sum(), other[0])[0])
+        value = float(
+            verifier.calibration.llr(verifier.scorer(voice[None], other[1][None]), seconds.sum(), other[0])[0]
+        )
         best = max(best, (value, f"{printable(near.name)} ({near.voice})"))
     if best[0] < ALIKE:
         return None
@@ -283,8 +292,8 @@ def re_embed(
     whatever the models raise.
     """
     people = library.people() if who is None else (library.find(who),)
-    hear = ears(config, store)
-    model = hear.embed.name
+    embedder = load_embedder(config, store)
+    model = embedder.model
     rows: list[Renewed] = []
     unchanged, without = 0, []
     for person in people:
@@ -294,7 +303,7 @@ def re_embed(
                 unchanged += 1
                 continue
             watch(held.origin)
-            again = _again(library, person, held, hear)
+            again = _again(library, person, held, embedder)
             rows.append(Renewed(person.id, person.name, held.origin, again if isinstance(again, str) else ""))
             if not isinstance(again, str):
                 made.append(again)
@@ -302,10 +311,10 @@ def re_embed(
             person = library.enrol(None, made, person=person.id)
         if model not in person.seconds:
             without.append(person.id)
-    return Renewal(model, tuple(rows), unchanged, tuple(without), hear.notes)
+    return Renewal(model, tuple(rows), unchanged, tuple(without), embedder.notes)
 
 
-def _again(library: Library, person: Person, held: Enrolled, hear: Ears) -> Enrolment | str:
+def _again(library: Library, person: Person, held: Enrolled, embedder: UtteranceEmbedder) -> Enrolment | str:
     """An utterance as the embedder hears it now, or why it cannot."""
     if person.expired:
         return f"the consent ended on {person.expires}"
@@ -313,7 +322,7 @@ def _again(library: Library, person: Person, held: Enrolled, hear: Ears) -> Enro
     if kept is None:
         return "its sound was not kept: enrol it again from the recording"
     try:
-        heard = hear.heard(sound.unpack(kept, held.origin))
+        heard = embedder.embed_audio(sound.unpack(kept, held.origin))
     except (AudioError, FormatError) as error:
         return error.problem
     return Enrolment(

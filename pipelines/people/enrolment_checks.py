@@ -19,8 +19,8 @@ from diarize.timeline import total
 from diarize.turns import merging
 from diarize.types import Embeddings, Segment
 from pipelines.people.enrolment_audio import Take
-from pipelines.people.utterance import Ears
-from pipelines.people.verify import Judge
+from pipelines.people.utterance import UtteranceEmbedder
+from pipelines.people.verify import Verifier
 
 Check = Literal["noise", "clipping", "voices", "agreement"]
 CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement")  # that a user may overrule
@@ -77,15 +77,15 @@ def duplicate(
 
 
 def examine(
-    take: Take, hear: Ears, decide: Judge, accept: Collection[Check], keep_audio: bool
+    take: Take, embedder: UtteranceEmbedder, verifier: Verifier, accept: Collection[Check], keep_audio: bool
 ) -> tuple[Row, Enrolment | None]:
     """The checks that an utterance can be put to by itself."""
     row = Row(take.origin, "refused", "speech", "", take.start, take.end, notes=take.notes)
     try:
-        speech, voices = hear.listen(take.sound)
+        speech, voices = embedder.embed_windows(take.sound)
     except AudioError as error:
         return replace(row, reason=error.problem), None
-    heard = hear.pooled(take.sound, speech, voices)
+    heard = embedder.pool(take.sound, speech, voices)
     measured = {
         "snr": round(enrolment.snr(take.sound, speech), 1),
         "clipped": round(enrolment.clipped(take.sound, speech), 4),
@@ -103,11 +103,11 @@ def examine(
     notes = list(row.notes)
     if measured["snr"] < enrolment.NOISY:
         notes.append(f"speech is only {measured['snr']} dB over the noise")
-    two = enrolment.halves(voices.vectors, decide.scorer)
+    two = enrolment.halves(voices.vectors, verifier.scorer)
     if two is not None and not two.one_voice:
-        problems["voices"] = f"a second voice was heard at {_places(take, speech, voices, two, hear)}"
+        problems["voices"] = f"a second voice was heard at {_places(take, speech, voices, two, embedder)}"
     elif two is not None and two.alike < two.least + enrolment.DOUBTFUL:
-        notes.append(f"a second voice may be there at {_places(take, speech, voices, two, hear)}")
+        notes.append(f"a second voice may be there at {_places(take, speech, voices, two, embedder)}")
     if heard.bandwidth < NARROW:
         notes.append(
             f"sound reaches up to {heard.bandwidth:.0f} Hz, as a telephone's does; voices are compared best alike"
@@ -130,9 +130,9 @@ def examine(
     )
 
 
-def _places(take: Take, speech: Sequence[Segment], voices: Embeddings, two: Halves, hear: Ears) -> str:
+def _places(take: Take, speech: Sequence[Segment], voices: Embeddings, two: Halves, embedder: UtteranceEmbedder) -> str:
     """Where in the recording the second voice was heard, and how unlike the first it is."""
-    spoken = merging.merge(voices.segments, two.labels, speech, hear.config.turns)
+    spoken = merging.merge(voices.segments, two.labels, speech, embedder.config.turns)
     said = {name: total(t for t in spoken if t.speaker == name) for name in {t.speaker for t in spoken}}
     less = min(sorted(said), key=lambda name: said[name])
     heard: Sequence[Segment] = (
@@ -150,13 +150,13 @@ def agree(
     new: dict[int, Enrolment],
     held: Sequence[Enrolled],
     model: str,
-    decide: Judge,
+    verifier: Verifier,
     accept: Collection[Check],
 ) -> list[str]:
     """Compare utterances with one another: those that do not belong leave `new`, their rows say so; notes."""
-    if decide.calibration is None:
+    if verifier.calibration is None:
         return [f"agreement was not checked: there is no calibration for {model}"] if len(new) + len(held) > 1 else []
-    learned, scorer = decide.calibration, decide.scorer
+    learned, scorer = verifier.calibration, verifier.scorer
     fits = [u for u in held if _fits(learned, u)]
     places = [i for i in new if _fits(learned, new[i])]
     notes = [

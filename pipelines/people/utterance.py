@@ -1,7 +1,8 @@
-"""One recording of one person -> their voice: what verification, comparison and trials have in common."""
+"""One recording of one person -> their voice, as verification, comparison, trials and enrolment use it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +22,11 @@ from diarize.types import Audio, Embeddings, Segment
 from pipelines import plan
 from pipelines.processes import decoding
 
-MARGIN = 0.5  # s around speech that is heard with it; measured: EER 6.5 % instead of 7.2 % (docs/method/scores.md)
+MARGIN = (
+    0.5  # s on both sides of speech that is embedded too; measured: EER 6.5 % instead of 7.2 % (docs/method/scores.md)
+)
+
+OnUtterance = Callable[[str, int, int], None]  # called with (name, recordings done, recordings in all)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,47 +47,52 @@ class Utterance:
 
 
 @dataclass(frozen=True, slots=True)
-class Ears:
-    """The stages that a voice needs, with their models loaded."""
+class UtteranceEmbedder:
+    """A recording of one person -> an `Utterance`, with models that are loaded."""
 
-    detect: Detector
-    embed: Embedder
+    detector: Detector
+    embedder: Embedder
     config: Config
-    notes: tuple[str, ...] = ()  # what the choice of models leaves to be desired
+    notes: tuple[str, ...] = ()  # which better models are not installed
 
-    def __call__(self, path: Path) -> Utterance:
-        """The voice in a recording. Raises AudioError where it cannot be read or holds no speech."""
+    @property
+    def model(self) -> str:
+        """Identity of the embedding model."""
+        return self.embedder.name
+
+    def embed_file(self, path: Path) -> Utterance:
+        """The voice in a file. Raises AudioError where it cannot be read or holds no speech."""
         recording = decoding.read(path, id=path.name, channel=self.config.audio.channel)
-        return replace(self.heard(recording.audios[0]), path=str(path), notes=recording.source.notes)
+        return replace(self.embed_audio(recording.audios[0]), path=str(path), notes=recording.source.notes)
 
-    def heard(self, sound: Audio) -> Utterance:
-        """The voice in a recording that is decoded. Raises AudioError where it holds no speech."""
-        return self.pooled(sound, *self.listen(sound))
+    def embed_audio(self, audio: Audio) -> Utterance:
+        """The voice in decoded audio. Raises AudioError where it holds no speech."""
+        return self.pool(audio, *self.embed_windows(audio))
 
-    def listen(self, sound: Audio) -> tuple[tuple[Segment, ...], Embeddings]:
-        """The speech in a recording, and the voice in each window over it. Raises AudioError where there is none."""
-        speech = self.detect(sound)
+    def embed_windows(self, audio: Audio) -> tuple[tuple[Segment, ...], Embeddings]:
+        """(speech segments, an embedding of each window over them). Raises AudioError where there is no speech."""
+        speech = self.detector(audio)
         if not speech:
-            raise AudioError(sound.id, "no speech was found in it", "Is it the right file?")
-        return speech, self.embed(sound, windows.over(around(speech, sound.duration), self.config.windows))
+            raise AudioError(audio.id, "no speech was found in it", "Is it the right file?")
+        return speech, self.embedder(audio, windows.over(add_margins(speech, audio.duration), self.config.windows))
 
-    def pooled(self, sound: Audio, speech: tuple[Segment, ...], voices: Embeddings) -> Utterance:
-        """What `listen` heard, as one voice."""
-        mean = voices.vectors.astype(np.float64).sum(axis=0)
+    def pool(self, audio: Audio, speech: tuple[Segment, ...], embeddings: Embeddings) -> Utterance:
+        """The result of `embed_windows` as one voice: the mean of the windows' embeddings, scaled to unit length."""
+        mean = embeddings.vectors.astype(np.float64).sum(axis=0)
         return Utterance(
-            path=sound.id,
-            digest=sound.digest,
+            path=audio.id,
+            digest=audio.digest,
             vector=(mean / np.linalg.norm(mean)).astype(np.float32),
-            model=voices.model,
+            model=embeddings.model,
             seconds=round(total(speech), 3),
-            bandwidth=bandwidth(sound, speech),
+            bandwidth=bandwidth(audio, speech),
         )
 
 
-def ears(config: Config, store: Store, progress: Progress | None = None) -> Ears:
+def load_embedder(config: Config, store: Store, progress: Progress | None = None) -> UtteranceEmbedder:
     """The detector and the embedder that `config` asks for. Raises BackendError and ModelError.
 
-    Where it says per-channel, channels are looked at first instead: one recording is one person here.
+    The channel setting per-channel is replaced by auto, as a recording of one person has one speaker in all channels.
     """
     channel = "auto" if config.audio.channel == "per-channel" else config.audio.channel
     only = {
@@ -93,10 +103,25 @@ def ears(config: Config, store: Store, progress: Progress | None = None) -> Ears
     }
     chosen = plan.make(config.model_copy(update=only), store, progress)
     stages = chosen.build()
-    assert stages.detect is not None and stages.embed is not None  # no diarizer takes their place
-    return Ears(stages.detect, stages.embed, chosen.config, (*chosen.notes, *stages.notes()))
+    assert stages.detect is not None and stages.embed is not None  # as `diarizer` is None
+    return UtteranceEmbedder(stages.detect, stages.embed, chosen.config, (*chosen.notes, *stages.notes()))
 
 
-def around(speech: tuple[Segment, ...], duration: float) -> tuple[Segment, ...]:
-    """Speech with its margins, joined where they touch: short pauses are heard with what is around them."""
+def embed_files(
+    paths: Mapping[str, Path], embedder: UtteranceEmbedder, on_utterance: OnUtterance
+) -> tuple[dict[str, Utterance], dict[str, str]]:
+    """(name -> voice, name -> why there is none) of the files in `paths`, each read once."""
+    utterances: dict[str, Utterance] = {}
+    problems: dict[str, str] = {}
+    for done, (name, path) in enumerate(paths.items(), 1):
+        try:
+            utterances[name] = embedder.embed_file(path)
+        except AudioError as error:
+            problems[name] = error.problem
+        on_utterance(name, done, len(paths))
+    return utterances, problems
+
+
+def add_margins(speech: tuple[Segment, ...], duration: float) -> tuple[Segment, ...]:
+    """Speech with `MARGIN` on both sides, joined where the margins meet."""
     return union(Segment(max(0.0, s.start - MARGIN), min(duration, s.end + MARGIN)) for s in speech)

@@ -222,11 +222,12 @@ def test_fault_63_somebody_who_was_removed(tmp_path: Path, library: Library, emp
 
 
 def heard(store: Store) -> tuple[Any, Any]:
-    from pipelines.people.utterance import ears
-    from pipelines.people.verify import judge
+    from pipelines.people.scoring import Scoring
+    from pipelines.people.utterance import load_embedder
+    from pipelines.people.verify import load_verifier
 
-    hear = ears(CONFIG, store)
-    return hear, judge(hear, 0.5)
+    embedder = load_embedder(CONFIG, store)
+    return embedder, load_verifier(embedder, Scoring())
 
 
 def test_fault_63_a_wrong_key_and_a_damaged_library(tmp_path: Path, empty: Store) -> None:

@@ -16,6 +16,7 @@ from diarize.library import store as libraries
 from diarize.library.database.records import Enrolment
 from diarize.models.store import Store
 from pipelines.people import compare, trials, utterance, verify
+from pipelines.people.scoring import Scoring
 from tests.cheap import write_tones
 from tests.pipelines.people.test_trials import CONFIG
 
@@ -40,14 +41,14 @@ def calibration(tmp_path: Path, folder: Path, store: Store) -> Path:
     names = [path.stem for path in sorted(folder.glob("*.wav"))]
     lines = [f"{int(a[:2] == b[:2])} {a} {b}" for a, b in combinations(names, 2)]
     (tmp_path / "t.txt").write_text("\n".join(lines))
-    made, _ = trials.calibrate(trials.score_list(tmp_path / "t.txt", folder, CONFIG, store), "tones")
+    made, _ = trials.calibrate(trials.score_trials(tmp_path / "t.txt", folder, CONFIG, store), "tones")
     made.save(tmp_path / "cal.json")
     return tmp_path / "cal.json"
 
 
 def test_two_files_of_one_person_and_of_two(folder: Path, store: Store, calibration: Path) -> None:
-    same = verify.verify(folder / "p1-0.wav", folder / "p1-1.wav", CONFIG, store, calibration=calibration)
-    other = verify.verify(folder / "p1-0.wav", folder / "p5-1.wav", CONFIG, store, calibration=calibration)
+    same = verify.verify(folder / "p1-0.wav", folder / "p1-1.wav", CONFIG, store, Scoring(calibration=calibration))
+    other = verify.verify(folder / "p1-0.wav", folder / "p5-1.wav", CONFIG, store, Scoring(calibration=calibration))
     assert (same.decision, other.decision) == ("same", "different")
     assert same.llr is not None and other.llr is not None and same.llr > 0 > other.llr
     assert same.threshold == 0 and same.posterior == pytest.approx(1 / (1 + np.exp(-same.llr)), abs=1e-5)
@@ -57,15 +58,15 @@ def test_two_files_of_one_person_and_of_two(folder: Path, store: Store, calibrat
 
 def test_the_prior_moves_the_threshold_not_the_ratio(folder: Path, store: Store, calibration: Path) -> None:
     pair = folder / "p1-0.wav", folder / "p1-1.wav"
-    even, rare = (verify.verify(*pair, CONFIG, store, prior=p, calibration=calibration) for p in (0.5, 1e-6))
+    even, rare = (verify.verify(*pair, CONFIG, store, Scoring(prior=p, calibration=calibration)) for p in (0.5, 1e-6))
     assert even.llr == rare.llr and rare.threshold == pytest.approx(13.8, abs=0.1)
     assert rare.decision == "different" and rare.at_bound  # so few speakers support no such certainty
     with pytest.raises(ConfigError, match="a prior lies between 0 and 1"):
-        verify.verify(*pair, CONFIG, store, prior=0)
+        verify.verify(*pair, CONFIG, store, Scoring(prior=0))
 
 
 def test_without_a_calibration_nothing_is_decided(folder: Path, store: Store) -> None:
-    found = verify.verify(folder / "p1-0.wav", folder / "p1-1.wav", CONFIG, store)
+    found = verify.verify(folder / "p1-0.wav", folder / "p1-1.wav", CONFIG, store, Scoring())
     assert found.decision == "undecided" and found.llr is None and found.posterior is None
     assert found.score == found.cosine > 0.9 and "there is no calibration" in found.reason
 
@@ -74,46 +75,50 @@ def test_what_is_too_short_is_refused_with_its_reason(
     tmp_path: Path, folder: Path, store: Store, calibration: Path
 ) -> None:
     brief = write_tones(tmp_path / "brief.wav", [(300, 0.6)])
-    found = verify.verify(folder / "p1-0.wav", brief, CONFIG, store, calibration=calibration)
+    found = verify.verify(folder / "p1-0.wav", brief, CONFIG, store, Scoring(calibration=calibration))
     assert found.decision == "undecided" and "s of speech; calibrated from" in found.reason
 
 
 def test_a_file_without_speech_is_an_error(tmp_path: Path, folder: Path, store: Store) -> None:
     silent = write_tones(tmp_path / "silent.wav", [(0, 2)])
     with pytest.raises(AudioError, match="no speech was found"):
-        verify.verify(folder / "p1-0.wav", silent, CONFIG, store)
+        verify.verify(folder / "p1-0.wav", silent, CONFIG, store, Scoring())
 
 
 def test_a_claim_against_a_library(tmp_path: Path, folder: Path, store: Store, calibration: Path) -> None:
-    hear = utterance.ears(CONFIG, store)
+    embedder = utterance.load_embedder(CONFIG, store)
     with libraries.open(tmp_path / "people.db", create=True) as library:
         for name, file in (("Ada", "p1-0.wav"), ("Grace", "p5-0.wav")):
-            heard = hear(folder / file)
+            heard = embedder.embed_file(folder / file)
             quality = {"bandwidth": heard.bandwidth}
             library.enrol(
                 name, [Enrolment(heard.digest, heard.seconds, quality, heard.vector, heard.model, 0.0, heard.seconds)]
             )
-        right = verify.claim("Ada", folder / "p1-1.wav", library, CONFIG, store, calibration=calibration)
-        wrong = verify.claim("Grace", folder / "p1-1.wav", library, CONFIG, store, calibration=calibration)
+        right = verify.verify_claim(
+            "Ada", folder / "p1-1.wav", library, CONFIG, store, Scoring(calibration=calibration)
+        )
+        wrong = verify.verify_claim(
+            "Grace", folder / "p1-1.wav", library, CONFIG, store, Scoring(calibration=calibration)
+        )
         assert (right.decision, wrong.decision) == ("same", "different")
         assert right.a.name == "Ada" and right.a.bandwidth is not None
         with pytest.raises(UnknownPerson):
-            verify.claim("Nobody", folder / "p1-1.wav", library, CONFIG, store)
+            verify.verify_claim("Nobody", folder / "p1-1.wav", library, CONFIG, store, Scoring())
         vector = np.eye(1, 8, dtype=np.float32)[0]
         library.enrol("Eve", [Enrolment("0" * 64, 5.0, {}, vector, "another@1", 0.0, 5.0)])
         with pytest.raises(CalibrationError, match="no voice of Eve for pitch"):
-            verify.claim("Eve", folder / "p1-1.wav", library, CONFIG, store)
+            verify.verify_claim("Eve", folder / "p1-1.wav", library, CONFIG, store, Scoring())
 
 
 def test_every_pair_of_a_folder(tmp_path: Path, folder: Path, store: Store, calibration: Path) -> None:
     write_tones(folder / "silent.wav", [(0, 2)])
-    found = compare.compare([folder], CONFIG, store, calibration=calibration)
+    found = compare.compare([folder], CONFIG, store, Scoring(calibration=calibration))
     assert len(found.names) == 18 and len(found.pairs) == 18 * 17 // 2
     assert list(found.problems) == ["silent.wav"]
     grid, label = found.matrix()
     assert np.isnan(np.diag(grid)).all() and (grid[0, 1:] == grid[1:, 0]).all()
     assert label == "log-likelihood ratio (natural)"
-    rows = list(csv.DictReader(io.StringIO(compare.table(found))))
+    rows = list(csv.DictReader(io.StringIO(found.as_csv())))
     order = [(float(row["llr"]), float(row["score"])) for row in rows]
     assert order == sorted(order, reverse=True) and rows[0]["a"][:2] == rows[0]["b"][:2]
     compare.write(tmp_path / "out", found)
@@ -127,7 +132,7 @@ def test_every_pair_of_a_folder(tmp_path: Path, folder: Path, store: Store, cali
 def test_names_that_are_taken_for_mathematics_or_break_a_plot_are_drawn(tmp_path: Path, store: Store) -> None:
     for name in ("$x", "=cmd()", "a\nb", "n" * 90):
         write_tones(tmp_path / "audio" / f"{name}.wav", [(300, 1)])
-    found = compare.compare([tmp_path / "audio"], CONFIG, store)
+    found = compare.compare([tmp_path / "audio"], CONFIG, store, Scoring())
     assert found.matrix()[1] == "score (cosine)"
     compare.write(tmp_path / "out", found)
     assert "'=cmd().wav" in (tmp_path / "out" / "comparison.csv").read_text()
@@ -136,4 +141,4 @@ def test_names_that_are_taken_for_mathematics_or_break_a_plot_are_drawn(tmp_path
 def test_one_recording_cannot_be_compared(tmp_path: Path, store: Store) -> None:
     write_tones(tmp_path / "audio" / "a.wav", [(300, 1)])
     with pytest.raises(ConfigError, match="at least two are needed"):
-        compare.compare([tmp_path / "audio"], CONFIG, store)
+        compare.compare([tmp_path / "audio"], CONFIG, store, Scoring())

@@ -1,0 +1,74 @@
+"""How two voices are compared: what the user chose -> a scorer and a calibration (docs/method/scores.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diarize.errors import ConfigError
+from diarize.library.scoring import calibration as calibrations
+from diarize.library.scoring import scores
+from diarize.library.scoring.calibration import Calibration
+from diarize.library.scoring.scores import Scorer
+from diarize.text import counted
+from pipelines.inputs import recordings
+from pipelines.people.utterance import OnUtterance, UtteranceEmbedder, embed_files
+
+METHODS = ("cosine", "centred", "s-norm")
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What a user chooses; None is the default. Raises ConfigError for a prior or a method that does not exist."""
+
+    prior: float = 0.5  # probability of one speaker before the recordings are compared
+    calibration: Path | None = None  # file that `diarize calibrate` saved; default: the shipped one, where it fits
+    cohort: Path | None = None  # folder of recordings of other people, one person each
+    method: str | None = None  # of METHODS; default: centred by the cohort, else that of the calibration, else cosine
+
+    def __post_init__(self) -> None:
+        if not 0 < self.prior < 1:
+            raise ConfigError("--prior", str(self.prior), "a prior lies between 0 and 1")
+        if self.method not in (None, *METHODS):
+            raise ConfigError("--scoring", str(self.method), f"is none of {', '.join(METHODS)}")
+
+    def load(
+        self, embedder: UtteranceEmbedder, on_utterance: OnUtterance = lambda name, done, total: None
+    ) -> tuple[Scorer, Calibration | None]:
+        """(scorer, calibration of its scores) for the voices of `embedder`; None where no calibration fits.
+
+        Raises ConfigError where other people's voices are needed and missing, CalibrationError where the user's
+        calibration is for other scores, FormatError where it cannot be read.
+        """
+        own = None if self.calibration is None else calibrations.load(self.calibration)
+        if own is not None and self.cohort is None and self.method is None:
+            scorer: Scorer = own.scorer()
+        else:
+            scorer = self._scorer(embedder, on_utterance)
+        if own is not None:
+            own.meets(embedder.model, scorer.kind)
+            return scorer, own
+        shipped = calibrations.shipped(embedder.model)
+        return scorer, shipped if shipped is not None and shipped.kind == scorer.kind else None
+
+    def _scorer(self, embedder: UtteranceEmbedder, on_utterance: OnUtterance) -> Scorer:
+        if self.method == "cosine":
+            return scores.Cosine()
+        if self.cohort is None:
+            shipped = calibrations.shipped(embedder.model)
+            if self.method == "s-norm" or (self.method == "centred" and shipped is None):
+                problem, cure = "needs voices of other people", "Give their folder with --cohort."
+                raise ConfigError("--scoring", self.method, problem, cure)
+            return shipped.scorer() if shipped is not None else scores.Cosine()
+        inputs = recordings.find([self.cohort]).inputs
+        voices, _ = embed_files({item.name: item.path for item in inputs}, embedder, on_utterance)
+        if len(voices) < 2:
+            problem = f"{counted(len(voices), 'recording')} with speech, at least two are needed"
+            raise ConfigError("--cohort", str(self.cohort), problem)
+        vectors = np.stack([voices[name].vector for name in sorted(voices)])
+        return scores.SNorm(vectors) if self.method == "s-norm" else scores.centred(vectors)
+
+
+DEFAULT = Scoring()
