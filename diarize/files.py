@@ -17,7 +17,6 @@ from typing import BinaryIO
 
 from diarize.errors import FormatError, OutputError
 
-_BLOCK = 1 << 20  # bytes read at a time when hashing
 _SIDE_BY_SIDE = 4  # flushes at a time; of twelve small files, 4 take no longer than 12, with less switching
 _NAME = 100  # bytes of a file's own name that its temporary one shows; names have 255 at most
 _PART = re.compile(r"\..*\.[0-9]+-[0-9a-f]{8}\.part", re.DOTALL)
@@ -153,11 +152,8 @@ def regular(path: Path) -> Path:
 
 def sha256(path: Path) -> str:
     """Hex sha256 of a file's bytes. Raises OSError where it cannot be read."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digests(folder: Path) -> dict[str, str]:

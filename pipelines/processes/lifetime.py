@@ -101,26 +101,19 @@ def describe_exit(code: int | None) -> str:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Processor time (s) that a process and its living children have used; None where the system does not say.
+    """Processor time (s) of a process, its living descendants, and the children that these waited for.
 
-    proc(5): fields 14 to 17 of /proc/PID/stat, its own and that of the children it waited for;
-    /proc/PID/task/TID/children.
+    None where there is no such process, or the system does not say.
     """
+    import psutil
+
+    total = 0.0
     try:
-        ticks = os.sysconf("SC_CLK_TCK")
-        total, waiting, seen = 0.0, [pid], {pid}
-        while waiting:
-            place = Path("/proc") / str(waiting.pop())
-            try:
-                fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                total += sum(map(int, fields[11:15])) / ticks
-                own = {int(child) for tasks in place.glob("task/*/children") for child in tasks.read_text().split()}
-            except OSError:
-                if place.name == str(pid):
-                    return None
-                continue  # it has ended since
-            waiting += own - seen
-            seen |= own
-        return total
-    except (AttributeError, ValueError, IndexError):  # no sysconf, or a /proc of another kind
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended since
+                times = each.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+    except psutil.Error:
         return None
+    return total
