@@ -31,8 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.errors import MissingExtra
-from diarize.library import approximate, store
+from diarize.library import store
 from diarize.library.database.records import Enrolment, Matrix
+from diarize.library.search import approximate
 from diarize.library.search.exact import search
 
 DIMENSION = 256
@@ -141,7 +142,7 @@ def measure(path: Path, voices: int, passes: int) -> dict[str, Any]:
         }
         try:
             start = time.perf_counter()
-            index = approximate.of(library, MODEL)
+            index = approximate.of(library.index, library.matrix(MODEL))
             rows["faiss index: made or read"] = {"ms": 1e3 * (time.perf_counter() - start)}
         except MissingExtra as error:
             print(f"without faiss: {error}", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""Enrolled speakers: the store of people and their voices, search over them, and what is made of the scores.
+"""Enrolled speakers: people, their utterances, and one voice a person for each embedding model.
 
-`store.open` opens a library; nothing else in this project writes voiceprints.
+In order: `store` (opens a library, in a file or on a server; `audit` logs each change), `portable` (export and import),
+`enrolled` (what a run takes from a library into its workers). Below: `database`, `search` and `scoring`.
 """

@@ -19,17 +19,15 @@ import zipfile
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from diarize import files
 from diarize.errors import FormatError, OutputError
 from diarize.library.database.records import Enrolment, Person
+from diarize.library.store import Library
 from diarize.types import Vectors
-
-if TYPE_CHECKING:
-    from diarize.library.store import Library
 
 VERSION = 1
 _NOTES = "library.json"

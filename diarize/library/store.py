@@ -7,7 +7,6 @@ beside them and made anew with every change. Each change is one transaction toge
 from __future__ import annotations
 
 import contextlib
-import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
@@ -15,32 +14,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import platformdirs
+import numpy as np
+from numpy.typing import NDArray
 
-from diarize.errors import ConfigError, LibraryError, LibraryLockedAway, UnknownPerson, printable
+from diarize.errors import LibraryError, LibraryLockedAway, UnknownPerson, printable
 from diarize.library import audit
+from diarize.library.database import address as addresses
 from diarize.library.database import encryption, fingerprint
+from diarize.library.database.address import ServerAddress
 from diarize.library.database.engine import Engine, Sqlite
+from diarize.library.database.postgres import Postgres
 from diarize.library.database.records import AuditReport, Enrolled, Enrolment, Matrix, Person
 from diarize.library.database.rows import Rows
-from diarize.library.search.index import Index
-from diarize.types import Voice
+from diarize.library.search import exact
+from diarize.library.search.index import Index, matrix_of
+from diarize.types import Candidate, Voice
 
 Clock = Callable[[], datetime]
 NewId = Callable[[], str]
 
+_SPARE = 16  # voices that a server may have put in another order by its own rounding
 _LIST = "See: diarize speakers list"
-
-
-def default_path() -> Path:
-    """DIARIZE_LIBRARY, else speakers.db in the user's data folder. Raises ConfigError where neither names a place."""
-    try:
-        given = os.environ.get("DIARIZE_LIBRARY")
-        path = Path(given or Path(platformdirs.user_data_dir("diarize-pipeline")) / "speakers.db")
-        return path.expanduser().absolute()
-    except (RuntimeError, OSError, KeyError) as error:  # no home folder, or a working folder that was deleted
-        problem = f"no place for the library can be found ({error})"
-        raise ConfigError("environment", "DIARIZE_LIBRARY", problem, "Set it to the full path of a file") from error
 
 
 def now() -> datetime:
@@ -53,7 +47,7 @@ def random_id() -> str:
 
 
 def open(
-    path: Path,
+    address: str | Path | ServerAddress,
     passphrase: str | None = None,
     create: bool = False,
     read_only: bool = False,
@@ -61,13 +55,22 @@ def open(
     clock: Clock = now,
     new_id: NewId = random_id,
 ) -> Library:
-    """The library in the file `path`; `create` makes it where there is none, encrypted if a passphrase is given.
+    """The library in a file, or on a server (postgresql://user@host/database).
+
+    `create` makes it where there is none, encrypted if a passphrase is given.
 
     `clock` tells the time in UTC; `clock` and `new_id` alone make two libraries with the same content differ. Raises
     LibraryMissing, LibraryUnreadable, LibraryNewer, LibraryLocked, LibraryReadOnly, LibraryFull, LibraryDamaged;
-    LibraryLockedAway where the passphrase does not fit; MissingExtra for encryption without its package.
+    LibraryLockedAway where the passphrase does not fit; ConfigError for an address of something else; MissingExtra
+    where the package for encryption, or for PostgreSQL, is not installed.
     """
-    return Library(Sqlite(path, create, read_only), passphrase, clock, new_id, writable=not read_only)
+    place = addresses.parse(address)
+    engine: Engine
+    if isinstance(place, ServerAddress):
+        engine = Postgres(place, create, read_only)
+    else:
+        engine = Sqlite(place, create, read_only)
+    return Library(engine, passphrase, clock, new_id)
 
 
 class Library:
@@ -79,23 +82,22 @@ class Library:
         passphrase: str | None,
         clock: Clock = now,
         new_id: NewId = random_id,
-        writable: bool = True,
     ) -> None:
         self._engine, self._clock, self._new_id = engine, clock, new_id
         self._unswept = False  # something was deleted by the transaction that is still open
         try:
-            self._rows = Rows(engine, self._unlocked(passphrase, writable))
+            self._rows = Rows(engine, self._unlocked(passphrase))
             self.index = Index(self._rows)
-            if writable and self._rows.meta("purge"):  # a removal was cut short after its commit
+            if engine.writable and self._rows.meta("purge"):  # a removal was cut short after its commit
                 with contextlib.suppress(LibraryError):
                     self._sweep()
         except BaseException:
             engine.close()
             raise
 
-    def _unlocked(self, passphrase: str | None, writable: bool) -> encryption.Seal:
+    def _unlocked(self, passphrase: str | None) -> encryption.Seal:
         rows = Rows(self._engine, encryption.Plain())
-        if rows.meta("seal") is None and writable:  # a new library
+        if rows.meta("seal") is None and self._engine.writable:  # a new library
             with self._engine.writing():
                 if rows.meta("seal") is None:
                     made = encryption.create(passphrase, self.place)[1] if passphrase is not None else b"none"
@@ -128,7 +130,7 @@ class Library:
 
     @property
     def place(self) -> str:
-        """What messages call this library: its path."""
+        """What messages call this library: its path, or its address without the password."""
         return self._engine.place
 
     @property
@@ -287,6 +289,13 @@ class Library:
         """The same voices row by row, memory-mapped from an index file where there are many."""
         return self.index.matrix(model, self._today())
 
+    def search(self, query: NDArray[np.float32], model: str, top: int = 5) -> tuple[Candidate, ...]:
+        """The `top` nearest voices of `model`, as `exact.search` over `matrix`; found by a server that has pgvector."""
+        with self._engine.reading():
+            nearest = self._rows.nearest(model, query, top + _SPARE, self._today())
+        matrix = self.matrix(model) if nearest is None else matrix_of(model, len(query), nearest, b"")
+        return exact.search(query, matrix, top) if len(matrix) else ()
+
     def digest(self, model: str) -> str:
         """Content identity of the voices of a model: ids, names, seconds and vectors of all who are not expired."""
         with self._engine.reading():
@@ -342,18 +351,6 @@ class Library:
                 problems.append(f"a value cannot be read: {error}")
         problems += self.index.problems()
         return AuditReport(entries, tuple(problems))
-
-    def export(self, path: Path) -> None:
-        """Everything but the audit log as one portable file, NOT encrypted (portable.py). Raises OutputError."""
-        from diarize.library import portable
-
-        portable.write(self, path)
-
-    def import_(self, path: Path) -> tuple[Person, ...]:
-        """Take in what `export` wrote: ids stay, people who are there gain what they lack. Raises FormatError."""
-        from diarize.library import portable
-
-        return portable.read(self, path)
 
     # ----------------------------------------------------------------------------------------------------------------
 

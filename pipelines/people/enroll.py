@@ -20,7 +20,6 @@ from diarize.library.database import sound
 from diarize.library.database.records import Enrolled, Enrolment, Person
 from diarize.library.database.rows import voice_of
 from diarize.library.scoring import enrolment
-from diarize.library.search import exact
 from diarize.library.store import Library
 from diarize.models.store import Store
 from pipelines.people import enrolment_audio, enrolment_checks, speakers
@@ -227,14 +226,13 @@ def _twin(
     library: Library, person: Person | None, new: Sequence[Enrolment], model: str, verifier: Verifier
 ) -> str | None:
     """A note on somebody else who sounds like this person."""
-    matrix = library.matrix(model)
-    if verifier.calibration is None or not len(matrix):
+    if verifier.calibration is None:
         return None
     seconds = np.array([u.seconds for u in new])
     mean = seconds @ np.stack([u.vector for u in new]).astype(np.float64)
     voice = (mean / np.linalg.norm(mean)).astype(np.float32)
     best = 0.0, ""
-    for near in exact.search(voice, matrix):
+    for near in library.search(voice, model):
         other = voice_of(library.utterances(near.voice), model)
         if other is None or (person is not None and near.voice == person.id):
             continue

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from diarize.errors import ConfigError, printable
-from diarize.library import store
-from diarize.library.database import encryption
+from diarize.library import portable, store
+from diarize.library.database import address, encryption
 from diarize.library.database.records import AuditReport, Enrolled, Person
 from diarize.library.store import Library
 
@@ -60,15 +60,18 @@ class Carried:
 
 
 def open_library(
-    path: Path | None,
+    where: str | Path | None,
     environment: Mapping[str, str],
     passphrase_file: Path | None = None,
     create: bool = False,
     read_only: bool = False,
 ) -> Library:
-    """The library at `path`, else at DIARIZE_LIBRARY, else the user's own. Raises LibraryError, MissingExtra."""
-    where = store.default_path() if path is None else path
-    return store.open(where, encryption.passphrase_of(environment, passphrase_file), create, read_only)
+    """The library `where` the user says, else at DIARIZE_LIBRARY, else the user's own.
+
+    Raises ConfigError, LibraryError, MissingExtra.
+    """
+    place = address.default() if where is None else address.parse(where)
+    return store.open(place, encryption.passphrase_of(environment, passphrase_file), create, read_only)
 
 
 def overview(library: Library) -> Overview:
@@ -123,14 +126,14 @@ def remove(library: Library, who: str) -> Changed:
 
 def export(library: Library, path: Path) -> Carried:
     """Write the library into one portable file. Raises OutputError."""
-    library.export(path)
+    portable.write(library, path)
     note = f"{printable(str(path))} holds names and voiceprints, and is not encrypted"
     return Carried(path, library.people(), (note,))
 
 
 def bring(library: Library, path: Path) -> Carried:
     """Take in an exported file, whole or not at all. Raises FormatError."""
-    people = library.import_(path)
+    people = portable.read(library, path)
     return Carried(path, people, tuple(note for person in people for note in _notes(person)))
 
 

@@ -50,7 +50,7 @@ def running(programs: Path) -> Iterator[str]:
         options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c shared_buffers=16MB"
         run("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
         try:
-            yield f"host={folder} user=tester dbname=postgres"
+            yield f"postgresql://tester@/postgres?host={folder}"
         finally:
             run("pg_ctl", "-D", data, "-m", "immediate", "stop")
     finally:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from diarize.errors import FormatError, OutputError
-from diarize.library import store
+from diarize.library import portable, store
 from tests.library.voices import MODEL, opened, said, voice
 
 
@@ -30,8 +30,8 @@ def library(tmp_path: Path) -> Path:
 
 def test_a_round_trip(library: Path, tmp_path: Path) -> None:
     with store.open(library) as here, opened(tmp_path / "t.db", ids="other") as there:
-        here.export(tmp_path / "e.zip")
-        taken = there.import_(tmp_path / "e.zip")
+        portable.write(here, tmp_path / "e.zip")
+        taken = portable.read(there, tmp_path / "e.zip")
         assert taken == there.people() == here.people()
         assert [there.digest(m) for m in there.models()] == [here.digest(m) for m in here.models()]
         anna = here.people()[0].id
@@ -41,16 +41,16 @@ def test_a_round_trip(library: Path, tmp_path: Path) -> None:
             )  # fmt: skip
             assert here.sound(mine.id) == there.sound(theirs.id)
         assert there.audit().ok
-        there.export(tmp_path / "again.zip")
+        portable.write(there, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == (tmp_path / "e.zip").read_bytes()
 
 
 def test_coming_twice_adds_nothing(library: Path, tmp_path: Path) -> None:
     with store.open(library) as here:
-        here.export(tmp_path / "e.zip")
+        portable.write(here, tmp_path / "e.zip")
         before = here.digest(MODEL), here.people()
         here.rename(here.people()[1].id, "Benjamin")
-        here.import_(tmp_path / "e.zip")
+        portable.read(here, tmp_path / "e.zip")
         assert [p.name for p in here.people()] == ["Anna", "Benjamin", "nobody yet"]  # who is there keeps the name
         here.rename(here.people()[1].id, "Ben")
         assert (here.digest(MODEL), here.people()) == before
@@ -58,7 +58,7 @@ def test_coming_twice_adds_nothing(library: Path, tmp_path: Path) -> None:
 
 def test_the_file_is_what_the_documentation_says(library: Path, tmp_path: Path) -> None:
     with store.open(library) as here:
-        here.export(tmp_path / "e.zip")
+        portable.write(here, tmp_path / "e.zip")
     with zipfile.ZipFile(tmp_path / "e.zip") as archive:
         assert sorted(archive.namelist()) == ["audio-000001", "library.json", "vectors-0.npy", "vectors-1.npy"]
         notes = json.loads(archive.read("library.json"))
@@ -124,18 +124,18 @@ def test_what_is_no_export_changes_nothing(
     spoil: Callable[[Path], object], why: str, library: Path, tmp_path: Path
 ) -> None:
     with store.open(library) as here:
-        here.export(tmp_path / "e.zip")
+        portable.write(here, tmp_path / "e.zip")
     spoil(tmp_path / "e.zip")
     with opened(tmp_path / "t.db") as there:
         with pytest.raises(FormatError, match=f"{why}.*Nothing was changed"):
-            there.import_(tmp_path / "e.zip")
+            portable.read(there, tmp_path / "e.zip")
         assert there.people() == ()
         assert there.audit().entries == ()
 
 
 def test_where_nothing_can_be_written(library: Path, tmp_path: Path) -> None:
     with store.open(library) as here, pytest.raises(OutputError):
-        here.export(tmp_path / "absent" / "e.zip")
+        portable.write(here, tmp_path / "absent" / "e.zip")
 
 
 @pytest.mark.parametrize("place", ["s.db", "s.db-wal", "other.db", ".", "folder"])
@@ -147,7 +147,7 @@ def test_an_export_never_takes_the_place_of_a_library_or_a_folder(
     with opened(tmp_path / "other.db") as other:
         other.enrol("Cleo", [said(9)])
     with store.open(library) as here, pytest.raises(OutputError):
-        here.export(Path(place))
+        portable.write(here, Path(place))
     with store.open(library) as here, store.open(tmp_path / "other.db") as other:
         assert (len(here.people()), len(other.people())) == (3, 1)
 
@@ -156,9 +156,9 @@ def test_an_export_whose_notes_are_nested_without_end_is_refused(library: Path, 
     with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
         archive.writestr("library.json", "[" * 100_000)
     with store.open(library) as here, pytest.raises(FormatError, match="no export of a library"):
-        here.import_(tmp_path / "deep.zip")
+        portable.read(here, tmp_path / "deep.zip")
 
 
 def test_an_export_that_is_not_there_is_said_to_be_unreadable(library: Path, tmp_path: Path) -> None:
     with store.open(library) as here, pytest.raises(FormatError, match=r"cannot be read: No such file or directory\."):
-        here.import_(tmp_path / "none.zip")
+        portable.read(here, tmp_path / "none.zip")

@@ -21,10 +21,10 @@ from diarize.errors import (
     LibraryUnreadable,
     UnknownPerson,
 )
-from diarize.library import server as server_library
+from diarize.library import portable, store
 from diarize.library.database import encryption, schema
 from diarize.library.search.exact import search
-from diarize.library.server import ServerLibrary
+from diarize.library.store import Library
 from tests.library import servers
 from tests.library.voices import MODEL, Clock, opened, said, voice
 
@@ -51,11 +51,9 @@ def address(server: str) -> Iterator[str]:
         connection.execute("DROP SCHEMA IF EXISTS diarize CASCADE")
 
 
-def made(address: str, passphrase: str | None = None) -> ServerLibrary:
+def made(address: str, passphrase: str | None = None) -> Library:
     numbers = itertools.count(1)
-    return server_library.open(
-        address, passphrase, create=True, clock=Clock(), new_id=lambda: f"id-{next(numbers):04d}"
-    )
+    return store.open(address, passphrase, create=True, clock=Clock(), new_id=lambda: f"id-{next(numbers):04d}")
 
 
 def test_the_same_steps_give_the_same_library(address: str, tmp_path: Path) -> None:
@@ -75,11 +73,11 @@ def test_the_same_steps_give_the_same_library(address: str, tmp_path: Path) -> N
                 library.people(), library.models(), library.digest(MODEL), library.digest("other"), report,
                 [v.id for v in library.voices(MODEL)], [library.sound(u.id) for u in library.utterances(anna.id)],
             ))  # fmt: skip
-            library.export(tmp_path / f"{len(told)}.zip")
+            portable.write(library, tmp_path / f"{len(told)}.zip")
     assert told[0] == told[1]
     assert told[0][4].ok
     assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "2.zip").read_bytes()
-    with server_library.open(address, read_only=True) as again:
+    with store.open(address, read_only=True) as again:
         assert again.people()[0].name == "Anna\0\udcff"
         with pytest.raises(LibraryReadOnly):
             again.rename(again.people()[0].id, "x")
@@ -94,7 +92,7 @@ def test_the_server_finds_what_the_exact_search_finds(address: str) -> None:
                 library.enrol("twin", [said(1)])  # ties
         late = library.enrol("late", [said(1000)])
         gone = library.enrol("gone", [said(1001)], expires=date(2020, 1, 1))
-        assert library._engine.has_pgvector == bool(
+        assert (library._engine.nearest(MODEL, voice(1), 1, date(2026, 3, 1)) is not None) == bool(
             library._engine.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
         )
         matrix = library.matrix(MODEL)
@@ -131,16 +129,16 @@ def test_encrypted_on_a_server(address: str, monkeypatch: pytest.MonkeyPatch) ->
         assert len(held) > 500
         assert not [s for s in (b"Karenina", b"kept sound", voice(1).tobytes()[:8]) if s in held]
     with pytest.raises(LibraryLockedAway, match="the passphrase is wrong"):
-        server_library.open(address, "other")
+        store.open(address, "other")
 
 
 def test_each_fault_has_its_message(address: str) -> None:
     with pytest.raises(LibraryMissing, match="there is no library here"):
-        server_library.open(address)
+        store.open(address)
     with pytest.raises(LibraryUnreadable, match="the server cannot be reached"):
-        server_library.open("host=/nowhere dbname=none password=geheim")
+        store.open("postgresql:///none?host=/nowhere&password=geheim")
     with pytest.raises(LibraryUnreadable) as caught:
-        server_library.open("postgresql://me:geheim@/none?host=/nowhere")
+        store.open("postgresql://me:geheim@/none?host=/nowhere")
     assert "geheim" not in str(caught.value)
     with made(address) as library:
         with pytest.raises(UnknownPerson):
@@ -151,11 +149,11 @@ def test_each_fault_has_its_message(address: str) -> None:
         with library._engine.writing():
             library._rows.set_meta("version", b"%d" % (schema.VERSION + 1))
     with pytest.raises(LibraryNewer, match="pip install --upgrade"):
-        server_library.open(address)
+        store.open(address)
 
 
 def enrol_many(address: str, start: int) -> None:
-    with server_library.open(address, create=True) as library:
+    with store.open(address, create=True) as library:
         for seed in range(start, start + 15):
             library.enrol(f"person {seed}", [said(seed)])
 
@@ -168,7 +166,7 @@ def test_two_processes_lose_nothing_on_a_server(address: str) -> None:
     for worker in workers:
         worker.join(120)
         assert worker.exitcode == 0
-    with server_library.open(address) as library:
+    with store.open(address) as library:
         assert {p.name for p in library.people()} == {f"person {i}" for i in [*range(15), *range(100, 115)]}
         assert library.audit().problems == ()
         np.testing.assert_equal(len(library.matrix(MODEL)), 30)

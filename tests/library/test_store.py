@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from diarize.errors import ConfigError, UnknownPerson
-from diarize.library import store
+from diarize.library import portable, store
+from diarize.library.database import address
 from diarize.library.database.records import Enrolment
 from tests.library.voices import MODEL, Clock, opened, said, voice
 
@@ -94,9 +95,9 @@ def test_fault_36_a_hostile_name_is_kept_exactly(name: str, tmp_path: Path) -> N
         assert library.person(id).name == name
         assert library.find(name).id == id
         assert name in list(library.matrix(MODEL).names)
-        library.export(tmp_path / "e.zip")
+        portable.write(library, tmp_path / "e.zip")
     with store.open(tmp_path / "t.db", create=True) as other:
-        other.import_(tmp_path / "e.zip")
+        portable.read(other, tmp_path / "e.zip")
         assert other.person(id).name == name
 
 
@@ -239,7 +240,7 @@ def test_files_are_for_their_owner_alone(tmp_path: Path, monkeypatch: pytest.Mon
     with opened(tmp_path / "deep" / "s.db") as library:
         library.enrol("Anna", [said(1)])
         library.matrix(MODEL)
-        library.export(tmp_path / "deep" / "e.zip")
+        portable.write(library, tmp_path / "deep" / "e.zip")
         found = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "deep").rglob("*") if path.is_file()}
         assert len(found) == 6  # library, -wal, -shm, two index files, export
         assert set(found.values()) == {0o600}
@@ -248,18 +249,18 @@ def test_files_are_for_their_owner_alone(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_the_path_comes_from_the_environment_or_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DIARIZE_LIBRARY", str(tmp_path / "mine.db"))
-    assert store.default_path() == tmp_path / "mine.db"
+    assert address.default() == tmp_path / "mine.db"
     monkeypatch.setenv("DIARIZE_LIBRARY", "mine.db")
-    assert store.default_path() == Path.cwd() / "mine.db"
+    assert address.default() == Path.cwd() / "mine.db"
     monkeypatch.delenv("DIARIZE_LIBRARY")
-    assert store.default_path().parts[-2:] == ("diarize-pipeline", "speakers.db")
+    assert Path(str(address.default())).parts[-2:] == ("diarize-pipeline", "speakers.db")
 
 
 def test_fault_60_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DIARIZE_LIBRARY", raising=False)
     monkeypatch.setattr("platformdirs.user_data_dir", lambda name: f"~nobody-of-that-name/{name}")
     with pytest.raises(ConfigError, match="Set it to the full path"):
-        store.default_path()
+        address.default()
 
 
 def test_ids_are_random_unless_told_otherwise(tmp_path: Path) -> None:

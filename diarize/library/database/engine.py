@@ -7,8 +7,12 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from diarize.errors import (
     LibraryDamaged,
@@ -25,20 +29,20 @@ from diarize.library.database import schema
 PATIENCE = 10.0  # s to wait for another process; a write takes milliseconds, so a longer wait means one that hangs
 _MAGIC = b"SQLite format 3\0"
 
-Row = tuple[Any, ...]
+SqlRow = tuple[Any, ...]
 
 
 class Engine(Protocol):
-    """SQL with `?` for parameters. Errors come as LibraryError."""
+    """SQL with `?` for parameters. Raises every database error as a LibraryError."""
 
     place: str  # what messages call it
     folder: Path | None  # where derived index files may lie; None: nowhere
     writable: bool
     depth: int  # open transactions, one in another
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]: ...
 
-    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[SqlRow]:
         """Rows one by one, for results that should not be in memory at once."""
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
@@ -53,7 +57,32 @@ class Engine(Protocol):
     def check(self) -> tuple[str, ...]:
         """What the database itself finds wrong with its files."""
 
+    def add_to_search(self, person: str, model: int, vector: NDArray[np.float32]) -> None:
+        """Give a voice to the database's own vector search, where it has one."""
+
+    def nearest(self, model: str, query: NDArray[np.float32], count: int, today: date) -> list[str] | None:
+        """The ids of `count` people, and of all who are as near as the last of these, whose voices have the largest
+        inner product with `query` and whose consent lasts on `today`. None: this database has no vector search.
+        """
+
     def close(self) -> None: ...
+
+
+@contextlib.contextmanager
+def transaction(engine: Engine, begin: str) -> Iterator[None]:
+    """All statements inside, or none of them. `begin` starts the outermost one; one inside another is a savepoint."""
+    outermost, savepoint = not engine.depth, f"level{engine.depth}"
+    engine.execute(begin if outermost else f"SAVEPOINT {savepoint}")
+    engine.depth += 1
+    try:
+        yield
+        engine.execute("COMMIT" if outermost else f"RELEASE SAVEPOINT {savepoint}")
+    except BaseException:
+        with contextlib.suppress(LibraryError):  # the database ends a transaction by itself where its disk is full
+            engine.execute("ROLLBACK" if outermost else f"ROLLBACK TO SAVEPOINT {savepoint}")
+        raise
+    finally:
+        engine.depth -= 1
 
 
 class Sqlite:
@@ -137,41 +166,21 @@ class Sqlite:
         ):
             source.backup(target)
 
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
         with self._translated():
             return self._connection.execute(sql, parameters).fetchall()
 
-    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[SqlRow]:
         with self._translated():
             yield from self._connection.execute(sql, parameters)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        with self._transaction("BEGIN"):
-            yield
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        return transaction(self, "BEGIN")
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> contextlib.AbstractContextManager[None]:
         if not self.writable:
             raise LibraryReadOnly(self.place, "it was opened for reading only", "Open it for writing.")
-        with self._transaction("BEGIN IMMEDIATE"):
-            yield
-
-    @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[None]:
-        inner = f"inner{self.depth}"
-        self.execute(f"SAVEPOINT {inner}" if self.depth else begin)
-        self.depth += 1
-        try:
-            yield
-            self.execute(f"RELEASE {inner}" if self.depth > 1 else "COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # a full disk ends a transaction by itself
-                with contextlib.suppress(LibraryError):
-                    self.execute(f"ROLLBACK TO {inner}" if self.depth > 1 else "ROLLBACK")
-            raise
-        finally:
-            self.depth -= 1
+        return transaction(self, "BEGIN IMMEDIATE")
 
     def purge(self) -> None:
         self.execute("VACUUM")
@@ -185,6 +194,12 @@ class Sqlite:
         found = [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
         found += [f"a row of {row[0]} belongs to nothing" for row in self.execute("PRAGMA foreign_key_check")]
         return tuple(found)
+
+    def add_to_search(self, person: str, model: int, vector: NDArray[np.float32]) -> None:
+        pass
+
+    def nearest(self, model: str, query: NDArray[np.float32], count: int, today: date) -> list[str] | None:
+        return None
 
     def close(self) -> None:
         self._connection.close()

@@ -1,13 +1,20 @@
-"""PostgreSQL as the engine under a library of speakers, for several machines (extra `postgres`)."""
+"""PostgreSQL as the engine under a library of speakers, for several machines (extra `postgres`).
+
+The tables lie in a schema called `diarize`. Where the server has pgvector and the library is not encrypted, each voice
+stands in the table as a vector of the server too, so that the server finds the nearest ones by itself. What a server
+keeps beyond the tables (write-ahead log, backups, replicas, statement log) is its administrator's task.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diarize.errors import (
     LibraryDamaged,
@@ -21,29 +28,28 @@ from diarize.errors import (
     MissingExtra,
 )
 from diarize.library.database import schema
-from diarize.library.database.engine import PATIENCE, Row
+from diarize.library.database.address import ServerAddress
+from diarize.library.database.engine import PATIENCE, SqlRow, transaction
 
 _WRITERS = 0x64696172  # the server's advisory lock that one writer holds at a time: "diar"
 _BATCH = 1000  # rows fetched at a time
+_CHECK = "Check the address; a password belongs into ~/.pgpass or PGPASSWORD."
 
 
 class Postgres:
-    """The engine (engine.py) over one connection. A password in the address is in no message."""
+    """The engine (engine.py) over one connection. One object belongs to one thread."""
 
     folder: Path | None = None  # the voices of a server are mapped into no file
-    writable = True
 
-    def __init__(self, address: str, create: bool, read_only: bool) -> None:
+    def __init__(self, address: ServerAddress, create: bool, read_only: bool) -> None:
         try:
             import psycopg
         except ImportError as error:
-            raise MissingExtra("a library on a server", "postgres") from error
-        self._psycopg, self._read_only, self.depth, self._streams = psycopg, read_only, 0, 0
-        self.place = "postgresql"
+            raise MissingExtra("a library on a PostgreSQL server", "postgres") from error
+        self.place, self.writable, self.depth = str(address), not read_only, 0
+        self._psycopg, self._streams = psycopg, 0
         with self._translated():
-            facts = psycopg.conninfo.conninfo_to_dict(address)
-            self.place = f"postgresql://{facts.get('host', '')}/{facts.get('dbname', '')}"
-            self._connection = psycopg.connect(address, autocommit=True, connect_timeout=int(PATIENCE))
+            self._connection = psycopg.connect(address.secret, autocommit=True, connect_timeout=int(PATIENCE))
         try:
             self._prepare(create and not read_only)
         except BaseException:
@@ -54,6 +60,8 @@ class Postgres:
         self.execute("SET client_min_messages = warning")
         self.execute(f"SET lock_timeout = '{int(1000 * PATIENCE)}ms'")
         self.execute("SET search_path = diarize, public")
+        if not self.writable:
+            self.execute("SET default_transaction_read_only = on")
         if not self._there():
             if not create:
                 cure = "Enrol somebody first (diarize enroll), or name another one with --library."
@@ -74,7 +82,7 @@ class Postgres:
                     for statement in schema.MIGRATIONS[step]:
                         self.execute(statement)
                 self.execute("UPDATE meta SET value = ? WHERE key = 'version'", (b"%d" % schema.VERSION,))
-        self.has_pgvector = bool(
+        self._has_pgvector = bool(
             self.execute(
                 "SELECT 1 FROM information_schema.columns "
                 "WHERE table_schema = 'diarize' AND table_name = 'voices' AND column_name = 'embedding'"
@@ -95,22 +103,12 @@ class Postgres:
                     self.execute(statement)
         self.execute("INSERT INTO meta (key, value) VALUES ('version', ?)", (b"%d" % schema.VERSION,))
 
-    def fill_vectors(self) -> None:
-        """Give the server's own vectors to the voices that have none yet."""
-        if not self.has_pgvector:
-            return
-        for person, model, vector in self.execute("SELECT person, model, vector FROM voices WHERE embedding IS NULL"):
-            text = "[" + ",".join(repr(float(x)) for x in np.frombuffer(vector, dtype="<f4")) + "]"
-            self.execute(
-                "UPDATE voices SET embedding = ?::vector WHERE person = ? AND model = ?", (text, person, model)
-            )
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
         with self._translated():
             cursor = self._connection.execute(sql.replace("?", "%s"), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
-    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+    def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[SqlRow]:
         """Inside a transaction only: the rows wait on the server."""
         self._streams += 1
         with self._translated(), self._connection.cursor(name=f"rows{self._streams}") as cursor:
@@ -118,35 +116,18 @@ class Postgres:
             cursor.execute(sql.replace("?", "%s"), parameters or None)
             yield from cursor
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        with self._transaction("BEGIN ISOLATION LEVEL REPEATABLE READ"):
-            yield
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        return transaction(self, "BEGIN ISOLATION LEVEL REPEATABLE READ")
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        if self._read_only:
+        if not self.writable:
             raise LibraryReadOnly(self.place, "it was opened for reading only", "Open it for writing.")
         outermost = not self.depth
-        with self._transaction("BEGIN"):
+        with transaction(self, "BEGIN"):
             if outermost:  # one writer at a time, as in SQLite; what it reads afterwards is the newest state
                 self.execute("SELECT pg_advisory_xact_lock(?)", (_WRITERS,))
             yield
-
-    @contextlib.contextmanager
-    def _transaction(self, begin: str) -> Iterator[None]:
-        inner = f"inner{self.depth}"
-        self.execute(f"SAVEPOINT {inner}" if self.depth else begin)
-        self.depth += 1
-        try:
-            yield
-            self.execute(f"RELEASE SAVEPOINT {inner}" if self.depth > 1 else "COMMIT")
-        except BaseException:
-            with contextlib.suppress(LibraryError):
-                self.execute(f"ROLLBACK TO SAVEPOINT {inner}" if self.depth > 1 else "ROLLBACK")
-            raise
-        finally:
-            self.depth -= 1
 
     def purge(self) -> None:
         """Write the tables anew, without the space of deleted rows."""
@@ -156,6 +137,23 @@ class Postgres:
     def check(self) -> tuple[str, ...]:
         """A server checks its own files (data checksums, pg_amcheck): nothing is known here."""
         return ()
+
+    def add_to_search(self, person: str, model: int, vector: NDArray[np.float32]) -> None:
+        if self._has_pgvector:
+            self.execute(
+                "UPDATE voices SET embedding = ?::vector WHERE person = ? AND model = ?", (_text(vector), person, model)
+            )
+
+    def nearest(self, model: str, query: NDArray[np.float32], count: int, today: date) -> list[str] | None:
+        if not self._has_pgvector:
+            return None
+        rows = self.execute(  # a scan, hence exact but for the server's rounding
+            "SELECT v.person FROM voices v JOIN models m ON m.id = v.model JOIN people p ON p.id = v.person "
+            "WHERE m.name = ? AND (p.expires IS NULL OR p.expires >= ?) "
+            f"ORDER BY v.embedding <#> ?::vector({len(query)}) FETCH FIRST {int(count)} ROWS WITH TIES",
+            (model, today.isoformat(), _text(query)),
+        )
+        return [row[0] for row in rows]
 
     def close(self) -> None:
         self._connection.close()
@@ -181,6 +179,11 @@ class Postgres:
             case "XX001" | "XX002":
                 return LibraryDamaged(self.place, f"the server found damage ({said})", "Bring back a backup.")
             case "" | "08000" | "08001" | "08003" | "08004" | "08006" | "3D000" | "28000" | "28P01" | "57P01" | "57P03":
-                return LibraryUnreadable(self.place, f"the server cannot be reached ({said})", "Check the address.")
+                return LibraryUnreadable(self.place, f"the server cannot be reached ({said})", _CHECK)
             case _:
                 return LibraryDamaged(self.place, f"the database refuses: {said}", "Run: diarize speakers audit")
+
+
+def _text(vector: NDArray[np.float32]) -> str:
+    """A vector as pgvector reads it."""
+    return "[" + ",".join(repr(float(x)) for x in vector) + "]"

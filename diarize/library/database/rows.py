@@ -210,6 +210,8 @@ class Rows:
             "INSERT INTO voices (person, model, seconds, vector, changed) VALUES (?, ?, ?, ?, ?)",
             (person, self._model_id(model), seconds, sealed, number),
         )
+        if not self.seal.encrypted:
+            self.engine.add_to_search(person, self._model_id(model), vector)
         self._set_total(model, fingerprint.add(self._total(model), self._print(person, model)))
 
     def rename(self, person: str, name: str) -> None:
@@ -233,6 +235,13 @@ class Rows:
     def voice(self, person: str, model: str) -> VoiceRow:
         """The voice of somebody who has one."""
         return next(self._voices("p.id = ? AND m.name = ?", (person, model)))
+
+    def nearest(self, model: str, query: NDArray[np.float32], count: int, today: date) -> tuple[VoiceRow, ...] | None:
+        """The `count` voices, or a few more, that the database itself finds nearest; None where it cannot search."""
+        if self.seal.encrypted or self.dimension(model) != len(query):
+            return None
+        people = self.engine.nearest(model, query, count, today)
+        return None if people is None else tuple(self.voice(person, model) for person in people)
 
     def total(self, model: str, today: date) -> bytes:
         """The sum (fingerprint.py) of the voices that `voices` gives."""

@@ -148,7 +148,7 @@ class Index:
                     voices = self._rows.voices(model, today)
                     files = mapped_matrix.create(self._folder, dimension, voices, total.hex(), changes)
             if self._folder is None or files is None:
-                return _in_memory(model, dimension, self._rows.voices(model, today), total)
+                return matrix_of(model, dimension, self._rows.voices(model, today), total)
         found = mapped_matrix.mapped(self._folder, files, model)
         with contextlib.suppress(LibraryError):
             with self._engine.writing():
@@ -181,7 +181,8 @@ class Index:
         )
 
 
-def _in_memory(model: str, dimension: int, voices: Iterable[VoiceRow], total: bytes) -> Matrix:
+def matrix_of(model: str, dimension: int, voices: Iterable[VoiceRow], total: bytes) -> Matrix:
+    """Voices as a matrix in memory; `total` is their sum (fingerprint.py)."""
     ids, names, seconds = [], [], []
     blocks = [np.empty((0, dimension), dtype=np.float32)]
     remaining = iter(voices)

@@ -46,7 +46,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="RTTM or JSON of turns whose speakers are known, CSV of links; or a folder",
     )
-    main_job.add_argument("--library", type=Path, metavar="LIB", help="enrolled speakers, who are then named")
+    main_job.add_argument(
+        "--library",
+        metavar="LIB",
+        help="name the speakers who are enrolled in this file, or in postgresql://user@host/database",
+    )
     main_job.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="of an encrypted library; or DIARIZE_PASSPHRASE"
     )

@@ -21,7 +21,10 @@ Run = Callable[[argparse.Namespace], int]
 def library_options(command: argparse.ArgumentParser, required: bool = False) -> None:
     """Which library, and what opens it; shared by every command that uses one."""
     command.add_argument(
-        "--library", type=Path, required=required, metavar="LIB", help="default: DIARIZE_LIBRARY, else your own"
+        "--library",
+        required=required,
+        metavar="LIB",
+        help="a file, or postgresql://user@host/database; default: DIARIZE_LIBRARY, else a file of your own",
     )
     command.add_argument(
         "--passphrase-file", type=Path, metavar="FILE", help="of an encrypted library; or DIARIZE_PASSPHRASE"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from diarize.errors import LibraryDamaged, LibraryError, LibraryLockedAway, MissingExtra
-from diarize.library import store
+from diarize.library import portable, store
 from diarize.library.database import encryption
 from tests.library.voices import MODEL, opened, said, voice
 
@@ -75,8 +75,8 @@ def test_with_the_passphrase_all_is_there(library: Path) -> None:
 
 def test_the_content_is_the_same_with_and_without(library: Path, tmp_path: Path) -> None:
     with store.open(library, PASS) as held, store.open(tmp_path / "plain.db", create=True) as plain:
-        held.export(tmp_path / "e.zip")
-        plain.import_(tmp_path / "e.zip")
+        portable.write(held, tmp_path / "e.zip")
+        portable.read(plain, tmp_path / "e.zip")
         assert plain.digest(MODEL) == held.digest(MODEL)
 
 

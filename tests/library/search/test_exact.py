@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarize.errors import MissingExtra
-from diarize.library import approximate, store
+from diarize.library import store
 from diarize.library.database.records import Matrix, Texts
+from diarize.library.search import approximate
 from diarize.library.search.exact import search, search_all
 from tests.library.voices import MODEL, opened, said, voice
 
@@ -102,7 +103,7 @@ def kept(library: Path) -> list[Path]:
 @pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of faiss's own bindings
 def test_faiss_finds_them_and_scores_exactly(crowd: Path) -> None:
     with store.open(crowd) as library:
-        index, exact = approximate.of(library, MODEL), library.matrix(MODEL)
+        index, exact = approximate.of(library.index, library.matrix(MODEL)), library.matrix(MODEL)
         assert index is not None
         assert index.covered == 400
         for seed in range(0, 400, 13):
@@ -113,7 +114,7 @@ def test_faiss_finds_them_and_scores_exactly(crowd: Path) -> None:
             index.search(voice(1, 8))
     (file,) = kept(crowd)
     with store.open(crowd) as library:
-        again = approximate.of(library, MODEL)
+        again = approximate.of(library.index, library.matrix(MODEL))
         assert again is not None
         assert again.search(voice(7)) == index.search(voice(7))
     assert kept(crowd) == [file]
@@ -122,17 +123,17 @@ def test_faiss_finds_them_and_scores_exactly(crowd: Path) -> None:
 @pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
 def test_faiss_knows_who_came_later_and_forgets_who_left(crowd: Path) -> None:
     with opened(crowd, ids="new") as library:
-        approximate.of(library, MODEL)
+        approximate.of(library.index, library.matrix(MODEL))
         files = kept(crowd)
         late = library.enrol("late", [said(5000)])
-        index = approximate.of(library, MODEL)
+        index = approximate.of(library.index, library.matrix(MODEL))
         assert index is not None
         assert index.covered == 400  # the file stays, the late one is searched exactly
         assert kept(crowd) == files
         assert index.search(voice(5000))[0].voice == late.id
         library.remove(late.id)
         assert kept(crowd) == []
-        index = approximate.of(library, MODEL)
+        index = approximate.of(library.index, library.matrix(MODEL))
         assert index is not None
         assert late.id not in {c.voice for c in index.search(voice(5000), 400)}
 
@@ -140,13 +141,13 @@ def test_faiss_knows_who_came_later_and_forgets_who_left(crowd: Path) -> None:
 @pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
 def test_fault_57_58_a_damaged_or_planted_index_never_reaches_faiss(crowd: Path) -> None:
     with store.open(crowd) as library:
-        approximate.of(library, MODEL)
+        approximate.of(library.index, library.matrix(MODEL))
     (file,) = kept(crowd)
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
     with store.open(crowd) as library:
-        index = approximate.of(library, MODEL)
+        index = approximate.of(library.index, library.matrix(MODEL))
         assert index is not None
         assert index.search(voice(3))[0].name == "person 3"
     assert kept(crowd) != [file]
@@ -155,10 +156,10 @@ def test_fault_57_58_a_damaged_or_planted_index_never_reaches_faiss(crowd: Path)
 def test_few_voices_need_no_index(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
         library.enrol("Anna", [said(1)])
-        assert approximate.of(library, MODEL) is None
+        assert approximate.of(library.index, library.matrix(MODEL)) is None
 
 
 def test_without_its_package(crowd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with store.open(crowd) as library, pytest.raises(MissingExtra, match=r"diarize-pipeline\[faiss\]"):
-        approximate.of(library, MODEL)
+        approximate.of(library.index, library.matrix(MODEL))

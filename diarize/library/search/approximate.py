@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from diarize.errors import MissingExtra
 from diarize.library.database.records import Matrix
 from diarize.library.search.exact import BLOCK, best
-from diarize.library.store import Library
+from diarize.library.search.index import Index
 from diarize.types import Candidate
 
 KIND = "faiss"
@@ -52,27 +52,28 @@ class FaissIndex:
         return best(wanted[0], self._matrix, np.concatenate([rows[rows >= 0], late]), top)
 
 
-def of(library: Library, model: str) -> FaissIndex | None:
-    """The index of a library's voices of `model`: read from its file, else made and kept; None where they are few.
+def of(files_of: Index, matrix: Matrix) -> FaissIndex | None:
+    """The index of the voices in `matrix`, which `files_of` gave; None where they are few.
+
+    Read from its file, else made and written.
 
     Making one of a million voices takes a minute. Raises MissingExtra where faiss is not installed.
     """
-    matrix = library.matrix(model)
     if len(matrix) < FEWEST:
         return None
     try:
         import faiss
     except ImportError as error:
         raise MissingExtra("approximate search", "faiss") from error
-    files = library.index.files(model)
-    if files is not None and (data := library.index.kept(model, KIND, files)) is not None:
+    files = files_of.files(matrix.model)
+    if files is not None and (data := files_of.kept(matrix.model, KIND, files)) is not None:
         index = faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
         if index.d == matrix.vectors.shape[1] and index.ntotal <= len(matrix) <= index.ntotal * GROWN:
             return FaissIndex(index, matrix)
     index = _made(faiss, matrix)
     if files is not None:
         with contextlib.suppress(OSError):  # no room: the next process makes it again
-            library.index.keep(model, KIND, files, faiss.serialize_index(index).tobytes())
+            files_of.keep(matrix.model, KIND, files, faiss.serialize_index(index).tobytes())
     return FaissIndex(index, matrix)
 
 
