@@ -29,7 +29,7 @@ from diarize.turns import merging
 from diarize.types import Errors, Segment, Turn, Vectors
 from pipelines import plan
 from pipelines.inputs.recordings import SUFFIXES
-from pipelines.recording import turns_of
+from pipelines.recording import find_turns
 
 SETS = ("sim-dev", "ami-excerpts", "phone-sample")
 
@@ -102,7 +102,7 @@ def recordings(folders: Sequence[tuple[str, Path]], config: Config) -> Iterator[
     for set_, folder in folders:
         for path, truth in references(folder):
             heard = reading.read(path, id=path.stem).audios[0]
-            _, found, _ = turns_of(heard, stages, config, lambda stage: None)
+            found = find_turns([heard], stages, config).turns
             yield score(set_, path.stem, truth, found, *read_uem(path.with_suffix(".uem"), heard.duration))
 
 
@@ -119,7 +119,7 @@ def given_vectors(folder: Path, config: Config) -> Iterator[Row]:
     """Clustering and turns on the x-vectors of a meeting."""
     for path in sorted(folder.glob("*.npz")):
         windows, vectors, speech = given(path, path.with_suffix(".lab"))
-        found = merging.merge(windows, Spectral(config.cluster)(vectors), speech, config.turns)
+        found = merging.merge(windows, Spectral(config.cluster).of_vectors(vectors), speech, config=config.turns)
         truth = read_rttm(path.with_suffix(".rttm"))
         yield score("xvectors", path.stem, truth, found, Segment(0.0, max(t.end for t in (*truth, *found))))
 

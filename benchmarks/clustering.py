@@ -44,7 +44,7 @@ def synthetic(n: int, speakers: int, seed: int = 0) -> Vectors:
 
 def cluster(vectors: Vectors, config: Config) -> tuple[Labels, float, float]:
     """(labels, seconds, growth of the resident set in MB)."""
-    stage = Spectral(config.cluster)
+    stage = Spectral(config.cluster).of_vectors
     stage(vectors[:16])  # what is loaded at first use is not what is measured
     before, began = _resident(), time.perf_counter()
     labels = stage(vectors)
@@ -82,7 +82,7 @@ def main() -> None:
         labels, seconds, peak = cluster(vectors, config)
         if options.reference is not None:
             truth = read_rttm(options.reference)
-            spoken = merging.merge(windows, labels, speech, config.turns)
+            spoken = merging.merge(windows, labels, speech, config=config.turns)
             whole = Segment(0.0, max(turn.end for turn in (*truth, *spoken)))
             found["der"] = round(score("", options.vectors.stem, truth, spoken, whole).errors.rate, 5)
     found = {"speakers": int(labels.max()) + 1, **found, "seconds": round(seconds, 3), "peak_mb": round(peak, 1)}

@@ -33,8 +33,7 @@ from diarize.clustering import splitting
 from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.speech import windows
-from diarize.stages import AdvisedDetector
-from diarize.turns import overlap
+from diarize.turns import merging
 from diarize.types import Embeddings, Errors, Labels, Segment, Turn
 from pipelines import plan
 
@@ -85,13 +84,13 @@ class Row:
 def heard(scene: Scene, data: Path, config: Config) -> Heard:
     """The conversation through all stages before clustering."""
     stages = plan.make(config, Store(), recognize=False).build()
-    if stages.segment is None or stages.embed is None or not isinstance(stages.detect, AdvisedDetector):
+    if not stages.segment.name or stages.embed is None or stages.detect is None:
         raise ValueError("a model is missing in the model store (diarize models pull)")
     with tempfile.TemporaryDirectory() as name:
         path = simulate.write(simulate.converse(scene, data), Path(name))
         sound = reading.read(path, id=path.stem).audios[0]
         local = stages.segment(sound)
-        speech = stages.detect.advised(sound, local.spoken(config.segmentation.sure))
+        speech = stages.detect(sound, local.spoken(config.segmentation.sure))
         voices = stages.embed(sound, windows.over(speech, config.windows))
         truth = read_rttm(path.with_suffix(".rttm"))
         return Heard(scene.id, voices, speech, local, Segment(0.0, sound.duration), truth)
@@ -105,7 +104,7 @@ def by_mixture(many: int, of: Heard) -> Labels:
 
 def by_spectrum(groups: int, of: Heard) -> Labels:
     with mock.patch.object(cluster, "_ITEMS", groups):
-        return cluster.Spectral()(of.voices.vectors)
+        return cluster.Spectral().of_vectors(of.voices.vectors)
 
 
 def compared(of: Heard, name: str, default: Way, exact: Way | None, config: Config) -> list[Row]:
@@ -119,7 +118,8 @@ def compared(of: Heard, name: str, default: Way, exact: Way | None, config: Conf
         labels = way(of)
         seconds = time.perf_counter() - began
         labels = splitting.clusters(of.voices, labels, of.activity, config.segmentation)
-        turns = overlap.merge(of.voices.segments, labels, of.speech, of.activity, config.segmentation, config.turns)
+        voices, sections = of.voices.segments, (config.turns, config.segmentation)
+        turns = merging.merge(voices, labels, of.speech, of.activity, (), *sections)
         found = score("", of.id, of.truth, turns, of.whole)
         differ = None if truth is None else score("", of.id, truth, turns, of.whole).errors
         truth = turns if way is exact else truth

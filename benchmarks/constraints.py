@@ -30,7 +30,7 @@ from pipelines import plan
 from pipelines.evaluation.scores import Rules
 from pipelines.evaluation.turn_scores import score_turns
 from pipelines.inputs.jobs import MarkedSpeech
-from pipelines.recording import Stages, turns_of
+from pipelines.recording import Stages, find_turns
 
 LEAST = 3.0  # s of a turn that is given
 KNOWN = (1, 2)  # turns of each speaker
@@ -56,19 +56,13 @@ class Kept:
     def __init__(self, stage: Any) -> None:
         self._stage, self._kept, self.name = stage, dict[Any, Any](), stage.name
 
-    def __call__(self, heard: Audio, *segments: Sequence[Segment]) -> Any:
-        return self._once(self._stage, heard, *segments)
-
-    def _once(self, work: Any, heard: Audio, *segments: Sequence[Segment]) -> Any:
-        key = (heard.id, *map(tuple, segments))
+    def __call__(self, heard: Audio, segments: Sequence[Segment] | None = None, likely: Sequence[Segment] = ()) -> Any:
+        key = (heard.id, tuple(segments or ()), tuple(likely))
         if key not in self._kept:
-            self._kept = {**dict(list(self._kept.items())[-1:]), key: work(heard, *segments)}
+            options = {"likely": likely} if likely else {}
+            result = self._stage(heard, *([] if segments is None else [segments]), **options)
+            self._kept = {**dict(list(self._kept.items())[-1:]), key: result}
         return self._kept[key]
-
-
-class KeptDetector(Kept):
-    def advised(self, heard: Audio, likely: Sequence[Segment]) -> Any:
-        return self._once(self._stage.advised, heard, likely)
 
 
 def drawn(truth: Sequence[Turn], count: int) -> list[Turn]:
@@ -84,8 +78,8 @@ def rows(set_: str, path: Path, truth: tuple[Turn, ...], stages: Stages, config:
     heard = reading.read(path, id=path.stem).audios[0]
     whole = accuracy.read_uem(path.with_suffix(".uem"), heard.duration)
 
-    def found(used: Stages) -> tuple[Turn, ...]:
-        return turns_of(heard, used, config, lambda stage: None)[1]
+    def found(used: Stages, known: Sequence[Turn] = ()) -> tuple[Turn, ...]:
+        return find_turns([heard], used, config, constraints.resolve(known, (), "known")).turns
 
     def errors(turns: Sequence[Turn], scored: Sequence[Segment]) -> Errors:
         return score_turns(truth, turns, scored, Rules()).errors or Errors()
@@ -93,10 +87,10 @@ def rows(set_: str, path: Path, truth: tuple[Turn, ...], stages: Stages, config:
     plain = found(stages)
     people = len({turn.speaker for turn in truth})
     for given, known in (("nothing", []), *((f"{n} each", drawn(truth, n)) for n in KNOWN), ("speech", [])):
-        used = replace(stages, known=constraints.resolve(known, (), "known"))
+        used = stages
         if given == "speech":
             used = replace(stages, detect=MarkedSpeech(intersect(union(truth), whole), ""))
-        turns = found(used)
+        turns = found(used, known)
         outside = intersect(whole, gaps(known, heard.duration))
         names = len({turn.speaker for turn in known})
         count = len({turn.speaker for turn in turns})
@@ -126,9 +120,9 @@ def main() -> None:
     config = parse({"embedder": {"backend": "ge2e"}}, "options")
     real = plan.make(config, Store(), recognize=False).build(2)
     kept: dict[str, Any] = {
-        "detect": KeptDetector(real.detect),
+        "detect": Kept(real.detect),
         "embed": Kept(real.embed),
-        "segment": Kept(real.segment) if real.segment is not None else None,
+        "segment": Kept(real.segment),
     }
     stages = replace(real, **kept)
     found: list[Row] = []

@@ -49,7 +49,7 @@ from pipelines.people import enroll, enrolment_audio, enrolment_checks
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import load_embedder
 from pipelines.people.verify import load_verifier
-from pipelines.recording import turns_of
+from pipelines.recording import find_turns
 from pipelines.results import linking, outputs
 
 STEP = 0.01  # s
@@ -185,9 +185,9 @@ def listened(paths: Sequence[tuple[str, Path]], config: Config, store: Store) ->
     stages = plan.make(config, store, recognize=False).build()
     for set_, path in paths:
         sound = reading.read(path, id=path.stem).audios[0]
-        speech, turns, voices = turns_of(sound, stages, config, lambda stage: None)
-        assert voices is not None
-        yield Heard(set_, path, read_rttm(path.with_suffix(".rttm")), turns, naming.heard(sound, speech, turns, voices))
+        found = find_turns([sound], stages, config)
+        voices = naming.voices_of(found.turns, found.lines)
+        yield Heard(set_, path, read_rttm(path.with_suffix(".rttm")), found.turns, voices)
 
 
 def linked(heard: Sequence[Heard], identify: OpenSet, gap: float) -> dict[str, int]:

@@ -145,7 +145,9 @@ def collect(data: Path, simulated: int) -> dict[str, Given]:
 
 def scored(name: str, one: Given, labels: Labels, config: Config) -> Row:
     """What the labels of a recording are worth as turns."""
-    return against(name, one, merging.merge(one.windows, labels, one.speech, config.turns) if len(labels) else ())
+    return against(
+        name, one, merging.merge(one.windows, labels, one.speech, config=config.turns) if len(labels) else ()
+    )
 
 
 def against(name: str, one: Given, spoken: Sequence[Turn]) -> Row:

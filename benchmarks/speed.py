@@ -56,7 +56,7 @@ def measure(path: Path, hours: float, cores: int, segmentation: str) -> list[Row
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from diarize.audio import reading
     from pipelines import plan
-    from pipelines.recording import turns_of
+    from pipelines.recording import find_turns
 
     rows: list[Row] = []
     current, wall, processor = "", 0.0, 0.0
@@ -75,7 +75,7 @@ def measure(path: Path, hours: float, cores: int, segmentation: str) -> list[Row
     stages = plan.make(config, Store(offline=True)).build()
     enter("decoding")
     recording = reading.read(path, id="long").audios[0]
-    turns_of(recording, stages, config, enter)
+    find_turns([recording], stages.observed(enter), config)
     enter("")
     total = Row(hours, "all", sum(r.wall for r in rows), sum(r.processor for r in rows), max(r.peak for r in rows))
     return [*rows, total]

@@ -53,6 +53,7 @@ class LocalActivity:
 
     @property
     def windows(self) -> int:
+        """Windows of the segmentation; 0 where there is no segmentation model."""
         return int(self.posteriors.shape[0])
 
     @property
@@ -110,3 +111,6 @@ class LocalActivity:
         starts = [round_time(first + a * self.step) if a > 0 else 0.0 for a in edges[:, 0].tolist()]
         ends = [round_time(first + b * self.step) for b in edges[:, 1].tolist()]
         return tuple(Segment(a, b) for a, b in zip(starts, ends, strict=True) if a < b)
+
+
+NO_ACTIVITY = LocalActivity(np.zeros((0, 1, CLASSES), np.float16), hop=1, step=1.0, lag=0.0)  # no segmentation model

@@ -6,15 +6,12 @@ part of the provenance of each transcript.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol
 
-from diarize.activity import LocalActivity, Present
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.config import ClusterConfig
 from diarize.types import Audio, Embeddings, Identity, Labels, Segment, Transcript, Turn, Vectors, Word
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix  # a tenth of a second to load, where nobody may need it
 
 
 class Named(Protocol):
@@ -27,17 +24,10 @@ class Named(Protocol):
 class Detector(Named, Protocol):
     """Where somebody speaks: sorted, disjoint segments."""
 
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]: ...
-
-
-@runtime_checkable
-class AdvisedDetector(Named, Protocol):
-    """A `Detector` that needs less evidence of its own where something else is sure of speech."""
-
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]: ...
-
-    def advised(self, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
-        """The same, with the segments (sorted, disjoint) where speech is likely."""
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+        """`likely` (sorted, disjoint): where a segmentation model is sure of speech. A detector may need less evidence
+        of its own there, or ignore it.
+        """
         ...
 
 
@@ -54,27 +44,10 @@ class Embedder(Named, Protocol):
 
 
 class Clusterer(Named, Protocol):
-    """(n, d) unit rows -> (n,) labels 0..k-1, numbered by first appearance."""
+    """Embeddings of n windows, sorted by start -> (n,) labels 0..k-1, numbered by first appearance."""
 
-    def __call__(self, vectors: Vectors) -> Labels: ...
-
-
-@runtime_checkable
-class InformedClusterer(Named, Protocol):
-    """A `Clusterer` that does better where it knows the embedder, or who of a few local speakers is in each window."""
-
-    def __call__(self, vectors: Vectors) -> Labels: ...
-
-    def informed(
-        self,
-        vectors: Vectors,
-        model: str,
-        tracks: csr_matrix | None = None,
-        present: Callable[[], Present] | None = None,
-    ) -> Labels:
-        """The same, with the identity of the embedder, the share of each window (t, n) that each local speaker fills
-        alone, and who tells, where it matters, how many speakers are `present` at least.
-        """
+    def __call__(self, voices: Embeddings, activity: LocalActivity = NO_ACTIVITY) -> Labels:
+        """`activity`: who of a few local speakers talks when, by a segmentation model. A clusterer may ignore it."""
         ...
 
 

@@ -69,6 +69,14 @@ class Turn(Segment):
             raise ValueError(f"a turn's confidence lies in [0, 1], got {self.confidence}")
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ClusterTurn(Segment):
+    """A turn whose speaker is still the label of a cluster, before speakers are numbered."""
+
+    label: int
+    confidence: float | None = None  # in [0, 1]
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A recognized word. A word may have zero length (start == end), as recognizers do report such words.

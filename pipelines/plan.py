@@ -17,7 +17,7 @@ from diarize.config import Config, Section
 from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
 from diarize.models.registry import REGISTRY, Progress
 from diarize.models.store import Store
-from pipelines.recording import Stages
+from pipelines.recording import NoSegmentation, Stages
 from pipelines.versions import versions
 
 if TYPE_CHECKING:
@@ -67,31 +67,37 @@ class Plan:
     notes: tuple[str, ...]  # what was replaced or left out, and how to get better
     models: dict[str, str]  # name in the store -> sha256, of the models that this plan uses
     segment: Choice | None = None
-    hear: Choice | None = None  # the embedder of identification, where turns need none
     people: Known | None = None  # whom to look for; None: nobody is named, nobody linked
     versions: dict[str, str] = field(default_factory=dict)  # of what is installed and may change a result
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The stages that a recording goes through, as they are told while it is worked on."""
-        chosen = {"segment": self.segment, "detect": self.detect, "embed": self.embed, "cluster": self.embed}
-        chosen |= {"diarize": self.diarize}
-        if self.embed is None:
-            chosen["embed"] = self.hear
-        found = [stage for stage, choice in chosen.items() if choice is not None]
-        found += ["identify"] if self.people is not None else []
-        return (*found, *(["recognize"] if self.recognize is not None else []))
+        runs = {
+            "segment": self.segment is not None,
+            "detect": self.detect is not None,
+            "embed": self.embed is not None,
+            "cluster": self.clusters,
+            "diarize": self.diarize is not None,
+            "identify": self.people is not None,
+            "recognize": self.recognize is not None,
+        }
+        return tuple(stage for stage, runs_here in runs.items() if runs_here)
+
+    @property
+    def clusters(self) -> bool:
+        """Whether turns are made of clustered windows: not by an end-to-end diarizer, nor of one channel a speaker."""
+        return self.config.diarizer is None and self.config.audio.channel != "per-channel"
 
     def build(self, threads: int = 0, load: Loader = Choice.load) -> Stages:
         """The stages, with their models loaded by `load`. `threads` a model may use; 0 leaves it to the runtime."""
         return Stages(
+            segment=load(self.segment, threads) if self.segment is not None else NoSegmentation(),
             detect=load(self.detect, threads) if self.detect is not None else None,
             embed=load(self.embed, threads) if self.embed is not None else None,
-            cluster=Spectral(self.config.cluster),
-            recognize=load(self.recognize, threads) if self.recognize is not None else None,
+            cluster=Spectral(self.config.cluster, segmentation=self.config.segmentation) if self.clusters else None,
             diarize=load(self.diarize, threads) if self.diarize is not None else None,
-            segment=load(self.segment, threads) if self.segment is not None else None,
-            hear=load(self.hear, threads) if self.hear is not None else None,
+            recognize=load(self.recognize, threads) if self.recognize is not None else None,
             identify=self.people.load() if self.people is not None else None,
         )
 
@@ -135,15 +141,14 @@ def make(
             diarize = Choice("diarizer", name, place | {"cluster": config.cluster})
         else:
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
-    hear, people = None, None
+    people = None
     if library is not None or link:
         from diarize.library.enrolled import known
 
-        chosen = embed or _embedder(config, store, model, notes)
-        hear = chosen if embed is None else None
-        people = known(library, str(chosen.load(1).name), config)
+        embed = embed or _embedder(config, store, model, notes)
+        people = known(library, str(embed.load(1).name), config)
         notes += people.notes
-    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, hear, people, versions())
+    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, people, versions())
 
 
 def _detector(config: Config, model: Callable[[str], Path]) -> Choice:

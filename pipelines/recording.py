@@ -1,257 +1,108 @@
-"""One recording in, one labelled transcript out. The whole method is `hear`."""
+"""One recording in, one labelled transcript out: `transcribe`, and in it who speaks when: `find_turns`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 from diarize import timeline
-from diarize.activity import LocalActivity
-from diarize.audio.bandwidth import bandwidth
+from diarize.activity import NO_ACTIVITY, LocalActivity
+from diarize.audio import bandwidth as bandwidths
 from diarize.audio.reading import Recording
-from diarize.clustering import constrained, constraints, spectral, splitting
+from diarize.clustering import constrained, constraints
 from diarize.clustering.constraints import NOTHING, Constraints
 from diarize.config import ClusterConfig, Config
 from diarize.errors import DiarizeError, OutputError, StageError
-from diarize.library.scoring import people as naming
 from diarize.library.scoring.linking import Strangers
-from diarize.library.scoring.people import Reach, Recognised
+from diarize.library.scoring.people import Bandwidth, Line, Recognised, recognise, voices_of
 from diarize.speech import windows
 from diarize.stages import (
-    AdvisedDetector,
     Clusterer,
     Detector,
     Diarizer,
     Embedder,
     Identifier,
-    InformedClusterer,
     Named,
     Recognizer,
     Segmenter,
     Words,
 )
-from diarize.turns import merging, overlap
-from diarize.types import (
-    Audio,
-    Embeddings,
-    Labels,
-    Provenance,
-    Segment,
-    Speaker,
-    Transcript,
-    Turn,
-    Word,
-    speakers_of,
-)
+from diarize.turns import merging
+from diarize.types import Audio, Provenance, Segment, Transcript, Turn, Word, speakers_of
 from diarize.units import round_time
 from diarize.words import labelling, recognition
 
-Watch = Callable[[str], None]  # told the name of each stage as it begins
+Observer = Callable[[str], None]  # called with the name of each stage as it begins
+
+
+@dataclass(frozen=True)
+class NoSegmentation:
+    """The `Segmenter` where there is no segmentation model: one speaker at a time."""
+
+    name: str = ""
+
+    def __call__(self, audio: Audio) -> LocalActivity:
+        return NO_ACTIVITY
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Everything that works on one recording. `diarize`, where given, replaces the stages from detect to cluster."""
+    """The backends that work on one recording. `diarize`, if any, replaces the stages from segment to cluster."""
 
     detect: Detector | None
     embed: Embedder | None
-    cluster: Clusterer
+    cluster: Clusterer | None
+    segment: Segmenter = NoSegmentation()
     identify: Identifier | None = None  # None: nobody is enrolled
     recognize: Recognizer | None = None  # None: no words are wanted
-    given: Words | None = None  # the words of the whole recording, from elsewhere: then nothing is recognized
     diarize: Diarizer | None = None
-    segment: Segmenter | None = None  # None: one speaker at a time
-    hear: Embedder | None = None  # hears speakers for `identify` where turns are made without an embedder
-    known: Constraints = NOTHING  # what is known of who speaks
-    reach: Reach = bandwidth  # up to which frequency speech goes, which `identify` wants to know
+    bandwidth: Bandwidth = bandwidths.bandwidth  # of speech, which `identify` takes
 
     def bounded(self, clusterer: Clusterer, config: ClusterConfig) -> Stages:
         """The same with another number of speakers to find; nothing is loaded again."""
         diarize = self.diarize.bounded(config) if self.diarize is not None else None
-        return replace(self, cluster=clusterer, diarize=diarize)
+        return replace(self, cluster=clusterer if self.cluster is not None else None, diarize=diarize)
 
-    def notes(self) -> tuple[str, ...]:
-        """What the backends say of how they run, as of a missing device, and what there is to know of known turns."""
-        heard = (self.segment, self.detect, self.embed, self.hear, self.known, self.cluster)
-        backends = (*heard, self.identify, self.recognize, self.diarize)
-        return tuple(note for backend in backends for note in getattr(backend, "notes", ()))
-
-    def names(self) -> dict[str, str]:
-        """Stage -> identity of the backend, of those that run."""
-        return {stage: backend.name for stage, backend in self._used().items()}
-
-    def seeds(self) -> dict[str, int]:
-        """Stage -> what the random numbers of its backend begin with, of those that draw any and say so."""
-        found = {stage: getattr(backend, "seed", None) for stage, backend in self._used().items()}
-        return {stage: seed for stage, seed in found.items() if seed is not None}
-
-    def _used(self) -> dict[str, Named]:
-        used: dict[str, Named | None] = {
-            "segment": self.segment if self.embed is not None else None,
-            "detect": self.detect,
-            "embed": self.embed if self.embed is not None else self.hear,
-            "known": self.known if self.known.name else None,
-            "cluster": self.cluster if self.embed is not None else None,
-            "diarize": self.diarize,
-            "identify": self.identify,
-            "recognize": self.recognize if self.given is None else self.given,
-        }
-        return {stage: backend for stage, backend in used.items() if backend is not None}
+    def observed(self, observe: Observer) -> Stages:
+        """The same stages, each of which calls `observe` with its name when it begins."""
+        names = ("segment", "detect", "embed", "cluster", "identify", "recognize", "diarize")
+        observed = {name: _observed(name, getattr(self, name), observe) for name in names}
+        return replace(self, **observed, bandwidth=_observed("identify", self.bandwidth, observe))
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What the stages found in a recording."""
+class Diarization:
+    """Who speaks when, and the lines from which that is known."""
 
-    speech: tuple[Segment, ...]
-    speakers: tuple[Speaker, ...]
     turns: tuple[Turn, ...]
-    words: tuple[Word, ...]
-    language: str | None
-    strangers: Strangers | None = None  # whom `identify` did not know
-    notes: tuple[str, ...] = ()  # what was known and could not be heeded
+    lines: tuple[Line, ...]
 
+    @property
+    def speech(self) -> tuple[Segment, ...]:
+        return timeline.union(stretch for line in self.lines for stretch in line.speech)
 
-def hear(audio: Audio, stages: Stages, config: Config, watch: Watch) -> Heard:
-    """The method, whole: who said what, when."""
-    speech, spoken, voices = turns_of(audio, stages, config, watch)
-    people = Recognised(speakers_of(spoken), spoken, {}, None)
-    if stages.identify is not None and spoken:
-        if voices is None and stages.hear is not None:
-            watch("embed")
-            voices = stages.hear(audio, windows.over(speech, config.windows))
-        if voices is not None:
-            watch("identify")
-            heard = naming.heard(audio, speech, spoken, voices, stages.reach)
-            people = naming.recognise(spoken, heard, stages.identify, config.turns.gap)
-    words, language = _words(audio, speech, stages, watch)
-    labelled = labelling.label(words, people.turns, config.label)
-    heeded = voices.segments if voices is not None else ()
-    notes = constraints.remarks(stages.known, heeded, speech, audio.duration)
-    return Heard(speech, people.speakers, people.turns, labelled, language, people.strangers, notes)
-
-
-def turns_of(
-    audio: Audio, stages: Stages, config: Config, watch: Watch
-) -> tuple[tuple[Segment, ...], tuple[Turn, ...], Embeddings | None]:
-    """Who speaks when: (speech, turns, one embedding a window; None from an end-to-end diarizer)."""
-    if stages.diarize is not None:
-        watch("diarize")
-        spoken = stages.diarize(audio)
-        return timeline.union(spoken), spoken, None
-    if stages.detect is None or stages.embed is None:
-        raise ValueError("turns need an end-to-end diarizer, or a detector and an embedder")
-    if stages.segment is None:
-        watch("detect")
-        speech = stages.detect(audio)
-        watch("embed")
-        voices = stages.embed(audio, windows.over(speech, config.windows))
-        watch("cluster")
-        labels, owner = _clustered(voices, stages, config)
-        spoken = merging.merge(voices.segments, labels, speech, config.turns)
-        return speech, _pinned(spoken, speech, voices, labels, owner, stages, config), voices
-    watch("segment")
-    activity = stages.segment(audio)
-    watch("detect")
-    speech = _advised(stages.detect, audio, activity.spoken(config.segmentation.sure))
-    watch("embed")
-    voices = stages.embed(audio, windows.over(speech, config.windows))
-    watch("cluster")
-    labels, owner = _clustered(voices, stages, config, activity)
-    spoken = overlap.merge(voices.segments, labels, speech, activity, config.segmentation, config.turns)
-    return speech, _pinned(spoken, speech, voices, labels, owner, stages, config), voices
-
-
-def _clustered(
-    voices: Embeddings, stages: Stages, config: Config, activity: LocalActivity | None = None
-) -> tuple[Labels, Labels]:
-    """The label of each window, as it is known; and who is known to have it, -1 for nobody."""
-    fewest, most = spectral.bounds(config.cluster, len(voices.segments))
-    owner = constraints.carried(voices.segments, stages.known)
-    if isinstance(stages.cluster, InformedClusterer):
-        heard = splitting.tracks(voices.segments, activity) if activity is not None else None
-        present = partial(splitting.present, activity) if activity is not None else None
-        labels = stages.cluster.informed(voices.vectors, voices.model, heard, present)
-    else:
-        labels = stages.cluster(voices.vectors)
-    if activity is not None:
-        labels = splitting.clusters(voices, labels, activity, config.segmentation, most)
-    return constrained.obey(voices.vectors, labels, owner, stages.known.apart, fewest, most), owner
-
-
-def _pinned(
-    spoken: tuple[Turn, ...],
-    speech: tuple[Segment, ...],
-    voices: Embeddings,
-    labels: Labels,
-    owner: Labels,
-    stages: Stages,
-    config: Config,
-) -> tuple[Turn, ...]:
-    return constrained.pin(spoken, speech, stages.known, voices.segments, labels, owner, config.turns.gap)
-
-
-def _advised(detect: Detector, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
-    """Speech, from a detector that takes advice or one that does not."""
-    return detect.advised(audio, likely) if isinstance(detect, AdvisedDetector) else detect(audio)
-
-
-def hear_channels(channels: Sequence[Audio], stages: Stages, config: Config, watch: Watch) -> Heard:
-    """Each channel is one speaker's line (CHANNEL_0, CHANNEL_1, ...), recognized by itself; silent ones are nobody.
-
-    Words from elsewhere belong to no channel: they are labelled by the turns.
-    """
-    if stages.detect is None:
-        raise ValueError("channels as speakers need a detector")
-    lines: dict[str, tuple[Segment, ...]] = {}
-    for number, audio in enumerate(channels):
-        watch("detect")
-        lines[f"CHANNEL_{number}"] = stages.detect(audio)
-    talk = [
-        Turn(round_time(stretch.start), round_time(stretch.end), id)
-        for id, line in lines.items()
-        for stretch in timeline.union(line, config.turns.gap)
-    ]
-    spoken = tuple(sorted(talk, key=lambda turn: (turn.start, turn.speaker)))
-    if stages.given is not None:
-        given, language = _words(channels[0], (), stages, watch)
-        words = labelling.label(given, spoken, config.label)
-    else:
-        heard = [_words(audio, line, stages, watch) for audio, line in zip(channels, lines.values(), strict=True)]
-        labelled = (replace(word, speaker=id) for id, (own, _) in zip(lines, heard, strict=True) for word in own)
-        words = tuple(sorted(labelled, key=lambda word: (word.start, word.end)))
-        languages = Counter(spoke for _, spoke in heard if spoke is not None)
-        language = languages.most_common(1)[0][0] if languages else None
-    speech = timeline.union(stretch for line in lines.values() for stretch in line)
-    people = Recognised(speakers_of(talk), spoken, {}, None)
-    if stages.identify is not None and stages.hear is not None and spoken:
-        watch("embed")
-        voices = [
-            (id, audio, line, stages.hear(audio, windows.over(line, config.windows)))
-            for (id, line), audio in zip(lines.items(), channels, strict=True)
-            if line
-        ]
-        watch("identify")
-        people = naming.recognise(spoken, naming.heard_alone(voices, stages.reach), stages.identify, config.turns.gap)
-        words = tuple(replace(w, speaker=people.same.get(w.speaker or "", w.speaker)) for w in words)
-    return Heard(speech, people.speakers, people.turns, words, language, people.strangers)
+    @property
+    def windows(self) -> tuple[Segment, ...]:
+        """The windows of the recording that have embeddings."""
+        return tuple(segment for line in self.lines if line.voices is not None for segment in line.voices.segments)
 
 
 def transcribe(
-    recording: Recording, stages: Stages, config: Config, product: str = "", watch: Watch = lambda stage: None
-) -> Transcript:
-    """`recognise` without the voices of those whom nobody knows."""
-    return recognise(recording, stages, config, product, watch)[0]
-
-
-def recognise(
-    recording: Recording, stages: Stages, config: Config, product: str = "", watch: Watch = lambda stage: None
+    recording: Recording,
+    stages: Stages,
+    config: Config,
+    *,
+    known: Constraints = NOTHING,
+    words: Words | None = None,
+    product: str = "",
+    observe: Observer = lambda stage: None,
 ) -> tuple[Transcript, Strangers | None]:
     """The labelled transcript of a decoded recording, with its provenance; and the voices of its unknown speakers.
 
-    Raises StageError, which names the recording and the stage, for anything that goes wrong inside a stage.
+    `known`: turns that are known; `words`: words from elsewhere, which are then not recognized. Raises StageError,
+    which names the recording and the stage, for anything that goes wrong inside a stage.
     """
     audio = recording.audios[0]
     stage = "diarize"
@@ -259,13 +110,14 @@ def recognise(
     def enter(name: str) -> None:
         nonlocal stage
         stage = name
-        watch(name)
+        observe(name)
 
+    running = stages.observed(enter)
     try:
-        if config.audio.channel == "per-channel":
-            heard = hear_channels(recording.audios, stages, config, enter)
-        else:
-            heard = hear(audio, stages, config, enter)
+        diarization = find_turns(recording.audios, running, config, known)
+        people = _identify(diarization, running, config)
+        spoken, language = _recognize(diarization.lines, running, words and _observed("recognize", words, enter))
+        labelled = _label(spoken, people, config)
     except (StageError, OutputError):  # of samples that are decoded only now
         raise
     except DiarizeError as error:
@@ -275,47 +127,160 @@ def recognise(
     transcript = Transcript(
         recording=audio.id,
         duration=round_time(audio.duration),
-        language=heard.language,
-        speakers=heard.speakers,
-        turns=heard.turns,
-        words=tuple(replace(w, start=round_time(w.start), end=round_time(w.end)) for w in heard.words),
+        language=language,
+        speakers=people.speakers,
+        turns=people.turns,
+        words=tuple(replace(w, start=round_time(w.start), end=round_time(w.end)) for w in labelled),
         lost=audio.lost,
-        provenance=Provenance(
-            product=product,
-            source=recording.source,
-            stages=stages.names(),
-            settings=config.model_dump(mode="json", exclude={"run", "output"}),
-            notes=(*stages.notes(), *heard.notes, *_remarks(heard, stages, config)),
-            seeds=stages.seeds(),
-        ),
     )
-    return transcript, heard.strangers
+    notes = (
+        *notes_of(stages, known),
+        *constraints.remarks(known, diarization.windows, diarization.speech, audio.duration),
+        *_remarks(transcript, diarization.speech, stages.recognize is not None or words is not None, config),
+    )
+    backends = _backends(stages, known, words)
+    seeds = {name: getattr(backend, "seed", None) for name, backend in backends.items()}
+    provenance = Provenance(
+        product=product,
+        source=recording.source,
+        stages={name: backend.name for name, backend in backends.items()},
+        settings=config.model_dump(mode="json", exclude={"run", "output"}),
+        notes=notes,
+        seeds={name: seed for name, seed in seeds.items() if seed is not None},
+    )
+    return replace(transcript, provenance=provenance), people.strangers
 
 
-def _words(
-    audio: Audio, speech: Sequence[Segment], stages: Stages, watch: Watch
-) -> tuple[tuple[Word, ...], str | None]:
-    if stages.given is not None:
-        watch("recognize")
-        return stages.given()
+def find_turns(channels: Sequence[Audio], stages: Stages, config: Config, known: Constraints = NOTHING) -> Diarization:
+    """Who speaks when. `channels` has one item, unless each channel is taken for one speaker's line.
+
+    Raises ValueError where the stages that this takes are missing.
+    """
+    if config.audio.channel == "per-channel":
+        return _turns_of_channels(channels, stages, config)
+    (audio,) = channels
+    if stages.diarize is not None:
+        return _turns_end_to_end(audio, stages, config)
+    if stages.detect is None or stages.embed is None or stages.cluster is None:
+        raise ValueError("turns need an end-to-end diarizer, or a detector, an embedder and a clusterer")
+    activity = stages.segment(audio)  # empty where there is no segmentation model
+    speech = stages.detect(audio, likely=activity.spoken(config.segmentation.sure))
+    voices = stages.embed(audio, windows.over(speech, config.windows))
+    labels, known_turns = constrained.apply(stages.cluster(voices, activity), voices, known, config.cluster)
+    turns = merging.merge(voices.segments, labels, speech, activity, known_turns, config.turns, config.segmentation)
+    return Diarization(turns, (Line(audio, speech, voices),))
+
+
+def _turns_end_to_end(audio: Audio, stages: Stages, config: Config) -> Diarization:
+    """Turns of an end-to-end diarizer; voices only where somebody is to be identified by them."""
+    assert stages.diarize is not None
+    turns = stages.diarize(audio)
+    speech = timeline.union(turns)
+    embed = stages.embed if stages.identify is not None and turns else None
+    voices = None if embed is None else embed(audio, windows.over(speech, config.windows))
+    return Diarization(turns, (Line(audio, speech, voices),))
+
+
+def _turns_of_channels(channels: Sequence[Audio], stages: Stages, config: Config) -> Diarization:
+    """Each channel is one speaker's line (CHANNEL_0, CHANNEL_1, ...); silent channels are nobody."""
+    if stages.detect is None:
+        raise ValueError("channels as speakers need a detector")
+    lines = tuple(
+        Line(audio, stages.detect(audio), speaker=f"CHANNEL_{number}") for number, audio in enumerate(channels)
+    )
+    turns = [
+        Turn(round_time(stretch.start), round_time(stretch.end), line.speaker)
+        for line in lines
+        if line.speaker is not None
+        for stretch in timeline.union(line.speech, config.turns.gap)
+    ]
+    if stages.identify is not None and stages.embed is not None:
+        embed = stages.embed
+        lines = tuple(
+            replace(line, voices=embed(line.audio, windows.over(line.speech, config.windows))) if line.speech else line
+            for line in lines
+        )
+    return Diarization(tuple(sorted(turns, key=lambda turn: (turn.start, turn.speaker))), lines)
+
+
+def _identify(diarization: Diarization, stages: Stages, config: Config) -> Recognised:
+    """Who the speakers are, of the enrolled people."""
+    turns = diarization.turns
+    lines = [line for line in diarization.lines if line.voices is not None and line.voices.segments]
+    if stages.identify is None or not turns or not lines:
+        return Recognised(speakers_of(turns), turns, {}, None)
+    return recognise(turns, voices_of(turns, lines, stages.bandwidth), stages.identify, config.turns.gap)
+
+
+def _recognize(lines: Sequence[Line], stages: Stages, words: Words | None) -> tuple[tuple[Word, ...], str | None]:
+    """The words of the recording and its language; those of a channel carry its speaker."""
+    if words is not None:
+        return words()
     if stages.recognize is None:
         return (), None
-    watch("recognize")
-    return stages.recognize(audio, speech)
+    recognize = stages.recognize
+    results = [recognize(line.audio, line.speech) for line in lines]
+    if lines[0].speaker is None:
+        return results[0]
+    of_channels = [replace(w, speaker=line.speaker) for line, (own, _) in zip(lines, results, strict=True) for w in own]
+    languages = Counter(language for _, language in results if language is not None)
+    return (
+        tuple(sorted(of_channels, key=lambda word: (word.start, word.end))),
+        languages.most_common(1)[0][0] if languages else None,
+    )
 
 
-def _remarks(heard: Heard, stages: Stages, config: Config) -> tuple[str, ...]:
+def _label(words: Sequence[Word], people: Recognised, config: Config) -> tuple[Word, ...]:
+    """Each word with its speaker: whose channel it is, or else by the turns."""
+    if any(word.speaker is not None for word in words):
+        return tuple(replace(w, speaker=people.same.get(w.speaker or "", w.speaker)) for w in words)
+    return labelling.label(words, people.turns, config.label)
+
+
+def _observed(name: str, stage: Any, observe: Observer) -> Any:
+    """The stage as a function that calls `observe` first; None for none, and no call for one that does nothing."""
+    if stage is None or isinstance(stage, NoSegmentation):
+        return stage
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        observe(name)
+        return stage(*arguments, **options)
+
+    return run
+
+
+def _backends(stages: Stages, known: Constraints, words: Words | None) -> dict[str, Named]:
+    """Stage -> the backend of it, of those that work on the recording."""
+    backends: dict[str, Named | None] = {
+        "segment": stages.segment if stages.segment.name else None,
+        "detect": stages.detect,
+        "embed": stages.embed,
+        "known": known if known.name else None,
+        "cluster": stages.cluster,
+        "diarize": stages.diarize,
+        "identify": stages.identify,
+        "recognize": stages.recognize if words is None else words,
+    }
+    return {stage: backend for stage, backend in backends.items() if backend is not None}
+
+
+def notes_of(stages: Stages, known: Constraints = NOTHING) -> tuple[str, ...]:
+    """What the backends say of how they run, as of a missing device, and what there is to know of known turns."""
+    order = (stages.segment, stages.detect, stages.embed, known, stages.cluster, stages.identify, stages.recognize)
+    return tuple(note for backend in (*order, stages.diarize) for note in getattr(backend, "notes", ()))
+
+
+def _remarks(transcript: Transcript, speech: Sequence[Segment], has_words: bool, config: Config) -> tuple[str, ...]:
     """What a reader of the transcript should know about it."""
-    worded = stages.recognize is not None or stages.given is not None
-    remarks = recognition.remarks(heard.words, heard.speech) if worded else ()
-    if not heard.speech:
+    remarks = recognition.remarks(transcript.words, speech) if has_words else ()
+    if not speech:
         remarks += ("no speech was found",)
-    wanted, found = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in heard.speakers)
-    if wanted is not None and 0 < found < wanted:
-        remarks += (f"{wanted} speakers were asked for, but there is speech enough for {found} only",)
-    if config.audio.channel == "per-channel" and len(heard.speakers) == 1:
+    wanted, count = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in transcript.speakers)
+    if wanted is not None and 0 < count < wanted:
+        remarks += (f"{wanted} speakers were asked for, but there is speech enough for {count} only",)
+    if config.audio.channel == "per-channel" and len(transcript.speakers) == 1:
         remarks += ("one speaker a channel was asked for, and only one channel was heard: all of it is one speaker",)
     most = ClusterConfig().max_speakers
-    if wanted is None and found == config.cluster.max_speakers == most:  # a bound that nobody chose
+    if wanted is None and count == config.cluster.max_speakers == most:  # a bound that nobody chose
         remarks += (f"{most} speakers were found, and no more are looked for: if there are, raise --max-speakers",)
     return remarks

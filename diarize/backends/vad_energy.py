@@ -5,6 +5,8 @@ It takes music, traffic and tones for speech; silero does not.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,14 +24,14 @@ BLOCK = 6000  # levels computed at once, 2 min
 
 
 class Energy:
-    """A `Detector`."""
+    """A `Detector` that ignores where speech is likely."""
 
     def __init__(self, config: VadConfig) -> None:
         self._config = config
         settings = ",".join(f"{k}={v}" for k, v in config.model_dump().items() if k != "backend")
         self.name = f"energy({settings})"
 
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
         levels = _levels(audio)
         heard = levels[levels > 2 * QUIETEST]  # digital silence is no noise
         noise = np.clip(np.percentile(heard, NOISE) if len(heard) else QUIETEST, QUIETEST, LOUDEST)

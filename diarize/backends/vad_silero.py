@@ -37,7 +37,7 @@ BLOCK = 256  # frames encoded at once, 8 s: larger ones fall out of the processo
 
 
 class Silero:
-    """An `AdvisedDetector`."""
+    """A `Detector`."""
 
     def __init__(self, encoder: Any, decoder: Any, digest: str, config: VadConfig, threads: int) -> None:
         self._encoder, self._decoder, self._config, self._threads = encoder, decoder, config, threads
@@ -52,12 +52,9 @@ class Silero:
     def notes(self) -> tuple[str, ...]:
         return onnx_sessions.notes(self._encoder, self._decoder)
 
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
-        return self.advised(audio, ())
-
-    def advised(self, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
-        found = self.probabilities(audio)
-        return vad.segments(found, FRAME / audio.rate, audio.duration, self._config, LAG, likely)
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+        probabilities = self.probabilities(audio)
+        return vad.segments(probabilities, FRAME / audio.rate, audio.duration, self._config, LAG, likely)
 
     def probabilities(self, audio: Audio) -> NDArray[np.float32]:
         """(frames,): that somebody speaks in each 32 ms. Raises AudioError where the rate is not 16 kHz."""

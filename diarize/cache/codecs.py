@@ -58,7 +58,6 @@ class BackendIdentity:
     name: str
     notes: tuple[str, ...] = ()
     seed: int | None = None  # None: it uses no random numbers
-    advised: bool = False  # it is a detector that takes advice
 
 
 def _pack(values: Any, *arrays: NDArray[Any]) -> bytes:
@@ -108,8 +107,8 @@ def _facts(data: bytes) -> CachedRecording:
 
 
 def _identity(data: bytes) -> BackendIdentity:
-    name, notes, seed, advised = _unpack(data)[0]
-    return BackendIdentity(name, tuple(notes), seed, advised)
+    name, notes, seed = _unpack(data)[0]
+    return BackendIdentity(name, tuple(notes), seed)
 
 
 SEGMENTS: Codec[tuple[Segment, ...]] = Codec(
@@ -149,6 +148,4 @@ RECORDING: Codec[CachedRecording] = Codec(
     lambda facts: _pack([asdict(facts.source), [[c.length, c.rate, c.pcm, _spans(c.lost)] for c in facts.channels]]),
     _facts,
 )
-IDENTITY: Codec[BackendIdentity] = Codec(
-    lambda said: _pack([said.name, list(said.notes), said.seed, said.advised]), _identity
-)
+IDENTITY: Codec[BackendIdentity] = Codec(lambda said: _pack([said.name, list(said.notes), said.seed]), _identity)

@@ -1,27 +1,37 @@
-"""Labels and turns that obey what is known of who speaks, whatever made them (docs/method/constraints.md).
+"""Labels that obey what is known of who speaks, whatever made them (docs/method/constraints.md).
 
 `owner` (n,) is `constraints.carried`: whose each window is, -1 where that is not known.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diarize.clustering import similarity
-from diarize.clustering.constraints import Constraints, conflicts, placed
-from diarize.timeline import intersect, union
-from diarize.types import Labels, Segment, Turn, Vectors
+from diarize.clustering.constraints import Constraints, carried, conflicts, placed
+from diarize.clustering.spectral import bounds
+from diarize.config import ClusterConfig
+from diarize.types import ClusterTurn, Embeddings, Labels, Vectors
 
 Floats = NDArray[np.float64]
 
 _ROUNDS = 5  # of giving windows to the nearest cluster
 _SHARE = 0.25  # of a person's windows in a cluster from which, with no one else's there, all of it is theirs
+
+
+def apply(
+    labels: Labels, voices: Embeddings, known: Constraints, config: ClusterConfig
+) -> tuple[Labels, tuple[ClusterTurn, ...]]:
+    """(labels (n,) of the windows of `voices` that obey, the known turns of everybody who has a window)."""
+    fewest, most = bounds(config, len(labels))
+    owner = carried(voices.segments, known)
+    labels = obey(voices.vectors, labels, owner, known.apart, fewest, most)
+    cluster = {person: int(labels[owner == person][0]) for person in np.unique(owner).tolist() if person >= 0}
+    turns = zip(known.stretches, known.people, strict=True)
+    return labels, tuple(ClusterTurn(s.start, s.end, cluster[person]) for s, person in turns if person in cluster)
 
 
 def obey(
@@ -69,90 +79,6 @@ def obey(
     if given is None:
         raise ValueError(f"{len(heard)} people, known to be others than each other, are too many for {most} speakers")
     return similarity.canonical(_restored(centred, _given(centred, labels, owner, given, home), owner, fewest))
-
-
-def pin(
-    turns: Sequence[Turn],
-    speech: Sequence[Segment],
-    constraints: Constraints,
-    windows: Sequence[Segment],
-    labels: Labels,
-    owner: NDArray[np.int64],
-    gap: float,
-) -> tuple[Turn, ...]:
-    """The turns, in which everybody who is known to speak somewhere does so, where there is `speech` there.
-
-    Beside them speak the surest of those who did, so many that no fewer speak than did. `turns` were made of `windows`
-    with `labels`, which obey. Silences of up to `gap` s in a known turn belong to it. Speakers are numbered again.
-    """
-    if not (owner >= 0).any():
-        return tuple(turns)
-    speaker = _speakers(turns, windows, labels)
-    pins = [
-        Turn(part.start, part.end, speaker[int(labels[owner == person][0])])
-        for person, stretch in zip(constraints.people, constraints.stretches, strict=True)
-        if (owner == person).any()
-        for part in union(intersect(speech, (stretch,)), gap)
-    ]
-    pieces: dict[str, list[tuple[float, float, float | None]]] = {}
-    for start, end, found, known in _instants(turns, pins):
-        sure = {turn.speaker: 1.0 for turn in known}
-        others = sorted(found, key=lambda turn: (-(turn.confidence or 0.0), turn.speaker)) if known else found
-        room = max(len(found) - len(sure), 0) if known else len(found)
-        beside = [turn for turn in others if turn.speaker not in sure][:room]
-        for who, confidence in (*sure.items(), *((turn.speaker, turn.confidence) for turn in beside)):
-            pieces.setdefault(who, []).append((start, end, confidence))
-    made = [Turn(a, b, who, sure) for who, own in pieces.items() for a, b, sure in _whole(own)]
-    numbers: dict[str, str] = {}
-    return tuple(
-        replace(turn, speaker=numbers.setdefault(turn.speaker, f"SPEAKER_{len(numbers) + 1:02d}"))
-        for turn in sorted(made, key=lambda turn: (turn.start, turn.end, turn.speaker))
-    )
-
-
-def _speakers(turns: Sequence[Turn], windows: Sequence[Segment], labels: Labels) -> dict[int, str]:
-    """Cluster -> the speaker of `turns` that was made of it, or a new one where it got no turn."""
-    from scipy.optimize import linear_sum_assignment
-
-    ids = sorted({turn.speaker for turn in turns})
-    count = int(labels.max()) + 1
-    starts, ends = np.array([w.start for w in windows]), np.array([w.end for w in windows])
-    shared = np.zeros((count, len(ids)))
-    for column, id in enumerate(ids):
-        line = union(turn for turn in turns if turn.speaker == id)
-        edges = np.array([time for part in line for time in (part.start, part.end)])
-        spoken = np.concatenate([[0.0], np.cumsum(np.diff(edges) * (np.arange(len(edges) - 1) % 2 == 0))])
-        np.add.at(shared[:, column], labels, np.interp(ends, edges, spoken) - np.interp(starts, edges, spoken))
-    pairs = zip(*linear_sum_assignment(-shared), strict=True)
-    found = {int(label): ids[column] for label, column in pairs if shared[label, column] > 0}
-    return {label: found.get(label, f"{label} without a turn") for label in range(count)}
-
-
-def _instants(turns: Sequence[Turn], pins: Sequence[Turn]) -> Iterator[tuple[float, float, list[Turn], list[Turn]]]:
-    """(start, end, turns there, pins there) between every two times at which one begins or ends."""
-    edges = sorted({time for turn in (*turns, *pins) for time in (turn.start, turn.end)})
-    waiting = [deque(sorted(side, key=lambda turn: turn.start)) for side in (turns, pins)]
-    now: list[list[Turn]] = [[], []]
-    for start, end in pairwise(edges):
-        for side, active in zip(waiting, now, strict=True):
-            active[:] = [turn for turn in active if turn.end > start]
-            while side and side[0].start <= start:
-                active.append(side.popleft())
-        if now[0] or now[1]:
-            yield start, end, list(now[0]), list(now[1])
-
-
-def _whole(pieces: Sequence[tuple[float, float, float | None]]) -> Iterator[tuple[float, float, float | None]]:
-    """Pieces in order, those that touch as one; its confidence is the mean over its time."""
-    parts: list[tuple[float, float, float | None]] = []
-    for piece in (*pieces, (np.inf, np.inf, None)):
-        if parts and piece[0] > parts[-1][1]:
-            told = [(end - start, sure) for start, end, sure in parts if sure is not None]
-            seconds = sum(length for length, _ in told)
-            mean = round(sum(length * sure for length, sure in told) / seconds, 3) if told else None
-            yield parts[0][0], parts[-1][1], mean
-            parts = []
-        parts.append(piece)
 
 
 def _votes(labels: Labels, owner: NDArray[np.int64]) -> Floats:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.activity import Present
-from diarize.clustering import mixture, similarity
-from diarize.config import ClusterConfig
-from diarize.types import Labels, Vectors
+from diarize.activity import NO_ACTIVITY, LocalActivity, Present
+from diarize.clustering import mixture, similarity, splitting
+from diarize.config import ClusterConfig, SegmentationConfig
+from diarize.types import Embeddings, Labels, Vectors
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix  # a tenth of a second to load, where nobody may need it
@@ -44,12 +44,18 @@ def afresh(what: str, given: Floats, count: int, make: Callable[[], Arrays]) -> 
 
 
 class Spectral:
-    """Unit vectors (n, d), in order of time -> labels (n,) 0..k-1, numbered by first appearance."""
+    """The `Clusterer`: how many speakers there are is found, within the bounds of `config`."""
 
-    def __init__(self, config: ClusterConfig | None = None, memo: Memo = afresh) -> None:
+    def __init__(
+        self,
+        config: ClusterConfig | None = None,
+        memo: Memo = afresh,
+        segmentation: SegmentationConfig | None = None,
+    ) -> None:
         """`memo` is asked for what does not depend on the number of speakers, and may know it from before."""
         self._config = ClusterConfig() if config is None else config
         self._memo = memo
+        self._segmentation = segmentation
 
     @property
     def name(self) -> str:
@@ -62,8 +68,23 @@ class Spectral:
         """What its random numbers begin with, for the provenance."""
         return _SEED
 
-    def __call__(self, vectors: Vectors) -> Labels:
-        """Raises ValueError where `vectors` is no finite matrix."""
+    def __call__(self, voices: Embeddings, activity: LocalActivity = NO_ACTIVITY) -> Labels:
+        """Labels (n,) of windows (n), sorted by start. Raises ValueError where the vectors are no finite matrix.
+
+        With `activity`, local speakers who talk in one window of it are two people, whatever their vectors say.
+        """
+        if not activity.windows:
+            return self.informed(voices.vectors, voices.model)
+        tracks = splitting.tracks(voices.segments, activity)
+        labels = self.informed(voices.vectors, voices.model, tracks, partial(splitting.present, activity))
+        most = bounds(self._config, len(labels))[1]
+        return splitting.clusters(voices, labels, activity, self._segmentation, most)
+
+    def of_vectors(self, vectors: Vectors) -> Labels:
+        """Labels (n,) 0..k-1 of unit vectors (n, d) in order of time, of which nothing else is known.
+
+        Numbered by first appearance. Raises ValueError where `vectors` is no finite matrix.
+        """
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             raise ValueError(f"clustering needs a finite matrix (n, d), got {vectors.shape}")
         fewest, most = bounds(self._config, len(vectors))
@@ -86,20 +107,20 @@ class Spectral:
         tracks: csr_matrix | None = None,
         present: Callable[[], Present] | None = None,
     ) -> Labels:
-        """The same by what is known of the windows of the embedder `model`; as `__call__` where nothing is.
+        """The same by what is known of the windows of the embedder `model`; as `of_vectors` where nothing is.
 
-        `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`separate.tracks`). Few
+        `tracks` (t, n): how much of each window each local speaker of a segmentation fills (`splitting.tracks`). Few
         windows tell too little of who is there. Of those, both ways miss people, and the one that finds more is taken
-        (without tracks always `__call__`). At least as many as are `present` alone (`separate.present`; not asked where
-        windows are many) are looked for, and where still fewer are found than talk at all, just as many as that.
+        (without tracks always `of_vectors`). At least as many as are `present` alone (`splitting.present`; not asked
+        where windows are many) are looked for, and where still fewer are found than talk at all, just as many as that.
         """
         voices, n = mixture.known(model), len(vectors)
         fewest, most = bounds(self._config, n)
         if voices is None or most <= 1 or vectors.ndim != 2 or not np.isfinite(vectors).all():
-            return self(vectors)
+            return self.of_vectors(vectors)
         if n >= _FEW:
             found = self._mixed(similarity.centre(vectors), voices, tracks, fewest, most)
-            return self(vectors) if found is None else found
+            return self.of_vectors(vectors) if found is None else found
         alone, talking = Present() if present is None else present()
         labels = self._bounded(min(max(fewest, alone), most), most)._of_few(vectors, voices, tracks)
         if labels.max() + 1 < (count := min(talking, most)):
@@ -114,7 +135,7 @@ class Spectral:
     def _of_few(self, vectors: Vectors, voices: mixture.Voices, tracks: csr_matrix | None) -> Labels:
         """Labels by the way that finds more."""
         fewest, most = bounds(self._config, len(vectors))
-        plain = self(vectors)
+        plain = self.of_vectors(vectors)
         found = None if tracks is None else self._mixed(similarity.centre(vectors), voices, tracks, fewest, most)
         return plain if found is None or plain.max(initial=0) > found.max(initial=0) else found
 

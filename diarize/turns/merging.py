@@ -9,8 +9,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.config import TurnsConfig
-from diarize.types import Labels, Segment, Turn
+from diarize.activity import NO_ACTIVITY, LocalActivity
+from diarize.config import SegmentationConfig, TurnsConfig
+from diarize.turns import overlap
+from diarize.turns.pinning import pin
+from diarize.types import ClusterTurn, Labels, Segment, Turn
 from diarize.units import round_time
 
 STEP = 0.01  # s between two instants that are voted on
@@ -21,26 +24,55 @@ Run = tuple[float, float, int, float]
 
 
 def merge(
-    windows: Sequence[Segment], labels: Labels, speech: Sequence[Segment], config: TurnsConfig | None = None
+    windows: Sequence[Segment],
+    labels: Labels,
+    speech: Sequence[Segment],
+    activity: LocalActivity = NO_ACTIVITY,
+    known: Sequence[ClusterTurn] = (),
+    config: TurnsConfig | None = None,
+    segmentation: SegmentationConfig | None = None,
 ) -> tuple[Turn, ...]:
-    """Turns, sorted by start and disjoint, that cover `speech` and no more than its gaps of up to `config.gap` s.
+    """Turns, sorted by start, that cover `speech` and no more than its gaps of up to `config.gap` s.
 
-    `windows` (n) with `labels` (n,) may overlap and stand in any order; `speech` is sorted and disjoint. At each
-    instant a window's vote weighs most at its middle and falls linearly to its ends, so that two neighbours that
-    disagree part at the middle of what they share. Speakers are SPEAKER_01.. in order of first appearance. A turn's
-    confidence is the mean share of the votes that its speaker got. Raises ValueError where there is speech but no
-    window, or where the counts of windows and labels differ.
+    `windows` (n) with `labels` (n,) may overlap; `speech` is sorted and disjoint. At each instant a window's vote
+    weighs most at its middle and falls linearly to its ends, so that two neighbours that disagree part at the middle
+    of what they share. With the `activity` of a segmentation model, local speakers vote too, and two may talk at once
+    (overlap.py; `windows` are then sorted by start); without it turns are disjoint. Whoever is `known` to speak
+    somewhere does so (pinning.py). Speakers are SPEAKER_01.. in order of first appearance. A turn's confidence is the
+    mean share of the votes that its speaker got. Raises ValueError where there is speech but no window, or where the
+    counts of windows and labels differ.
     """
-    config = TurnsConfig() if config is None else config
+    config = config or TurnsConfig()
     if len(windows) != len(labels):
         raise ValueError(f"{len(windows)} windows have {len(labels)} labels")
     if speech and not windows:
         raise ValueError("speech without a single window has no speaker")
+    if activity.windows and speech:
+        turns = overlap.turns(windows, labels, speech, activity, segmentation or SegmentationConfig(), config.gap)
+    else:
+        turns = _disjoint(windows, labels, speech, config)
+    return numbered(pin(turns, known, speech, config.gap))
+
+
+def numbered(turns: Sequence[ClusterTurn]) -> tuple[Turn, ...]:
+    """Turns, sorted, with clusters numbered as speakers in order of first appearance."""
+    numbers: dict[int, int] = {}
+    return tuple(
+        Turn(turn.start, turn.end, f"SPEAKER_{numbers.setdefault(turn.label, len(numbers) + 1):02d}", turn.confidence)
+        for turn in turns
+    )
+
+
+def _disjoint(
+    windows: Sequence[Segment], labels: Labels, speech: Sequence[Segment], config: TurnsConfig
+) -> tuple[ClusterTurn, ...]:
+    """One speaker at a time: the cluster with most votes."""
     votes = _Votes(windows, labels)
     runs: list[Run] = []
     for segment in speech:
         runs += _smoothed(votes.runs(segment), config.min_turn)
-    return _numbered(_joined(runs, config.gap))
+    rounded = [(round_time(a), round_time(b), label, share) for a, b, label, share in _joined(runs, config.gap)]
+    return tuple(ClusterTurn(a, b, label, min(1.0, round(share, 3))) for a, b, label, share in rounded if a < b)
 
 
 class _Votes:
@@ -120,14 +152,3 @@ def _joined(runs: Sequence[Run], gap: float) -> list[Run]:
         else:
             joined.append(run)
     return joined
-
-
-def _numbered(runs: Sequence[Run]) -> tuple[Turn, ...]:
-    numbers: dict[int, int] = {}
-    turns = []
-    for start, end, label, share in runs:
-        a, b = round_time(start), round_time(end)
-        if a < b:
-            number = numbers.setdefault(label, len(numbers) + 1)
-            turns.append(Turn(a, b, f"SPEAKER_{number:02d}", min(1.0, round(share, 3))))
-    return tuple(turns)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.activity import LocalActivity
-from diarize.config import SegmentationConfig, TurnsConfig
+from diarize.config import SegmentationConfig
 from diarize.timeline import intersect, union
-from diarize.types import Labels, Segment, Turn
+from diarize.types import ClusterTurn, Labels, Segment
 from diarize.units import round_time
 
 Floats = NDArray[np.float32]
@@ -21,31 +21,22 @@ _PRIOR = 1e-3  # of the score: where nothing tells who else talks, it is who tal
 _BRIEF = 10  # such frames under which all frames tell it
 
 
-def merge(
+def turns(
     windows: Sequence[Segment],
     labels: Labels,
     speech: Sequence[Segment],
     activity: LocalActivity,
-    config: SegmentationConfig | None = None,
-    turns: TurnsConfig | None = None,
-) -> tuple[Turn, ...]:
-    """Turns sorted by start that cover `speech`, of two speakers at once where `activity` hears two.
+    config: SegmentationConfig,
+    gap: float,
+) -> tuple[ClusterTurn, ...]:
+    """Turns sorted by start that cover `speech`, of two speakers at once where `activity` has two.
 
     `windows` (n), sorted by start, vote for their `labels` (n,): most at their middle, falling linearly to their ends.
     Each local speaker of `activity` stands for the clusters that get the votes where it talks alone, in their
     proportion. A frame's score is that of its local speakers plus `config.votes` times its own votes. The best cluster
     talks; so does the next one where two talk more probably than `config.overlap`. A turn's confidence is the mean
-    share of the score that its speaker has beside those who do not talk. Raises ValueError where there is speech but
-    no window, or where the counts of windows and labels differ.
+    share of the score that its speaker has beside those who do not talk. Pauses of up to `gap` s belong to a turn.
     """
-    config = config or SegmentationConfig()
-    turns = turns or TurnsConfig()
-    if len(windows) != len(labels):
-        raise ValueError(f"{len(windows)} windows have {len(labels)} labels")
-    if not speech:
-        return ()
-    if not windows:
-        raise ValueError("speech without a single window has no speaker")
     _, labels = np.unique(labels, return_inverse=True)
     votes = _Votes(windows, labels, activity)
     clusters: list[Floats] = []
@@ -62,7 +53,7 @@ def merge(
         talks[: order.shape[1], first:last] = order.T
         shares[: order.shape[1], first:last] = values.T / total[:, None].T
     both = (activity.counts()[:, 2] > config.overlap) & (votes.clusters > 1)
-    return _turns(talks, shares, both, speech, activity, turns.gap)
+    return _turns(talks, shares, both, speech, activity, gap)
 
 
 class _Votes:
@@ -142,8 +133,8 @@ def _turns(
     speech: Sequence[Segment],
     activity: LocalActivity,
     gap: float,
-) -> tuple[Turn, ...]:
-    """Frames to turns within `speech`, cut where `speech` is; numbered by first appearance."""
+) -> tuple[ClusterTurn, ...]:
+    """Frames to turns within `speech`, cut where `speech` is."""
     beside = np.where(both, shares[::-1], 0)  # what the other one has who talks too
     own = shares / np.maximum(1 - beside, 1e-9)
     found: list[tuple[float, float, int, float]] = []
@@ -160,9 +151,4 @@ def _turns(
             last = max(first + 1, min(last, activity.frames))
             share = (mean[last] - mean[first]) / max(1, frames[last] - frames[first])
             found.append((turn.start, turn.end, int(label), min(1.0, round(float(share), 3))))
-    numbers: dict[int, int] = {}
-    turns = []
-    for start, end, label, share in sorted(found):
-        number = numbers.setdefault(label, len(numbers) + 1)
-        turns.append(Turn(round_time(start), round_time(end), f"SPEAKER_{number:02d}", share))
-    return tuple(turns)
+    return tuple(ClusterTurn(round_time(a), round_time(b), label, share) for a, b, label, share in sorted(found))

@@ -38,7 +38,7 @@ from diarize.cache.codecs import (
 )
 from diarize.cache.store import Cache, cache_folder
 from diarize.config import ClusterConfig, RunConfig, Section
-from diarize.stages import AdvisedDetector, Diarizer
+from diarize.stages import Diarizer
 from diarize.types import Audio, Embeddings, Segment, Turn
 from pipelines.plan import Choice, Plan
 from pipelines.recording import Stages
@@ -60,7 +60,7 @@ def build(plan: Plan, threads: int, kept: Kept | None) -> Stages:
     """The stages of a plan, as `Plan.build` makes them; where a cache is there, each looks into it first."""
     if kept is None:
         return plan.build(threads)
-    return replace(plan.build(threads, kept.stage), reach=kept.bandwidth)
+    return replace(plan.build(threads, kept.stage), bandwidth=kept.bandwidth)
 
 
 def trouble(config: RunConfig) -> str:
@@ -85,11 +85,7 @@ class Kept:
 
     def stage(self, choice: Choice, threads: int) -> Any:
         """The stage of a choice, looking into the cache first. Raises as `Choice.load` where it has to be loaded."""
-        kind = {"segmentation": Segmenter, "embedder": Embedder, "asr": Recognizer, "diarizer": EndToEnd}
-        backend = Backend(choice, threads, self.cache)
-        if choice.stage == "vad":
-            return (Advised if backend.identity.advised else Detector)(self, backend)
-        return kind[choice.stage](self, backend)
+        return CACHED[choice.stage](self, Backend(choice, threads, self.cache))
 
     def bandwidth(self, audio: Audio, speech: Sequence[Segment]) -> float:
         """As `diarize.audio.bandwidth.bandwidth`."""
@@ -156,7 +152,7 @@ class Backend:
         return self._loaded
 
 
-class _Stage:
+class CachedStage:
     """What all stages have in common: an identity, and results that are looked up."""
 
     def __init__(self, kept: Kept, backend: Backend) -> None:
@@ -193,41 +189,35 @@ class _Stage:
         return [stage, self.name, self._backend.code, _heard(audio), given]
 
 
-class Detector(_Stage):
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
-        return self._result("detect", audio, None, SEGMENTS, lambda backend: backend(audio))
+class CachedDetector(CachedStage):
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+        return self._result("detect", audio, _spans(likely), SEGMENTS, lambda backend: backend(audio, likely=likely))
 
 
-class Advised(Detector):
-    def advised(self, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
-        given = _spans(likely)
-        return self._result("detect", audio, given, SEGMENTS, lambda backend: backend.advised(audio, likely))
-
-
-class Segmenter(_Stage):
+class CachedSegmenter(CachedStage):
     def __call__(self, audio: Audio) -> LocalActivity:
         return self._result("segment", audio, None, ACTIVITY, lambda backend: backend(audio))
 
 
-class Embedder(_Stage):
+class CachedEmbedder(CachedStage):
     def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
         given = _spans(segments)
         return self._result("embed", audio, given, EMBEDDINGS, lambda backend: backend(audio, segments))
 
 
-class Recognizer(_Stage):
+class CachedRecognizer(CachedStage):
     def __call__(self, audio: Audio, speech: Sequence[Segment]) -> RecognizedWords:
         return self._result("recognize", audio, _spans(speech), WORDS, lambda backend: backend(audio, speech))
 
 
-class EndToEnd(_Stage):
+class CachedDiarizer(CachedStage):
     """Its bounds are part of its name. It is always loaded: what it finds depends on more files than it is given."""
 
     def __call__(self, audio: Audio) -> tuple[Turn, ...]:
         return self._result("diarize", audio, None, TURNS, lambda backend: backend(audio))
 
     def bounded(self, cluster: ClusterConfig) -> Diarizer:
-        return EndToEnd(self._kept, _Loaded(self._backend.load().bounded(cluster), self._backend.code))
+        return CachedDiarizer(self._kept, _Loaded(self._backend.load().bounded(cluster), self._backend.code))
 
 
 class _Loaded(Backend):
@@ -235,6 +225,15 @@ class _Loaded(Backend):
 
     def __init__(self, backend: Diarizer, code: str) -> None:
         self._loaded, self.code, self.identity = backend, code, _identity(backend)
+
+
+CACHED: dict[str, type[CachedStage]] = {
+    "vad": CachedDetector,
+    "segmentation": CachedSegmenter,
+    "embedder": CachedEmbedder,
+    "asr": CachedRecognizer,
+    "diarizer": CachedDiarizer,
+}
 
 
 def recall(cache: Cache, asked: Any, codec: Codec[Value]) -> Value | None:
@@ -264,12 +263,7 @@ def _spans(segments: Sequence[Segment]) -> str:
 
 
 def _identity(backend: Any) -> BackendIdentity:
-    return BackendIdentity(
-        str(backend.name),
-        tuple(getattr(backend, "notes", ())),
-        getattr(backend, "seed", None),
-        isinstance(backend, AdvisedDetector),
-    )
+    return BackendIdentity(str(backend.name), tuple(getattr(backend, "notes", ())), getattr(backend, "seed", None))
 
 
 def _asked(choice: Choice) -> list[Any] | None:

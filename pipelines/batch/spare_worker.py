@@ -84,7 +84,7 @@ def begun(arguments: Sequence[str]) -> Iterator[None]:
 
 def wanted(arguments: Sequence[str]) -> bool:
     """Whether a command will have work for a worker. Not where it may keep all results of a run before."""
-    if arguments[:1] != ["process"]:
+    if arguments[:1] not in (["process"], ["identify"]):
         return False
     places = (word.partition("=")[2] or word for word in arguments)
     return "--force" in arguments or not any(_holds_a_run(place) for place in places)

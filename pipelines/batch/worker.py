@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diarize.audio.reading import Recording
+from diarize.clustering.constraints import NOTHING
 from diarize.clustering.spectral import Spectral, afresh
 from diarize.errors import (
     AudioError,
@@ -29,7 +30,7 @@ from pipelines.batch import cached_reading, cached_stages
 from pipelines.inputs.jobs import Job, WordsFromFile
 from pipelines.plan import Plan
 from pipelines.processes import decoding
-from pipelines.recording import Stages, recognise
+from pipelines.recording import Stages, transcribe
 from pipelines.results import fingerprint, outputs
 from pipelines.results.outcomes import PRODUCT, Outcome, outcome
 
@@ -79,15 +80,19 @@ class Transcriber:
         if self._stages is None:
             enter("load")
             self._stages = cached_stages.build(self.plan, self._threads, self._kept)
-        stages = self._stages.bounded(Spectral(job.cluster, self._kept.memo if self._kept else afresh), job.cluster)
-        if job.words is not None:
-            stages = replace(stages, given=WordsFromFile(job.words))
+        memo = self._kept.memo if self._kept else afresh
+        stages = self._stages.bounded(Spectral(job.cluster, memo, config.segmentation), job.cluster)
         if job.speech is not None:
             stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))
-        if job.known is not None:
-            stages = replace(stages, known=job.known)
-        settings = config.model_copy(update={"cluster": job.cluster})
-        transcript, strangers = recognise(recording, stages, settings, PRODUCT, enter)
+        transcript, strangers = transcribe(
+            recording,
+            stages,
+            config.model_copy(update={"cluster": job.cluster}),
+            known=job.known or NOTHING,
+            words=WordsFromFile(job.words) if job.words is not None else None,
+            product=PRODUCT,
+            observe=enter,
+        )
         provenance = replace(
             transcript.provenance,
             notes=(*self.plan.notes, *transcript.provenance.notes),

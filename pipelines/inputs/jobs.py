@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class MarkedSpeech:
     def name(self) -> str:
         return f"file:{self.digest}"
 
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
         """What of it is in the recording."""
         return self.within(audio.duration).speech
 

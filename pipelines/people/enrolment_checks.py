@@ -132,7 +132,7 @@ def examine(
 
 def _places(take: Take, speech: Sequence[Segment], voices: Embeddings, two: Halves, embedder: UtteranceEmbedder) -> str:
     """Where in the recording the second voice was heard, and how unlike the first it is."""
-    spoken = merging.merge(voices.segments, two.labels, speech, embedder.config.turns)
+    spoken = merging.merge(voices.segments, two.labels, speech, config=embedder.config.turns)
     said = {name: total(t for t in spoken if t.speaker == name) for name in {t.speaker for t in spoken}}
     less = min(sorted(said), key=lambda name: said[name])
     heard: Sequence[Segment] = (

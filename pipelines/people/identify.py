@@ -1,33 +1,30 @@
-"""Who speaks in these recordings? Each is diarized, and each of its speakers held against the library."""
+"""Who speaks in these recordings? The main job without words, of whose results only the speakers are returned."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diarize import timeline
 from diarize.config import Config
-from diarize.errors import DiarizeError
-from diarize.library.scoring.linking import Strangers
-from diarize.library.store import Library
-from diarize.models.registry import Progress
 from diarize.models.store import Store
 from diarize.types import Speaker, Transcript
 from diarize.units import round_time
-from pipelines import plan
-from pipelines.inputs import recordings as inputs
-from pipelines.inputs.recordings import Input
-from pipelines.processes import decoding
-from pipelines.recording import Stages, recognise
-from pipelines.results import linking
+from pipelines.batch.process import Request, process
+from pipelines.batch.run import Watcher
+from pipelines.results import outputs
+from pipelines.results.outcomes import Outcome
 
-Watch = Callable[[str, str], None]  # told (recording, stage)
+if TYPE_CHECKING:
+    from diarize.library.store import Library
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class SpeakingTime:
     """A speaker of a recording, with the seconds that they talk."""
 
     speaker: Speaker
@@ -35,34 +32,29 @@ class Spoken:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A recording, with its speakers by first appearance; or why it could not be heard."""
+class IdentifiedRecording:
+    """A recording, with its speakers by first appearance; or why it could not be processed."""
 
     name: str
-    speakers: tuple[Spoken, ...] = ()
+    speakers: tuple[SpeakingTime, ...] = ()
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Identified:
-    rows: tuple[Row, ...]
+class Identification:
+    recordings: tuple[IdentifiedRecording, ...]
     notes: tuple[str, ...]  # what the plan leaves to be desired
-
-    @property
-    def status(self) -> int:
-        """Exit status: 0, 3 where some recordings failed, 4 where nothing could be heard."""
-        failed = sum(bool(row.problem) for row in self.rows)
-        return 4 if failed == len(self.rows) else 3 if failed else 0
+    status: int  # exit status, as of the main job
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         recordings = [
             {
-                "recording": row.name,
-                "problem": row.problem or None,
-                "speakers": [{**asdict(found.speaker), "seconds": found.seconds} for found in row.speakers],
+                "recording": recording.name,
+                "problem": recording.problem or None,
+                "speakers": [{**asdict(each.speaker), "seconds": each.seconds} for each in recording.speakers],
             }
-            for row in self.rows
+            for recording in self.recordings
         ]
         return {"schema": "diarize-identification/1", "recordings": recordings, "notes": list(self.notes)}
 
@@ -72,49 +64,35 @@ def identify(
     library: Callable[[], Library],
     config: Config,
     store: Store,
-    watch: Watch = lambda name, stage: None,
-    progress: Progress | None = None,
-) -> Identified:
+    watcher: Watcher,
+    out: Path | None = None,
+) -> Identification:
     """The speakers of the recordings that `paths` (files and folders) stand for; a bad one is a row of its own.
 
-    Words are not recognized. Raises LibraryError, ConfigError, CalibrationError, BackendError and ModelError before
-    anything is heard.
+    Results stay in the folder `out`, so that a rerun resumes; without one they are deleted at the end. Words are not
+    recognized. Raises what `process` raises before any work.
     """
-    found = inputs.find(paths).inputs
-    with library() as opened:
-        chosen = plan.make(config, store, progress, recognize=False, library=opened)
-    stages = chosen.build()
-    heard: list[tuple[Input, Transcript | str, Strangers | None]] = []
-    for item in found:
-        try:
-            heard.append((item, *_heard(item, stages, chosen.config, watch)))
-        except DiarizeError as error:
-            heard.append((item, getattr(error, "reason", None) or str(error), None))
-    called: dict[str, dict[str, str]] = {}
-    people = chosen.people
-    if people is not None and people.calibration is not None:
-        strangers = [(item.id, unknown) for item, _, unknown in heard if unknown is not None]
-        called = linking.labels(strangers, people.calibration, people.config.prior, people.config.seconds)
-    rows = [
-        Row(item.name, problem=made)
-        if isinstance(made, str)
-        else Row(item.name, _spoken(linking.linked(made, called.get(item.id, {}))))
-        for item, made, _ in heard
-    ]
-    return Identified(tuple(rows), (*chosen.notes, *stages.notes()))
+    only = {
+        "asr": config.asr.model_copy(update={"backend": "none"}),
+        "output": config.output.model_copy(update={"formats": ("json",)}),
+    }
+    with tempfile.TemporaryDirectory(prefix="diarize-") if out is None else nullcontext(out) as folder:
+        request = Request(tuple(paths), Path(folder), library=library)
+        report = process(request, config.model_copy(update=only), store, watcher)
+        recordings = tuple(_recording(outcome, Path(folder)) for outcome in report.outcomes)
+    return Identification(recordings, report.notes, report.status)
 
 
-def _heard(item: Input, stages: Stages, config: Config, watch: Watch) -> tuple[Transcript, Strangers | None]:
-    if item.problem is not None:
-        raise item.problem
-    watch(item.name, "read")
-    recording = decoding.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
-    return recognise(recording, stages, config, watch=lambda stage: watch(item.name, stage))
+def _recording(outcome: Outcome, out: Path) -> IdentifiedRecording:
+    if outcome.status != "done":
+        return IdentifiedRecording(outcome.name, problem=outcome.reason or outcome.status)
+    return IdentifiedRecording(outcome.name, speaking_times(outputs.read(out / outcome.id)))
 
 
-def _spoken(transcript: Transcript) -> tuple[Spoken, ...]:
+def speaking_times(transcript: Transcript) -> tuple[SpeakingTime, ...]:
+    """Each speaker with the seconds that they talk, in the transcript's order."""
     seconds = {
         speaker.id: timeline.total(turn for turn in transcript.turns if turn.speaker == speaker.id)
         for speaker in transcript.speakers
     }
-    return tuple(Spoken(speaker, round_time(seconds[speaker.id])) for speaker in transcript.speakers)
+    return tuple(SpeakingTime(speaker, round_time(seconds[speaker.id])) for speaker in transcript.speakers)

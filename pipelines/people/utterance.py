@@ -21,6 +21,7 @@ from diarize.timeline import total, union
 from diarize.types import Audio, Embeddings, Segment
 from pipelines import plan
 from pipelines.processes import decoding
+from pipelines.recording import notes_of
 
 MARGIN = (
     0.5  # s on both sides of speech that is embedded too; measured: EER 6.5 % instead of 7.2 % (docs/method/scores.md)
@@ -104,7 +105,7 @@ def load_embedder(config: Config, store: Store, progress: Progress | None = None
     chosen = plan.make(config.model_copy(update=only), store, progress)
     stages = chosen.build()
     assert stages.detect is not None and stages.embed is not None  # as `diarizer` is None
-    return UtteranceEmbedder(stages.detect, stages.embed, chosen.config, (*chosen.notes, *stages.notes()))
+    return UtteranceEmbedder(stages.detect, stages.embed, chosen.config, (*chosen.notes, *notes_of(stages)))
 
 
 def embed_files(

@@ -58,9 +58,7 @@ def common(plan: Plan, store: Store) -> str:
     return _digest(
         {
             "settings": plan.config.model_dump(mode="json", exclude={"run", "cluster"}),
-            "backends": [
-                told(c) for c in (plan.detect, plan.embed, plan.recognize, plan.diarize, plan.segment, plan.hear)
-            ],
+            "backends": [told(c) for c in (plan.detect, plan.embed, plan.recognize, plan.diarize, plan.segment)],
             "models": plan.models,
             "notes": plan.notes,
             "people": None if people is None else [people.load().name, people.lacking],

@@ -66,7 +66,7 @@ def test_facts_of_a_file_and_identities_come_back() -> None:
     assert codecs.RECORDING.decode(codecs.RECORDING.encode(facts)) == facts
     declared = replace(facts, source=replace(source, declared=0.1 + 0.2))
     assert codecs.RECORDING.decode(codecs.RECORDING.encode(declared)) == declared
-    said = BackendIdentity("silero@12", ("on the CPU",), 3, True)
+    said = BackendIdentity("silero@12", ("on the CPU",), 3)
     assert codecs.IDENTITY.decode(codecs.IDENTITY.encode(said)) == said
     assert codecs.IDENTITY.decode(codecs.IDENTITY.encode(BackendIdentity("x"))) == BackendIdentity("x")
 

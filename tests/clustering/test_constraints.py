@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from diarize.clustering import constrained, constraints
 from diarize.clustering.constraints import NOTHING, Constraints, Link, Linked
 from diarize.clustering.similarity import canonical
-from diarize.types import Labels, Segment, Turn, Vectors
+from diarize.config import ClusterConfig
+from diarize.types import ClusterTurn, Embeddings, Labels, Segment, Turn, Vectors
 
 people_of_windows = st.lists(st.integers(-1, 4), min_size=1, max_size=40)
 
@@ -273,38 +274,10 @@ def test_with_the_count_given_the_worse_fitting_goes_to_the_next_best_cluster() 
     assert found.tolist() == who
 
 
-def pinned(found: list[Turn], known: list[Turn], owner: list[int], labels: list[int], speech: Segment) -> list[Turn]:
-    windows = [Segment(i, i + 2) for i in range(len(owner))]
-    said = constraints.resolve(known, (), "it")
-    return list(constrained.pin(found, (speech,), said, windows, np.array(labels), np.array(owner), 0.2))
-
-
-def test_within_a_known_turn_its_speaker_speaks_where_speech_is() -> None:
-    found = [Turn(0, 6, "SPEAKER_01", 0.8), Turn(6, 10, "SPEAKER_02", 0.6)]
-    known = [Turn(4, 12, "bob")]
-    assert pinned(found, known, [-1] * 6 + [0] * 3, [0] * 5 + [1] * 4, Segment(0, 10)) == [
-        Turn(0, 4, "SPEAKER_01", 0.8),
-        Turn(4, 10, "SPEAKER_02", 1.0),
-    ]
-
-
-def test_beside_a_known_speaker_the_surest_of_the_others_stays_in_overlap() -> None:
-    found = [Turn(0, 3, "SPEAKER_01", 0.7), Turn(3, 9, "SPEAKER_02", 0.6), Turn(5, 9, "SPEAKER_03", 0.9)]
-    known = [Turn(4, 7, "anna")]
-    assert pinned(found, known, [0] * 2 + [-1] * 6, [0] * 3 + [1] * 2 + [2] * 3, Segment(0, 9)) == [
-        Turn(0, 3, "SPEAKER_01", 0.7),
-        Turn(3, 4, "SPEAKER_02", 0.6),
-        Turn(4, 7, "SPEAKER_01", 1.0),
-        Turn(5, 9, "SPEAKER_03", 0.9),
-        Turn(7, 9, "SPEAKER_02", 0.6),
-    ]
-
-
-def test_a_known_speaker_without_a_turn_gets_one_and_speakers_are_numbered_again() -> None:
-    found = [Turn(0, 8, "SPEAKER_01", 0.9)]
-    known = [Turn(0, 2, "anna"), Turn(2, 3, "bob")]
-    assert pinned(found, known, [0, -1, 1, -1, -1, -1, -1], [1, 1, 0, 1, 1, 1, 1], Segment(0, 8)) == [
-        Turn(0, 2, "SPEAKER_01", 1.0),
-        Turn(2, 3, "SPEAKER_02", 1.0),
-        Turn(3, 8, "SPEAKER_01", 0.9),
-    ]
+def test_known_turns_carry_the_label_of_their_windows() -> None:
+    spans = tuple(Segment(i, i + 2) for i in range(8))
+    vectors = Embeddings(spans, voices(0, 0, 0, 0, 1, 1, 1, 1).astype(np.float32), "made")
+    known = constraints.resolve([Turn(0, 2.4, "anna"), Turn(6, 8, "bob"), Turn(20, 22, "carl")], (), "it")
+    labels, turns = constrained.apply(np.zeros(8, np.int64), vectors, known, ClusterConfig())
+    assert labels[0] != labels[6]
+    assert turns == (ClusterTurn(0, 2.4, int(labels[0])), ClusterTurn(6, 8, int(labels[6])))  # carl has no window

@@ -51,7 +51,7 @@ def test_somebody_who_says_little_is_found_beside_two_who_say_much() -> None:
 def test_a_stranger_to_the_model_is_clustered_without_it() -> None:
     vectors, _ = _talk(_round(3, 6, 4))
     assert mixture.known("wespeaker@0123456789abcdef") is None
-    assert np.array_equal(Spectral().informed(vectors, "wespeaker@0123456789abcdef"), Spectral()(vectors))
+    assert np.array_equal(Spectral().informed(vectors, "wespeaker@0123456789abcdef"), Spectral().of_vectors(vectors))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 25])
@@ -182,7 +182,7 @@ def test_how_alike_two_clusters_are_is_a_ratio_of_gaussian_densities() -> None:
 
 def test_of_few_windows_without_tracks_the_mixture_makes_nothing() -> None:
     vectors, _ = _talk(_round(2, 7, 2), seed=1)
-    assert np.array_equal(Spectral().informed(vectors, MODEL), Spectral()(vectors))
+    assert np.array_equal(Spectral().informed(vectors, MODEL), Spectral().of_vectors(vectors))
 
 
 def test_of_few_windows_as_many_speakers_are_found_as_are_present() -> None:

@@ -36,51 +36,51 @@ def _round(speakers: int, windows: int, rounds: int) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("speakers", [1, 2, 3, 5, 8])
 def test_speakers_who_talk_alike_much_are_counted_and_told_apart(speakers: int) -> None:
     vectors, truth = _talk(_round(speakers, 6, 6))
-    assert np.array_equal(Spectral()(vectors), truth)
+    assert np.array_equal(Spectral().of_vectors(vectors), truth)
 
 
 def test_uneven_talkers_are_counted_and_told_apart() -> None:
     vectors, truth = _talk([(0, 40), (1, 20), (0, 40), (2, 12), (1, 20), (0, 30)])
-    assert np.array_equal(Spectral()(vectors), canonical(truth))
+    assert np.array_equal(Spectral().of_vectors(vectors), canonical(truth))
 
 
 def test_no_vector_no_label_and_one_vector_one_speaker() -> None:
-    assert Spectral()(np.zeros((0, 8), np.float32)).tolist() == []
-    assert Spectral()(np.eye(1, 8, dtype=np.float32)).tolist() == [0]
-    assert Spectral(ClusterConfig(num_speakers=2))(np.eye(2, 8, dtype=np.float32)).tolist() == [0, 1]
+    assert Spectral().of_vectors(np.zeros((0, 8), np.float32)).tolist() == []
+    assert Spectral().of_vectors(np.eye(1, 8, dtype=np.float32)).tolist() == [0]
+    assert Spectral(ClusterConfig(num_speakers=2)).of_vectors(np.eye(2, 8, dtype=np.float32)).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_a_known_count_is_kept(count: int) -> None:
     vectors, _ = _talk(_round(3, 5, 5))
-    assert len(set(Spectral(ClusterConfig(num_speakers=count))(vectors).tolist())) == count
+    assert len(set(Spectral(ClusterConfig(num_speakers=count)).of_vectors(vectors).tolist())) == count
 
 
 def test_bounds_on_the_count_are_kept() -> None:
     vectors, _ = _talk(_round(4, 6, 5))
-    assert Spectral(ClusterConfig(max_speakers=2))(vectors).max() + 1 == 2
-    assert Spectral(ClusterConfig(min_speakers=6))(vectors).max() + 1 >= 6
+    assert Spectral(ClusterConfig(max_speakers=2)).of_vectors(vectors).max() + 1 == 2
+    assert Spectral(ClusterConfig(min_speakers=6)).of_vectors(vectors).max() + 1 >= 6
 
 
 def test_fault_32_one_speaker_only_is_not_cut_in_two() -> None:
     for seed in range(5):
         vectors, truth = _talk([(0, 60)], noise=0.7, seed=seed)
-        assert np.array_equal(Spectral()(vectors), truth)
+        assert np.array_equal(Spectral().of_vectors(vectors), truth)
 
 
 def test_fault_32_thirty_speakers() -> None:
     vectors, truth = _talk(_round(30, 6, 4), noise=0.4, d=256)
-    assert np.array_equal(Spectral(ClusterConfig(max_speakers=40))(vectors), truth)
+    assert np.array_equal(Spectral(ClusterConfig(max_speakers=40)).of_vectors(vectors), truth)
 
 
 def test_fault_32_somebody_who_speaks_for_five_seconds_is_found() -> None:
     vectors, truth = _talk([(0, 60), (1, 50), (0, 40), (2, 5), (1, 40)])
-    assert np.array_equal(Spectral()(vectors), truth)
+    assert np.array_equal(Spectral().of_vectors(vectors), truth)
 
 
 def test_fault_32_less_than_two_seconds_of_a_speaker_do_no_harm_to_the_others() -> None:
     vectors, truth = _talk([(0, 40), (1, 40), (2, 1), (0, 20)])
-    found = Spectral()(vectors)
+    found = Spectral().of_vectors(vectors)
     assert np.array_equal(found[truth < 2], truth[truth < 2])
 
 
@@ -88,14 +88,14 @@ def test_fault_31_windows_that_hold_two_voices_throughout_give_labels_and_no_err
     one, _ = _talk([(0, 50)], seed=1)
     two, _ = _talk([(0, 50)], seed=2)
     both = one + two
-    found = Spectral()((both / np.linalg.norm(both, axis=1, keepdims=True)).astype(np.float32))
+    found = Spectral().of_vectors((both / np.linalg.norm(both, axis=1, keepdims=True)).astype(np.float32))
     assert found.shape == (50,) and found.max() == 0
 
 
 @pytest.mark.parametrize("asked", [4, 20, 10**6])
 def test_fault_33_more_speakers_than_windows_are_clamped(asked: int) -> None:
     vectors, _ = _talk([(0, 2), (1, 1)])
-    assert Spectral(ClusterConfig(num_speakers=asked))(vectors).tolist() == [0, 1, 2]
+    assert Spectral(ClusterConfig(num_speakers=asked)).of_vectors(vectors).tolist() == [0, 1, 2]
     assert bounds(ClusterConfig(num_speakers=asked), 3) == (3, 3)
 
 
@@ -108,11 +108,11 @@ def test_fault_33_impossible_counts_are_refused() -> None:
 @pytest.mark.parametrize("wrong", [np.full((3, 4), np.nan, np.float32), np.zeros(3, np.float32)])
 def test_what_is_no_finite_matrix_is_refused(wrong: Vectors) -> None:
     with pytest.raises(ValueError, match="finite matrix"):
-        Spectral()(wrong)
+        Spectral().of_vectors(wrong)
 
 
 def test_equal_vectors_are_one_speaker() -> None:
-    assert set(Spectral()(np.tile(_talk([(0, 1)])[0], (30, 1))).tolist()) == {0}
+    assert set(Spectral().of_vectors(np.tile(_talk([(0, 1)])[0], (30, 1))).tolist()) == {0}
 
 
 @given(st.lists(st.integers(0, 9), max_size=60))
@@ -130,12 +130,12 @@ def test_turns_in_another_order_give_the_same_speakers(speakers: int, windows: i
     turns = _round(speakers, windows, rounds)
     vectors, truth = _talk(turns, noise=0.4, seed=seed)
     blocks = np.arange(len(truth)).reshape(-1, windows)[rng.permutation(len(turns))].ravel()
-    assert np.array_equal(canonical(Spectral()(vectors)[blocks]), Spectral()(vectors[blocks]))
+    assert np.array_equal(canonical(Spectral().of_vectors(vectors)[blocks]), Spectral().of_vectors(vectors[blocks]))
 
 
 def test_more_vectors_than_are_compared_one_by_one_give_the_same_speakers() -> None:
     vectors, truth = _talk(_round(4, 10, 60))
-    assert np.array_equal(Spectral()(vectors), truth)
+    assert np.array_equal(Spectral().of_vectors(vectors), truth)
 
 
 _DIGEST = """
@@ -145,7 +145,7 @@ rng = np.random.default_rng(3)
 voices = np.abs(rng.standard_normal((5, 64)))
 vectors = voices[np.repeat(rng.integers(0, 5, 60), 6)] + rng.standard_normal((360, 64)) * 0.9
 vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-print(hashlib.sha256(Spectral()(vectors).tobytes()).hexdigest())
+print(hashlib.sha256(Spectral().of_vectors(vectors).tobytes()).hexdigest())
 """
 
 
@@ -182,4 +182,4 @@ def test_the_name_tells_every_setting() -> None:
 def test_x_vectors_of_a_meeting_are_four_people_when_told_so() -> None:
     vectors = np.load(SHARED / "data" / "xvectors" / "ES2005a.npz")["vectors"]
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    assert Spectral(ClusterConfig(num_speakers=4))(unit).max() + 1 == 4
+    assert Spectral(ClusterConfig(num_speakers=4)).of_vectors(unit).max() + 1 == 4

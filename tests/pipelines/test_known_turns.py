@@ -40,7 +40,7 @@ def spoken(found: Transcript) -> list[tuple[float, float, str]]:
 def test_the_result_obeys_what_is_known() -> None:
     turns = [Turn(0, 2, "anna"), Turn(2, 5, "bob"), Turn(5, 9, "anna"), Turn(9.5, 20, "carl")]
     known = constraints.resolve(turns, (), "file:123")
-    found = transcribe(talk(), replace(STAGES, known=known), Config())
+    found, _ = transcribe(talk(), STAGES, Config(), known=known)
     assert spoken(found) == [(0.0, 2.0, "SPEAKER_01"), (2.0, 5.0, "SPEAKER_02"), (5.0, 9.0, "SPEAKER_01")]
     assert found.provenance.stages["known"] == "file:123"
     assert found.provenance.notes == (
@@ -52,7 +52,7 @@ def test_the_result_obeys_what_is_known() -> None:
 def test_a_count_that_is_asked_for_holds_beside_what_is_known() -> None:
     known = constraints.resolve([Turn(0, 2, "anna"), Turn(6, 9, "anna")], (), "it")
     config = parse({"cluster": {"num_speakers": 2}}, "test")
-    found = transcribe(talk(), replace(STAGES, known=known, cluster=Spectral(config.cluster)), config)
+    found, _ = transcribe(talk(), replace(STAGES, cluster=Spectral(config.cluster)), config, known=known)
     assert len(found.speakers) == 2
     by_time = {
         id: {turn.speaker for turn in found.turns if turn.overlap(Segment(*id)) > 0.9} for id in ((0, 2), (6, 9))
@@ -62,7 +62,7 @@ def test_a_count_that_is_asked_for_holds_beside_what_is_known() -> None:
 
 def test_nothing_is_speech_but_what_is_given() -> None:
     given = MarkedSpeech((Segment(1, 2), Segment(6, 8), Segment(9.5, 12)), "456").within(10)
-    found = transcribe(talk(), replace(STAGES, detect=given), Config())
+    found, _ = transcribe(talk(), replace(STAGES, detect=given), Config())
     assert [(start, end) for start, end, _ in spoken(found)] == [(1.0, 2.0), (6.0, 8.0), (9.5, 10.0)]
     assert found.provenance.stages["detect"] == "file:456"
     assert found.provenance.notes == ("speech: 2.000 s of what was given lie beyond the recording's end and were cut",)
@@ -102,5 +102,6 @@ def test_the_main_job_takes_speech_and_known_turns_and_needs_no_detector(tmp_pat
 def test_without_anything_known_the_method_is_as_it_was(most: int) -> None:
     config = parse({"cluster": {"max_speakers": most}}, "test")
     stages = replace(STAGES, cluster=Spectral(config.cluster))
-    silent = replace(stages, known=constraints.resolve([Turn(9.2, 9.8, "anna")], (), ""))
-    assert spoken(transcribe(talk(), stages, config)) == spoken(transcribe(talk(), silent, config))
+    silent = constraints.resolve([Turn(9.2, 9.8, "anna")], (), "")
+    plain, constrained = transcribe(talk(), stages, config)[0], transcribe(talk(), stages, config, known=silent)[0]
+    assert spoken(plain) == spoken(constrained)

@@ -33,26 +33,23 @@ class Told:
 
 @dataclass(frozen=True)
 class Half:
-    """Hears the first ten seconds by itself, and all that it is advised of."""
+    """Returns where speech is likely, and remembers it."""
 
     name: str = "half"
     advice: list[tuple[Segment, ...]] = field(default_factory=list)
 
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
-        return (Segment(0.0, 10.0),)
-
-    def advised(self, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
         self.advice.append(tuple(likely))
         return tuple(likely)
 
 
 @dataclass(frozen=True)
 class Stubborn:
-    """Takes no advice."""
+    """Ignores where speech is likely."""
 
     name: str = "stubborn"
 
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
         return (Segment(0.0, 10.0),)
 
 
@@ -73,7 +70,7 @@ def stages(detect: Half | Stubborn) -> Stages:
 
 def test_two_talk_at_once() -> None:
     detect = Half()
-    transcript = transcribe(talk(), stages(detect), CONFIG)
+    transcript, _ = transcribe(talk(), stages(detect), CONFIG)
     assert [(t.start, t.end, t.speaker) for t in transcript.turns] == [
         (0.0, 6.0, "SPEAKER_01"),
         (5.0, 12.0, "SPEAKER_02"),
@@ -81,13 +78,13 @@ def test_two_talk_at_once() -> None:
     assert detect.advice == [ADVISED]
 
 
-def test_a_detector_that_takes_no_advice_is_asked_as_always() -> None:
-    transcript = transcribe(talk(), stages(Stubborn()), CONFIG)
+def test_a_detector_may_ignore_where_speech_is_likely() -> None:
+    transcript, _ = transcribe(talk(), stages(Stubborn()), CONFIG)
     assert max(turn.end for turn in transcript.turns) == 10.0
 
 
 def test_the_stage_is_told_and_named() -> None:
     entered: list[str] = []
-    transcript = transcribe(talk(), stages(Half()), CONFIG, watch=entered.append)
+    transcript, _ = transcribe(talk(), stages(Half()), CONFIG, observe=entered.append)
     assert entered == ["segment", "detect", "embed", "cluster"]
     assert transcript.provenance.stages["segment"] == "told"

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio.reading import Recording
 from diarize.clustering.spectral import Spectral
 from diarize.config import Config, parse
 from diarize.errors import FormatError, StageError
-from diarize.types import Audio, Candidate, Identity, Labels, Segment, Source, Vectors, Word
+from diarize.types import Audio, Candidate, Embeddings, Identity, Labels, Segment, Source, Vectors, Word
 from pipelines.recording import Stages, transcribe
 from tests.cheap import Clock, Pitch
 
@@ -26,7 +27,7 @@ class Loud:
 
     name: str = "loud"
 
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
         edges = np.flatnonzero(np.diff(np.r_[0, audio.samples != 0, 0].astype(int))).reshape(-1, 2)
         return tuple(Segment(a / audio.rate, b / audio.rate) for a, b in edges.tolist())
 
@@ -71,7 +72,7 @@ TALK = recording(line((0, 2), (6, 8)), line((3, 5)), line())
 
 
 def test_each_channel_is_one_speaker_and_a_silent_one_is_nobody() -> None:
-    found = transcribe(TALK, STAGES, PER_CHANNEL)
+    found, _ = transcribe(TALK, STAGES, PER_CHANNEL)
     assert [(turn.start, turn.end, turn.speaker) for turn in found.turns] == [
         (0.0, 2.0, "CHANNEL_0"),
         (3.0, 5.0, "CHANNEL_1"),
@@ -91,7 +92,7 @@ def test_each_channel_is_one_speaker_and_a_silent_one_is_nobody() -> None:
 
 def test_words_from_elsewhere_are_taken_once_however_many_channels_there_are() -> None:
     words = (Word(3.2, 3.6, "ja"), Word(0.5, 0.9, "also"), Word(9.5, 9.9, "tschüs"))
-    found = transcribe(TALK, replace(STAGES, given=Given(words)), PER_CHANNEL)
+    found, _ = transcribe(TALK, STAGES, PER_CHANNEL, words=Given(words))
     assert [(word.text, word.speaker) for word in found.words] == [
         ("ja", "CHANNEL_1"),
         ("also", "CHANNEL_0"),
@@ -102,7 +103,7 @@ def test_words_from_elsewhere_are_taken_once_however_many_channels_there_are() -
 
 
 def test_words_from_elsewhere_stand_in_the_place_of_a_recognizer() -> None:
-    found = transcribe(recording(line((0, 4))), replace(STAGES, given=Given((Word(1, 2, "so"),))), Config())
+    found, _ = transcribe(recording(line((0, 4))), STAGES, Config(), words=Given((Word(1, 2, "so"),)))
     assert [(word.text, word.speaker) for word in found.words] == [("so", "SPEAKER_01")]
     assert found.provenance.stages["recognize"] == "given"
 
@@ -112,7 +113,7 @@ def test_the_speaker_who_is_known_has_a_name_and_the_others_have_none() -> None:
     both = Audio("talk", low.samples + high.samples, RATE)
     config = parse({"cluster": {"num_speakers": 2}}, "test")
     stages = replace(STAGES, cluster=Spectral(config.cluster), identify=Knows())
-    found = transcribe(recording(both), stages, config)
+    found, _ = transcribe(recording(both), stages, config)
     assert [speaker.name for speaker in found.speakers] == ["Anna", None]
     assert found.provenance.stages["identify"] == "knows"
 
@@ -131,16 +132,16 @@ def test_what_goes_wrong_in_a_stage_is_told_with_its_name(error: Exception) -> N
 
 def test_as_many_speakers_as_are_looked_for_by_default_may_be_too_few() -> None:
     class Every(Spectral):
-        def __call__(self, vectors: Vectors) -> Labels:
-            return np.arange(len(vectors))
+        def __call__(self, voices: Embeddings, activity: LocalActivity = NO_ACTIVITY) -> Labels:
+            return np.arange(len(voices.segments))
 
     crowd = recording(line(*((i * 0.5, i * 0.5 + 0.25) for i in range(20))))
-    found = transcribe(crowd, replace(STAGES, cluster=Every(), recognize=None), Config())
+    found, _ = transcribe(crowd, replace(STAGES, cluster=Every(), recognize=None), Config())
     assert "raise --max-speakers" in " ".join(found.provenance.notes)
     wider = parse({"cluster": {"max_speakers": 30}}, "test")
-    assert transcribe(crowd, replace(STAGES, cluster=Every(), recognize=None), wider).provenance.notes == ()
+    assert transcribe(crowd, replace(STAGES, cluster=Every(), recognize=None), wider)[0].provenance.notes == ()
 
 
 def test_an_empty_recording_is_an_empty_transcript() -> None:
-    found = transcribe(recording(Audio("talk", np.zeros(0, np.float32))), STAGES, Config())
+    found, _ = transcribe(recording(Audio("talk", np.zeros(0, np.float32))), STAGES, Config())
     assert (found.duration, found.speakers, found.turns, found.words) == (0.0, (), (), ())

@@ -78,15 +78,15 @@ def test_interrupted_the_voices_stay_for_the_next_run(run: InProcess, place: Pat
 def test_a_recording_that_changes_before_it_is_written_fails_and_leaves_no_voices(
     run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def recognise(heard: Any, *rest: Any) -> Any:
-        found = recording.recognise(heard, *rest)
+    def transcribe(heard: Any, *rest: Any, **options: Any) -> Any:
+        found = recording.transcribe(heard, *rest, **options)
         if heard.audios[0].id == "a":
             assert found[1] is not None
             with (place / "in" / "a.wav").open("ab") as file:
                 file.write(b"more")
         return found
 
-    monkeypatch.setattr(worker, "recognise", recognise)
+    monkeypatch.setattr(worker, "transcribe", transcribe)
     assert run(place / "in", place / "out", *LINK) == 3
     rows = {row["id"]: row for row in json.loads((place / "out" / "run.json").read_text())["recordings"]}
     assert (rows["a"]["status"], rows["a"]["stage"]) == ("failed", "read")

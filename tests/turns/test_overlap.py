@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from diarize import timeline
 from diarize.config import SegmentationConfig
 from diarize.speech import windows
-from diarize.turns import overlap
+from diarize.turns import merging
 from diarize.types import Segment, Turn
 from tests.local_speakers import activity
 
@@ -22,69 +22,69 @@ def spans(turns: tuple[Turn, ...]) -> list[tuple[float, float, str]]:
 
 
 def test_two_talk_where_the_segmentation_hears_two() -> None:
-    found = overlap.merge(WINDOWS, LABELS, TALK, activity("1" * 20 + "4" * 8 + "2" * 22))
+    found = merging.merge(WINDOWS, LABELS, TALK, activity("1" * 20 + "4" * 8 + "2" * 22))
     assert spans(found) == [(0.0, 2.8, "SPEAKER_01"), (2.0, 5.0, "SPEAKER_02")]
 
 
 def test_local_speakers_part_where_windows_would_not() -> None:
-    found = overlap.merge(WINDOWS, LABELS, TALK, activity("1" * 27 + "2" * 23))
+    found = merging.merge(WINDOWS, LABELS, TALK, activity("1" * 27 + "2" * 23))
     assert spans(found) == [(0.0, 2.7, "SPEAKER_01"), (2.7, 5.0, "SPEAKER_02")]
 
 
 def test_windows_part_whom_a_local_speaker_does_not() -> None:
-    found = overlap.merge(WINDOWS, LABELS, TALK, activity("1" * 50))
+    found = merging.merge(WINDOWS, LABELS, TALK, activity("1" * 50))
     assert spans(found) == [(0.0, 2.5, "SPEAKER_01"), (2.5, 5.0, "SPEAKER_02")]
 
 
 def test_the_same_person_has_another_number_in_the_next_window() -> None:
     heard = activity("1" * 20 + "4" * 5 + "2" * 25, "2" * 25 + "3" * 25)
     whole = (*WINDOWS, Segment(5, 6.5), Segment(6, 7.5))
-    found = overlap.merge(whole, np.array([0, 0, 1, 1, 0, 0]), (Segment(0, 7.5),), heard)
+    found = merging.merge(whole, np.array([0, 0, 1, 1, 0, 0]), (Segment(0, 7.5),), heard)
     assert {turn.speaker for turn in found} == {"SPEAKER_01", "SPEAKER_02"}
     assert spans(found)[-1] == (5.0, 7.5, "SPEAKER_01")
 
 
 def test_turns_keep_to_speech() -> None:
     speech = (Segment(0.25, 1.0), Segment(3.0, 4.44))
-    found = overlap.merge(WINDOWS, LABELS, speech, activity("1" * 25 + "2" * 25))
+    found = merging.merge(WINDOWS, LABELS, speech, activity("1" * 25 + "2" * 25))
     assert spans(found) == [(0.25, 1.0, "SPEAKER_01"), (3.0, 4.44, "SPEAKER_02")]
 
 
 def test_a_single_cluster_never_talks_with_itself() -> None:
-    found = overlap.merge(WINDOWS, np.zeros(4, np.int64), TALK, activity("4" * 50))
+    found = merging.merge(WINDOWS, np.zeros(4, np.int64), TALK, activity("4" * 50))
     assert spans(found) == [(0.0, 5.0, "SPEAKER_01")]
 
 
 def test_a_very_short_stretch_of_speech_keeps_its_speaker() -> None:
-    found = overlap.merge((Segment(1.0, 1.06),), np.array([0]), (Segment(1.0, 1.06),), activity("0" * 50))
+    found = merging.merge((Segment(1.0, 1.06),), np.array([0]), (Segment(1.0, 1.06),), activity("0" * 50))
     assert spans(found) == [(1.0, 1.06, "SPEAKER_01")]
 
 
 def test_a_higher_bar_hears_less_overlap() -> None:
     heard = activity("1" * 20 + "4" * 8 + "2" * 22)
-    found = overlap.merge(WINDOWS, LABELS, TALK, heard, SegmentationConfig(overlap=0.97))
+    found = merging.merge(WINDOWS, LABELS, TALK, heard, segmentation=SegmentationConfig(overlap=0.97))
     assert timeline.total(found) == pytest.approx(sum(turn.duration for turn in found))
 
 
 def test_confidence_is_higher_where_windows_and_local_speakers_agree() -> None:
-    agreed = overlap.merge(WINDOWS, LABELS, TALK, activity("1" * 25 + "2" * 25))
-    doubtful = overlap.merge(WINDOWS, LABELS, TALK, activity("1" * 50))
+    agreed = merging.merge(WINDOWS, LABELS, TALK, activity("1" * 25 + "2" * 25))
+    doubtful = merging.merge(WINDOWS, LABELS, TALK, activity("1" * 50))
     assert all(turn.confidence is not None and 0.5 < turn.confidence <= 1 for turn in (*agreed, *doubtful))
     assert (agreed[0].confidence or 0) > (doubtful[0].confidence or 0)
 
 
 def test_silence_has_no_turns() -> None:
-    assert overlap.merge((), np.zeros(0, np.int64), (), activity("0" * 50)) == ()
+    assert merging.merge((), np.zeros(0, np.int64), (), activity("0" * 50)) == ()
 
 
 def test_speech_without_windows_is_refused() -> None:
     with pytest.raises(ValueError, match="no speaker"):
-        overlap.merge((), np.zeros(0, np.int64), TALK, activity("1" * 50))
+        merging.merge((), np.zeros(0, np.int64), TALK, activity("1" * 50))
 
 
 def test_labels_must_match_windows() -> None:
     with pytest.raises(ValueError, match="4 windows have 2 labels"):
-        overlap.merge(WINDOWS, LABELS[:2], TALK, activity("1" * 50))
+        merging.merge(WINDOWS, LABELS[:2], TALK, activity("1" * 50))
 
 
 @given(st.data())
@@ -96,7 +96,7 @@ def test_turns_cover_speech_but_for_noise_and_stay_in_it(data: st.DataObject) ->
     speech = tuple(Segment(a / 100, b / 100) for a, b in zip(edges[::2], edges[1::2], strict=False))
     spoken = windows.over(speech)
     labels = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(spoken), max_size=len(spoken))), np.int64)
-    found = overlap.merge(spoken, labels, speech, heard)
+    found = merging.merge(spoken, labels, speech, heard)
     covered = timeline.union(found)
     outside = timeline.total(covered) - timeline.total(timeline.intersect(covered, speech))
     assert outside <= 0.2 * len(speech) + 1e-6  # gaps that are joined
@@ -107,5 +107,5 @@ def test_turns_cover_speech_but_for_noise_and_stay_in_it(data: st.DataObject) ->
 
 def test_speech_in_no_window_goes_to_the_nearest() -> None:
     near = (Segment(1.0, 2.0), Segment(3.0, 4.0))
-    found = overlap.merge(near, np.array([0, 1]), TALK, activity("0" * 50))
+    found = merging.merge(near, np.array([0, 1]), TALK, activity("0" * 50))
     assert spans(found) == [(0.0, 2.5, "SPEAKER_01"), (2.5, 5.0, "SPEAKER_02")]

@@ -16,8 +16,18 @@ from diarize.turns.voices import pool
 from diarize.types import Audio, Embeddings, Identity, Segment, Speaker, Turn, Vectors, speakers_of
 from diarize.units import round_time
 
-Reach = Callable[[Audio, Sequence[Segment]], float]  # (sound, its speech) -> Hz
+Bandwidth = Callable[[Audio, Sequence[Segment]], float]  # (sound, its speech) -> Hz
 UNHEARD = "no window of speech holds enough of them"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """Sound that is heard by itself: the recording, or one channel, of which `speaker` is the only one."""
+
+    audio: Audio
+    speech: tuple[Segment, ...]
+    voices: Embeddings | None = None  # one embedding a window of the speech
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,32 +47,25 @@ class Recognised:
     strangers: Strangers | None  # None: everybody was recognised, or nobody was heard
 
 
-def heard(
-    audio: Audio,
-    speech: Sequence[Segment],
-    turns: Sequence[Turn],
-    windows: Embeddings,
-    reach: Reach = bandwidth,
-) -> Voices:
-    """The voices of the speakers of `turns`, from embeddings of windows of the recording, sorted by start.
+def voices_of(turns: Sequence[Turn], lines: Sequence[Line], bandwidth: Bandwidth = bandwidth) -> Voices:
+    """The voices of the speakers of `turns`, from lines that have embeddings: the recording, or its channels.
 
-    `reach` tells the bandwidth of the speech.
+    The voices of channels are the means of their windows; of a whole recording they are pooled by the turns.
     """
-    index = SpanIndex(windows.segments)
-    there = {turn.speaker for turn in turns if any(True for _ in index.overlapping(turn))}
-    kept = [turn for turn in turns if turn.speaker in there]
-    speakers = speakers_of(kept)
-    return Voices(tuple(s.id for s in speakers), pool(speakers, kept, windows), reach(audio, speech))
-
-
-def heard_alone(
-    channels: Sequence[tuple[str, Audio, Sequence[Segment], Embeddings]], reach: Reach = bandwidth
-) -> Voices:
-    """The voices of speakers who each have a channel (id, its sound, its speech, its windows) of their own."""
-    found = [(id, audio, speech, windows) for id, audio, speech, windows in channels if len(windows.vectors)]
-    means = np.array([windows.vectors.astype(np.float64).mean(axis=0) for *_, windows in found])
-    vectors: Vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
-    return Voices(tuple(id for id, *_ in found), vectors, min(reach(a, s) for _, a, s, _ in found))
+    embedded = [(line, line.voices) for line in lines if line.voices is not None]
+    line, windows = embedded[0]
+    if line.speaker is None:
+        index = SpanIndex(windows.segments)
+        present = {turn.speaker for turn in turns if any(True for _ in index.overlapping(turn))}
+        own = [turn for turn in turns if turn.speaker in present]
+        speakers = speakers_of(own)
+        vectors = pool(speakers, own, windows)
+        return Voices(tuple(speaker.id for speaker in speakers), vectors, bandwidth(line.audio, line.speech))
+    spoken = [(line, windows.vectors) for line, windows in embedded if len(windows.vectors)]
+    means = np.array([vectors.astype(np.float64).mean(axis=0) for _, vectors in spoken])
+    vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    reach = min(bandwidth(line.audio, line.speech) for line, _ in spoken)
+    return Voices(tuple(line.speaker or "" for line, _ in spoken), vectors, reach)
 
 
 def recognise(turns: Sequence[Turn], voices: Voices, identify: Identifier, gap: float) -> Recognised:

@@ -19,6 +19,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options."""
     command = commands.add_parser("identify", help="who speaks in a recording, of the enrolled people")
     command.add_argument("recordings", nargs="+", type=Path, help="files, and folders that are searched")
+    command.add_argument("--out", type=Path, help="folder that keeps the results, so that a rerun resumes")
     command.add_argument("--json", action="store_true", help="for programs")
     library_options(command)
     names = (
@@ -31,7 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "segmentation",
         "channel",
     )
-    options.add(command, *names, "top", "prior", "device")
+    options.add(command, *names, "top", "prior", "device", "workers", "cache")
     command.set_defaults(command=run)
 
 
@@ -41,22 +42,22 @@ def run(given: argparse.Namespace) -> int:
 
     config = options.resolve(given).config
     opened = partial(speakers.open_library, given.library, os.environ, given.passphrase_file, read_only=True)
-    found = identify(given.recordings, opened, config, options.store(config))
+    result = identify(given.recordings, opened, config, options.store(config), console.Silent(), given.out)
     if given.json:
-        console.say(json.dumps(found.as_dict(), indent=1))
-        return found.status
-    for row in found.rows:
-        if row.problem:
-            console.warn(f"failed: {printable(row.name)}: {row.problem}")
+        console.say(json.dumps(result.as_dict(), indent=1))
+        return result.status
+    for recording in result.recordings:
+        if recording.problem:
+            console.warn(f"failed: {printable(recording.name)}: {recording.problem}")
             continue
-        console.say(f"{printable(row.name)}: " + counted(len(row.speakers), "speaker"))
-        for spoken in row.speakers:
-            speaker = spoken.speaker
-            console.say(f"  {speaker.id}, {spoken.seconds:.1f} s: {printable(speaker.label)}")
+        console.say(f"{printable(recording.name)}: " + counted(len(recording.speakers), "speaker"))
+        for each in recording.speakers:
+            speaker = each.speaker
+            console.say(f"  {speaker.id}, {each.seconds:.1f} s: {printable(speaker.label)}")
             console.say(f"    {speaker.reason}")
             for one in speaker.candidates:
                 ratio = "none" if one.llr is None else f"{one.llr:+.2f}"
                 console.say(f"    {ratio:>6}  {printable(one.name)}  {one.voice}")
-    for note in found.notes:
+    for note in result.notes:
         console.warn(f"note: {note}")
-    return found.status
+    return result.status

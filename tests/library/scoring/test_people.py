@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from diarize.library.scoring.people import UNHEARD, Voices, heard, heard_alone, joined, recognise
+from diarize.library.scoring.people import UNHEARD, Line, Voices, joined, recognise, voices_of
 from diarize.types import Audio, Candidate, Embeddings, Identity, Segment, Turn, Vectors
 
 ANNA = Candidate("v1", "Anna", 0.9, 5.0)
@@ -54,7 +54,7 @@ def test_a_speaker_whom_no_window_holds_is_unknown_and_says_why() -> None:
     audio = Audio("a", np.concatenate([tone, tone]))
     windows = Embeddings((Segment(0, 1.6),), np.eye(3, dtype=np.float32)[:1], "made")
     turns = (Turn(0, 1.6, "A"), Turn(3, 3.2, "B"))
-    voices = heard(audio, (Segment(0, 1.6),), turns, windows)
+    voices = voices_of(turns, [Line(audio, (Segment(0, 1.6),), windows)])
     assert voices.speakers == ("A",)
     identify = type("Nobody", (), {"name": "nobody", "__call__": lambda *_: (Identity((), None, "unknown"),)})()
     found = recognise(turns, voices, identify, 0.2)
@@ -68,6 +68,7 @@ def test_a_channel_of_ones_own_is_heard_alone() -> None:
     speech = (Segment(0, 1),)
     two = Embeddings((Segment(0, 0.5), Segment(0.5, 1)), np.eye(2, dtype=np.float32), "made")
     none = Embeddings((), np.empty((0, 2), np.float32), "made")
-    found = heard_alone([("CHANNEL_0", audio, speech, two), ("CHANNEL_1", audio, speech, none)])
+    lines = [Line(audio, speech, two, "CHANNEL_0"), Line(audio, speech, none, "CHANNEL_1")]
+    found = voices_of([Turn(0, 1, "CHANNEL_0")], lines)
     assert found.speakers == ("CHANNEL_0",)
     assert found.vectors == pytest.approx(np.array([[0.5**0.5, 0.5**0.5]]))

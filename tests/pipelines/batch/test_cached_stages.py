@@ -39,14 +39,11 @@ TONES = ((300, 4), (700, 4), (300, 4), (1900, 4))
 
 @dataclass(frozen=True)
 class Loud:
-    """A detector that takes advice."""
+    """A detector that is counted."""
 
     name: str = "loud"
 
-    def __call__(self, audio: Audio) -> tuple[Segment, ...]:
-        return self.advised(audio, ())
-
-    def advised(self, audio: Audio, likely: Sequence[Segment]) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
         CALLS["detect"] += 1
         edges = np.flatnonzero(np.diff(np.r_[0, audio.samples != 0, 0].astype(int))).reshape(-1, 2)
         return union((Segment(a / audio.rate, b / audio.rate) for a, b in edges.tolist()), 0.1)
@@ -295,7 +292,7 @@ def test_a_backend_that_is_another_one_than_before_is_asked_under_its_own_name(t
 
         name: str = "energy on a GPU"
 
-        def __call__(self, audio: Audio) -> tuple[Segment, ...]:
+        def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
             return (Segment(0, 1),)
 
     class Moved(Choice):
@@ -358,7 +355,9 @@ def test_what_clustering_needs_for_any_count_is_kept(tmp_path: Path, monkeypatch
     vectors = people + 0.4 * generator.standard_normal(people.shape)
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     counts = (None, 2, 3, 25)
-    expected = [Spectral(ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0)))(vectors) for n in counts]
+    expected = [
+        Spectral(ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0))).of_vectors(vectors) for n in counts
+    ]
     keeping = cached_stages.Kept(Cache(tmp_path, 10**9))
     spectra = Counter[str]()
 
@@ -370,7 +369,7 @@ def test_what_clustering_needs_for_any_count_is_kept(tmp_path: Path, monkeypatch
     monkeypatch.setattr(spectral, "_eigenvalues", counted)
     for n, labels in zip(counts, expected, strict=True):
         config = ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0))
-        assert np.array_equal(Spectral(config, keeping.memo)(vectors), labels)
+        assert np.array_equal(Spectral(config, keeping.memo).of_vectors(vectors), labels)
     assert spectra == {"20": 8, "25": 8}
 
 
