@@ -51,7 +51,7 @@ def sessions(data: Path) -> Iterator[tuple[str, str, Floats]]:
                     yield f"{source} {c}", f"{source}/{speaker}", similarity.centre(vectors)
 
 
-def learn(found: list[tuple[str, str, Floats]]) -> mixture.Voices:
+def learn(found: list[tuple[str, str, Floats]]) -> mixture.Plda:
     """Two covariances, diagonal at once (generalised eigenvectors of the second and the first)."""
     means = np.stack([vectors.mean(0) for _, _, vectors in found])
     counts = np.array([len(vectors) for _, _, vectors in found])
@@ -65,7 +65,7 @@ def learn(found: list[tuple[str, str, Floats]]) -> mixture.Voices:
     within = (1 - SHRINK) * within + SHRINK * np.trace(within) / len(within) * np.eye(len(within))
     values, vectors = eigh(between, within)
     best = np.argsort(-values)[:DIMENSIONS]
-    return mixture.Voices(means.mean(0), vectors[:, best], values[best])
+    return mixture.Plda(means.mean(0), vectors[:, best], values[best])
 
 
 def _alone(speaker: str, phrases: tuple[simulate.Phrase, ...], condition: simulate.Condition, seed: list[int]) -> Audio:
@@ -92,20 +92,20 @@ def _heard(audio: Audio, stages: Stages) -> NDArray[np.float32]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=simulate.DATA)
-    parser.add_argument("--out", type=Path, default=mixture.SHIPPED)
+    parser.add_argument("--out", type=Path, default=mixture.PLDA_FILE)
     options = parser.parse_args()
     config = parse({"embedder": {"backend": "ge2e"}}, "window_model")
     embedder = plan.make(config, Store(), recognize=False).build().embed
     assert embedder is not None
     found = list(sessions(options.data))
-    voices = learn(found)
-    signs = np.sign(voices.projection[np.abs(voices.projection).argmax(0), np.arange(voices.projection.shape[1])])
+    plda = learn(found)
+    signs = np.sign(plda.projection[np.abs(plda.projection).argmax(0), np.arange(plda.projection.shape[1])])
     np.savez_compressed(
         options.out,
         model=np.array(embedder.name.rstrip(")").removesuffix(",cuda")),
-        mean=voices.mean.astype(np.float32),
-        projection=(voices.projection * signs).astype(np.float32),
-        spread=voices.spread.astype(np.float32),
+        mean=plda.mean.astype(np.float32),
+        projection=(plda.projection * signs).astype(np.float32),
+        spread=plda.phi.astype(np.float32),
     )
     speakers = len({speaker for _, speaker, _ in found})
     print(f"{options.out}: {len(found)} sessions of {speakers} speakers, {sum(len(v) for _, _, v in found)} windows")

@@ -1,9 +1,9 @@
-"""Number of speakers and labels of windows, from learned covariances of an embedder (docs/method/clustering.md).
+"""How many speakers, and who speaks in each window: a Bayesian mixture over windows (docs/method/clustering.md).
 
-A Bayesian mixture of Gaussians in which speakers that the evidence does not pay for vanish: VBx (F. Landini et al.
-2022, "Bayesian HMM clustering of x-vector sequences (VBx) in speaker diarization", arXiv:2012.14952) without its chain
-over time. In its place each window hears its neighbours, and the windows that a segmentation model gives to the same
-local speaker. Equation numbers are of that paper.
+For embedders whose covariances within and between speakers are known. It is VBx (F. Landini, J. Profant, M. Diez,
+L. Burget, "Bayesian HMM clustering of x-vector sequences (VBx) in speaker diarization", Computer Speech & Language 71,
+2022, arXiv:2012.14952) without its Markov chain: the loop probability is 0, and log-likelihoods are averaged over
+neighbouring windows and over windows of one local speaker instead. Symbols and equation numbers are of that paper.
 """
 
 from __future__ import annotations
@@ -21,122 +21,121 @@ from diarize.clustering import similarity
 from diarize.types import Labels
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix  # a tenth of a second to load, where nobody may need it
+    from scipy.sparse import csr_matrix  # importing it takes a tenth of a second, and few callers need it
 
 Floats = NDArray[np.float32]
 
 _ALL = slice(None)
 
-SHIPPED = Path(__file__).with_name("ge2e.windows.npz")
-_EVIDENCE = 0.1  # Fa: what a window counts for; windows overlap, and a voice drifts within a recording
-_PRICE = 0.4  # Fb: what a speaker costs
-_CHEAPER = 0.7  # of the price, again and again, where more speakers are asked for than found
-_TRIES = 12  # of these
-_ENOUGH = 200  # windows; of n more than that, each counts for less: evidence grows with sqrt(n)
-_LONG = 1000  # windows from which on none counts for still less: it would be too little to tell anybody apart
-_TRACK = 0.5  # weight of the other windows of the same local speakers
-_BESIDE = 0.25  # weight of each neighbour in time where tracks are known
-_GAIN = 2.0  # of the log-likelihoods, which so become smoother
-_BESIDE_ALONE, _GAIN_ALONE = 0.4, 1.75  # the same where no tracks are
-_SURE = 5.0  # log odds of the clusters that it starts from
-_ROUNDS = 40
-_SETTLED = 1e-3  # largest change of any window's probabilities at which it ends
-_GONE = 1e-3  # windows under which a speaker has vanished
-_TOLD = 0.3  # what a window counts for where whole clusters are compared
-_MOST_TOLD = 8.0  # what a cluster's windows count for at most: a voice is not the same in all of a recording
-_ONE_VOICE = 3.0  # log-likelihood ratio over which two clusters are one speaker's
+PLDA_FILE = Path(__file__).with_name("ge2e.windows.npz")
+_FA = 0.1  # F_A, the weight of a window's evidence: windows overlap, and a voice drifts within a recording
+_FB = 0.4  # F_B, the cost of a speaker
+_FB_STEP = 0.7  # factor of F_B, applied again while there are fewer speakers than asked for
+_FB_STEPS = 12  # most values of F_B that are tried
+_FULL_FA = 200  # windows; with n more than that, F_A shrinks so that all evidence together grows with sqrt(n)
+_SMALLEST_FA = 1000  # windows from which F_A shrinks no more: it would be too little to separate any speakers
+_SAME_LOCAL = 0.5  # weight of the other windows of the same local speakers
+_NEIGHBOUR = 0.25  # weight of each neighbour in time where local speakers are known
+_SCALE = 2.0  # factor of the averaged log-likelihoods, which are smoother than those of single windows
+_NEIGHBOUR_ALONE, _SCALE_ALONE = 0.4, 1.75  # the same where no local speakers are known
+_START_LOG_ODDS = 5.0  # log odds of the initial clusters in the first gamma
+_ITERATIONS = 40
+_CONVERGED = 1e-3  # largest change of any gamma at which the iteration ends
+_EMPTY = 1e-3  # windows below which a speaker is removed
+_WINDOW_WEIGHT = 0.3  # weight of a window where whole clusters are compared
+_CLUSTER_WEIGHT = 8.0  # limit of the weight of a cluster's windows: a voice changes over a recording
+_SAME_SPEAKER = 3.0  # log-likelihood ratio above which two clusters are one speaker
 
 
 @dataclass(frozen=True, eq=False)
-class Voices:
-    """What is known of an embedder's windows of one length: two covariances, made diagonal.
+class Plda:
+    """Covariances of an embedder's windows of one length, within and between speakers, both made diagonal.
 
-    Of correlations x (`likeness.centre`), `(x - mean) @ projection` has covariance 1 within a speaker and `spread` (m,)
-    between speakers.
+    For correlations x (`similarity.centre`), `(x - mean) @ projection` has covariance 1 within a speaker and `phi` (m,)
+    between speakers: the two-covariance form of PLDA.
     """
 
     mean: NDArray[np.float64]  # (d,)
     projection: NDArray[np.float64]  # (d, m)
-    spread: NDArray[np.float64]  # (m,)
+    phi: NDArray[np.float64]  # (m,)
 
-    def project(self, centred: NDArray[np.float64]) -> Floats:
-        """rho (n, m): scaled so that its product with a speaker's posterior mean is a log-likelihood. (16)"""
-        scaled = self.projection * np.sqrt(self.spread)
-        return np.asarray(centred @ scaled - self.mean @ scaled, dtype=np.float32)
+    def rho(self, centred: NDArray[np.float64]) -> Floats:
+        """rho (n, m) of correlations (n, d): its product with a speaker's alpha is a log-likelihood."""
+        projection_v = self.projection * np.sqrt(self.phi)  # V = sqrt(phi), between (5) and (6)
+        return np.asarray(centred @ projection_v - self.mean @ projection_v, dtype=np.float32)  # (18)
 
 
-def known(model: str) -> Voices | None:
-    """What is known of the windows of the embedder with this identity; None for a stranger."""
-    voices, of = _shipped()
-    return voices if model.startswith(of) else None
+def plda_of(embedder: str) -> Plda | None:
+    """Covariances of the windows of the embedder with this identity; None where they are not known."""
+    plda, known_embedder = _load()
+    return plda if embedder.startswith(known_embedder) else None
 
 
 @cache
-def _shipped() -> tuple[Voices, str]:
-    with np.load(SHIPPED, allow_pickle=False) as data:
-        mean, projection, spread = (data[key].astype(np.float64) for key in ("mean", "projection", "spread"))
-        return Voices(mean, projection, spread), str(data["model"])
+def _load() -> tuple[Plda, str]:
+    with np.load(PLDA_FILE, allow_pickle=False) as data:
+        mean, projection, phi = (data[key].astype(np.float64) for key in ("mean", "projection", "spread"))
+        return Plda(mean, projection, phi), str(data["model"])
 
 
-def labels(
+def cluster(
     centred: NDArray[np.float64],
-    voices: Voices,
+    plda: Plda,
     starts: Sequence[Labels],
-    tracks: csr_matrix | None,
+    occupancy: csr_matrix | None,
     fewest: int,
     most: int,
 ) -> Labels | None:
-    """Labels (n,), between `fewest` and `most` of them; None where so many cannot be found.
+    """Labels (n,), between `fewest` and `most` different ones; None where fewer than `fewest` result.
 
-    `centred` (n, d) are correlations (`likeness.centre`), in order of time. `starts` are clusters (n,) that it begins
-    with; of the mixtures that come of them the one that agrees best with the others is taken. `tracks` (t, n) says how
-    much of each window each local speaker fills; None: nobody knows.
+    `centred` (n, d) are correlations (`similarity.centre`), in order of time. `starts` are initial clusters (n,); of
+    the results, one a start, the one that agrees best with the others is returned. `occupancy` (t, n) is the share of
+    each window that each local speaker fills; None where there is no segmentation.
     """
-    rho = voices.project(centred)
-    hear = _Hearing(len(rho), tracks)
-    price = _PRICE
-    for _ in range(_TRIES):
-        found = _agreed([_mixture(rho, voices.spread, start, hear, price) for start in starts])
-        if len(np.unique(found)) >= fewest:
-            return _fewer(centred, found, most)
-        price *= _CHEAPER
+    rho = plda.rho(centred)
+    smoother = _Smoother(len(rho), occupancy)
+    fb = _FB
+    for _ in range(_FB_STEPS):
+        labels = _consensus([_variational_bayes(rho, plda.phi, start, smoother, fb) for start in starts])
+        if len(np.unique(labels)) >= fewest:
+            return _merge_to(centred, labels, most)
+        fb *= _FB_STEP
     return None
 
 
-def extended(
+def propagate(
     centred: NDArray[np.float64],
-    voices: Voices,
-    at: NDArray[np.int64],
+    plda: Plda,
+    sample: NDArray[np.int64],
     labels: Labels,
-    tracks: csr_matrix | None,
+    occupancy: csr_matrix | None,
 ) -> Labels:
-    """Labels (n,) 0..k-1 of all windows `centred` (n, d), from the `labels` of those `at` some places.
+    """Labels (n,) 0..k-1 of all windows `centred` (n, d), from the `labels` (m,) of the windows `sample` (m,).
 
-    Those keep theirs, so that nobody gets lost; the others go to the likeliest.
+    The sample keeps its labels, so that no speaker disappears; each other window gets its most likely speaker.
     """
-    rho = voices.project(centred)
-    used, of = np.unique(labels, return_inverse=True)
-    share = np.asarray(of[:, None] == np.arange(len(used)), np.float32)
-    logs = _scores(rho, voices.spread, share, _evidence(len(at)), _PRICE, at) * _gain(tracks)
-    logs += np.log(share.mean(0, dtype=np.float64)).astype(np.float32)
-    found = np.asarray(logs.argmax(1), dtype=np.int64)
-    found[at] = of
-    return found
+    used, sample_labels = np.unique(labels, return_inverse=True)
+    gamma = np.asarray(sample_labels[:, None] == np.arange(len(used)), np.float32)
+    log_p = _log_likelihoods(plda.rho(centred), plda.phi, gamma, _fa(len(sample)), _FB, sample) * _scale(occupancy)
+    log_p += np.log(gamma.mean(0, dtype=np.float64)).astype(np.float32)
+    extended = np.asarray(log_p.argmax(1), dtype=np.int64)
+    extended[sample] = sample_labels
+    return extended
 
 
-def joined(centred: NDArray[np.float64], voices: Voices, labels: Labels, fewest: int = 1) -> Labels:
-    """Labels (n,) 0..k-1 after clusters that are likelier one speaker's than two speakers' became one, `fewest` left.
+def merge_same_speaker(centred: NDArray[np.float64], plda: Plda, labels: Labels, fewest: int = 1) -> Labels:
+    """Labels (n,) 0..k-1 after clusters that are more likely one speaker than two are merged, `fewest` left.
 
-    `centred` (n, d) are correlations (`likeness.centre`). The mixture pays a price for a speaker, however alike another
-    is; this compares two at a time. The likeliest pair comes first.
+    `centred` (n, d) are correlations (`similarity.centre`). The mixture weighs a speaker against a cost, however
+    similar another speaker is; this compares two clusters at a time. The most likely pair comes first.
     """
     sums = np.zeros((int(labels.max(initial=-1)) + 1, centred.shape[1]))
     for rows in similarity.blocks(len(labels)):
         sums += (labels[rows] == np.arange(len(sums))[:, None]) @ centred[rows]
     sizes = np.bincount(labels).astype(np.float64)
     while (count := len(sums)) > max(fewest, 1):
-        ratios = _one_voice((sums / sizes[:, None] - voices.mean) @ voices.projection, sizes, voices.spread)
-        if ratios.max() <= _ONE_VOICE:
+        ratios = _same_speaker_ratios((sums / sizes[:, None] - plda.mean) @ plda.projection, sizes, plda.phi)
+        if ratios.max() <= _SAME_SPEAKER:
             break
         b, a = (int(place) for place in np.unravel_index(ratios.argmax(), ratios.shape))
         for of in (sums, sizes):
@@ -148,80 +147,84 @@ def joined(centred: NDArray[np.float64], voices: Voices, labels: Labels, fewest:
     return labels
 
 
-def _one_voice(
-    means: NDArray[np.float64], sizes: NDArray[np.float64], spread: NDArray[np.float64]
+def _same_speaker_ratios(
+    means: NDArray[np.float64], sizes: NDArray[np.float64], phi: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Log-likelihood ratios (k, k), below the diagonal, that two clusters are one speaker's and not two speakers'.
+    """Log-likelihood ratios (k, k), below the diagonal: two clusters are one speaker rather than two.
 
-    Of the `means` (k, m) of clusters with `sizes` (k,), by the two-covariance model (N. Brummer, E. de Villiers, "The
-    speaker partitioning problem", Odyssey 2010). All speakers of a recording also share an offset, its channel's, which
-    varies as much as speakers do and is integrated out over all clusters: without it everybody on a telephone is alike.
+    `means` (k, m) of clusters of `sizes` (k,) windows, by the two-covariance model (N. Brummer, E. de Villiers, "The
+    speaker partitioning problem", Odyssey 2010). All speakers of a recording also share an offset, that of its channel,
+    which varies as much as speakers do and is integrated out over all clusters: without it all speakers on a telephone
+    seem to be one.
     """
-    told = (_TOLD * sizes / (1 + _TOLD * sizes / _MOST_TOLD))[:, None]
+    weights = (_WINDOW_WEIGHT * sizes / (1 + _WINDOW_WEIGHT * sizes / _CLUSTER_WEIGHT))[:, None]
 
-    def terms(means: NDArray[np.float64], told: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        """Of each cluster: its log-likelihood without the offset (k, m), and what it says of that: weight, and sum."""
-        weight = 1 / (spread + 1 / told)
-        return 0.5 * (np.log(weight) - weight * means**2), weight, weight * means
+    def terms(means: NDArray[np.float64], weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        """Log-likelihoods (k, m) at offset 0; what each cluster adds to the offset's precision and weighted mean."""
+        precision = 1 / (phi + 1 / weights)
+        return 0.5 * (np.log(precision) - precision * means**2), precision, precision * means
 
-    def offset(weight: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the log-likelihood gains by the offset, of all clusters' `weight` and `total`."""
-        return 0.5 * (spread * total**2 / (1 + spread * weight) - np.log1p(spread * weight))
+    def offset_gain(precision: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the offset adds to the log-likelihood when it is integrated out, from sums over all clusters."""
+        return 0.5 * (phi * total**2 / (1 + phi * precision) - np.log1p(phi * precision))
 
-    own, weight, total = terms(means, told)
-    whole, summed = weight.sum(0), total.sum(0)
-    before = offset(whole, summed)
+    two, precision, total = terms(means, weights)
+    all_precision, all_total = precision.sum(0), total.sum(0)
+    before = offset_gain(all_precision, all_total)
     ratios = np.full((len(means), len(means)), -np.inf)
     for a in range(1, len(means)):
-        apart = 1 / told[a] + 1 / told[:a]  # variance between the two means, were they one speaker's
-        both = told[a] + told[:a]
-        one, one_weight, one_total = terms((told[a] * means[a] + told[:a] * means[:a]) / both, both)
-        one -= 0.5 * (np.log(apart) + (means[a] - means[:a]) ** 2 / apart)
-        after = offset(whole - weight[a] - weight[:a] + one_weight, summed - total[a] - total[:a] + one_total)
-        ratios[a, :a] = (one - own[a] - own[:a] + after - before).sum(1)
+        variance = 1 / weights[a] + 1 / weights[:a]  # of the difference of the two means if they are one speaker's
+        both = weights[a] + weights[:a]
+        one, one_precision, one_total = terms((weights[a] * means[a] + weights[:a] * means[:a]) / both, both)
+        one -= 0.5 * (np.log(variance) + (means[a] - means[:a]) ** 2 / variance)
+        after = offset_gain(
+            all_precision - precision[a] - precision[:a] + one_precision, all_total - total[a] - total[:a] + one_total
+        )
+        ratios[a, :a] = (one - two[a] - two[:a] + after - before).sum(1)
     return ratios
 
 
-def _gain(tracks: csr_matrix | None) -> np.float32:
-    return np.float32(_GAIN_ALONE if tracks is None or not tracks.nnz else _GAIN)
+def _scale(occupancy: csr_matrix | None) -> np.float32:
+    return np.float32(_SCALE_ALONE if occupancy is None or not occupancy.nnz else _SCALE)
 
 
-class _Hearing:
-    """Scores (n, k) made smoother: each window hears its neighbours, and those of the same local speakers."""
+class _Smoother:
+    """Averages log-likelihoods (n, k) of each window with those of its neighbours and of the same local speakers."""
 
-    def __init__(self, n: int, tracks: csr_matrix | None) -> None:
-        alone = tracks is None or not tracks.nnz
-        self._beside = np.float32(_BESIDE_ALONE if alone else _BESIDE)
-        self.gain = _gain(tracks)
+    def __init__(self, n: int, occupancy: csr_matrix | None) -> None:
+        alone = occupancy is None or not occupancy.nnz
+        self._neighbour = np.float32(_NEIGHBOUR_ALONE if alone else _NEIGHBOUR)
+        self.scale = _scale(occupancy)
         self._total = np.ones((n, 1), np.float32)
-        self._total[1:] += self._beside
-        self._total[:-1] += self._beside
-        self._tracks = None if tracks is None or alone else tracks.astype(np.float32).tocsr()
-        if self._tracks is not None:
-            self._own = np.asarray(self._tracks.multiply(self._tracks).sum(0), np.float32).reshape(-1, 1)
-            met = self._tracks.T @ np.asarray(self._tracks.sum(1), np.float32) - self._own
-            self._share = np.where(met > 1e-6, _TRACK / np.maximum(met, 1e-6), 0).astype(np.float32)
-            self._total += np.where(met > 1e-6, np.float32(_TRACK), np.float32(0))
+        self._total[1:] += self._neighbour
+        self._total[:-1] += self._neighbour
+        self._occupancy = None if occupancy is None or alone else occupancy.astype(np.float32).tocsr()
+        if self._occupancy is not None:
+            # Co-occurrence of windows is occupancy.T @ occupancy, without a window's own part: never formed, as (n, n).
+            self._own = np.asarray(self._occupancy.multiply(self._occupancy).sum(0), np.float32).reshape(-1, 1)
+            others = self._occupancy.T @ np.asarray(self._occupancy.sum(1), np.float32) - self._own
+            self._share = np.where(others > 1e-6, _SAME_LOCAL / np.maximum(others, 1e-6), 0).astype(np.float32)
+            self._total += np.where(others > 1e-6, np.float32(_SAME_LOCAL), np.float32(0))
 
-    def __call__(self, scores: Floats) -> Floats:
-        heard = scores.copy()
-        heard[1:] += self._beside * scores[:-1]
-        heard[:-1] += self._beside * scores[1:]
-        if self._tracks is not None:
-            heard += self._share * (self._tracks.T @ (self._tracks @ scores) - self._own * scores)
-        return np.asarray(heard * (self.gain / self._total), dtype=np.float32)
-
-
-def _agreed(found: Sequence[Labels]) -> Labels:
-    """The labels that agree best with all (adjusted Rand index), the first of equals."""
-    return max(found, key=lambda labels: sum(round(_agreement(labels, other), 9) for other in found))
+    def __call__(self, log_p: Floats) -> Floats:
+        smooth = log_p.copy()
+        smooth[1:] += self._neighbour * log_p[:-1]
+        smooth[:-1] += self._neighbour * log_p[1:]
+        if self._occupancy is not None:
+            smooth += self._share * (self._occupancy.T @ (self._occupancy @ log_p) - self._own * log_p)
+        return np.asarray(smooth * (self.scale / self._total), dtype=np.float32)
 
 
-def _agreement(a: Labels, b: Labels) -> float:
-    """Adjusted Rand index of labels (n,), as in `sklearn.metrics.adjusted_rand_score`, which takes a second to load.
+def _consensus(partitions: Sequence[Labels]) -> Labels:
+    """The labels that agree best with all others (adjusted Rand index), the first of equals."""
+    return max(partitions, key=lambda a: sum(round(_adjusted_rand_index(a, b), 9) for b in partitions))
+
+
+def _adjusted_rand_index(a: Labels, b: Labels) -> float:
+    """Of labels (n,), as `sklearn.metrics.adjusted_rand_score`, which takes a second to import.
 
     L. Hubert, P. Arabie, "Comparing partitions", Journal of Classification 2, 1985, equation 5; here in ordered pairs
-    of windows that both, one, or none of the two put together.
+    of windows that both, one, or none of the two partitions put together.
     """
     table = np.zeros((int(a.max(initial=-1)) + 1, int(b.max(initial=-1)) + 1), np.int64)
     np.add.at(table, (a, b), 1)
@@ -234,60 +237,63 @@ def _agreement(a: Labels, b: Labels) -> float:
     return 2.0 * (together * none - only_a * only_b) / expected
 
 
-def _mixture(rho: Floats, spread: NDArray[np.float64], start: Labels, hear: _Hearing, price: float) -> Labels:
-    """Variational Bayes from the clusters of `start`: the labels that each window is most likely to have by itself."""
-    n, evidence = len(rho), _evidence(len(rho))
-    odds = np.exp(_SURE * (start[:, None] == np.unique(start)))
-    share = np.asarray(odds / odds.sum(1, keepdims=True), np.float32)
-    for _ in range(_ROUNDS):
-        share = share[:, share.mean(0, dtype=np.float64) * n > _GONE]
-        logs = hear(_scores(rho, spread, share, evidence, price))
-        logs += np.log(share.mean(0, dtype=np.float64)).astype(np.float32)
-        likely = np.exp(logs - logs.max(1, keepdims=True))
-        likely /= likely.sum(1, keepdims=True)
-        settled = float(np.abs(likely - share).max()) < _SETTLED
-        share = likely
-        if settled:
-            break
-    used = np.unique(share.argmax(1))
-    logs = _scores(rho, spread, share, evidence, price)[:, used] * hear.gain
-    logs += np.log(share[:, used].mean(0, dtype=np.float64)).astype(np.float32)
-    return np.asarray(logs.argmax(1), dtype=np.int64)
+def _variational_bayes(rho: Floats, phi: NDArray[np.float64], start: Labels, smoother: _Smoother, fb: float) -> Labels:
+    """Labels (n,) from the initial clusters `start` (n,): gamma, alpha and pi in turns until gamma converges.
 
-
-def _evidence(n: int) -> float:
-    """What each of n windows counts for."""
-    return float(_EVIDENCE * min(1.0, (_ENOUGH / min(n, _LONG)) ** 0.5))
-
-
-def _scores(
-    rho: Floats,
-    spread: NDArray[np.float64],
-    share: Floats,
-    evidence: float,
-    price: float,
-    at: NDArray[np.int64] | slice = _ALL,
-) -> Floats:
-    """Expected log-likelihoods (n, k), but for what is the same for all speakers. (16), (17), (23)
-
-    `share` (m, k): whose the windows `at` some places are.
+    The labels at the end are each window's own: smoothed ones would cut off short turns.
     """
-    ratio = evidence / price
-    inverse = 1 / (1 + ratio * share.sum(0, dtype=np.float64)[:, None] * spread)
-    means = ratio * inverse * (share.T @ rho[at])
-    constant = -0.5 * (inverse + means**2) @ spread
-    return np.asarray(evidence * (rho @ means.T.astype(np.float32) + constant.astype(np.float32)), dtype=np.float32)
+    n, fa = len(rho), _fa(len(rho))
+    odds = np.exp(_START_LOG_ODDS * (start[:, None] == np.unique(start)))
+    gamma = np.asarray(odds / odds.sum(1, keepdims=True), np.float32)
+    for _ in range(_ITERATIONS):
+        gamma = gamma[:, gamma.mean(0, dtype=np.float64) * n > _EMPTY]
+        pi = gamma.mean(0, dtype=np.float64)  # (24), with loop probability 0
+        log_p = smoother(_log_likelihoods(rho, phi, gamma, fa, fb))
+        log_p += np.log(pi).astype(np.float32)
+        posterior = np.exp(log_p - log_p.max(1, keepdims=True))
+        posterior /= posterior.sum(1, keepdims=True)  # (19), with loop probability 0
+        change = float(np.abs(posterior - gamma).max())
+        gamma = posterior
+        if change < _CONVERGED:
+            break
+    used = np.unique(gamma.argmax(1))
+    log_p = _log_likelihoods(rho, phi, gamma, fa, fb)[:, used] * smoother.scale
+    log_p += np.log(gamma[:, used].mean(0, dtype=np.float64)).astype(np.float32)
+    return np.asarray(log_p.argmax(1), dtype=np.int64)
 
 
-def _fewer(centred: NDArray[np.float64], found: Labels, most: int) -> Labels:
-    """The likest clusters become one until no more than `most` are left."""
-    _, found = np.unique(found, return_inverse=True)
-    if found.max(initial=0) < most:
-        return found
-    while (count := int(found.max()) + 1) > most:
-        alike = similarity.ratios(centred, found)
+def _fa(n: int) -> float:
+    """F_A for n windows."""
+    return float(_FA * min(1.0, (_FULL_FA / min(n, _SMALLEST_FA)) ** 0.5))
+
+
+def _log_likelihoods(
+    rho: Floats,
+    phi: NDArray[np.float64],
+    gamma: Floats,
+    fa: float,
+    fb: float,
+    sample: NDArray[np.int64] | slice = _ALL,
+) -> Floats:
+    """Expected log-likelihoods (n, k) of all windows under each speaker; `gamma` (m, k) is of the windows `sample`.
+
+    The last two terms of (23), which depend on the window alone, are left out: gamma does not change with them.
+    """
+    inv_l = 1 / (1 + fa / fb * gamma.sum(0, dtype=np.float64)[:, None] * phi)  # (17)
+    alpha = fa / fb * inv_l * (gamma.T @ rho[sample])  # (16)
+    trace = -0.5 * (inv_l + alpha**2) @ phi
+    return np.asarray(fa * (rho @ alpha.T.astype(np.float32) + trace.astype(np.float32)), dtype=np.float32)  # (23)
+
+
+def _merge_to(centred: NDArray[np.float64], labels: Labels, most: int) -> Labels:
+    """Labels (n,) 0..k-1 after the most similar clusters are merged until there are no more than `most`."""
+    _, labels = np.unique(labels, return_inverse=True)
+    if labels.max(initial=0) < most:
+        return labels
+    while (count := int(labels.max()) + 1) > most:
+        alike = similarity.ratios(centred, labels)
         np.fill_diagonal(alike, -np.inf)
         a, b = sorted(int(place) for place in np.unravel_index(alike.argmax(), (count, count)))
-        found = np.where(found == b, a, found)
-        found = np.where(found > b, found - 1, found)
-    return found
+        labels = np.where(labels == b, a, labels)
+        labels = np.where(labels > b, labels - 1, labels)
+    return labels

@@ -114,7 +114,7 @@ class Spectral:
         (without tracks always `of_vectors`). At least as many as are `present` alone (`splitting.present`; not asked
         where windows are many) are looked for, and where still fewer are found than talk at all, just as many as that.
         """
-        voices, n = mixture.known(model), len(vectors)
+        voices, n = mixture.plda_of(model), len(vectors)
         fewest, most = bounds(self._config, n)
         if voices is None or most <= 1 or vectors.ndim != 2 or not np.isfinite(vectors).all():
             return self.of_vectors(vectors)
@@ -132,7 +132,7 @@ class Spectral:
         bounds = {"num_speakers": None, "min_speakers": fewest, "max_speakers": most}
         return Spectral(self._config.model_copy(update=bounds), self._memo)
 
-    def _of_few(self, vectors: Vectors, voices: mixture.Voices, tracks: csr_matrix | None) -> Labels:
+    def _of_few(self, vectors: Vectors, voices: mixture.Plda, tracks: csr_matrix | None) -> Labels:
         """Labels by the way that finds more."""
         fewest, most = bounds(self._config, len(vectors))
         plain = self.of_vectors(vectors)
@@ -140,18 +140,18 @@ class Spectral:
         return plain if found is None or plain.max(initial=0) > found.max(initial=0) else found
 
     def _mixed(
-        self, vectors: Floats, voices: mixture.Voices, tracks: csr_matrix | None, fewest: int, most: int
+        self, vectors: Floats, voices: mixture.Plda, tracks: csr_matrix | None, fewest: int, most: int
     ) -> Labels | None:
         """Labels by the mixture, made for some of very many windows; None where `fewest` cannot be found."""
         at = _sample(len(vectors), max(_MANY, fewest))
         some = vectors[at]
         heard = None if tracks is None else tracks[:, at]
-        found = mixture.labels(some, voices, _starts(some, fewest, self._memo), heard, fewest, most)
+        found = mixture.cluster(some, voices, _starts(some, fewest, self._memo), heard, fewest, most)
         if found is None:
             return None
         if len(at) < len(vectors):
-            found = mixture.extended(vectors, voices, at, found, tracks)
-        return similarity.canonical(mixture.joined(vectors, voices, similarity.canonical(found), fewest))
+            found = mixture.propagate(vectors, voices, at, found, tracks)
+        return similarity.canonical(mixture.merge_same_speaker(vectors, voices, similarity.canonical(found), fewest))
 
     def _verified(self, vectors: Floats, labels: Labels, groups: Labels, fewest: int, most: int) -> Labels:
         """Speakers hidden in another's cluster get their own, and clusters of one speaker become one."""

@@ -173,10 +173,10 @@ def _cut(vectors: Floats, labels: Labels, cluster: int, seeds: Floats) -> Labels
 
 def _voices_apart(voices: Embeddings, centred: Floats, labels: Labels, fewest: int) -> Labels:
     """Labels (n,) after cuts through one voice are undone, as far as the embedder's voices are known; `fewest` stay."""
-    known = mixture.known(voices.model)
+    known = mixture.plda_of(voices.model)
     if known is None or len(labels) < _TOLD:
         return labels
-    return mixture.joined(centred, known, labels, fewest)
+    return mixture.merge_same_speaker(centred, known, labels, fewest)
 
 
 def _parted(vectors: Floats, seeds: Floats) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""The mixture of speakers that is told what is known of an embedder's voices."""
+"""The mixture of speakers, for an embedder whose covariances are known."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MODEL = "ge2e@39373b86598fa3da(level=-20)"  # the embedder that the shipped cova
 def _talk(turns: list[tuple[int, int]], seed: int = 0) -> tuple[Vectors, Labels]:
     """Unit vectors of turns (speaker, windows), drawn from the shipped model: its two covariances are the truth."""
     rng = np.random.default_rng(seed)
-    voices = mixture.known(MODEL)
-    assert voices is not None
+    plda = mixture.plda_of(MODEL)
+    assert plda is not None
     labels = np.array([speaker for speaker, count in turns for _ in range(count)], dtype=np.int64)
-    back = np.linalg.pinv(voices.projection)
-    people = rng.standard_normal((labels.max() + 1, len(voices.spread))) * np.sqrt(voices.spread)
-    inner = people[labels] + rng.standard_normal((len(labels), len(voices.spread)))
-    vectors = inner @ back + voices.mean
+    back = np.linalg.pinv(plda.projection)
+    people = rng.standard_normal((labels.max() + 1, len(plda.phi))) * np.sqrt(plda.phi)
+    inner = people[labels] + rng.standard_normal((len(labels), len(plda.phi)))
+    vectors = inner @ back + plda.mean
     return similarity.unit(vectors).astype(np.float32), canonical(labels)
 
 
@@ -50,7 +50,7 @@ def test_somebody_who_says_little_is_found_beside_two_who_say_much() -> None:
 
 def test_a_stranger_to_the_model_is_clustered_without_it() -> None:
     vectors, _ = _talk(_round(3, 6, 4))
-    assert mixture.known("wespeaker@0123456789abcdef") is None
+    assert mixture.plda_of("wespeaker@0123456789abcdef") is None
     assert np.array_equal(Spectral().informed(vectors, "wespeaker@0123456789abcdef"), Spectral().of_vectors(vectors))
 
 
@@ -75,7 +75,7 @@ def test_no_vector_no_label_and_one_vector_one_speaker() -> None:
 
 
 def test_windows_of_one_local_speaker_are_heard_together() -> None:
-    """Two voices, each window as like the other's as its own: only the tracks tell who is whose."""
+    """Two voices, each window as similar to the other's as to its own: only local speakers separate them."""
     vectors, truth = _talk(_round(2, 1, 30), seed=3)
     blurred = similarity.unit(0.5 * vectors + 0.5 * np.roll(vectors, 1, axis=0)).astype(np.float32)
     tracks = csr_matrix(np.stack([truth == 0, truth == 1]).astype(np.float64))
@@ -99,29 +99,29 @@ def test_of_very_many_windows_some_tell_who_is_there_and_all_get_a_label() -> No
 
 def test_windows_that_tell_who_is_there_keep_their_labels_however_unlikely() -> None:
     vectors, truth = _talk(_round(2, 20, 3))
-    centred, voices = similarity.centre(vectors), mixture.known(MODEL)
-    assert voices is not None
+    centred, plda = similarity.centre(vectors), mixture.plda_of(MODEL)
+    assert plda is not None
     at = np.arange(0, len(truth), 2)
     labels = truth[at] * 5 + 1
     labels[7] = 99  # one window of the first voice, said to be somebody else's
-    found = mixture.extended(centred, voices, at, labels, None)
+    found = mixture.propagate(centred, plda, at, labels, None)
     assert np.array_equal(found[at], np.unique(labels, return_inverse=True)[1])
     assert np.array_equal(np.delete(found, at), np.delete(truth, at))
 
 
 def test_so_many_windows_that_each_could_count_for_nothing_still_tell_everybody_apart() -> None:
-    voices = mixture.known(MODEL)
-    assert voices is not None
+    plda = mixture.plda_of(MODEL)
+    assert plda is not None
     vectors, truth = _talk(_round(20, 10, 30))
-    found = mixture.labels(similarity.centre(vectors), voices, [truth], None, 1, 30)
+    found = mixture.cluster(similarity.centre(vectors), plda, [truth], None, 1, 30)
     assert found is not None
     assert np.array_equal(canonical(found), truth)
 
 
 def _joined(vectors: Vectors, labels: Labels, fewest: int = 1) -> Labels:
-    voices = mixture.known(MODEL)
-    assert voices is not None
-    return canonical(mixture.joined(similarity.centre(vectors), voices, labels, fewest))
+    plda = mixture.plda_of(MODEL)
+    assert plda is not None
+    return canonical(mixture.merge_same_speaker(similarity.centre(vectors), plda, labels, fewest))
 
 
 def test_parts_of_one_voice_become_one_and_two_voices_stay_two() -> None:
@@ -148,32 +148,32 @@ def test_nobody_and_somebody_alone_are_joined_to_nobody() -> None:
 
 def test_what_all_voices_of_a_recording_share_does_not_make_one_of_them() -> None:
     """A telephone moves all voices the same way, further than voices lie apart."""
-    voices = mixture.known(MODEL)
-    assert voices is not None
-    spread, sizes = voices.spread, np.full(6, 20.0)
-    people = 0.7 * np.random.default_rng(4).standard_normal((6, len(spread))) * np.sqrt(spread)
-    assert mixture._one_voice(people, sizes, spread).max() < -20
-    assert mixture._one_voice(people + 2 * np.sqrt(spread), sizes, spread).max() < -20  # were it not shared: 69
+    plda = mixture.plda_of(MODEL)
+    assert plda is not None
+    phi, sizes = plda.phi, np.full(6, 20.0)
+    people = 0.7 * np.random.default_rng(4).standard_normal((6, len(phi))) * np.sqrt(phi)
+    assert mixture._same_speaker_ratios(people, sizes, phi).max() < -20
+    assert mixture._same_speaker_ratios(people + 2 * np.sqrt(phi), sizes, phi).max() < -20  # were it not shared: 69
 
 
 def test_how_alike_two_clusters_are_is_a_ratio_of_gaussian_densities() -> None:
     """The same number from the joint covariance of all clusters' means, one dimension at a time."""
     rng = np.random.default_rng(2)
-    spread, sizes = np.array([4.0, 0.7]), np.array([3.0, 12.0, 70.0])
+    phi, sizes = np.array([4.0, 0.7]), np.array([3.0, 12.0, 70.0])
     means = rng.standard_normal((3, 2)) * 1.5
-    told = mixture._TOLD * sizes / (1 + mixture._TOLD * sizes / mixture._MOST_TOLD)
+    weights = mixture._WINDOW_WEIGHT * sizes / (1 + mixture._WINDOW_WEIGHT * sizes / mixture._CLUSTER_WEIGHT)
 
     def density(groups: list[int]) -> float:
         total = 0.0
-        for column, of in zip(means.T, spread, strict=True):
+        for column, of in zip(means.T, phi, strict=True):
             same = np.equal.outer(groups, groups)
-            covariance = of * same + of + np.diag(1 / told)  # the speaker's, the offset's, the windows'
+            covariance = of * same + of + np.diag(1 / weights)  # the speaker's, the offset's, the windows'
             sign, logdet = np.linalg.slogdet(2 * np.pi * covariance)
             assert sign > 0
             total -= 0.5 * float(logdet + column @ np.linalg.solve(covariance, column))
         return total
 
-    found = mixture._one_voice(means, sizes, spread)
+    found = mixture._same_speaker_ratios(means, sizes, phi)
     for a, b in ((1, 0), (2, 0), (2, 1)):
         groups = [0, 1, 2]
         groups[b] = a
@@ -233,5 +233,5 @@ def test_the_agreement_of_labels_is_the_adjusted_rand_index_to_the_bit() -> None
         for _ in range(20):
             a, b = rng.integers(0, rng.integers(1, 9), n), rng.integers(0, rng.integers(1, 9), n)
             b = np.where(rng.random(n) < rng.random(), a, b)
-            assert mixture._agreement(a, b) == adjusted_rand_score(a, b)
-            assert mixture._agreement(a, a) == 1.0
+            assert mixture._adjusted_rand_index(a, b) == adjusted_rand_score(a, b)
+            assert mixture._adjusted_rand_index(a, a) == 1.0

@@ -106,14 +106,14 @@ def test_halves_of_one_voice_stay_together() -> None:
 def test_what_is_known_of_an_embedder_undoes_a_cut_through_one_voice() -> None:
     """Whatever correlates less than 1 is cut here; of a stranger's windows nothing is known that would undo it."""
     model = "ge2e@39373b86598fa3da(level=-20)"  # the embedder that the shipped covariances were learned of
-    known = mixture.known(model)
-    assert known is not None
+    plda = mixture.plda_of(model)
+    assert plda is not None
     spans = windows.over((Segment(0.0, 63.0),))
     assert len(spans) >= 50
     rng = np.random.default_rng(0)
-    person = rng.standard_normal(len(known.spread)) * np.sqrt(known.spread)
-    drawn = person + rng.standard_normal((len(spans), len(known.spread)))
-    rows = drawn @ np.linalg.pinv(known.projection) + known.mean
+    person = rng.standard_normal(len(plda.phi)) * np.sqrt(plda.phi)
+    drawn = person + rng.standard_normal((len(spans), len(plda.phi)))
+    rows = drawn @ np.linalg.pinv(plda.projection) + plda.mean
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     heard = activity(*["1" * 30 + "2" * 30] * 20)
     config = SegmentationConfig(alike=1.0)
