@@ -35,7 +35,7 @@ from diarize.models.store import Store
 from diarize.types import Audio
 from diarize.units import RATE, to_samples
 from pipelines.people import enroll, enrolment_audio
-from pipelines.people.enroll import Request
+from pipelines.people.enroll import EnrolmentRequest
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, load_embedder
 from pipelines.people.verify import Verifier, load_verifier
@@ -210,8 +210,8 @@ def timing(file: Path, embedder: UtteranceEmbedder, verifier: Verifier, passes: 
         for i in range(passes):
             with libraries.open(Path(folder) / f"{i}.db", create=True) as library:
                 before = time.perf_counter()
-                heard = enrolment_audio.of_files([file], "auto", 0.0, 10.0)
-                done = enroll.grow(library, Request("Somebody"), None, heard, embedder, verifier)
+                heard = enrolment_audio.read_files([file], "auto", 0.0, 10.0)
+                done = enroll.add_utterances(library, EnrolmentRequest("Somebody"), None, heard, embedder, verifier)
                 found.append(time.perf_counter() - before)
                 assert done.status == 0, done.rows
     return statistics.median(found)

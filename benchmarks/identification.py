@@ -100,8 +100,9 @@ def enrolled(data: Path, place: Path, config: Config, store: Store) -> None:
         people.setdefault(path.stem.split("-")[0], []).append(path)
     with libraries.open(place, create=True) as library:
         for reader, paths in people.items():
-            request = enroll.Request(reader, accept=frozenset(enrolment_checks.CHECKS))
-            enroll.grow(library, request, None, enrolment_audio.of_files(paths, "auto", None, None), embedder, verifier)
+            request = enroll.EnrolmentRequest(reader, accept=frozenset(enrolment_checks.CHECKS))
+            excerpts = enrolment_audio.read_files(paths, "auto")
+            enroll.add_utterances(library, request, None, excerpts, embedder, verifier)
 
 
 def conversations(data: Path, folder: Path, first: int, count: int) -> Iterator[tuple[str, Path]]:

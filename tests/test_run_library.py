@@ -58,7 +58,10 @@ def test_speakers_are_listed_shown_renamed_carried_and_removed(
     assert run_pipeline.main(["speakers", "rename", "Nora", "Nora <b>", *library]) == 0
     assert run_pipeline.main(["speakers", "show", "Nora <b>", *library]) == 0
     assert run_pipeline.main(["speakers", "export", str(tmp_path / "all.json"), *library]) == 0
+    assert "is not encrypted" in capfd.readouterr().err
     assert run_pipeline.main(["speakers", "remove", "Nora <b>", *library]) == 0
+    said = capfd.readouterr()
+    assert "removed: Nora <b>" in said.out and "still contain" in said.err
     assert run_pipeline.main(["speakers", "list", *library]) == 0
     assert run_pipeline.main(["speakers", "import", str(tmp_path / "all.json"), *library]) == 0
     assert run_pipeline.main(["speakers", "rename", "Nora <b>", "Nora\n0 entries", *library]) == 0

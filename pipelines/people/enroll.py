@@ -1,12 +1,12 @@
-"""Enrolment that grows: recordings of one person in, each checked before it counts, a voice out (docs/enrolment.md).
+"""Enrolment: recordings of one person -> checked utterances -> their voice in the library (docs/enrolment.md).
 
-Nothing here decides by itself who somebody is: a person enrols a person. Results are plain; somebody else prints them.
+No function here decides who a speaker is: the user names the person. The results are values; the commands print them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -23,37 +23,35 @@ from diarize.library.scoring import enrolment
 from diarize.library.store import Library
 from diarize.models.store import Store
 from pipelines.people import enrolment_audio, enrolment_checks, speakers
-from pipelines.people.enrolment_audio import Take
-from pipelines.people.enrolment_checks import Check, Row
+from pipelines.people.enrolment_audio import EnrolmentAudio
+from pipelines.people.enrolment_checks import Check, Checked, UtteranceResult
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, load_embedder
 from pipelines.people.verify import Verifier, load_verifier
 
-ALIKE = 4.6  # log-likelihood ratio (100 to 1) from which somebody else's voice is worth a word
-
-Watch = Callable[[str], None]  # told what is heard next
+SIMILAR = 4.6  # log-likelihood ratio (100 to 1) from which another person's voice is worth a note
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """Who is to be enrolled, and how. `name` is a new person's, or the name or id of somebody who is there."""
+class EnrolmentRequest:
+    """Whom to enrol, and how. `name` is that of a new person, or the name or id of an enrolled one."""
 
     name: str
-    new: bool = False  # somebody else of that name, whoever is there
+    new: bool = False  # a new person, although others of this name are enrolled
     consent: str | None = None
     expires: date | None = None
     keep_audio: bool = False
-    accept: frozenset[Check] = frozenset()  # checks that do not refuse
+    accept: frozenset[Check] = frozenset()  # checks to ignore
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The person as they are now (None: nothing counted, nobody was made), and how far enrolment is."""
+class EnrolmentResult:
+    """The person as they are now (None: no utterance counted, so nobody was enrolled), and a row an utterance."""
 
     person: Person | None
     created: bool
     model: str
-    rows: tuple[Row, ...]
+    rows: tuple[UtteranceResult, ...]
     seconds: float  # of speech behind the voice, for `model`
     wanted: float  # s
     notes: tuple[str, ...] = ()
@@ -65,14 +63,13 @@ class Outcome:
     @property
     def status(self) -> int:
         """Exit status: 0, 3 where some utterances were refused, 4 where all were."""
-        refused = sum(row.outcome == "refused" for row in self.rows)
-        return 0 if not refused else 4 if refused == len(self.rows) else 3
+        return _status(row.outcome == "refused" for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return {
             "schema": "diarize-enrolment/1",
-            "person": None if self.person is None else speakers.plain(self.person),
+            "person": None if self.person is None else speakers.person_as_dict(self.person),
             "created": self.created,
             "model": self.model,
             "seconds": self.seconds,
@@ -85,7 +82,7 @@ class Outcome:
 
 def enroll(
     library: Library,
-    request: Request,
+    request: EnrolmentRequest,
     recordings: Sequence[Path],
     config: Config,
     store: Store,
@@ -93,26 +90,24 @@ def enroll(
     start: float | None = None,
     end: float | None = None,
     calibration: Path | None = None,
-    watch: Watch = lambda origin: None,
-) -> Outcome:
+) -> EnrolmentResult:
     """Enrol a person from recordings in which they alone speak.
 
     A recording that is refused costs its own row. Raises ConfigError, LibraryError, UnknownPerson, CalibrationError,
-    and whatever the models raise.
+    and what loading the models raises.
     """
     if not recordings:
-        raise ConfigError("command line", "AUDIO", "no recording was given")
-    person = whom(library, request)
+        raise ConfigError("command line", "AUDIO", "no recording was named")
+    person = find_person(library, request)
     embedder = load_embedder(config, store)
-    found = enrolment_audio.of_files(recordings, embedder.config.audio.channel, start, end)
-    return grow(
-        library, request, person, found, embedder, load_verifier(embedder, Scoring(calibration=calibration)), watch
-    )
+    excerpts = enrolment_audio.read_files(recordings, embedder.config.audio.channel, start, end)
+    verifier = load_verifier(embedder, Scoring(calibration=calibration))
+    return add_utterances(library, request, person, excerpts, embedder, verifier)
 
 
-def enroll_from(
+def enroll_from_transcript(
     library: Library,
-    request: Request,
+    request: EnrolmentRequest,
     folder: Path,
     speaker: str,
     config: Config,
@@ -120,41 +115,37 @@ def enroll_from(
     *,
     recording: Path | None = None,
     calibration: Path | None = None,
-    watch: Watch = lambda origin: None,
-) -> Outcome:
-    """Enrol a speaker of a finished transcript from where they talk alone.
+) -> EnrolmentResult:
+    """Enrol a speaker of a processed recording from the parts where they talk alone.
 
-    `recording` is the recording's path, where it is not found by itself. Raises as `enroll` does, and FormatError for
-    no transcript, AudioError for another recording.
+    `folder` holds the recording's results; `recording` is its path, None to search for it. Raises as `enroll` does, and
+    FormatError where there is no transcript, AudioError where the recording is missing or is another one.
     """
-    person = whom(library, request)
+    person = find_person(library, request)
     embedder = load_embedder(config, store)
-    found = enrolment_audio.of_transcript(folder, speaker, recording)
-    return grow(
-        library, request, person, found, embedder, load_verifier(embedder, Scoring(calibration=calibration)), watch
-    )
+    excerpts = enrolment_audio.read_transcript(folder, speaker, recording)
+    verifier = load_verifier(embedder, Scoring(calibration=calibration))
+    return add_utterances(library, request, person, excerpts, embedder, verifier)
 
 
-def whom(library: Library, request: Request) -> Person | None:
-    """Who is meant by a request; None: somebody new.
+def find_person(library: Library, request: EnrolmentRequest) -> Person | None:
+    """The enrolled person that a request names; None: a new person.
 
-    Raises UnknownPerson where several have the name, or the id is not there (any more), LibraryError where the
-    consent is over, ConfigError for no name or a day that is over.
+    Raises UnknownPerson where several have the name, or the id is not (or no longer) enrolled, LibraryError where the
+    consent has expired, ConfigError for an empty name or an expiry date in the past.
     """
-    today = datetime.now(UTC).date()
-    if not request.name.strip():
-        raise ConfigError("command line", "NAME", "a person needs a name")
-    if request.expires is not None and request.expires < today:
-        raise ConfigError("command line", "--expires", f"{request.expires} is over")
+    speakers.check_name(request.name)
+    if request.expires is not None and request.expires < datetime.now(UTC).date():
+        raise ConfigError("command line", "--expires", f"{request.expires} is in the past")
     if request.new:
         return None
     try:
         person = library.find(request.name)
     except UnknownPerson:
-        if library.named(request.name):  # several: their ids are in the message
+        if library.named(request.name):  # several people: the message lists their ids
             raise
         if re.fullmatch("[0-9a-f]{32}", request.name):
-            _gone(library, request.name)
+            _raise_if_removed(library, request.name)
             library.person(request.name)
         return None
     if person.expired and request.expires is None:
@@ -163,91 +154,108 @@ def whom(library: Library, request: Request) -> Person | None:
     return person
 
 
-def _gone(library: Library, id: str) -> None:
-    """Tell of an id that the audit log knows. Raises UnknownPerson."""
+def _raise_if_removed(library: Library, id: str) -> None:
+    """Raises UnknownPerson for an id that was removed or merged, as the audit log shows."""
     for entry in library.audit().entries:
         if entry.action == "remove" and entry.person == id:
-            problem = f"the person with the id {id} was removed on {entry.time[:10]}, with everything kept of them"
-            raise UnknownPerson(library.place, problem, "Enrol them anew, under a name.")
+            problem = f"the person with the id {id} was removed on {entry.time[:10]}, with all their data"
+            raise UnknownPerson(library.place, problem, "Enrol them again by name.")
         if entry.action == "merge" and entry.detail.get("gone") == id:
             problem = f"the person with the id {id} was merged into {entry.person}"
             raise UnknownPerson(library.place, problem, "Use that id.")
 
 
-def grow(
+def add_utterances(
     library: Library,
-    request: Request,
+    request: EnrolmentRequest,
     person: Person | None,
-    found: Iterable[Take | AudioError],
+    excerpts: Iterable[EnrolmentAudio | AudioError],
     embedder: UtteranceEmbedder,
     verifier: Verifier,
-    watch: Watch = lambda origin: None,
-) -> Outcome:
-    """Enrol `person` (None: somebody new) from what was `found`, with models that are loaded: one change, at the end.
+) -> EnrolmentResult:
+    """Add the `excerpts` that pass the checks to `person` (None: a new person), as one change of the library.
 
-    Raises LibraryError, and UnknownPerson where they were removed meanwhile.
+    Raises LibraryError, and UnknownPerson where the person was removed meanwhile.
     """
     model = embedder.model
-    rows: list[Row] = []
-    new: dict[int, Enrolment] = {}  # row -> what passed its own checks
-    held = library.utterances(person.id) if person is not None else ()
-    for take in found:
-        if isinstance(take, AudioError):
-            rows.append(Row(printable(take.path), "refused", "reading", str(take)))
-            continue
-        watch(take.origin)
-        row = enrolment_checks.duplicate(library, person, take, (*held, *new.values()), model, request.keep_audio)
-        passed = None
-        if row is None:
-            row, passed = enrolment_checks.examine(take, embedder, verifier, request.accept, request.keep_audio)
-        if passed is not None:
-            new[len(rows)] = passed
-        rows.append(row)
-    again = {(u.source, u.start, u.end) for u in new.values()}  # held, and given once more to gain something
-    earlier = [u for u in held if model in u.vectors and (u.source, u.start, u.end) not in again]
-    notes = [*embedder.notes, *enrolment_checks.agree(rows, new, earlier, model, verifier, request.accept)]
+    stored = library.utterances(person.id) if person is not None else ()
+    checked = _check_each(library, request, person, stored, excerpts, embedder, verifier)
+
+    # An utterance that is enrolled again, for this model or with its audio, is compared as a new one.
+    again = {(new.source, new.start, new.end) for _, new in checked if new is not None}
+    earlier = [u for u in stored if model in u.vectors and (u.source, u.start, u.end) not in again]
+    checked, notes = enrolment_checks.check_agreement(checked, earlier, model, verifier, request.accept)
+    notes = [*embedder.notes, *notes]
     if person is not None and person.seconds and model not in person.seconds:
         others = ", ".join(person.seconds)
-        notes.append(f"{printable(person.name)} has had a voice of another model only ({others}); this is a second one")
+        notes.append(f"{printable(person.name)} had a voice of another model only ({others}); this adds a second one")
+
+    new = [passed for _, passed in checked if passed is not None]
     created = person is None and bool(new)
     if new or (person is not None and (request.consent is not None or request.expires is not None)):
-        known = (person.consent, person.expires) if person is not None else (None, None)
-        consent, expires = (request.consent or known[0]), (request.expires or known[1])
-        twin = _twin(library, person, [*new.values()], model, verifier) if new else None
-        notes += [twin] if twin else []
+        similar = _note_similar_person(library, person, new, model, verifier) if new else None
+        notes += [similar] if similar else []
+        consent, expires = (person.consent, person.expires) if person is not None else (None, None)
         name, id = (request.name, None) if person is None else (None, person.id)
-        person = library.enrol(name, [*new.values()], consent, expires, person=id)
-        notes += speakers.show(library, person.id).notes
+        person = library.enrol(name, new, request.consent or consent, request.expires or expires, person=id)
+        notes += speakers.notes_on(person)
     seconds = person.seconds.get(model, 0.0) if person is not None else 0.0
-    return Outcome(person, created, model, tuple(rows), round(seconds, 3), enrolment.COMPLETE, tuple(notes))
+    rows = tuple(result for result, _ in checked)
+    return EnrolmentResult(person, created, model, rows, round(seconds, 3), enrolment.COMPLETE, tuple(notes))
 
 
-def _twin(
+def _check_each(
+    library: Library,
+    request: EnrolmentRequest,
+    person: Person | None,
+    stored: Sequence[Enrolled],
+    excerpts: Iterable[EnrolmentAudio | AudioError],
+    embedder: UtteranceEmbedder,
+    verifier: Verifier,
+) -> list[Checked]:
+    checked: list[Checked] = []
+    for excerpt in excerpts:
+        if isinstance(excerpt, AudioError):
+            checked.append((UtteranceResult(printable(excerpt.path), "refused", "reading", str(excerpt)), None))
+            continue
+        earlier: list[Enrolled | Enrolment] = [*stored, *(new for _, new in checked if new is not None)]
+        duplicate = enrolment_checks.find_duplicate(
+            library, person, excerpt, earlier, embedder.model, request.keep_audio
+        )
+        if duplicate is not None:
+            checked.append((duplicate, None))
+        else:
+            checked.append(
+                enrolment_checks.check_utterance(excerpt, embedder, verifier, request.accept, request.keep_audio)
+            )
+    return checked
+
+
+def _note_similar_person(
     library: Library, person: Person | None, new: Sequence[Enrolment], model: str, verifier: Verifier
 ) -> str | None:
-    """A note on somebody else who sounds like this person."""
+    """A note on another enrolled person whose voice is similar to the `new` utterances."""
     if verifier.calibration is None:
         return None
     seconds = np.array([u.seconds for u in new])
     mean = seconds @ np.stack([u.vector for u in new]).astype(np.float64)
-    voice = (mean / np.linalg.norm(mean)).astype(np.float32)
-    best = 0.0, ""
-    for near in library.search(voice, model):
+    vector = (mean / np.linalg.norm(mean)).astype(np.float32)
+    highest, name = 0.0, ""
+    for near in library.search(vector, model):
         other = voice_of(library.utterances(near.voice), model)
         if other is None or (person is not None and near.voice == person.id):
             continue
-        value = float(
-            verifier.calibration.llr(verifier.scorer(voice[None], other[1][None]), seconds.sum(), other[0])[0]
-        )
-        best = max(best, (value, f"{printable(near.name)} ({near.voice})"))
-    if best[0] < ALIKE:
+        score = verifier.scorer(vector[None], other[1][None])
+        llr = float(verifier.calibration.llr(score, seconds.sum(), other[0])[0])
+        highest, name = max((highest, name), (llr, f"{printable(near.name)} ({near.voice})"))
+    if highest < SIMILAR:
         return None
-    return f"sounds like {best[1]} too (log-likelihood ratio {best[0]:.1f}): if they are one person, merge them"
+    return f"sounds like {name} too (log-likelihood ratio {highest:.1f}): if they are one person, merge them"
 
 
 @dataclass(frozen=True, slots=True)
-class Renewed:
-    """One utterance that lacked a vector of the model; `problem` says why it still does."""
+class ReEmbeddedUtterance:
+    """An utterance that had no vector of the model; `problem` says why it still has none."""
 
     person: str  # id
     name: str
@@ -256,73 +264,78 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
-class Renewal:
-    """What serving an embedding model from kept sound came to."""
+class ReEmbedding:
+    """The result of `re_embed`."""
 
     model: str
-    rows: tuple[Renewed, ...]
-    unchanged: int  # utterances that had a vector of it
-    without: tuple[str, ...]  # ids of the people who have no voice of it now
+    rows: tuple[ReEmbeddedUtterance, ...]
+    unchanged: int  # utterances that had a vector of it already
+    without: tuple[str, ...]  # ids of the people who still have no voice of it
     notes: tuple[str, ...] = ()
 
     @property
     def status(self) -> int:
-        """Exit status: 0, 3 where some utterances could not be heard again, 4 where none could."""
-        missed = sum(bool(row.problem) for row in self.rows)
-        return 0 if not missed else 4 if missed == len(self.rows) else 3
+        """Exit status: 0, 3 where some utterances could not be embedded again, 4 where none could."""
+        return _status(bool(row.problem) for row in self.rows)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return {"schema": "diarize-renewal/1", **asdict(self)}
 
 
-def re_embed(
-    library: Library,
-    config: Config,
-    store: Store,
-    *,
-    who: str | None = None,
-    watch: Watch = lambda origin: None,
-) -> Renewal:
-    """Give utterances a vector of the embedder that `config` asks for, out of the sound that was kept of them.
+def re_embed(library: Library, config: Config, store: Store, *, who: str | None = None) -> ReEmbedding:
+    """Give stored utterances a vector of the embedder that `config` asks for, from their stored audio.
 
-    Everybody's, or those of `who` (id or name). Each person is one change. Raises UnknownPerson, LibraryError, and
-    whatever the models raise.
+    Of everybody, or of the person `who` (id or name). Each person is one change of the library. Raises UnknownPerson,
+    LibraryError, and what loading the models raises.
     """
     people = library.people() if who is None else (library.find(who),)
     embedder = load_embedder(config, store)
     model = embedder.model
-    rows: list[Renewed] = []
+    rows: list[ReEmbeddedUtterance] = []
     unchanged, without = 0, []
     for person in people:
-        made: list[Enrolment] = []
-        for held in library.utterances(person.id):
-            if model in held.vectors:
+        new: list[Enrolment] = []
+        for stored in library.utterances(person.id):
+            if model in stored.vectors:
                 unchanged += 1
                 continue
-            watch(held.origin)
-            again = _again(library, person, held, embedder)
-            rows.append(Renewed(person.id, person.name, held.origin, again if isinstance(again, str) else ""))
-            if not isinstance(again, str):
-                made.append(again)
-        if made:
-            person = library.enrol(None, made, person=person.id)
+            embedded = _embed_again(library, person, stored, embedder)
+            problem = embedded if isinstance(embedded, str) else ""
+            rows.append(ReEmbeddedUtterance(person.id, person.name, stored.origin, problem))
+            if not isinstance(embedded, str):
+                new.append(embedded)
+        if new:
+            person = library.enrol(None, new, person=person.id)
         if model not in person.seconds:
             without.append(person.id)
-    return Renewal(model, tuple(rows), unchanged, tuple(without), embedder.notes)
+    return ReEmbedding(model, tuple(rows), unchanged, tuple(without), embedder.notes)
 
 
-def _again(library: Library, person: Person, held: Enrolled, embedder: UtteranceEmbedder) -> Enrolment | str:
-    """An utterance as the embedder hears it now, or why it cannot."""
+def _embed_again(library: Library, person: Person, stored: Enrolled, embedder: UtteranceEmbedder) -> Enrolment | str:
+    """A stored utterance with a vector of the embedder, or why there is none."""
     if person.expired:
         return f"the consent ended on {person.expires}"
-    kept = library.sound(held.id)
-    if kept is None:
-        return "its sound was not kept: enrol it again from the recording"
+    packed = library.sound(stored.id)
+    if packed is None:
+        return "its audio was not kept: enrol it again from the recording"
     try:
-        heard = embedder.embed_audio(sound.unpack(kept, held.origin))
+        voice = embedder.embed_audio(sound.unpack(packed, stored.origin))
     except (AudioError, FormatError) as error:
         return error.problem
     return Enrolment(
-        held.source, held.seconds, held.quality, heard.vector, heard.model, held.start, held.end, origin=held.origin
+        stored.source,
+        stored.seconds,
+        stored.quality,
+        voice.vector,
+        voice.model,
+        stored.start,
+        stored.end,
+        origin=stored.origin,
     )
+
+
+def _status(failed: Iterable[bool]) -> int:
+    """Exit status of rows: 0, 3 where some failed, 4 where all did."""
+    rows = list(failed)
+    return 0 if not any(rows) else 4 if all(rows) else 3

@@ -1,4 +1,4 @@
-"""Pieces of recordings in which one person is to be heard: whole files, a stretch of one, a speaker's turns."""
+"""Audio in which one person speaks, for enrolment: whole files, a part of one, a speaker's turns in a transcript."""
 
 from __future__ import annotations
 
@@ -17,98 +17,102 @@ from pipelines.results import outputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Take:
-    """`sound` is what was cut out of a recording, from `start` to `end` (s) of it; its digest is the recording's."""
+class EnrolmentAudio:
+    """The part from `start` to `end` (s) of a recording. The digest of `audio` is the recording's."""
 
-    origin: str  # what a person should read about where it is from
-    sound: Audio
+    origin: str  # file name and, for a part, its times: what people read
+    audio: Audio
     start: float
     end: float
     notes: tuple[str, ...] = ()
 
 
-def of_files(
+def read_files(
     paths: Sequence[Path], channel: str, start: float | None = None, end: float | None = None
-) -> Iterator[Take | AudioError]:
-    """Each recording, or the error that keeps it from being heard; `start` and `end` (s) for one recording alone.
+) -> Iterator[EnrolmentAudio | AudioError]:
+    """Each recording, or the error of one that cannot be read; `start` and `end` (s) select a part of a single one.
 
-    Raises ConfigError for times that are outside of it.
+    Raises ConfigError for times outside the recording.
     """
     if len(paths) != 1 and (start is not None or end is not None):
-        raise ConfigError("command line", "--start, --end", "they belong to one recording, and several were given")
+        problem = f"they apply to one recording, not to {len(paths)}"
+        raise ConfigError("command line", "--start, --end", problem)
     for path in paths:
         try:
             recording = decoding.read(path, id=path.name, channel=channel)
         except AudioError as error:
             yield error
             continue
-        sound, notes = recording.audios[0], recording.source.notes
+        audio, notes = recording.audios[0], recording.source.notes
         if start is None and end is None:
-            yield Take(path.name, sound, 0.0, round_time(sound.duration), notes)
+            yield EnrolmentAudio(path.name, audio, 0.0, round_time(audio.duration), notes)
         else:
-            yield _cut(path.name, sound, _within(sound.duration, start, end), notes)
+            yield _cut(path.name, audio, _check_times(audio.duration, start, end), notes)
 
 
-def of_transcript(folder: Path, speaker: str, path: Path | None) -> Iterator[Take | AudioError]:
-    """The stretches of a finished recording where `speaker` (id or name) talks and nobody else does.
+def read_transcript(folder: Path, speaker: str, path: Path | None) -> Iterator[EnrolmentAudio]:
+    """The parts of a processed recording where `speaker` (id or name) talks and nobody else does.
 
-    `folder` is one that the main job left; the recording is at `path`, or looked for beside it. Raises FormatError
-    where there is no transcript, ConfigError for a speaker who is not in it, AudioError where the recording is not
-    found, or is another one.
+    `folder` holds the recording's results. The recording is at `path`; None: it is searched for near `folder`. Raises
+    FormatError where there is no transcript, ConfigError for a speaker who is not in it, AudioError where the recording
+    is missing, is another one, or has no such part.
     """
     transcript = outputs.read(folder)
-    id = _speaker(transcript, speaker, folder)
-    found = path if path is not None else _recording(transcript, folder)
-    sound, notes = _read(found, transcript, id)
-    stretches = enrolment.alone(transcript.turns, id)
-    if not stretches:
-        raise AudioError(str(found), f"{printable(speaker)} talks nowhere for 2 s while nobody else does")
-    for stretch in stretches:
-        yield _cut(found.name, sound, stretch, notes)
+    id = _find_speaker(transcript, speaker, folder)
+    path = _find_recording(transcript, folder) if path is None else path
+    audio, notes = _read_recording(path, transcript, id)
+    parts = enrolment.alone(transcript.turns, id)
+    if not parts:
+        raise AudioError(str(path), f"{printable(speaker)} talks nowhere for 2 s while nobody else does")
+    for part in parts:
+        yield _cut(path.name, audio, part, notes)
 
 
-def _cut(name: str, sound: Audio, piece: Segment, notes: tuple[str, ...]) -> Take:
-    samples = sound.samples[to_samples(piece.start, sound.rate) : to_samples(piece.end, sound.rate)]
-    origin = f"{name} {piece.start:.2f}-{piece.end:.2f} s"
+def _cut(name: str, audio: Audio, part: Segment, notes: tuple[str, ...]) -> EnrolmentAudio:
+    samples = audio.samples[to_samples(part.start, audio.rate) : to_samples(part.end, audio.rate)]
+    origin = f"{name} {part.start:.2f}-{part.end:.2f} s"
     lost = tuple(
-        Segment(max(0.0, s.start - piece.start), min(s.end, piece.end) - piece.start)
-        for s in sound.lost
-        if s.overlap(piece) > 0
+        Segment(max(0.0, s.start - part.start), min(s.end, part.end) - part.start)
+        for s in audio.lost
+        if s.overlap(part) > 0
     )
-    return Take(origin, Audio(origin, samples, sound.rate, sound.digest, lost), piece.start, piece.end, notes)
+    cut = Audio(origin, samples, audio.rate, audio.digest, lost)
+    return EnrolmentAudio(origin, cut, part.start, part.end, notes)
 
 
-def _within(duration: float, start: float | None, end: float | None) -> Segment:
+def _check_times(duration: float, start: float | None, end: float | None) -> Segment:
+    """The part that `start` and `end` select. Raises ConfigError."""
     first, last = 0.0 if start is None else start, duration if end is None else end
     if not (np.isfinite([first, last]).all() and 0 <= first < min(last, duration)):
-        problem = f"{first:.2f} to {last:.2f} s is no part of a recording of {duration:.2f} s"
+        problem = f"{first:.2f} to {last:.2f} s is not a part of a recording of {duration:.2f} s"
         raise ConfigError("command line", "--start, --end", problem)
     return Segment(round_time(first), round_time(min(last, duration)))
 
 
-def _speaker(transcript: Transcript, wanted: str, folder: Path) -> str:
-    meant = [s.id for s in transcript.speakers if wanted == s.id] or [
-        s.id for s in transcript.speakers if wanted == s.name
+def _find_speaker(transcript: Transcript, speaker: str, folder: Path) -> str:
+    """The id of the speaker with this id or, where nobody has it, this name. Raises ConfigError."""
+    ids = [s.id for s in transcript.speakers if speaker == s.id] or [
+        s.id for s in transcript.speakers if speaker == s.name
     ]
-    if len(meant) != 1:
-        there = ", ".join(s.id if s.name is None else f"{s.id} ({printable(s.name)})" for s in transcript.speakers)
-        problem = f"{printable(wanted)} is {'no speaker' if not meant else 'several speakers'} of {folder}"
-        raise ConfigError("command line", "--speaker", problem, f"There are: {there or 'none'}.")
-    return meant[0]
+    if len(ids) != 1:
+        known = ", ".join(s.id if s.name is None else f"{s.id} ({printable(s.name)})" for s in transcript.speakers)
+        problem = f"{printable(speaker)} is {'several speakers' if ids else 'not a speaker'} of {folder}"
+        raise ConfigError("command line", "--speaker", problem, f"Its speakers: {known or 'none'}.")
+    return ids[0]
 
 
-def _recording(transcript: Transcript, folder: Path) -> Path:
+def _find_recording(transcript: Transcript, folder: Path) -> Path:
     source = transcript.provenance.source
     name = source.path if source is not None else ""
-    for place in (Path(), folder, folder.parent, folder.parent.parent):
-        if name and (place / name).is_file():
-            return place / name
-    cure = "Give its path beside --from."
+    for parent in (Path(), folder, folder.parent, folder.parent.parent):
+        if name and (parent / name).is_file():
+            return parent / name
+    cure = "Give its path after the name: diarize enroll NAME AUDIO --from ..."
     raise AudioError(name or str(folder), "the recording of this transcript was not found", cure)
 
 
-def _read(path: Path, transcript: Transcript, speaker: str) -> tuple[Audio, tuple[str, ...]]:
-    """The recording as the main job read it; of recordings with a speaker a channel, that channel."""
+def _read_recording(path: Path, transcript: Transcript, speaker: str) -> tuple[Audio, tuple[str, ...]]:
+    """(audio, notes), with the channel that the main job used; of one speaker a channel, that speaker's channel."""
     settings = transcript.provenance.settings.get("audio", {})
     channel = str(settings.get("channel", "auto"))
     if channel == "per-channel":
@@ -116,7 +120,7 @@ def _read(path: Path, transcript: Transcript, speaker: str) -> tuple[Audio, tupl
     recording = decoding.read(path, id=path.name, channel=channel)
     source = transcript.provenance.source
     if source is None or recording.source.digest != source.digest:
-        known = "none" if source is None else source.digest[:16]
-        problem = f"it is not the recording that was transcribed (sha256 {recording.source.digest[:16]}, not {known})"
-        raise AudioError(str(path), problem, "Give the recording that the transcript was made of.")
+        expected = "none" if source is None else source.digest[:16]
+        problem = f"not the recording that was transcribed (sha256 {recording.source.digest[:16]}, not {expected})"
+        raise AudioError(str(path), problem, "Give the recording of which the transcript was made.")
     return recording.audios[0], recording.source.notes

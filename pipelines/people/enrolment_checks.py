@@ -18,19 +18,19 @@ from diarize.library.store import Library
 from diarize.timeline import total
 from diarize.turns import merging
 from diarize.types import Embeddings, Segment
-from pipelines.people.enrolment_audio import Take
-from pipelines.people.utterance import UtteranceEmbedder
+from pipelines.people.enrolment_audio import EnrolmentAudio
+from pipelines.people.utterance import Utterance, UtteranceEmbedder
 from pipelines.people.verify import Verifier
 
 Check = Literal["noise", "clipping", "voices", "agreement"]
-CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement")  # that a user may overrule
+CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement")  # that a user may ignore
 NARROW = 7000.0  # Hz; sound that ends below is a telephone's
 _SHOWN = 5  # places that a message lists
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """What became of one utterance. `agreement` is a log-likelihood ratio with the person's others."""
+class UtteranceResult:
+    """What the checks decided on one utterance. `agreement` is a log-likelihood ratio with the person's others."""
 
     origin: str
     outcome: Literal["counted", "known", "refused"]
@@ -44,152 +44,186 @@ class Row:
     notes: tuple[str, ...] = ()
 
 
-def duplicate(
+Checked = tuple[UtteranceResult, Enrolment | None]  # with what to enrol, where the utterance passed
+
+
+def find_duplicate(
     library: Library,
     person: Person | None,
-    take: Take,
+    excerpt: EnrolmentAudio,
     earlier: Sequence[Enrolled | Enrolment],
     model: str,
     keep_audio: bool,
-) -> Row | None:
-    """The row of an utterance that was enrolled before: of the same person, or of somebody else.
+) -> UtteranceResult | None:
+    """The result of an utterance that is enrolled already, for the same person (`earlier`) or for somebody else.
 
-    None for one that is new, or that gains something: a vector of another model, its sound.
+    None for a new one, and for one that adds something to what is enrolled: a vector of another model, its audio.
     """
-    row = Row(take.origin, "known", "duplicate", "", take.start, take.end)
-    here = Segment(take.start, take.end)
-    for id in library.holders(take.sound.digest, take.start, take.end):
+    result = UtteranceResult(excerpt.origin, "known", "duplicate", "", excerpt.start, excerpt.end)
+    source = excerpt.audio.digest
+    for id in library.holders(source, excerpt.start, excerpt.end):
         if person is None or id != person.id:
-            other = library.person(id)
-            reason = f"this recording is enrolled already, as {printable(other.name)} ({id})"
-            return replace(row, outcome="refused", reason=reason)
+            name = printable(library.person(id).name)
+            reason = f"this recording is enrolled already, as {name} ({id})"
+            return replace(result, outcome="refused", reason=reason)
+    place = Segment(excerpt.start, excerpt.end)
     for u in earlier:
-        if u.source != take.sound.digest or here.overlap(Segment(u.start, u.end)) <= 0:
+        if u.source != source or place.overlap(Segment(u.start, u.end)) <= 0:
             continue
-        same = (u.start, u.end) == (take.start, take.end)
-        if same and isinstance(u, Enrolled) and (model not in u.vectors or (keep_audio and not u.audio)):
+        if (u.start, u.end) != (excerpt.start, excerpt.end):
+            reason = f"a part of it is enrolled already ({printable(u.origin)}), and would count twice"
+            return replace(result, outcome="refused", reason=reason)
+        if isinstance(u, Enrolled) and (model not in u.vectors or (keep_audio and not u.audio)):
             return None
-        if same:
-            return replace(row, reason=f"the same recording as {printable(u.origin)}: it counts once")
-        reason = f"a part of it is enrolled already ({printable(u.origin)}), and would count twice"
-        return replace(row, outcome="refused", reason=reason)
+        return replace(result, reason=f"the same recording as {printable(u.origin)}: it counts once")
     return None
 
 
-def examine(
-    take: Take, embedder: UtteranceEmbedder, verifier: Verifier, accept: Collection[Check], keep_audio: bool
-) -> tuple[Row, Enrolment | None]:
-    """The checks that an utterance can be put to by itself."""
-    row = Row(take.origin, "refused", "speech", "", take.start, take.end, notes=take.notes)
+def check_utterance(
+    excerpt: EnrolmentAudio,
+    embedder: UtteranceEmbedder,
+    verifier: Verifier,
+    accept: Collection[Check],
+    keep_audio: bool,
+) -> Checked:
+    """Check one utterance alone: speech, noise, clipping, a second voice. Checks in `accept` do not refuse it."""
+    result = UtteranceResult(excerpt.origin, "refused", "speech", "", excerpt.start, excerpt.end, notes=excerpt.notes)
     try:
-        speech, voices = embedder.embed_windows(take.sound)
+        speech, windows = embedder.embed_windows(excerpt.audio)
     except AudioError as error:
-        return replace(row, reason=error.problem), None
-    heard = embedder.pool(take.sound, speech, voices)
-    measured = {
-        "snr": round(enrolment.snr(take.sound, speech), 1),
-        "clipped": round(enrolment.clipped(take.sound, speech), 4),
-        "bandwidth": heard.bandwidth,
+        return replace(result, reason=error.problem), None
+    voice = embedder.pool(excerpt.audio, speech, windows)
+    quality = {
+        "snr": round(enrolment.snr(excerpt.audio, speech), 1),
+        "clipped": round(enrolment.clipped(excerpt.audio, speech), 4),
+        "bandwidth": voice.bandwidth,
     }
-    row = replace(row, seconds=heard.seconds, quality=measured)
-    if heard.seconds < enrolment.LEAST:
-        reason = f"{heard.seconds:.1f} s of speech; an utterance needs {enrolment.LEAST} s"
-        return replace(row, reason=reason), None
-    problems: dict[Check, str] = {}
-    if measured["snr"] < enrolment.QUIET:
-        problems["noise"] = f"speech is {measured['snr']} dB over the noise; {enrolment.QUIET:.0f} dB are needed"
-    if measured["clipped"] > enrolment.CLIPPED:
-        problems["clipping"] = f"clipped: {measured['clipped']:.0%} of the samples stand at the peak"
-    notes = list(row.notes)
-    if measured["snr"] < enrolment.NOISY:
-        notes.append(f"speech is only {measured['snr']} dB over the noise")
-    two = enrolment.halves(voices.vectors, verifier.scorer)
-    if two is not None and not two.one_voice:
-        problems["voices"] = f"a second voice was heard at {_places(take, speech, voices, two, embedder)}"
-    elif two is not None and two.alike < two.least + enrolment.DOUBTFUL:
-        notes.append(f"a second voice may be there at {_places(take, speech, voices, two, embedder)}")
-    if heard.bandwidth < NARROW:
+    result = replace(result, seconds=voice.seconds, quality=quality)
+    if voice.seconds < enrolment.LEAST:
+        reason = f"{voice.seconds:.1f} s of speech; an utterance needs {enrolment.LEAST} s"
+        return replace(result, reason=reason), None
+
+    # A check that fails refuses the utterance, unless the user accepts it: then its reason becomes a note.
+    problems, notes = _assess(quality)
+    halves = enrolment.halves(windows.vectors, verifier.scorer)
+    if halves is not None and not halves.one_voice:
+        places = _describe_second_voice(excerpt, speech, windows, halves, embedder)
+        problems["voices"] = f"a second voice was heard at {places}"
+    elif halves is not None and halves.alike < halves.least + enrolment.DOUBTFUL:
+        places = _describe_second_voice(excerpt, speech, windows, halves, embedder)
+        notes.append(f"there may be a second voice at {places}")
+    if voice.bandwidth < NARROW:
         notes.append(
-            f"sound reaches up to {heard.bandwidth:.0f} Hz, as a telephone's does; voices are compared best alike"
+            f"no sound above {voice.bandwidth:.0f} Hz, as on a telephone: best compared with other telephone recordings"
         )
     notes += [f"accepted, though {reason}" for check, reason in problems.items() if check in accept]
-    row = replace(row, notes=tuple(notes))
+    result = replace(result, notes=(*excerpt.notes, *notes))
     for check, reason in problems.items():
         if check not in accept:
-            return replace(row, check=check, reason=reason), None
-    return replace(row, outcome="counted", check=""), Enrolment(
-        source=take.sound.digest,
-        seconds=heard.seconds,
-        quality=measured,
-        vector=heard.vector,
-        model=heard.model,
-        start=take.start,
-        end=take.end,
-        audio=sound.pack(take.sound) if keep_audio else None,
-        origin=take.origin,
+            return replace(result, check=check, reason=reason), None
+    return replace(result, outcome="counted", check=""), _enrolment(excerpt, voice, quality, keep_audio)
+
+
+def _assess(quality: Mapping[str, float]) -> tuple[dict[Check, str], list[str]]:
+    """(check that fails -> reason, notes), of noise and clipping."""
+    problems: dict[Check, str] = {}
+    if quality["snr"] < enrolment.QUIET:
+        problems["noise"] = f"speech is {quality['snr']} dB over the noise; {enrolment.QUIET:.0f} dB are needed"
+    if quality["clipped"] > enrolment.CLIPPED:
+        problems["clipping"] = f"clipped: {quality['clipped']:.0%} of the samples are at the peak level"
+    noisy = quality["snr"] < enrolment.NOISY
+    return problems, [f"speech is only {quality['snr']} dB over the noise"] if noisy else []
+
+
+def _enrolment(excerpt: EnrolmentAudio, voice: Utterance, quality: Mapping[str, float], keep_audio: bool) -> Enrolment:
+    return Enrolment(
+        source=excerpt.audio.digest,
+        seconds=voice.seconds,
+        quality=quality,
+        vector=voice.vector,
+        model=voice.model,
+        start=excerpt.start,
+        end=excerpt.end,
+        audio=sound.pack(excerpt.audio) if keep_audio else None,
+        origin=excerpt.origin,
     )
 
 
-def _places(take: Take, speech: Sequence[Segment], voices: Embeddings, two: Halves, embedder: UtteranceEmbedder) -> str:
-    """Where in the recording the second voice was heard, and how unlike the first it is."""
-    spoken = merging.merge(voices.segments, two.labels, speech, config=embedder.config.turns)
-    said = {name: total(t for t in spoken if t.speaker == name) for name in {t.speaker for t in spoken}}
-    less = min(sorted(said), key=lambda name: said[name])
-    heard: Sequence[Segment] = (
-        [turn for turn in spoken if turn.speaker == less]
-        if len(said) > 1
-        else [s for s, label in zip(voices.segments, two.labels, strict=True) if label == 1]
-    )
-    places = [f"{s.start + take.start:.1f}-{s.end + take.start:.1f} s" for s in heard[:_SHOWN]]
-    more = f" and {len(heard) - _SHOWN} more" if len(heard) > _SHOWN else ""
-    return f"{', '.join(places)}{more} (likeness {two.alike:.2f}; one voice has {two.least} or more)"
+def _describe_second_voice(
+    excerpt: EnrolmentAudio, speech: Sequence[Segment], windows: Embeddings, halves: Halves, embedder: UtteranceEmbedder
+) -> str:
+    """Where in the recording the second voice is, and how similar it is to the first."""
+    turns = merging.merge(windows.segments, halves.labels, speech, config=embedder.config.turns)
+    seconds = {name: total(t for t in turns if t.speaker == name) for name in {t.speaker for t in turns}}
+    if len(seconds) > 1:
+        second = min(sorted(seconds), key=lambda name: seconds[name])
+        segments: Sequence[Segment] = [turn for turn in turns if turn.speaker == second]
+    else:  # too short for a turn of its own
+        segments = [s for s, label in zip(windows.segments, halves.labels, strict=True) if label == 1]
+    places = [f"{s.start + excerpt.start:.1f}-{s.end + excerpt.start:.1f} s" for s in segments[:_SHOWN]]
+    more = f" and {len(segments) - _SHOWN} more" if len(segments) > _SHOWN else ""
+    return f"{', '.join(places)}{more} (similarity {halves.alike:.2f}; one voice has {halves.least} or more)"
 
 
-def agree(
-    rows: list[Row],
-    new: dict[int, Enrolment],
-    held: Sequence[Enrolled],
+def check_agreement(
+    checked: Sequence[Checked],
+    earlier: Sequence[Enrolled],
     model: str,
     verifier: Verifier,
     accept: Collection[Check],
-) -> list[str]:
-    """Compare utterances with one another: those that do not belong leave `new`, their rows say so; notes."""
-    if verifier.calibration is None:
-        return [f"agreement was not checked: there is no calibration for {model}"] if len(new) + len(held) > 1 else []
-    learned, scorer = verifier.calibration, verifier.scorer
-    fits = [u for u in held if _fits(learned, u)]
-    places = [i for i in new if _fits(learned, new[i])]
+) -> tuple[list[Checked], list[str]]:
+    """Compare the utterances that passed with each other and with those enrolled `earlier`.
+
+    Returns (the utterances, those that do not agree refused; notes).
+    """
+    results = list(checked)
+    new = {i: passed for i, (_, passed) in enumerate(checked) if passed is not None}
+    calibration, scorer = verifier.calibration, verifier.scorer
+    if calibration is None:
+        several = len(new) + len(earlier) > 1
+        return results, [f"agreement was not checked: there is no calibration for {model}"] if several else []
+
+    # Only utterances in the range of the calibration can be compared.
+    old = [u for u in earlier if _is_calibrated(calibration, u)]
+    covered = [i for i in new if _is_calibrated(calibration, new[i])]
     notes = [
-        f"{rows[i].origin}: agreement was not checked: it is outside the calibration" for i in new if i not in places
+        f"{checked[i][0].origin}: agreement was not checked: it is outside the range of the calibration"
+        for i in new
+        if i not in covered
     ]
-    if len(fits) + len(places) < 2:
-        return notes
-    judged = [*((u.vectors[model], u.seconds) for u in fits), *((new[i].vector, new[i].seconds) for i in places)]
-    vectors, seconds = np.stack([v for v, _ in judged]), np.array([s for _, s in judged])
+    if len(old) + len(covered) < 2:
+        return results, notes
+    compared = [*((u.vectors[model], u.seconds) for u in old), *((new[i].vector, new[i].seconds) for i in covered)]
+    vectors, seconds = np.stack([vector for vector, _ in compared]), np.array([seconds for _, seconds in compared])
 
     def compare(a: Any, a_seconds: Any, b: Any, b_seconds: Any) -> Any:
-        return learned.unbounded(scorer(a, b), a_seconds, b_seconds)
+        return calibration.unbounded(scorer(a, b), a_seconds, b_seconds)
 
-    out = enrolment.outliers(vectors, seconds, len(fits), compare)
-    kept = [at for at in range(len(judged)) if at not in out]
-    values = enrolment.agreement(vectors[kept], seconds[kept], compare) if len(kept) > 1 else np.zeros(0)
-    low, high = learned.bounds
-    agreed = {at: round(float(np.clip(v, low, high)), 1) for at, v in [*zip(kept, values, strict=False), *out.items()]}
-    others = [agreed[at] for at in kept if at in agreed]
-    rest = f"the others, which have {min(others)} to {max(others)}" if others else "the other one"
-    for at, i in enumerate(places, len(fits)):
-        rows[i] = replace(rows[i], agreement=agreed.get(at))
-        if at not in out:
+    outliers = enrolment.outliers(vectors, seconds, len(old), compare)
+    agreeing = [at for at in range(len(compared)) if at not in outliers]
+    values = enrolment.agreement(vectors[agreeing], seconds[agreeing], compare) if len(agreeing) > 1 else np.zeros(0)
+    low, high = calibration.bounds
+    ratios = {
+        at: round(float(np.clip(value, low, high)), 1)
+        for at, value in [*zip(agreeing, values, strict=False), *outliers.items()]
+    }
+
+    # An outlier is refused, unless the user accepts it: then its reason becomes a note.
+    others = [ratios[at] for at in agreeing if at in ratios]
+    for at, i in enumerate(covered, len(old)):
+        result = replace(checked[i][0], agreement=ratios.get(at))
+        results[i] = result, new[i]
+        if at not in outliers:
             continue
-        reason = f"does not sound like {rest} (log-likelihood ratio {agreed[at]})"
+        theirs = f"; theirs: {min(others)} to {max(others)}" if others else ""
+        reason = f"does not sound like the other{'s' if others else ' one'} (log-likelihood ratio {ratios[at]}{theirs})"
         if "agreement" in accept:
-            rows[i] = replace(rows[i], notes=(*rows[i].notes, f"accepted, though it {reason}"))
+            results[i] = replace(result, notes=(*result.notes, f"accepted, though it {reason}")), new[i]
         else:
-            rows[i] = replace(rows[i], outcome="refused", check="agreement", reason=reason)
-            del new[i]
-    return notes
+            results[i] = replace(result, outcome="refused", check="agreement", reason=reason), None
+    return results, notes
 
 
-def _fits(learned: Calibration, u: Enrolment | Enrolled) -> bool:
+def _is_calibrated(calibration: Calibration, u: Enrolment | Enrolled) -> bool:
     side = Side(u.seconds, u.quality.get("bandwidth"))
-    return learned.refusal(side, side) is None
+    return calibration.refusal(side, side) is None

@@ -1,6 +1,6 @@
-"""The library of enrolled speakers as recipes: plain results that somebody else prints (docs/library.md).
+"""The library of enrolled speakers as commands need it: opening it, an overview, notes (docs/library.md).
 
-`who` is an id or a name everywhere; a name that several people share is refused, and their ids are told.
+`who` is an id or a name everywhere; a name that several people share is refused, and the message lists their ids.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from diarize.errors import ConfigError, printable
-from diarize.library import portable, store
+from diarize.library import store
 from diarize.library.database import address, encryption
-from diarize.library.database.records import AuditReport, Enrolled, Person
+from diarize.library.database.records import Enrolled, Person
 from diarize.library.store import Library
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class ModelSummary:
     """What a library holds of one embedding model."""
 
     name: str
-    people: int  # who have a voice of it, expired ones among them
+    people: int  # who have a voice of it, expired ones included
     seconds: float  # of enrolment speech
 
 
@@ -30,33 +30,9 @@ class Model:
 class Overview:
     place: str
     encrypted: bool
-    models: tuple[Model, ...]
+    models: tuple[ModelSummary, ...]
     people: tuple[Person, ...]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """A person as they are now (or were, once removed), and what a person should know about the change."""
-
-    person: Person
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    person: Person
-    utterances: tuple[Enrolled, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """What went out of a library, or came into one."""
-
-    path: Path
-    people: tuple[Person, ...]
-    notes: tuple[str, ...] = ()
 
 
 def open_library(
@@ -74,76 +50,59 @@ def open_library(
     return store.open(place, encryption.passphrase_of(environment, passphrase_file), create, read_only)
 
 
-def overview(library: Library) -> Overview:
+def summarise(library: Library) -> Overview:
     """Everybody in the library, and the models of which it holds voices."""
     people = library.people()
     models = [
-        Model(
+        ModelSummary(
             model,
             sum(model in person.seconds for person in people),
             sum(person.seconds.get(model, 0.0) for person in people),
         )
         for model in library.models()
     ]
-    notes = [note for person in people for note in _notes(person)]
+    notes = [note for person in people for note in notes_on(person)]
     return Overview(library.place, library.encrypted, tuple(models), people, tuple(notes))
 
 
-def show(library: Library, who: str) -> Shown:
-    """One person with all utterances. Raises UnknownPerson."""
-    person = library.find(who)
-    return Shown(person, library.utterances(person.id), _notes(person))
+def rename(library: Library, who: str, name: str) -> Person:
+    """Raises UnknownPerson, and ConfigError for an empty name."""
+    check_name(name)
+    return library.rename(library.find(who).id, name)
 
 
-def rename(library: Library, who: str, name: str) -> Changed:
-    """Raises UnknownPerson, and ConfigError for a name that is none."""
-    if not name.strip():
-        raise ConfigError("command line", "NAME", "a person needs a name")
-    person = library.rename(library.find(who).id, name)
-    return Changed(person, _notes(person))
-
-
-def merge(library: Library, keep: str, gone: str) -> Changed:
+def merge(library: Library, keep: str, gone: str) -> Person:
     """All utterances of `gone` go to `keep`; consent stays that of `keep`.
 
     Raises UnknownPerson, and ConfigError where both are one person already.
     """
-    kept, lost = library.find(keep), library.find(gone)
-    if kept.id == lost.id:
-        problem = f"{printable(gone)} is {kept.id}, who was to be kept"
+    person, other = library.find(keep), library.find(gone)
+    if person.id == other.id:
+        problem = f"{printable(gone)} is {person.id}, who was to be kept"
         raise ConfigError("command line", "GONE", problem, "Name two people.")
-    person = library.merge(kept.id, lost.id)
-    return Changed(person, _notes(person))
+    return library.merge(person.id, other.id)
 
 
-def remove(library: Library, who: str) -> Changed:
-    """Delete a person with everything that is kept of them. Raises UnknownPerson, LibraryLocked."""
-    person = library.find(who)
-    library.remove(person.id)
-    note = "transcripts, exports and copies of the library that were made before still hold what they held"
-    return Changed(person, (note,))
+def check_name(name: str) -> None:
+    """Raises ConfigError for an empty name."""
+    if not name.strip():
+        raise ConfigError("command line", "NAME", "a person needs a name")
 
 
-def export(library: Library, path: Path) -> Carried:
-    """Write the library into one portable file. Raises OutputError."""
-    portable.write(library, path)
-    note = f"{printable(str(path))} holds names and voiceprints, and is not encrypted"
-    return Carried(path, library.people(), (note,))
+def notes_on(person: Person) -> tuple[str, ...]:
+    """What a user should know about a person: namesakes, an expired consent, no utterance."""
+    name, notes = f"{printable(person.name)} ({person.id})", []
+    if person.namesakes:
+        notes.append(f"{name} has the same name as {', '.join(person.namesakes)}: use ids to tell them apart")
+    if person.expired:
+        notes.append(f"{name}: the consent ended on {person.expires}, so the voice is not used: renew it, or remove it")
+    if not person.seconds:
+        notes.append(f"{name} has no utterance, and cannot be recognised")
+    return tuple(notes)
 
 
-def bring(library: Library, path: Path) -> Carried:
-    """Take in an exported file, whole or not at all. Raises FormatError."""
-    people = portable.read(library, path)
-    return Carried(path, people, tuple(note for person in people for note in _notes(person)))
-
-
-def audit(library: Library) -> AuditReport:
-    """Check everything, and tell what was done when."""
-    return library.audit()
-
-
-def plain(person: Person) -> dict[str, Any]:
-    """A person as JSON takes it."""
+def person_as_dict(person: Person) -> dict[str, Any]:
+    """A person as plain data, ready for JSON."""
     return {
         "id": person.id,
         "name": person.name,
@@ -157,28 +116,17 @@ def plain(person: Person) -> dict[str, Any]:
     }
 
 
-def plain_utterance(held: Enrolled) -> dict[str, Any]:
-    """An utterance as JSON takes it, without its vectors and its sound."""
+def utterance_as_dict(utterance: Enrolled) -> dict[str, Any]:
+    """An utterance as plain data, ready for JSON, without its vectors and its audio."""
     return {
-        "id": held.id,
-        "source": held.source,
-        "start": held.start,
-        "end": held.end,
-        "seconds": held.seconds,
-        "quality": dict(held.quality),
-        "origin": held.origin,
-        "added": held.added.isoformat(),
-        "audio": held.audio,
-        "models": list(held.vectors),
+        "id": utterance.id,
+        "source": utterance.source,
+        "start": utterance.start,
+        "end": utterance.end,
+        "seconds": utterance.seconds,
+        "quality": dict(utterance.quality),
+        "origin": utterance.origin,
+        "added": utterance.added.isoformat(),
+        "audio": utterance.audio,
+        "models": list(utterance.vectors),
     }
-
-
-def _notes(person: Person) -> tuple[str, ...]:
-    name, notes = f"{printable(person.name)} ({person.id})", []
-    if person.namesakes:
-        notes.append(f"{name} has the same name as {', '.join(person.namesakes)}: use ids to tell them apart")
-    if person.expired:
-        notes.append(f"{name}: the consent ended on {person.expires}, so the voice is not used: renew it, or remove it")
-    if not person.seconds:
-        notes.append(f"{name} has no utterance, and cannot be recognised")
-    return tuple(notes)

@@ -23,9 +23,7 @@ from pipelines import plan
 from pipelines.processes import decoding
 from pipelines.recording import notes_of
 
-MARGIN = (
-    0.5  # s on both sides of speech that is embedded too; measured: EER 6.5 % instead of 7.2 % (docs/method/scores.md)
-)
+MARGIN = 0.5  # s embedded on both sides of speech; measured: EER 6.5 % instead of 7.2 % (docs/method/scores.md)
 
 OnUtterance = Callable[[str, int, int], None]  # called with (name, recordings done, recordings in all)
 

@@ -9,38 +9,64 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diarize.config import Config
 from diarize.errors import ConfigError
+from diarize.library.store import Library
+from diarize.models.store import Store
 from diarize.text import counted
 from pipelines.cli import console
 from pipelines.cli.commands import options
-from pipelines.cli.commands.speakers import library_options
+from pipelines.cli.commands.speakers import library_options, print_notes
 from pipelines.inputs import settings
 
 if TYPE_CHECKING:
-    from pipelines.people.enroll import Outcome, Renewal
+    from pipelines.people.enroll import EnrolmentResult, ReEmbedding
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options."""
-    command = commands.add_parser("enroll", help="make a person known by recordings of their voice")
-    command.add_argument("name", nargs="?", help="the person; somebody who is known gets more utterances")
+    command = commands.add_parser("enroll", help="add a person, or more recordings of one, to the speaker library")
+    command.add_argument("name", nargs="?", help="a new person's name; or the name or id of an enrolled person")
     command.add_argument(
-        "recordings", nargs="*", type=Path, metavar="AUDIO", help="recordings in which only they speak"
+        "recordings", nargs="*", type=Path, metavar="AUDIO", help="recordings in which only this person speaks"
     )
-    command.add_argument("--start", type=float, metavar="S", help="s; take the recording from here")
-    command.add_argument("--end", type=float, metavar="S", help="s; take the recording up to here")
-    command.add_argument("--from", dest="folder", type=Path, metavar="OUT/<id>", help="a finished transcript instead")
-    command.add_argument("--speaker", metavar="ID", help="whose turns of that transcript, as SPEAKER_02")
-    command.add_argument("--new", action="store_true", help="somebody else of the same name")
-    command.add_argument("--consent", metavar="TEXT", help="what the person agreed to")
-    command.add_argument("--expires", type=date.fromisoformat, metavar="DATE", help="until when, as 2030-12-31")
-    command.add_argument("--keep-audio", action="store_true", help="keep the speech, to serve later models from it")
+    command.add_argument("--start", type=float, metavar="S", help="use the recording from this time on, in seconds")
+    command.add_argument("--end", type=float, metavar="S", help="use the recording up to this time, in seconds")
     command.add_argument(
-        "--accept", type=settings.split, default=[], metavar="A,B,...", help="checks that do not refuse"
+        "--from", dest="folder", type=Path, metavar="OUT/<id>", help="enrol a speaker from the results of `process`"
     )
-    command.add_argument("--re-embed", action="store_true", help="serve another embedder from kept speech")
-    command.add_argument("--calibration", type=Path, metavar="CAL", help="default: the one made for the embedder")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--speaker", metavar="ID", help="with --from: which speaker, for example SPEAKER_02")
+    command.add_argument(
+        "--new", action="store_true", help="a new person, although somebody of that name is enrolled already"
+    )
+    command.add_argument("--consent", metavar="TEXT", help="a note on the person's consent, for your records")
+    command.add_argument(
+        "--expires", type=date.fromisoformat, metavar="DATE", help="last day of the consent, for example 2030-12-31"
+    )
+    command.add_argument(
+        "--keep-audio",
+        action="store_true",
+        help="store the audio in the library too, so that --re-embed works without the recordings",
+    )
+    command.add_argument(
+        "--accept",
+        type=settings.split,
+        default=[],
+        metavar="A,B,...",
+        help="checks to ignore: noise, clipping, voices, agreement",
+    )
+    command.add_argument(
+        "--re-embed",
+        action="store_true",
+        help="compute voices for another --embedder from stored audio, of NAME or of everybody",
+    )
+    command.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="CAL",
+        help="file from `diarize calibrate`; default: the one shipped for the embedder",
+    )
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
     library_options(command)
     options.add(command, "vad", "embedder", "channel", "device")
     command.set_defaults(command=run)
@@ -48,58 +74,56 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(given: argparse.Namespace) -> int:
     from pipelines.people import speakers
-    from pipelines.people.enroll import re_embed
+    from pipelines.people.enroll import ReEmbedding, re_embed
 
     config = options.resolve(given).config
     store = options.store(config)
     if not given.re_embed and given.name is None:
         raise ConfigError("command line", "NAME", "nobody was named", "Say: diarize enroll NAME AUDIO...")
     with speakers.open_library(given.library, os.environ, given.passphrase_file, create=not given.re_embed) as library:
-        if given.re_embed:
-            renewal = re_embed(library, config, store, who=given.name)
-            return _renewed(renewal, given.json, library.place)
-        from pipelines.people.enroll import Request, enroll, enroll_from
-        from pipelines.people.enrolment_checks import CHECKS
-
-        if unknown := sorted(set(given.accept) - set(CHECKS)):
-            raise ConfigError("--accept", ", ".join(unknown), "no such check", f"Known: {', '.join(CHECKS)}.")
-        request = Request(
-            given.name, given.new, given.consent, given.expires, given.keep_audio, frozenset(given.accept)
+        result = (
+            re_embed(library, config, store, who=given.name)
+            if given.re_embed
+            else _enroll(given, library, config, store)
         )
-        if given.folder is None:
-            outcome = enroll(
-                library,
-                request,
-                given.recordings,
-                config,
-                store,
-                start=given.start,
-                end=given.end,
-                calibration=given.calibration,
-            )
-        else:
-            if given.speaker is None:
-                raise ConfigError("command line", "--speaker", "is needed with --from", "Name one, as SPEAKER_02.")
-            if len(given.recordings) > 1:
-                options.exactly(given.recordings, 1, "with --from: the transcript's own")
-            recording = given.recordings[0] if given.recordings else None
-            outcome = enroll_from(
-                library,
-                request,
-                given.folder,
-                given.speaker,
-                config,
-                store,
-                recording=recording,
-                calibration=given.calibration,
-            )
-    return _enrolled(outcome, given.json, library.place)
+    if given.json:
+        console.say(json.dumps({**result.as_dict(), "library": library.place}, indent=1))
+    elif isinstance(result, ReEmbedding):
+        _print_re_embedding(result, library.place)
+    else:
+        _print_enrolment(result, library.place)
+    return result.status
 
 
-def _enrolled(outcome: Outcome, as_json: bool, place: str) -> int:
-    if as_json:
-        console.say(json.dumps({**outcome.as_dict(), "library": place}, indent=1))
-        return outcome.status
+def _enroll(given: argparse.Namespace, library: Library, config: Config, store: Store) -> EnrolmentResult:
+    from pipelines.people.enroll import EnrolmentRequest, enroll, enroll_from_transcript
+    from pipelines.people.enrolment_checks import CHECKS
+
+    if unknown := sorted(set(given.accept) - set(CHECKS)):
+        raise ConfigError("--accept", ", ".join(unknown), "no such check", f"Known: {', '.join(CHECKS)}.")
+    request = EnrolmentRequest(
+        given.name, given.new, given.consent, given.expires, given.keep_audio, frozenset(given.accept)
+    )
+    if given.folder is None:
+        times = {"start": given.start, "end": given.end}
+        return enroll(library, request, given.recordings, config, store, **times, calibration=given.calibration)
+    if given.speaker is None:
+        raise ConfigError("command line", "--speaker", "is needed with --from", "Name one, as SPEAKER_02.")
+    if len(given.recordings) > 1:
+        options.exactly(given.recordings, 1, "with --from: the transcript's own")
+    return enroll_from_transcript(
+        library,
+        request,
+        given.folder,
+        given.speaker,
+        config,
+        store,
+        recording=given.recordings[0] if given.recordings else None,
+        calibration=given.calibration,
+    )
+
+
+def _print_enrolment(result: EnrolmentResult, place: str) -> None:
     rows = [
         [
             row.origin,
@@ -107,31 +131,21 @@ def _enrolled(outcome: Outcome, as_json: bool, place: str) -> int:
             "" if row.agreement is None else f"{row.agreement:+.1f}",
             row.outcome + (f": {row.reason}" if row.reason else ""),
         ]
-        for row in outcome.rows
+        for row in result.rows
     ]
     console.say(console.table(["utterance", "seconds", "agreement", "outcome"], rows))
-    if outcome.person is None:
+    if result.person is None:
         console.say("nobody was enrolled")
     else:
-        whole = "complete" if outcome.complete else f"not complete: {outcome.wanted:.0f} s are wanted"
-        console.say(f"{outcome.person.name}  {outcome.person.id}: {outcome.seconds:.1f} s of speech, {whole}")
+        complete = "complete" if result.complete else f"not complete: {result.wanted:.0f} s are wanted"
+        console.say(f"{result.person.name}  {result.person.id}: {result.seconds:.1f} s of speech, {complete}")
     console.say(f"library: {place}")
-    for note in [*outcome.notes, *(note for row in outcome.rows for note in row.notes)]:
-        console.warn(f"note: {note}")
-    return outcome.status
+    print_notes([*result.notes, *(note for row in result.rows for note in row.notes)])
 
 
-def _renewed(renewal: Renewal, as_json: bool, place: str) -> int:
-    if as_json:
-        console.say(json.dumps({**renewal.as_dict(), "library": place}, indent=1))
-        return renewal.status
-    console.say(
-        console.table(
-            ["person", "utterance", "outcome"], [[r.name, r.origin, r.problem or "done"] for r in renewal.rows]
-        )
-    )
-    console.say(f"{counted(renewal.unchanged, 'utterance')} had a vector of {renewal.model} already")
+def _print_re_embedding(result: ReEmbedding, place: str) -> None:
+    rows = [[row.name, row.origin, row.problem or "done"] for row in result.rows]
+    console.say(console.table(["person", "utterance", "outcome"], rows))
+    console.say(f"{counted(result.unchanged, 'utterance')} had a vector of {result.model} already")
     console.say(f"library: {place}")
-    for note in renewal.notes:
-        console.warn(f"note: {note}")
-    return renewal.status
+    print_notes(result.notes)

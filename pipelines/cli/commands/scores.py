@@ -16,7 +16,7 @@ from diarize.errors import printable
 from diarize.text import counted
 from pipelines.cli import console
 from pipelines.cli.commands import options
-from pipelines.cli.commands.speakers import library_options
+from pipelines.cli.commands.speakers import library_options, print_notes
 
 if TYPE_CHECKING:
     from pipelines.people.scoring import Scoring
@@ -144,7 +144,7 @@ def _print_verification(result: Verification) -> None:
         ["decision", result.decision + (f": {result.reason}" if result.reason else "")],
     ]
     console.say(console.table(["", ""], rows))
-    _print_notes(result.notes)
+    print_notes(result.notes)
 
 
 def _check_unchanged(given: argparse.Namespace) -> int:
@@ -156,7 +156,7 @@ def _check_unchanged(given: argparse.Namespace) -> int:
         return result.status
     for difference in result.differences:
         console.say(f"{difference.kind}: {printable(difference.where)}: {printable(difference.what)}")
-    _print_notes(map(printable, result.notes))
+    print_notes(map(printable, result.notes))
     checked = [counted(result.recordings, "recording"), counted(result.results, "file") + " of results"]
     checked.append("inputs left out" if given.no_inputs else counted(result.inputs, "input"))
     verdict = counted(len(result.differences), "difference") if result.differences else "all as the run left it"
@@ -239,12 +239,7 @@ def _format_value(cell: Any) -> str:
 def _print_problems(problems: Mapping[str, str], notes: Iterable[str]) -> None:
     for name, problem in problems.items():
         console.warn(f"left out: {name}: {problem}")
-    _print_notes(notes)
-
-
-def _print_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        console.warn(f"note: {note}")
+    print_notes(notes)
 
 
 def _show_progress(name: str, done: int, total: int) -> None:

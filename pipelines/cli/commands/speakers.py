@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from diarize.errors import printable
+from diarize.library import portable
+from diarize.library.database.records import Person
 from diarize.library.store import Library
 from diarize.text import counted
 from pipelines.cli import console
 from pipelines.people import speakers
 
-Run = Callable[[argparse.Namespace], int]
+_ARGUMENTS = {
+    "who": "name or id of a person",
+    "name": "the new name",
+    "keep": "name or id of the person to keep",
+    "gone": "name or id of the entry to merge into it",
+    "file": "the exported file",
+}
 
 
 def library_options(command: argparse.ArgumentParser, required: bool = False) -> None:
@@ -24,10 +32,14 @@ def library_options(command: argparse.ArgumentParser, required: bool = False) ->
         "--library",
         required=required,
         metavar="LIB",
-        help="a file, or postgresql://user@host/database; default: DIARIZE_LIBRARY, else a file of your own",
+        help="the speaker library: a file, or postgresql://user@host/database; default: DIARIZE_LIBRARY, else the file "
+        "in your data folder",
     )
     command.add_argument(
-        "--passphrase-file", type=Path, metavar="FILE", help="of an encrypted library; or DIARIZE_PASSPHRASE"
+        "--passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the passphrase of an encrypted library; default: DIARIZE_PASSPHRASE",
     )
 
 
@@ -39,35 +51,35 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     def action(
         name: str, run: Callable[[argparse.Namespace], int], help: str, *arguments: str
     ) -> argparse.ArgumentParser:
-        made = actions.add_parser(name, help=help)
+        parser = actions.add_parser(name, help=help)
         for argument in arguments:
-            made.add_argument(argument, type=Path if argument == "file" else str)
-        library_options(made)
-        made.set_defaults(command=run)
-        return made
+            parser.add_argument(argument, type=Path if argument == "file" else str, help=_ARGUMENTS[argument])
+        library_options(parser)
+        parser.set_defaults(command=run)
+        return parser
 
-    for listing in (
-        action("list", _list, "everybody, and the models of which there are voices"),
-        action("show", _show, "one person and their utterances", "who"),
+    for parser in (
+        action("list", _list, "list everybody, and the embedding models of their voices"),
+        action("show", _show, "show one person and their utterances", "who"),
     ):
-        listing.add_argument("--json", action="store_true", help="for programs")
+        parser.add_argument("--json", action="store_true", help="print the result as JSON")
     action("rename", _rename, "give a person another name", "who", "name")
-    action("merge", _merge, "two entries are one person: KEEP gets the utterances of GONE", "keep", "gone")
-    action("remove", _remove, "delete a person for good; only the fact of the deletion stays", "who")
-    action("export", _export, "everybody into one portable file", "file")
-    action("import", _import, "everybody from such a file", "file")
+    action("merge", _merge, "join two entries of one person: KEEP gets all utterances of GONE", "keep", "gone")
+    action("remove", _remove, "delete a person and all their data; the log only keeps that it happened", "who")
+    action("export", _export, "write everybody into one file for another library (NOT encrypted)", "file")
+    action("import", _import, "add everybody from a file that `export` wrote", "file")
     action("audit", _audit, "check the log of all changes, and the database")
 
 
-def _opened(given: argparse.Namespace, **how: bool) -> Library:
+def _open(given: argparse.Namespace, **how: bool) -> Library:
     return speakers.open_library(given.library, os.environ, given.passphrase_file, **how)
 
 
 def _list(given: argparse.Namespace) -> int:
-    with _opened(given, read_only=True) as library:
-        found = speakers.overview(library)
+    with _open(given, read_only=True) as library:
+        overview = speakers.summarise(library)
     if given.json:
-        console.say(json.dumps([speakers.plain(person) for person in found.people], indent=1))
+        console.say(json.dumps([speakers.person_as_dict(person) for person in overview.people], indent=1))
         return 0
     rows = [
         [
@@ -78,24 +90,25 @@ def _list(given: argparse.Namespace) -> int:
             ("expired " if person.expired else "") + (str(person.expires) if person.expires else ""),
             person.consent or "",
         ]
-        for person in found.people
+        for person in overview.people
     ]
     console.say(console.table(["name", "id", "utterances", "seconds", "expires", "consent"], rows))
-    console.say(f"{found.place}" + (", encrypted" if found.encrypted else ""))
-    for model in found.models:
+    console.say(f"{overview.place}" + (", encrypted" if overview.encrypted else ""))
+    for model in overview.models:
         console.say(f"{counted(model.people, 'person')}, {model.seconds:.1f} s: {model.name}")
-    _notes(found.notes)
+    print_notes(overview.notes)
     return 0
 
 
 def _show(given: argparse.Namespace) -> int:
-    with _opened(given, read_only=True) as library:
-        found = speakers.show(library, given.who)
+    with _open(given, read_only=True) as library:
+        person = library.find(given.who)
+        utterances = library.utterances(person.id)
     if given.json:
-        utterances: list[Any] = [speakers.plain_utterance(utterance) for utterance in found.utterances]
-        console.say(json.dumps({**speakers.plain(found.person), "of": utterances}, indent=1))
+        of: list[Any] = [speakers.utterance_as_dict(utterance) for utterance in utterances]
+        console.say(json.dumps({**speakers.person_as_dict(person), "of": of}, indent=1))
         return 0
-    console.say(f"{printable(found.person.name)}  {found.person.id}")
+    console.say(f"{printable(person.name)}  {person.id}")
     rows = [
         [
             u.origin,
@@ -103,60 +116,66 @@ def _show(given: argparse.Namespace) -> int:
             f"{u.seconds:.1f}",
             ", ".join(f"{k} {v:.0f}" if abs(v) >= 100 else f"{k} {v:.3g}" for k, v in u.quality.items()),
         ]
-        for u in found.utterances
+        for u in utterances
     ]
     console.say(console.table(["origin", "source", "seconds", "quality"], rows))
-    _notes(found.notes)
+    print_notes(speakers.notes_on(person))
     return 0
 
 
 def _rename(given: argparse.Namespace) -> int:
-    with _opened(given) as library:
-        return _changed(speakers.rename(library, given.who, given.name))
+    with _open(given) as library:
+        person = speakers.rename(library, given.who, given.name)
+    return _print_person(person, speakers.notes_on(person))
 
 
 def _merge(given: argparse.Namespace) -> int:
-    with _opened(given) as library:
-        return _changed(speakers.merge(library, given.keep, given.gone))
+    with _open(given) as library:
+        person = speakers.merge(library, given.keep, given.gone)
+    return _print_person(person, speakers.notes_on(person))
 
 
 def _remove(given: argparse.Namespace) -> int:
-    with _opened(given) as library:
-        return _changed(speakers.remove(library, given.who), "removed: ")
+    with _open(given) as library:
+        person = library.find(given.who)
+        library.remove(person.id)
+    note = "transcripts, exports and copies of the library that were made before still contain this person"
+    return _print_person(person, [note], "removed: ")
 
 
-def _changed(changed: speakers.Changed, before: str = "") -> int:
-    person = changed.person
+def _print_person(person: Person, notes: Iterable[str], before: str = "") -> int:
     console.say(f"{before}{printable(person.name)}  {person.id}: {counted(person.utterances, 'utterance')}")
-    _notes(changed.notes)
+    print_notes(notes)
     return 0
 
 
 def _export(given: argparse.Namespace) -> int:
-    with _opened(given, read_only=True) as library:
-        return _carried(speakers.export(library, given.file), "to")
+    with _open(given, read_only=True) as library:
+        portable.write(library, given.file)
+        people = library.people()
+    console.say(f"{counted(len(people), 'person')} to {given.file}")
+    print_notes([f"{printable(str(given.file))} holds names and voiceprints, and is not encrypted"])
+    return 0
 
 
 def _import(given: argparse.Namespace) -> int:
-    with _opened(given, create=True) as library:
-        return _carried(speakers.bring(library, given.file), "from")
-
-
-def _carried(carried: speakers.Carried, way: str) -> int:
-    console.say(f"{counted(len(carried.people), 'person')} {way} {carried.path}")
-    _notes(carried.notes)
+    with _open(given, create=True) as library:
+        people = portable.read(library, given.file)
+    console.say(f"{counted(len(people), 'person')} from {given.file}")
+    print_notes(note for person in people for note in speakers.notes_on(person))
     return 0
 
 
 def _audit(given: argparse.Namespace) -> int:
-    with _opened(given, read_only=True) as library:
-        report = speakers.audit(library)
+    with _open(given, read_only=True) as library:
+        report = library.audit()
     for problem in report.problems:
         console.say(str(problem))
     console.say(f"{counted(len(report.entries), 'entry')}: " + ("in order" if report.ok else "NOT in order"))
     return 0 if report.ok else 6
 
 
-def _notes(notes: Iterable[str]) -> None:
+def print_notes(notes: Iterable[str]) -> None:
+    """Each note on a line of standard error."""
     for note in notes:
         console.warn(f"note: {note}")
