@@ -106,7 +106,7 @@ def test_runtimes_are_asked_and_broken_ones_are_named(tmp_path: Path, monkeypatc
     monkeypatch.setattr(devices, "_ctranslate2", broken)
     monkeypatch.setattr(devices, "_torch", lambda: True)
     monkeypatch.setattr(devices, "find_spec", lambda name: object())
-    found = {device.runtime: device for device in devices.found()}
+    found = {device.runtime: device for device in devices.probe_runtimes()}
     assert found["torch"].cuda
     assert "libcudart" in found["ctranslate2"].problem
     assert not found["onnxruntime"].problem

@@ -1,4 +1,4 @@
-"""Up to which frequency a recording holds sound: a telephone's speech stays one at any sampling rate."""
+"""The highest frequency at which a recording holds sound: telephone speech stays narrow at any sampling rate."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from diarize.units import to_samples
 
 FRAME = 512  # samples
 BAND = 250.0  # Hz
-RANGE = 60.0  # dB under the strongest band, down to which sound counts; resampling leaves less, speech more
+RANGE = 60.0  # dB below the strongest band, down to which sound counts; resampling leaves less, speech more
 _BLOCK = 2048  # frames at a time
 
 
 def bandwidth(audio: Audio, speech: Sequence[Segment]) -> float:
-    """Hz up to which the `speech` of a recording reaches: the end of the highest band of 250 Hz whose mean power is
-    within 60 dB of the strongest. Where there is no speech or no sound, half the sampling rate."""
+    """Highest frequency of the `speech` of a recording, in Hz: the end of the highest band of 250 Hz whose mean power
+    is within 60 dB of the strongest. Without speech or sound, half the sampling rate."""
     power = np.zeros(FRAME // 2 + 1)
     hann = np.hanning(FRAME + 1)[:-1].astype(np.float32)
     for segment in speech:

@@ -1,7 +1,7 @@
-"""What a file is, by its content, and which containers may be opened (docs/method/decoding.md).
+"""Recognises files by their content, and opens containers of a fixed list (docs/method/decoding.md).
 
 A text file called `meeting.wav` can hold a playlist that makes a decoder open other files. So the first bytes are
-looked at before any decoder sees them, only demuxers of `DEMUXERS` may answer, and the decoder gets one open file
+checked before any decoder reads them, only demuxers of `DEMUXERS` are allowed, and the decoder gets one open file
 object: it has no name to resolve, and no protocol with which to open a second one.
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 from diarize.audio.packets import FileBytes
 from diarize.errors import AudioError
 
-WRAP = 1 << 32  # bytes; where the 32-bit length of a WAV starts again at 0
+WRAP = 1 << 32  # bytes; the 32-bit length of a WAV overflows here
 _CHUNKS = 1000  # before the samples of a WAV; more are damage
-HEAD = 64 << 10  # bytes at the start of a file that are looked at
+HEAD = 64 << 10  # bytes at the start of a file that are checked
 _BUFFER = 256 << 10  # bytes per read of the decoder
 
 # FFmpeg's names of containers that hold recorded sound. Left out on purpose: playlists and lists of files (concat,
@@ -34,8 +34,8 @@ DEMUXERS: tuple[str, ...] = (
 # Streams of bare frames: no times of their own, and a duration that FFmpeg can only guess from the bit rate.
 BARE = frozenset(("aac", "ac3", "amr", "dts", "eac3", "gsm", "loas", "mp3", "truehd"))
 
-# What may stand before the first element of an XML text. A comment ends at its first "-->": if it could end at a later
-# one, there would be so many ways to read a row of comments that trying them all takes for ever.
+# Text before the first element of an XML file. A comment must end at its first "-->": otherwise a series of comments
+# could be read in exponentially many ways, and the match would not end.
 _MARKUP = rb"(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*"
 
 _PLAYLISTS: tuple[tuple[bytes, str], ...] = (
@@ -82,7 +82,7 @@ _TEXT_HEADERS = (b"NIST_1A", b"#!AMR", b"#!SILK")  # sound whose header is reada
 
 @dataclass(frozen=True, slots=True)
 class WavSize:
-    """Where the samples of a RIFF/WAVE file lie, by its header and in truth. All in bytes."""
+    """Where the samples of a RIFF/WAVE file are, by its header and on the disk. All in bytes."""
 
     start: int
     declared: int
@@ -90,16 +90,16 @@ class WavSize:
 
     @property
     def unusable(self) -> bool:
-        """True where the header cannot be meant: 0 or 0xFFFFFFFF of a stream, or a 32-bit count that wrapped."""
+        """True if the declared length is no length: 0 or 0xFFFFFFFF of a stream, or a 32-bit count that overflowed."""
         return self.declared in (0, 0xFFFFFFFF) or self.actual - self.declared >= WRAP
 
 
 def refuse(path: str, head: bytes) -> None:
-    """Raises AudioError where the first bytes of a file show that it is no recording, and says what it is."""
+    """Raises AudioError, with the kind of the file, if its first bytes show that it is no recording."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     for pattern, kind in _PLAYLISTS:
         if re.match(pattern, start, re.DOTALL):
-            raise AudioError(path, f"is a playlist ({kind}), not a recording", "Give the recordings that it names.")
+            raise AudioError(path, f"is a playlist ({kind}), not a recording", "Pass the recordings that it names.")
     for pattern, kind in _PROTECTED:
         if re.match(pattern, head, re.DOTALL):
             raise AudioError(path, f"is {kind}", "Export it as WAV or MP3 with the program that made it.")
@@ -109,12 +109,12 @@ def refuse(path: str, head: bytes) -> None:
 
 
 def _text(head: bytes) -> str | None:
-    """The kind of text that `head` is, None where it is no text."""
+    """The kind of text that `head` is; None if it is no text."""
     head = head[:4096]
     if not head or head.startswith(_TEXT_HEADERS):
         return None
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8"
-    # A character may be cut in two at the end of what was read.
+    # The last character may be incomplete.
     text = head[: len(head) & ~1].decode(encoding, "replace").rstrip("\ufffd")
     if "\ufffd" in text or any(c < " " and c not in "\t\r\n\f\x1b" for c in text):
         return None
@@ -122,14 +122,14 @@ def _text(head: bytes) -> str | None:
 
 
 def unreadable(head: bytes) -> tuple[str, str]:
-    """What to say, problem and cure, of a file that no allowed demuxer could open."""
+    """(problem, cure) of a file that no allowed demuxer could open."""
     if head[4:8] == b"ftyp":
         return "has no index (moov): the recording was cut off or never closed", "Repair it where it was recorded."
-    return "is damaged, or of a kind that is not read here", ""
+    return "is damaged, or of a kind that is not supported", ""
 
 
 def wav_size(file: FileBytes, size: int) -> WavSize | None:
-    """The data chunk of a RIFF/WAVE (or RF64) file of `size` bytes; None where there is none, or it is no such file.
+    """The data chunk of a RIFF/WAVE (or RF64) file of `size` bytes; None if there is none, or it is no such file.
 
     Source: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0"; RF64: EBU Tech 3306.
     """
@@ -155,11 +155,11 @@ def is_wav(head: bytes) -> bool:
 
 
 def present_wav(file: FileBytes, wav: WavSize) -> None:
-    """Show the decoder a WAV without what misleads it.
+    """Change what the decoder sees of a WAV, so that it finds the end of the samples.
 
-    FFmpeg looks for chunks behind the declared samples, eight bytes at a time, through gigabytes where a file was
-    allocated in advance or its length wrapped. So an honest file ends with its samples here, and one that is not says
-    0xFFFFFFFF, which FFmpeg takes as "to the end".
+    FFmpeg searches for chunks after the declared samples, eight bytes at a time, through gigabytes if a file was
+    allocated in advance or its length overflowed. So a file with a usable length ends with its samples here; in others
+    the length becomes 0xFFFFFFFF, which FFmpeg reads as "to the end of the file".
     """
     if wav.unusable:
         file.patches = ((0, b"RIFF"), (wav.start - 4, b"\xff" * 4))
@@ -168,7 +168,7 @@ def present_wav(file: FileBytes, wav: WavSize) -> None:
 
 
 def mp3_seconds(head: bytes, rate: int) -> float | None:
-    """Seconds that the Xing, Info or VBRI header of an MP3 declares; None where there is none.
+    """Seconds that the Xing, Info or VBRI header of an MP3 declares; None without such a header.
 
     Source: G. Bouvigne, "MP3 Tech: VBR headers". The count of frames follows the flags (bit 0: it is there).
     """
@@ -191,19 +191,19 @@ def id3_length(head: bytes) -> int:
 
 
 def ogg_ends(tail: bytes) -> bool:
-    """True where the last Ogg page in `tail` is marked as the end of its stream (RFC 3533, section 6: flag 0x04)."""
+    """True if the last Ogg page in `tail` is marked as the end of its stream (RFC 3533, section 6: flag 0x04)."""
     at = tail.rfind(b"OggS")
     return 0 <= at < len(tail) - 5 and bool(tail[at + 5] & 0x04)
 
 
 def open_container(file: FileBytes, options: Mapping[str, str]) -> Any:
-    """A PyAV container that reads from `file` alone. Raises what PyAV raises where the bytes are of no known kind."""
+    """A PyAV container that reads from `file` alone. Raises what PyAV raises if the bytes are of no known kind."""
     import av
 
     return av.open(
         file,
         mode="r",
         options={"format_whitelist": ",".join(DEMUXERS), "protocol_whitelist": "none", **options},
-        metadata_errors="replace",  # titles and comments are hostile data, and nobody reads them here
+        metadata_errors="replace",  # titles and comments are hostile data, and are not used
         buffer_size=_BUFFER,
     )

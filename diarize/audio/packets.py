@@ -1,7 +1,7 @@
-"""A container's packets, decoded one by one: what can be decoded comes out with its time, what cannot is counted.
+"""A container's packets, decoded one by one: decoded sound gets its time, packets that fail are counted.
 
-Bare streams of frames (MP3, AAC in ADTS) carry no times. FFmpeg counts frames instead, and what damage swallowed is not
-counted: everything after it would come too early. There the bytes that were passed over tell the time that was lost.
+Bare streams of frames (MP3, AAC in ADTS) carry no times. FFmpeg counts frames instead, and does not count those that
+are damaged, so that everything after them would come too early. The bytes of the damage tell the time that was lost.
 """
 
 from __future__ import annotations
@@ -17,30 +17,28 @@ from numpy.typing import NDArray
 
 from diarize.audio.timestamps import DecodedBlock
 
-_BARREN = 50  # errors in a row without a packet, after which a container is at its end
-_STRAY = 5  # frames of another rate or layout right after damage that are taken for random bytes
+_MOST_ERRORS = 50  # in a row without a packet; then the container counts as ended
+_MOST_STRAYS = 5  # frames of another rate or layout right after damage that count as random bytes
 _RECENT = 256  # packets over which the bit rate of a bare stream is averaged: about 6 s
-_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # what stands between or behind frames and is no sound
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # data between or behind frames that is no sound
 _NEEDLE = 64  # bytes of a packet that identify its place in the file
 _STRIDE = 1 << 20  # bytes read at a time while looking for it
-_MISLED = (
-    "aac",
-)  # decoders that a damaged packet can set to another layout of channels for good: then silence follows
-MOST_PLANES = 8  # PyAV loses its way with planar sound of this many channels
+_RENEWED = ("aac",)  # decoders that a damaged packet can set to another channel layout: then only silence follows
+MOST_PLANES = 8  # PyAV cannot map planar sound of this many channels
 _NATIVE = ("u8", "s16", "s32", "flt", "dbl")  # sample formats that become arrays as they are
 
 
 class FileBytes:
-    """One open file for the decoder: no name, nothing else to reach, and the first error of the disk is kept.
+    """One open file for the decoder: without a name and without access to other files. Keeps the first disk error.
 
-    The decoder calls `read` and `seek` from C, where an exception would be printed and forgotten: it is told that the
-    file ends, or that there is no such place, and `check` raises afterwards.
+    The decoder calls `read` and `seek` from C, where an exception would be printed and dropped. So they report the end
+    of the file, or an impossible position, and `check` raises the error afterwards.
     """
 
     def __init__(self, file: FileIO) -> None:
         self._file = file
         self.failure: OSError | None = None
-        self.end: int | None = None  # where the file ends for the decoder, if earlier than in truth
+        self.end: int | None = None  # where the file ends for the decoder, if earlier than on the disk
         self.patches: tuple[tuple[int, bytes], ...] = ()  # (place, bytes) that the decoder sees instead
 
     def read(self, size: int) -> bytes:
@@ -68,7 +66,7 @@ class FileBytes:
         return self._file.tell()
 
     def check(self) -> None:
-        """Raises the first error of the disk, which decoders tell as something else."""
+        """Raises the first error of the disk, which decoders report as something else."""
         if self.failure is not None:
             raise self.failure
 
@@ -83,32 +81,32 @@ class FileBytes:
 
     def find(self, needle: bytes, start: int) -> int | None:
         """Where `needle` first stands at or after `start`; the reading position stays."""
-        here, at, kept = self.tell(), start, b""
+        here, at, carry = self.tell(), start, b""
         self.seek(start)
         try:
             while block := self.read(_STRIDE):
-                window = kept + block
-                if (found := window.find(needle)) >= 0:
-                    return at - len(kept) + found
+                window = carry + block
+                if (place := window.find(needle)) >= 0:
+                    return at - len(carry) + place
                 at += len(block)
-                kept = window[-len(needle) + 1 :]
+                carry = window[-len(needle) + 1 :]  # the needle may lie across two blocks
             return None
         finally:
             self.seek(here)
 
 
 class Packets:
-    """Iterates over the pieces of one audio stream. Afterwards: how many packets there were, and what failed."""
+    """Iterates over the decoded blocks of one audio stream. Afterwards: how many packets there were, and what failed."""
 
     def __init__(self, container: Any, stream: Any, source: FileBytes, bare: bool) -> None:
         self.packets = 0
         self.failed = 0  # packets, or reads of the container, that gave an error
         self.encrypted = False
-        self.estimated = 0.0  # s of loss that were told from bytes alone
-        self.trailing = 0.0  # s that failed after the last piece
+        self.estimated = 0.0  # s of loss that were estimated from bytes
+        self.trailing = 0.0  # s that failed after the last block
         self._container, self._stream, self._source = container, stream, source
         self._decoder = stream.codec_context
-        self._decoder.thread_count = 1  # threads delay errors past the packet that they belong to
+        self._decoder.thread_count = 1  # with threads an error comes after the packet that caused it
         self._clock = _ByteClock(source) if bare else None
         self._converters: dict[tuple[str, str, int], Any] = {}
 
@@ -118,63 +116,68 @@ class Packets:
             if packet is None:
                 damaged = True
                 continue
-            if packet.size and packet.has_sidedata("encryption_info"):  # now and then such a packet decodes, to noise
+            if packet.size and packet.has_sidedata("encryption_info"):  # some of these packets decode, to noise
                 self.encrypted = True
                 return
             try:
                 frames = self._decoder.decode(packet if packet.size else None)
-                pieces = [(frame.time, self._samples(frame), frame.sample_rate) for frame in frames]
+                decoded = [(frame.time, self._samples(frame), frame.sample_rate) for frame in frames]
             except Exception as error:  # PyAV raises many kinds; a packet either decodes or is lost
                 self._source.check()
-                _exhausted(error)
+                _check_memory(error)
                 self._renew()
                 if packet.size:  # the last, empty packet only drains the decoder
                     self.failed, damaged = self.failed + 1, True
                     self.trailing += float(packet.duration * packet.time_base) if packet.duration else 0.0
                     if self._clock is not None:
-                        self._clock.lose(packet)
+                        self._clock.add_failed(packet)
                 continue
-            if not pieces:
+            if not decoded:
                 continue
-            found = (pieces[0][2], pieces[0][1].shape[1])
-            if self._clock is not None and damaged and shape not in (None, found) and strays < _STRAY:
+
+            # Right after damage, random bytes may decode as a frame of another rate or layout.
+            first_time, first_samples, first_rate = decoded[0]
+            new_shape = (first_rate, first_samples.shape[1])
+            if self._clock is not None and damaged and shape not in (None, new_shape) and strays < _MOST_STRAYS:
                 strays += 1
-                self._clock.lose(packet)
+                self._clock.add_failed(packet)
                 continue
-            shape, strays, self.trailing = found, 0, 0.0
-            ahead = 0.0
+            shape, strays, self.trailing = new_shape, 0, 0.0
+
+            correction = 0.0
             if self._clock is not None:
                 before = self._clock.lost
-                ahead = self._clock.keep(packet, pieces[0][0], sum(len(s) / rate for _, s, rate in pieces))
+                seconds = sum(len(samples) / rate for _, samples, rate in decoded)
+                correction = self._clock.add_decoded(packet, first_time, seconds)
                 self.estimated += self._clock.lost - before
-            for time, samples, rate in pieces:
-                yield DecodedBlock(None if time is None else time + ahead, samples, rate, damaged)
+            for time, samples, rate in decoded:
+                yield DecodedBlock(None if time is None else time + correction, samples, rate, damaged)
                 damaged = False
         if self._clock is not None:
             self.trailing = self._clock.pending(self.trailing)
 
     def _demux(self) -> Iterator[Any]:
-        """Packets of the stream; None where the container gave an error and went on."""
-        barren = 0
-        while barren < _BARREN:
-            barren += 1
+        """Packets of the stream; None where the container raised an error and continued."""
+        errors = 0
+        while errors < _MOST_ERRORS:
+            errors += 1
             try:
                 for packet in self._container.demux(self._stream):
-                    barren = 0
+                    errors = 0
                     self.packets += packet.size > 0
                     yield packet
                 self._source.check()
                 return
-            except Exception as error:  # as above: whatever it is, the rest of the file may be sound
+            except Exception as error:  # PyAV raises many kinds; the rest of the file may decode
                 self._source.check()
-                _exhausted(error)
+                _check_memory(error)
                 self.failed += 1
             yield None
 
     def _renew(self) -> None:
-        """Put a fresh decoder in the place of one that damage may have misled."""
+        """Replace a decoder whose state damage may have changed."""
         name = self._decoder.name
-        if name in _MISLED:
+        if name in _RENEWED:
             import av
 
             fresh = av.CodecContext.create(name, "r")
@@ -200,8 +203,8 @@ class Packets:
         return np.concatenate(parts) if parts else np.zeros((0, channels), np.float32)
 
 
-def _exhausted(error: Exception) -> None:
-    """Raises MemoryError where this process has no memory left; FFmpeg also refuses absurd lengths by that name."""
+def _check_memory(error: Exception) -> None:
+    """Raises MemoryError if this process has no memory left. FFmpeg refuses absurd lengths with an error of that name."""
     import av
 
     if isinstance(error, MemoryError) and not isinstance(error, av.FFmpegError):
@@ -209,7 +212,7 @@ def _exhausted(error: Exception) -> None:
 
 
 class _ByteClock:
-    """Seconds that FFmpeg's count of frames is behind in a bare stream, told from the bytes between good packets."""
+    """Estimates, from the bytes between good packets, how far FFmpeg's frame count is behind in a bare stream."""
 
     def __init__(self, source: FileBytes) -> None:
         self.lost = 0.0  # s, estimated so far
@@ -217,23 +220,23 @@ class _ByteClock:
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)  # bytes, seconds of good packets
         self._end: int | None = None  # byte after the last good packet
         self._time = 0.0  # s, FFmpeg's own, at that byte
-        self._ahead = 0.0  # s to add to FFmpeg's times
+        self._correction = 0.0  # s to add to FFmpeg's times
         self._failed: list[bytes] = []  # starts of the packets since then
         self._bytes = 0  # in those packets
 
-    def lose(self, packet: Any) -> None:
+    def add_failed(self, packet: Any) -> None:
         self._failed.append(bytes(packet)[:_NEEDLE])
         self._bytes += packet.size
 
-    def keep(self, packet: Any, time: float | None, seconds: float) -> float:
-        """Take in a good packet; returns the seconds to add to its time."""
+    def add_decoded(self, packet: Any, time: float | None, seconds: float) -> float:
+        """Add a good packet of `seconds`; returns the seconds to add to its `time`."""
         position = packet.pos
         if self._failed and self._end is not None and time is not None:
-            # FFmpeg's positions forget bytes that it skipped, so the packet is looked up in the file.
+            # FFmpeg's positions do not count bytes that it skipped, so the packet is searched in the file.
             position = self._source.find(bytes(packet)[:_NEEDLE], self._end)
             if position is not None:
                 lost = self._seconds(position - self._end)
-                self._ahead += lost - (time - self._time)
+                self._correction += lost - (time - self._time)
                 self.lost += lost
         if position is not None:
             self._end = position + packet.size
@@ -243,14 +246,14 @@ class _ByteClock:
             self._time = time + seconds
         self._recent.append((packet.size, seconds))
         self._failed, self._bytes = [], 0
-        return self._ahead
+        return self._correction
 
     def pending(self, counted: float) -> float:
         """Seconds lost after the last good packet, of which FFmpeg counted `counted`."""
         return self._seconds(self._bytes) if self._failed and self._end is not None else counted
 
     def _seconds(self, size: int) -> float:
-        """What `size` bytes of damage held, in whole frames; tags hold nothing."""
+        """The sound that `size` bytes of damage held, in whole frames; 0 for tags."""
         if not self._recent or any(tag in self._failed[0] for tag in _TAGS):
             return 0.0
         sizes, seconds = zip(*self._recent, strict=True)

@@ -9,7 +9,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from io import FileIO
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from diarize.audio import channels, containers, memory
+from diarize import files
+from diarize.audio import channels, containers, excerpts
 from diarize.audio.packets import FileBytes, Packets
 from diarize.audio.resampling import BlockResampler
 from diarize.audio.sample_buffer import SampleBuffer, ScratchFiles
@@ -28,11 +29,11 @@ from diarize.timeline import total, union
 from diarize.types import Audio, Samples, Segment, Source
 from diarize.units import RATE
 
-SHORTFALL = 0.25  # s; less than this between the declared and the decoded length is padding and rounding
-LONGEST = 100 * 3600.0  # s; no recording is longer, and no header is believed that says so
-CREDIBLE = 0.01  # share of the declared length that must be there before the rest is called lost
+SHORTFALL = 0.25  # s; a smaller difference between declared and decoded length is padding and rounding
+LONGEST = 100 * 3600.0  # s; longer recordings are refused, longer declared lengths are ignored
+CREDIBLE = 0.01  # share of the declared length that must be decoded before the rest counts as lost
 SLOWEST, FASTEST = 1_000, 1_000_000  # Hz; rates outside are damage, or an attack on the resampler's memory
-MOST_CHANNELS = 64  # what FFmpeg's resampler takes
+MOST_CHANNELS = 64  # the limit of FFmpeg's resampler
 _PROTECTED = ("drms", "enca")  # ISO/IEC 14496-12, protected sample entries; drms is Apple's
 _WAV_PACKET = "32768"  # bytes; FFmpeg's 4096 make eight times the work
 _HASHED = 60 * RATE  # samples hashed at a time
@@ -41,7 +42,7 @@ _TAIL = 64 << 10  # bytes; a page of an Ogg file is never longer (RFC 3533)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """What was read from one file: one Audio, or one per channel where that was asked for."""
+    """The content of one file: one Audio, or one per channel if `channel` was per-channel."""
 
     audios: tuple[Audio, ...]
     source: Source
@@ -49,7 +50,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class DecodingReport:
-    """What was found out about a file beside its samples; the fields are those of `Source`."""
+    """What decoding reports beside the samples: the lost spans, and fields of `Source`."""
 
     container: str
     codec: str
@@ -64,8 +65,8 @@ class DecodingReport:
     lost: tuple[Segment, ...]
 
 
-# How the bytes of an open file become samples: (file, what the file is called, channel, scratch) -> the samples (n,) of
-# each Audio, and the facts. Raises AudioError, OutputError, OSError.
+# Decodes an open file: (file, its name in messages, channel, scratch folder) -> the samples (n,) of each Audio, and the
+# report. Raises AudioError, OutputError, OSError.
 Decode = Callable[[FileIO, str, str, Path], tuple[tuple[Samples, ...], DecodingReport]]
 
 
@@ -80,56 +81,41 @@ def read(
 ) -> Recording:
     """Decode a recording: 16 kHz, mono, float32 in [-1, 1]; time 0 is where the file's own timeline begins.
 
-    `name` is what `Source.path` shows (default: the file's name); `channel` is auto, mix, per-channel or a number from
-    0; recordings of more than ten minutes are kept in an unnamed file in `scratch` (default: the system's folder for
-    temporary files) and memory-mapped. With per-channel every channel gives an Audio of the same id. `decode` is where
-    the bytes are decoded (default: here, in this process).
+    `name` becomes `Source.path` (default: the file's name). `channel` is auto, mix, per-channel or a number from 0;
+    with per-channel every channel gives an Audio of the same id. Recordings of more than ten minutes are stored in an
+    unnamed file in `scratch` (default: the system's folder for temporary files) and memory-mapped. `decode` decodes the
+    bytes, for example in another process (default: `decode` of this module).
 
-    Raises AudioError where the file is no recording, holds no sound, cannot be read, or changed while it was read; a
-    recording that is only damaged is returned, with `Audio.lost` and `Source.notes` saying so. Raises OutputError where
+    Raises AudioError if the file is no recording, holds no sound, cannot be read, or changed while it was read. A
+    recording that is only damaged is returned, with `Audio.lost` and `Source.notes` filled. Raises OutputError if
     `scratch` is full.
     """
     try:
         with _open_regular(path) as file:
             before, digest = _stat_and_digest(path, file)
-            sounds, facts = (decode or _decode_in_process)(file, str(path), channel, scratch or _temporary_folder())
+            channels_samples, report = (decode or _decode_in_process)(
+                file, str(path), channel, scratch or _temporary_folder()
+            )
             _check_unchanged(path, file, before, digest)
     except DiarizeError:
         raise
     except OSError as error:
         raise AudioError(str(path), describe_os_error(error), suggest_cure(error)) from error
-    except Exception as error:  # whatever hostile bytes make PyAV raise: one bad file costs one recording
+    except Exception as error:  # hostile bytes make PyAV raise anything: one bad file costs one recording
         raise AudioError(str(path), f"breaks the decoder ({type(error).__name__}: {error})") from error
-    audios = tuple(Audio(id, sound, RATE, digest, facts.lost, hash_samples(sound)) for sound in sounds)
+    audios = tuple(Audio(id, samples, RATE, digest, report.lost, hash_samples(samples)) for samples in channels_samples)
     source = Source(
         path=path.name if name is None else name,
         digest=digest,
         size=before.st_size,
-        container=facts.container,
-        codec=facts.codec,
-        stream=facts.stream,
-        streams=facts.streams,
-        rate=facts.rate,
-        channels=facts.channels,
-        channel=facts.channel,
-        declared=facts.declared,
-        decoded=facts.decoded,
-        notes=facts.notes,
-        pcm=tuple(one.pcm for one in audios),
+        pcm=tuple(audio.pcm for audio in audios),
+        **{field.name: getattr(report, field.name) for field in fields(report) if field.name != "lost"},
     )
     return Recording(audios, source)
 
 
-def _stat_and_digest(path: Path, file: FileIO) -> tuple[os.stat_result, str]:
-    """How an open file looks, and the sha256 of its bytes. Raises AudioError where it is empty, and OSError."""
-    before = os.fstat(file.fileno())
-    if before.st_size == 0:  # nor is it read: files of the system say so that never end
-        raise AudioError(str(path), "is empty (0 bytes)")
-    return before, hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def hash_recording(path: Path) -> str:
-    """sha256 of a recording's bytes, without decoding it. Raises AudioError as `read` does for what is no such file."""
+    """sha256 of a recording's bytes, without decoding it. Raises AudioError as `read` does."""
     try:
         with _open_regular(path) as file:
             before, digest = _stat_and_digest(path, file)
@@ -140,49 +126,50 @@ def hash_recording(path: Path) -> str:
 
 
 def hash_samples(samples: Samples) -> str:
-    """sha256 of samples as little-endian float32: what the stages hear, whatever file it came from."""
+    """sha256 of samples (n,) as little-endian float32: the same for the same sound from different files."""
     digest = hashlib.sha256()
     for first in range(0, len(samples), _HASHED):
         digest.update(np.ascontiguousarray(samples[first : first + _HASHED], dtype="<f4").data)
-        memory.release(samples)
+        excerpts.release(samples)
     return digest.hexdigest()
 
 
 def decode(
     file: FileIO, called: str, channel: str, scratch: ScratchFiles
 ) -> tuple[Iterator[SampleBuffer], DecodingReport]:
-    """The sound of one open file, a canvas of one channel for each Audio, and what else was found out.
+    """The sound of one open file, a buffer of one channel for each Audio, and the report.
 
-    Nothing is opened beside `file`, which needs no name, and what `scratch` gives. Raises AudioError (of what is
-    `called` so), OutputError, OSError where the disk fails, and whatever hostile bytes make PyAV raise.
+    Opens nothing but what `scratch` gives; `file` needs no name. Raises AudioError (with `called` as the path),
+    OutputError, OSError if the disk fails, and anything that hostile bytes make PyAV raise.
     """
     file.seek(0)
-    found = _FileDecoder(called, file, os.fstat(file.fileno()).st_size)
-    writer, lost = found.decode(scratch)
+    decoder = _FileDecoder(called, file, os.fstat(file.fileno()).st_size)
+    resampler, lost = decoder.decode(scratch)
     try:
-        choice = channels.select_channels(writer.statistics, channel)
+        selection = channels.select_channels(resampler.statistics, channel)
     except ValueError as error:
         raise AudioError(called, str(error), "Choose another with --channel.") from error
-    level = writer.levels.correction(choice.weights)
-    plain = writer.channels == 1 and level.gain == 1 and not level.cut
-    facts = DecodingReport(
-        container=found.container,
-        codec=found.codec,
-        stream=found.stream,
-        streams=found.streams,
-        rate=writer.first_rate,
-        channels=writer.channels,
-        channel=choice.reason,
-        declared=found.declared,
-        decoded=round(writer.seconds, 6),
-        notes=(*found.notes, *level.notes),
+    level = resampler.levels.correction(selection.weights)
+    as_recorded = resampler.channels == 1 and level.gain == 1 and not level.cut
+    report = DecodingReport(
+        container=decoder.container,
+        codec=decoder.codec,
+        stream=decoder.stream,
+        streams=decoder.streams,
+        rate=resampler.first_rate,
+        channels=resampler.channels,
+        channel=selection.reason,
+        declared=decoder.declared,
+        decoded=round(resampler.seconds, 6),
+        notes=(*decoder.notes, *level.notes),
         lost=lost,
     )
-    return (writer.canvas if plain else writer.canvas.mix(row, level.gain) for row in choice.weights), facts
+    buffer = resampler.buffer
+    return (buffer if as_recorded else buffer.mix(row, level.gain) for row in selection.weights), report
 
 
 def _temporary_folder() -> Path:
-    """The system's folder for temporary files. Raises OutputError where it has none: that is no recording's fault."""
+    """The system's folder for temporary files. Raises OutputError if it has none: not the recording's fault."""
     try:
         return Path(tempfile.gettempdir())
     except OSError as error:
@@ -193,12 +180,12 @@ def _temporary_folder() -> Path:
 def _decode_in_process(
     file: FileIO, called: str, channel: str, scratch: Path
 ) -> tuple[tuple[Samples, ...], DecodingReport]:
-    canvases, facts = decode(file, called, channel, ScratchFiles(scratch))
-    return tuple(canvas.samples() for canvas in canvases), facts
+    buffers, report = decode(file, called, channel, ScratchFiles(scratch))
+    return tuple(buffer.samples() for buffer in buffers), report
 
 
 class _FileDecoder:
-    """What is found out about one open file while it is decoded."""
+    """Decodes one open file, and collects what the report says about it."""
 
     def __init__(self, called: str, file: FileIO, size: int) -> None:
         self.called, self.size = called, size
@@ -209,7 +196,8 @@ class _FileDecoder:
         self._bytes = FileBytes(file)
 
     def decode(self, scratch: ScratchFiles) -> tuple[BlockResampler, tuple[Segment, ...]]:
-        """Everything that can be decoded, at its place, and the spans that cannot."""
+        """Everything that can be decoded, at its time, and the spans that cannot."""
+        # The first bytes decide whether FFmpeg may open the file at all.
         head = self._bytes.peek(0, containers.HEAD)
         containers.refuse(self.called, head)
         wav = containers.wav_size(self._bytes, self.size)
@@ -219,39 +207,41 @@ class _FileDecoder:
                 self.notes.append("the header does not say how long the recording is: read to the end of the file")
         elif containers.is_wav(head):
             raise self._error("holds no sound (a WAV without samples)")
+
         options = {"max_size": _WAV_PACKET} if wav is not None else {}
         with self._open(head, options) as container:
             stream = self._choose(container)
             exact = self._declare(container, stream, head, wav)
             packets = Packets(container, stream, self._bytes, self.container in containers.BARE)
-            pieces = iter(packets)
-            first = next(pieces, None)
+            blocks = iter(packets)
+            first = next(blocks, None)
             if first is None:
                 raise self._silent(packets)
-            starts = [
-                float(s.start_time * s.time_base) for s in _timeline_streams(container) if s.start_time is not None
-            ]
-            origin = min(starts, default=first.time or 0.0)
-            writer, aligner = BlockResampler(first, scratch), TimestampAligner(origin, self.declared)
-            for piece in chain([first], pieces):
-                self._bounds(piece.rate, piece.samples.shape[1], aligner.cursor)
-                for start, placed in aligner.align(piece):
-                    writer.add(start, placed)
-            for start, placed in aligner.finish():
-                writer.add(start, placed)
-            writer.close()
+
+            # Time 0 is the earliest start of any stream, so that sound and picture keep their offset.
+            starts = [s.start_time * s.time_base for s in _timeline_streams(container) if s.start_time is not None]
+            origin = min(map(float, starts), default=first.time or 0.0)
+            resampler, aligner = BlockResampler(first, scratch), TimestampAligner(origin, self.declared)
+            for block in chain([first], blocks):
+                self._check_bounds(block.rate, block.samples.shape[1], aligner.cursor)
+                for start, aligned in aligner.align(block):
+                    resampler.add(start, aligned)
+            for start, aligned in aligner.finish():
+                resampler.add(start, aligned)
+            resampler.close()
+
             own = float(stream.start_time * stream.time_base) if stream.start_time is not None else origin
-            lost = self._lost(writer, aligner, packets, own - origin, origin, exact)
-        if packets.encrypted or not writer.canvas.length:
+            lost = self._lost(resampler, aligner, packets, own - origin, origin, exact)
+        if packets.encrypted or not resampler.buffer.length:
             raise self._silent(packets)
-        self._observe(writer, aligner, packets, lost)
-        return writer, lost
+        self._add_notes(resampler, aligner, packets, lost)
+        return resampler, lost
 
     @contextmanager
     def _open(self, head: bytes, options: dict[str, str]) -> Iterator[Any]:
         try:
             container = containers.open_container(self._bytes, options)
-        except Exception as error:  # PyAV raises many kinds; all mean that FFmpeg found no container here
+        except Exception as error:  # PyAV raises many kinds; all mean that FFmpeg sees no container here
             self._bytes.check()
             raise self._error(*containers.unreadable(head)) from error
         with container:
@@ -283,7 +273,7 @@ class _FileDecoder:
         return chosen
 
     def _declare(self, container: Any, stream: Any, head: bytes, wav: containers.WavSize | None) -> bool:
-        """Set `declared`; True where it is the sound's own length, and a shortfall therefore a loss."""
+        """Set `declared`. True if it is the length of the sound itself, so that a shortfall is a loss."""
         rate = stream.codec_context.sample_rate
         seconds = None if container.duration is None else container.duration / 1e6
         exact = len(_timeline_streams(container)) == 1
@@ -292,14 +282,14 @@ class _FileDecoder:
         elif self.container in containers.BARE:
             seconds = None
         elif wav is not None and seconds is not None:
-            if wav.actual < wav.declared < 0xFFFFFFFF:  # FFmpeg reports what is there; the header knew more
+            if wav.actual < wav.declared < 0xFFFFFFFF:  # FFmpeg counts the bytes of a file that was cut off
                 seconds *= wav.declared / max(wav.actual, 1)
         elif stream.duration is not None:
             seconds, exact = float(stream.duration * stream.time_base), True
         self.declared = seconds if seconds is not None and 0 < seconds <= LONGEST else None
         return exact
 
-    def _bounds(self, rate: int, count: int, cursor: float) -> None:
+    def _check_bounds(self, rate: int, count: int, cursor: float) -> None:
         if not SLOWEST <= rate <= FASTEST:
             raise self._error(f"has a sample rate of {rate} Hz; {SLOWEST} to {FASTEST} Hz can be read")
         if not 1 <= count <= MOST_CHANNELS:
@@ -309,20 +299,21 @@ class _FileDecoder:
 
     def _lost(
         self,
-        writer: BlockResampler,
+        resampler: BlockResampler,
         aligner: TimestampAligner,
         packets: Packets,
         lead: float,
         origin: float,
         exact: bool,
     ) -> tuple[Segment, ...]:
-        """The spans without sound; the canvas is made as long as the recording was."""
+        """The spans without sound; extends the buffer to the length of the recording."""
         # Before the sound's own first stamp there was nothing to lose: the picture began earlier.
         if lead > SHORTFALL:
             self.notes.append(f"the sound begins {lead:.2f} s after the recording")
         holes = [(max(start, lead), end) for start, end in aligner.holes if end - max(start, lead) > JITTER / 10]
-        end = aligner.cursor
+
         # Some containers count their length from the start of their stamps, some from the first sample.
+        end = aligner.cursor
         missing = 0.0 if self.declared is None else self.declared - max(end, end + origin)
         if missing > SHORTFALL and exact and end >= CREDIBLE * (end + missing):
             self.notes.append(f"cut off: the file says {self.declared:.2f} s, and {end:.2f} s are there")
@@ -332,32 +323,31 @@ class _FileDecoder:
         elif packets.trailing > SHORTFALL and missing >= 0:
             holes.append((end, end + packets.trailing))
         lost = union(Segment(round(start, 6), round(stop, 6)) for start, stop in holes)
-        writer.canvas.extend(round(max([end, *(span.end for span in lost)]) * RATE))
+        resampler.buffer.extend(round(max([end, *(span.end for span in lost)]) * RATE))
         return lost
 
-    def _observe(
-        self, writer: BlockResampler, aligner: TimestampAligner, packets: Packets, lost: tuple[Segment, ...]
+    def _add_notes(
+        self, resampler: BlockResampler, aligner: TimestampAligner, packets: Packets, lost: tuple[Segment, ...]
     ) -> None:
-        """Notes on what was met while decoding."""
-        say = self.notes.append
+        note = self.notes.append
         if lost:
-            say(f"{total(lost):.2f} s in {counted(len(lost), 'span')} could not be decoded and are silent")
+            note(f"{total(lost):.2f} s in {counted(len(lost), 'span')} could not be decoded and are silent")
         if packets.failed:
-            say(f"{packets.failed} of {counted(packets.packets, 'packet')} could not be decoded")
+            note(f"{packets.failed} of {counted(packets.packets, 'packet')} could not be decoded")
         if packets.estimated > 0:
-            say("the length of what was lost is told from bytes: later times may be off where the bit rate varies")
+            note("the length of the loss is estimated from bytes: later times may be off where the bit rate varies")
         if self.container == "ogg" and not containers.ogg_ends(self._bytes.peek(max(0, self.size - _TAIL), _TAIL)):
-            say("the end of the stream is not marked: it was cut off, or is still being written")
+            note("the end of the stream is not marked: it was cut off, or is still being written")
         if aligner.corrections:
-            say(f"time stamps drift: corrected {counted(aligner.corrections, 'time')}, by 0.1 s at most each")
-        if aligner.disbelieved:
-            say(f"time stamps that contradict the others, and were not followed: {aligner.disbelieved}")
+            note(f"time stamps drift: corrected {counted(aligner.corrections, 'time')}, by 0.1 s at most each")
+        if aligner.ignored:
+            note(f"time stamps that contradict the others and were ignored: {aligner.ignored}")
         if aligner.repeated > 0:
-            say(f"{aligner.repeated:.2f} s of sound are stamped as already heard and were left out")
-        for at, rate, lines in writer.changes[:3]:
-            say(f"from {at:.2f} s on: {rate} Hz, {counted(lines, 'channel')}")
-        if len(writer.changes) > 3:
-            say(f"rate or channels change {len(writer.changes)} times in all")
+            note(f"{aligner.repeated:.2f} s of sound repeat earlier time stamps and were left out")
+        for at, rate, lines in resampler.changes[:3]:
+            note(f"from {at:.2f} s on: {rate} Hz, {counted(lines, 'channel')}")
+        if len(resampler.changes) > 3:
+            note(f"rate or channels change {len(resampler.changes)} times in all")
 
     def _silent(self, packets: Packets) -> AudioError:
         if packets.encrypted:
@@ -371,7 +361,7 @@ class _FileDecoder:
 
 
 def _timeline_streams(container: Any) -> list[Any]:
-    """The streams that make the timeline: sound and moving pictures, no cover art."""
+    """The streams that define the timeline: sound and moving pictures, no cover art."""
     from av.stream import Disposition
 
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -405,25 +395,32 @@ def _kind(mode: int) -> str:
     }.get(stat.S_IFMT(mode), "something special")
 
 
-def _check_unchanged(path: Path, file: FileIO, before: os.stat_result, digest: str) -> None:
-    """Raises AudioError where the file under `path` is no longer the one that was read."""
+def _stat_and_digest(path: Path, file: FileIO) -> tuple[os.stat_result, str]:
+    """Status and sha256 of an open file. Raises AudioError if it is empty, and OSError."""
+    before = os.fstat(file.fileno())
+    if before.st_size == 0:  # not read either: endless files of the system report this size
+        raise AudioError(str(path), "is empty (0 bytes)")
+    return before, files.sha256(file)
 
-    def facts(status: os.stat_result) -> tuple[int, ...]:
+
+def _check_unchanged(path: Path, file: FileIO, before: os.stat_result, digest: str) -> None:
+    """Raises AudioError if the file under `path` is no longer the one that was read."""
+
+    def identity(status: os.stat_result) -> tuple[int, ...]:
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
-    problem = AudioError(str(path), "changed while it was read", "Try again when it is finished.")
+    changed = AudioError(str(path), "changed while it was read", "Try again when it is finished.")
     try:
-        if facts(before) == facts(os.fstat(file.fileno())) == facts(path.stat()):
+        if identity(before) == identity(os.fstat(file.fileno())) == identity(path.stat()):
             return
-        with path.open("rb") as again:
-            if hashlib.file_digest(again, "sha256").hexdigest() != digest:
-                raise problem
+        if files.sha256(path) != digest:
+            raise changed
     except OSError as error:
-        raise problem from error
+        raise changed from error
 
 
 def describe_os_error(error: OSError) -> str:
-    """Why a recording cannot be read, in words."""
+    """Why a recording cannot be read."""
     if error.errno == errno.ENOENT:
         return "does not exist, or is a link to something that does not"
     if error.errno == errno.ELOOP:
@@ -434,7 +431,7 @@ def describe_os_error(error: OSError) -> str:
 
 
 def suggest_cure(error: OSError) -> str:
-    """What to do about it."""
+    """What the user can do about it; "" if nothing is known to help."""
     return {
         errno.EACCES: "Change its rights.",
         errno.EIO: "The disk or the network failed: copy the file and try again.",

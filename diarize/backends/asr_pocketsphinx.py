@@ -1,7 +1,8 @@
 """PocketSphinx with the English model that its package carries: draft words without a download (docs/method/words.md).
 
 A GMM-HMM recognizer with a trigram language model (Huggins-Daines et al. 2006, "Pocketsphinx: a free, real-time
-continuous speech recognition system for hand-held devices", ICASSP). It finds places, and it is no transcript.
+continuous speech recognition system for hand-held devices", ICASSP). Its words help to find places; they are no
+transcript.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diarize import files
-from diarize.audio import memory
+from diarize.audio import excerpts
 from diarize.config import AsrConfig
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Samples, Segment, Word
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
     from pocketsphinx import Decoder
 
 LANGUAGE = "en"
-LONGEST = 15.0  # s heard at once: enough to normalise the channel by, and its word lattice stays small
-PAUSE = 1.0  # s; shorter pauses stay inside a piece
+LONGEST = 15.0  # s decoded at once: enough to normalise the channel, and the word lattice stays small
+PAUSE = 1.0  # s; shorter pauses stay inside a chunk
 
 # Options of the decoder that differ from its own defaults.
 SETTINGS: Mapping[str, int | str] = MappingProxyType(
     {
         "maxhmmpf": 3000,  # states searched in a frame (30,000): a third less time for one more word of 100 wrong
-        "cmn": "batch",  # cepstral means of the piece itself, not of what was heard before it
+        "cmn": "batch",  # cepstral means of the chunk itself, not of the sound before it
         "loglevel": "FATAL",  # its C code writes to the standard error
     }
 )
@@ -46,28 +47,28 @@ _MODEL = "en-us"  # folder in the package: acoustic model, trigrams (en-us.lm.bi
 
 @dataclass(frozen=True)
 class PocketSphinx:
-    """A `Recognizer`. `notes` says what it leaves undone."""
+    """A `Recognizer`. `notes` report its limits."""
 
     name: str
     notes: tuple[str, ...]
     decoder: Decoder
 
     def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str]:
-        """Words by time, and "en". Raises ValueError where the audio is not at 16 kHz."""
+        """Words by time, and "en". Raises ValueError if the audio is not at 16 kHz."""
         if audio.rate != RATE:
-            raise ValueError(f"{audio.id}: PocketSphinx hears {RATE} Hz, got {audio.rate} Hz")
+            raise ValueError(f"{audio.id}: PocketSphinx needs {RATE} Hz, got {audio.rate} Hz")
         words: list[Word] = []
-        for piece in recognition.chunks(audio.samples, RATE, speech, LONGEST, PAUSE):
-            words += self._words(audio.samples, piece)
-            memory.release(audio.samples)
+        for chunk in recognition.chunks(audio.samples, RATE, speech, LONGEST, PAUSE):
+            words += self._words(audio.samples, chunk)
+            excerpts.release(audio.samples)
         return tuple(words), LANGUAGE
 
-    def _words(self, samples: Samples, piece: Segment) -> Iterator[Word]:
-        sound = samples[to_samples(piece.start) : to_samples(piece.end)]
+    def _words(self, samples: Samples, chunk: Segment) -> Iterator[Word]:
+        sound = samples[to_samples(chunk.start) : to_samples(chunk.end)]
         pcm = (np.clip(sound, -1, 1) * 32767).round().astype("<i2")
-        if not pcm.any():  # it would hear a word in digital silence
+        if not pcm.any():  # it recognizes a word in digital silence
             return
-        # Without this, probabilities differ in the third digit by what was decoded before.
+        # Without this, probabilities depend, in the third digit, on what was decoded before.
         self.decoder.reinit_feat()
         self.decoder.start_utt()
         try:
@@ -76,19 +77,19 @@ class PocketSphinx:
             self.decoder.end_utt()
         if self.decoder.hyp() is None:
             return
-        for heard in self.decoder.seg():
-            if heard.word.startswith(("<", "[", "+")):  # <s>, </s>, <sil>, [NOISE], ++NOISE++: fillers
+        for token in self.decoder.seg():
+            if token.word.startswith(("<", "[", "+")):  # <s>, </s>, <sil>, [NOISE], ++NOISE++: fillers
                 continue
-            start = min(round_time(piece.start + heard.start_frame / _FRAMES), piece.end)
-            end = min(round_time(piece.start + (heard.end_frame + 1) / _FRAMES), piece.end)
-            text, _, _ = heard.word.partition("(")  # our(2): the second pronunciation of "our"
-            yield Word(start, max(start, end), text, min(max(heard.prob, 0.0), 1.0))
+            start = min(round_time(chunk.start + token.start_frame / _FRAMES), chunk.end)
+            end = min(round_time(chunk.start + (token.end_frame + 1) / _FRAMES), chunk.end)
+            text, _, _ = token.word.partition("(")  # our(2): the second pronunciation of "our"
+            yield Word(start, max(start, end), text, min(max(token.prob, 0.0), 1.0))
 
 
 def load(config: AsrConfig | None = None) -> PocketSphinx:
     """The recognizer that needs no download; English only.
 
-    Raises ConfigError for another language, BackendError where the package's model cannot be loaded.
+    Raises ConfigError for another language, BackendError if the package's model cannot be loaded.
     """
     from pocketsphinx import Decoder, get_model_path
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diarize import files
-from diarize.audio import memory
-from diarize.backends.shrinking import Shrinking
+from diarize.audio import excerpts
+from diarize.backends.devices import MemoryFallback
 from diarize.config import AsrConfig, Device
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Samples, Segment, Word
@@ -28,84 +28,85 @@ from diarize.words import recognition
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-WINDOW = 30.0  # s that Whisper hears at once (section 2.2); a shorter chunk is padded with silence and costs the same
+WINDOW = 30.0  # s that Whisper decodes at once (section 2.2); a shorter chunk is padded and takes the same time
 LONGEST = WINDOW - 0.01  # s; a hundredth is left for rounding to samples
 PAUSE = 2.0  # s; shorter pauses stay inside a chunk, for context; over longer silences Whisper invents words
 
 LANGUAGE_CHUNKS = 5  # chunks that the language is detected from, spread evenly over the recording
-NO_SPEECH = 0.6  # Whisper's own two thresholds (section 4.5): a chunk is taken for silence when the probability of
-UNLIKELY = -1.0  # no speech is above the first and the mean log-probability of its text is below the second
+# Whisper's own thresholds (section 4.5): a chunk counts as silence if its probability of no speech is above the first
+# and the mean log-probability of its text is below the second.
+NO_SPEECH, UNLIKELY = 0.6, -1.0
 
 _FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, faster-whisper would ask the hub for it
 
 
 class Whisper:
-    """A `Recognizer`. `notes` says what was degraded, when it was loaded or for want of memory."""
+    """A `Recognizer`. `notes` report a fallback to the CPU or to smaller batches."""
 
     def __init__(
         self,
         model: WhisperModel,
         config: AsrConfig,
-        called: Callable[[WhisperModel], str],
+        describe: Callable[[WhisperModel], str],
         notes: tuple[str, ...] = (),
         open_cpu: Callable[[], WhisperModel] | None = None,
     ) -> None:
-        """`called` names a model as it runs; `open_cpu` is None where the work has to stay on its device."""
+        """`describe` gives the identity of a running model; `open_cpu` is None if the work must stay on its device."""
         self.model, self.config = model, config
-        self._called, self._notes, self._open_cpu = called, notes, open_cpu
+        self._describe, self._notes, self._open_cpu = describe, notes, open_cpu
         on_gpu = model.model.device == "cuda"
-        self._shrinking = Shrinking("Whisper", on_gpu, None if open_cpu is None else self._leave)
+        self._fallback = MemoryFallback("Whisper", on_gpu, None if open_cpu is None else self._move_to_cpu)
 
     @property
     def name(self) -> str:
-        return self._called(self.model)
+        return self._describe(self.model)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return (*self._notes, *self._shrinking.notes)
+        return (*self._notes, *self._fallback.notes)
 
-    def _leave(self) -> None:
+    def _move_to_cpu(self) -> None:
         assert self._open_cpu is not None
         self.model = self._open_cpu()
 
     def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]:
         """Words by time, and the language; without speech none, and the language of the settings.
 
-        Raises ValueError where the audio is not at 16 kHz.
+        Raises ValueError if the audio is not at 16 kHz.
         """
         if audio.rate != RATE:
-            raise ValueError(f"{audio.id}: Whisper hears {RATE} Hz, got {audio.rate} Hz")
+            raise ValueError(f"{audio.id}: Whisper needs {RATE} Hz, got {audio.rate} Hz")
         chunks = recognition.chunks(audio.samples, RATE, speech, LONGEST, PAUSE)
         if not chunks:
             return (), self.config.language
         language = self.config.language
         if language is None:
-            (language,) = self._shrinking.do(lambda *one: _language(self.model, audio.samples, chunks), 1)
+            (language,) = self._fallback.run(lambda *_: _language(self.model, audio.samples, chunks), 1)
         words: list[Word] = []
         for first in range(0, len(chunks), self.config.batch):
             words += self._batch(audio.samples, chunks[first : first + self.config.batch], language)
-            memory.release(audio.samples)
+            excerpts.release(audio.samples)
         return tuple(words), language
 
     def _batch(self, samples: Samples, chunks: Sequence[Segment], language: str) -> list[Word]:
-        """The words of one batch of chunks, in smaller ones where there is no room for it."""
-        found = self._shrinking.do(lambda a, b: list(self._words(samples, chunks[a:b], language)), len(chunks))
-        return [word for words in found for word in words]
+        """The words of one batch of chunks; in smaller batches if memory is short."""
+        batches = self._fallback.run(lambda a, b: list(self._words(samples, chunks[a:b], language)), len(chunks))
+        return [word for words in batches for word in words]
 
     def _words(self, samples: Samples, chunks: Sequence[Segment], language: str) -> Iterator[Word]:
         """The words of one batch of chunks. Only the samples of the batch are held in memory."""
         from faster_whisper import BatchedInferencePipeline
 
-        # faster-whisper counts the start of a clip in whole hundredths and cuts off the rest, so each chunk gets a slot
-        # of 30 s of its own, and the time in the recording is added here.
+        # faster-whisper truncates the start of a clip to hundredths of a second. So each chunk gets a slot of 30 s, and
+        # its time in the recording is added afterwards.
         slot = to_samples(WINDOW)
         sound = np.zeros(len(chunks) * slot, dtype=np.float32)
         clips = []
         for i, chunk in enumerate(chunks):
-            heard = _samples(samples, chunk)
-            sound[i * slot : i * slot + len(heard)] = heard
-            clips.append({"start": i * WINDOW, "end": i * WINDOW + (len(heard) + 0.5) / RATE})  # it rounds down
-        # A pipeline of its own for each batch: it remembers where speech ended, and an error would leave that behind.
+            excerpt = _samples(samples, chunk)
+            sound[i * slot : i * slot + len(excerpt)] = excerpt
+            clips.append({"start": i * WINDOW, "end": i * WINDOW + (len(excerpt) + 0.5) / RATE})  # it rounds down
+        # A new pipeline for each batch: it stores where speech ended, and would keep that after an error.
         segments, _ = BatchedInferencePipeline(self.model).transcribe(
             sound,
             language=language,
@@ -128,9 +129,9 @@ def load(
 ) -> Whisper:
     """The Whisper of a faster-whisper folder (`model.bin`, `config.json`, `tokenizer.json`, vocabulary).
 
-    `digest` is that of its files where the caller knows it. `threads` is for the CPU; 0 leaves the choice to
-    CTranslate2. "auto" takes CUDA where it works. Raises BackendError where the folder or the device cannot be used,
-    ConfigError where language, hot words or prompt do not suit the model.
+    `digest` is that of its files, if the caller knows it. `threads` is for the CPU; 0 leaves the choice to CTranslate2.
+    "auto" uses CUDA if it works. Raises BackendError if the folder or the device cannot be used, ConfigError if
+    language, hot words or prompt do not fit the model.
     """
     if missing := [name for name in _FILES if not (model / name).is_file()]:
         raise BackendError(
@@ -164,7 +165,7 @@ def _open(model: Path, device: Device, threads: int) -> tuple[WhisperModel, tupl
         try:
             supported = ctranslate2.get_supported_compute_types("cuda")
             whisper = _whisper(model, "cuda", "float16" if "float16" in supported else "float32", threads)
-            # Libraries of CUDA are loaded when they are first needed, so a model that loads may still not run.
+            # Libraries of CUDA are loaded when they are first used, so a model that loads may still not run.
             whisper.encode(np.zeros((whisper.model.n_mels, 3000), dtype=np.float32))
             return whisper, notes
         except (RuntimeError, ValueError) as error:
@@ -186,7 +187,7 @@ def _whisper(model: Path, device: str, compute_type: str, threads: int) -> Whisp
 
 
 def _check(whisper: WhisperModel, config: AsrConfig) -> None:
-    has = whisper.hf_tokenizer.token_to_id  # the library knows languages that came with later models
+    has = whisper.hf_tokenizer.token_to_id  # the library's list includes languages of later models
     languages = [code for code in whisper.supported_languages if code == "en" or has(f"<|{code}|>") is not None]
     if config.language is not None and config.language not in languages:
         known = "English only" if languages == ["en"] else ", ".join(sorted(languages))
@@ -216,9 +217,9 @@ def _name(model: Path, whisper: WhisperModel, config: AsrConfig, digest: str) ->
         f"batch{config.batch}",  # matrix products of another shape round differently
         f"language-{config.language or 'detected'}",
     ]
-    told = [_or_none(config.hotwords) or "", _or_none(config.initial_prompt) or ""]
-    if any(told):
-        parts.append(f"told-{hashlib.sha256(chr(0).join(told).encode()).hexdigest()[:16]}")
+    hints = [_or_none(config.hotwords) or "", _or_none(config.initial_prompt) or ""]
+    if any(hints):
+        parts.append(f"told-{hashlib.sha256(chr(0).join(hints).encode()).hexdigest()[:16]}")
     return "/".join(parts)
 
 
@@ -234,9 +235,9 @@ def _language(whisper: WhisperModel, samples: Samples, chunks: Sequence[Segment]
     """One language a recording: that of the greatest mean probability over a few chunks, weighted by their length."""
     if not whisper.model.is_multilingual:
         return "en"
-    chosen = np.unique(np.linspace(0, len(chunks) - 1, min(LANGUAGE_CHUNKS, len(chunks))).round().astype(int))
+    positions = np.unique(np.linspace(0, len(chunks) - 1, min(LANGUAGE_CHUNKS, len(chunks))).round().astype(int))
     weights: dict[str, float] = defaultdict(float)
-    for chunk in (chunks[int(i)] for i in chosen):
+    for chunk in (chunks[int(i)] for i in positions):
         _, _, probabilities = whisper.detect_language(audio=_samples(samples, chunk))
         for language, probability in probabilities:
             weights[language] += probability * chunk.duration
@@ -244,7 +245,7 @@ def _language(whisper: WhisperModel, samples: Samples, chunks: Sequence[Segment]
 
 
 def _tokens(results: Iterable[Any], shift: float, chunk: Segment) -> Iterator[Word]:
-    """faster-whisper's words of one chunk on the recording's clock, kept inside the chunk."""
+    """faster-whisper's words of one chunk, with times in the recording, limited to the chunk."""
     for segment in results:
         if segment.no_speech_prob > NO_SPEECH and segment.avg_logprob < UNLIKELY:
             continue

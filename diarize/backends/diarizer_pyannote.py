@@ -1,7 +1,7 @@
 """pyannote.audio's own speaker diarization pipeline as an end-to-end diarizer (docs/method/end-to-end.md).
 
-The package is kept on a short lead: no telemetry, no file access but the folder it was given, no code out of a model
-(checkpoints are read as weights alone, and only its own diarization class is accepted), no output of its own.
+The package is restricted: no telemetry, no file access outside the model's folder, no code from a model (checkpoints
+are read as weights alone, and only its own diarization class is accepted), no output of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from diarize.units import round_time
 
 SEED = 0  # for anything in the pipeline that draws random numbers
 MOST_SPEAKERS = 255  # the pipeline counts them in a byte, and fails above
-# The one pipeline that is accepted: others upload the recording (pyannoteai.sdk) or give no diarization.
+# The only pipeline that is accepted: others upload the recording (pyannoteai.sdk) or give no diarization.
 PIPELINES = (
     "pyannote.audio.pipelines.SpeakerDiarization",
     "pyannote.audio.pipelines.speaker_diarization.SpeakerDiarization",
@@ -36,15 +36,15 @@ PIPELINES = (
 CONFIG, WEIGHTS = "config.yaml", "pytorch_model.bin"  # file names that pyannote.audio fixes (AssetFileName)
 PLDA_FILES = ("plda.npz", "xvec_transform.npz")
 _HUB = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.-]+))?")
-# What pyannote.audio and Lightning say, and why nobody needs to hear it.
+# Warnings of pyannote.audio and Lightning, and why they do not matter here.
 _KNOWN_WARNINGS = (
-    r"\s*torchcodec is not installed correctly",  # it decodes files: the pipeline is given samples
+    r"\s*torchcodec is not installed correctly",  # it decodes files: the pipeline gets samples
     r"TensorFloat-32 \(TF32\) has been disabled",  # as it should be for results that repeat
     r"std\(\): degrees of freedom is <= 0",  # statistics over a single frame, where somebody says one short sound
-    r"\s*The detected number of speakers",  # a caller sees the number
+    r"\s*The detected number of speakers",  # the caller has the number
     r"Mean of empty slice|invalid value encountered in divide",  # no speech long enough for an embedding: one speaker
     r"Model has been trained with a task-dependent loss function",  # it is not trained here
-    r"Detected pickle protocol \d+ in the checkpoint",  # it is read, or refused, all the same
+    r"Detected pickle protocol \d+ in the checkpoint",  # it is read or refused in any case
 )
 
 
@@ -73,25 +73,25 @@ class Pyannote:
     def __call__(self, audio: Audio) -> tuple[Turn, ...]:
         """Who speaks when, sorted, speakers numbered by first appearance, times in whole milliseconds.
 
-        Recordings shorter than the model's window (10 s) are padded with silence by pyannote.audio; what it hears in
-        the padding is cut off. Needs memory for a copy of the samples.
+        Recordings shorter than the model's window (10 s) are padded with silence by pyannote.audio; turns in the
+        padding are cut off. Needs memory for a copy of the samples.
         """
         import torch
 
         if len(audio.samples) == 0:
             return ()
         waveform = torch.from_numpy(np.array(audio.samples)[None])  # a copy: torch has no read-only memory
-        given = {"waveform": waveform, "sample_rate": audio.rate, "uri": audio.id}
+        recording = {"waveform": waveform, "sample_rate": audio.rate, "uri": audio.id}
         count = self.cluster.num_speakers
-        wanted = (
+        limits = (
             {"num_speakers": count}
             if count is not None
             else {"min_speakers": self.cluster.min_speakers, "max_speakers": self.cluster.max_speakers}
         )
-        bounds = {key: min(value, MOST_SPEAKERS) for key, value in wanted.items()}
+        bounds = {key: min(value, MOST_SPEAKERS) for key, value in limits.items()}
         with _quiet(), _seeded():
-            found = self.pipeline(given, **bounds).speaker_diarization
-        tracks = ((segment.start, segment.end, label) for segment, _, label in found.itertracks(yield_label=True))
+            annotation = self.pipeline(recording, **bounds).speaker_diarization
+        tracks = ((segment.start, segment.end, label) for segment, _, label in annotation.itertracks(yield_label=True))
         return turns_of(tracks, audio.duration)
 
 
@@ -105,20 +105,20 @@ def load(
     """The pipeline in the folder `model` (with a config.yaml), or of that id ("name/name", "name/name@revision") on the
     Hugging Face hub, where `token` (unset: HF_TOKEN, or a stored login) opens models that ask for consent.
 
-    `cluster` bounds the number of speakers; `offline` takes hub models only from what was downloaded before.
-    Raises ModuleNotFoundError without pyannote.audio, ModelUnavailable where the model cannot be had, ModelRefused
-    where it is no diarization pipeline or holds more than weights, BackendError for a device that is not there.
+    `cluster` bounds the number of speakers; with `offline`, a hub model must have been downloaded before. Raises
+    ModuleNotFoundError without pyannote.audio, ModelUnavailable if the model cannot be downloaded, ModelRefused if it
+    is no diarization pipeline or holds more than weights, BackendError for a device that is not there.
     """
-    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # read whenever it would report
+    os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # it reads this before each report
     with _quiet():
         import pyannote.audio
 
-    folder = _folder(model, offline, token)
-    config, parts = _parts(folder, offline, token)
+    folder = _find_folder(model, offline, token)
+    config, parts = _read_config(folder, offline, token)
     with _quiet(), _seeded(), _weights_only():
         try:
             pipeline = pyannote.audio.Pipeline.from_pretrained(config)
-        except Exception as error:  # its loaders raise anything; whatever it is, this folder cannot be used
+        except Exception as error:  # its loaders raise anything; in each case this folder cannot be used
             raise _unreadable(folder, error) from error
     pipeline.to(_device(device))
 
@@ -128,19 +128,15 @@ def load(
 
 def turns_of(tracks: Iterable[tuple[float, float, Any]], duration: float) -> tuple[Turn, ...]:
     """Tracks (start, end, label) as sorted turns: cut to [0, duration], in milliseconds, speakers numbered by first
-    appearance. A track with nothing left after that is dropped."""
-    end_of_all = round_time(duration)
-    kept = []
-    for start, end, label in tracks:
-        start, end = max(0.0, round_time(start)), min(end_of_all, round_time(end))
-        if start < end:
-            kept.append((start, end, str(label)))
-    kept.sort()
-    numbers = {label: n for n, label in enumerate(dict.fromkeys(label for _, _, label in kept), start=1)}
-    return tuple(sorted(Turn(start, end, f"SPEAKER_{numbers[label]:02d}") for start, end, label in kept))
+    appearance. Tracks that are then empty are dropped."""
+    last = round_time(duration)
+    times = ((max(0.0, round_time(start)), min(last, round_time(end)), str(label)) for start, end, label in tracks)
+    inside = sorted((start, end, label) for start, end, label in times if start < end)
+    numbers = {label: n for n, label in enumerate(dict.fromkeys(label for _, _, label in inside), start=1)}
+    return tuple(sorted(Turn(start, end, f"SPEAKER_{numbers[label]:02d}") for start, end, label in inside))
 
 
-def _folder(model: str, offline: bool, token: str | None) -> Path:
+def _find_folder(model: str, offline: bool, token: str | None) -> Path:
     """The local folder of a model. Raises ModelUnavailable."""
     if Path(model).is_dir():
         return Path(model).resolve()
@@ -192,46 +188,46 @@ def _download(id: str, revision: str | None, offline: bool, token: str | None) -
     return Path(folder)
 
 
-def _parts(folder: Path, offline: bool, token: str | None) -> tuple[dict[str, Any], tuple[Path, ...]]:
+def _read_config(folder: Path, offline: bool, token: str | None) -> tuple[dict[str, Any], tuple[Path, ...]]:
     """config.yaml with every part as a local path, and the files behind them. Raises ModelRefused, ModelUnavailable."""
     import yaml
     from pyannote.audio.core.plda import PLDA
 
-    path = folder / CONFIG
-    if not path.is_file():
-        raise ModelRefused(str(folder), f"it has no {CONFIG}", "Name the folder that a whole pipeline lies in.")
+    file = folder / CONFIG
+    if not file.is_file():
+        raise ModelRefused(str(folder), f"it has no {CONFIG}", "Name the folder of a whole pipeline.")
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        name, given = config["pipeline"]["name"], dict(config["pipeline"]["params"])
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        name, params = config["pipeline"]["name"], dict(config["pipeline"]["params"])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, ValueError, KeyError) as error:
         raise ModelRefused(
-            str(path), f"it cannot be read as a pipeline: {type(error).__name__}: {_first_line(error)}"
+            str(file), f"it cannot be read as a pipeline: {type(error).__name__}: {_first_line(error)}"
         ) from error
     if name not in PIPELINES:
-        raise ModelRefused(str(path), f"the pipeline {name!r} is not {PIPELINES[0]}", "Name a diarization pipeline.")
+        raise ModelRefused(str(file), f"the pipeline {name!r} is not {PIPELINES[0]}", "Name a diarization pipeline.")
     if "preprocessors" in config:
-        raise ModelRefused(str(path), "it runs code of its own (preprocessors)", "Remove that section.")
+        raise ModelRefused(str(file), "it runs code of its own (preprocessors)", "Remove that section.")
 
-    found: list[Path] = []
+    paths: list[Path] = []
     for part in ("segmentation", "embedding"):
-        place = _place(folder, part, given.get(part), offline, token)
-        found.append(place if place.is_file() else place / WEIGHTS)
-        given[part] = {"checkpoint": str(found[-1])}
-    if given.get("clustering", "VBxClustering") == "VBxClustering":
-        place = _place(folder, "plda", given.get("plda"), offline, token)
-        found += [place / file for file in PLDA_FILES]
-        given["plda"] = {"checkpoint": str(place)}
+        place = _locate_part(folder, part, params.get(part), offline, token)
+        paths.append(place if place.is_file() else place / WEIGHTS)
+        params[part] = {"checkpoint": str(paths[-1])}
+    if params.get("clustering", "VBxClustering") == "VBxClustering":
+        place = _locate_part(folder, "plda", params.get("plda"), offline, token)
+        paths += [place / plda_file for plda_file in PLDA_FILES]
+        params["plda"] = {"checkpoint": str(place)}
     else:
-        # pyannote.audio 4 would download a PLDA model for every pipeline; other clusterings never look at it
-        given["plda"] = object.__new__(PLDA)
-    if missing := [str(file) for file in found if not file.is_file()]:
-        raise ModelRefused(str(path), f"a part is missing: {', '.join(missing)}", "Get the whole folder of the model.")
-    kept = {key: config[key] for key in ("version", "dependencies", "params", "freeze") if key in config}
-    return {**kept, "pipeline": {"name": name, "params": {**given, "legacy": False}}}, tuple(found)
+        # pyannote.audio 4 would download a PLDA model for every pipeline; other clusterings do not use it
+        params["plda"] = object.__new__(PLDA)
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise ModelRefused(str(file), f"a part is missing: {', '.join(missing)}", "Get the whole folder of the model.")
+    accepted = {key: config[key] for key in ("version", "dependencies", "params", "freeze") if key in config}
+    return {**accepted, "pipeline": {"name": name, "params": {**params, "legacy": False}}}, tuple(paths)
 
 
-def _place(folder: Path, part: str, value: Any, offline: bool, token: str | None) -> Path:
-    """Where a part named in config.yaml lies: "$model/<below the folder>", a path, a hub id, or a mapping of these."""
+def _locate_part(folder: Path, part: str, value: Any, offline: bool, token: str | None) -> Path:
+    """The path of a part in config.yaml: "$model/<below the folder>", a path, a hub id, or a mapping of these."""
     below = ""
     if isinstance(value, Mapping):
         value, below = value.get("checkpoint"), str(value.get("subfolder") or "")
@@ -241,7 +237,7 @@ def _place(folder: Path, part: str, value: Any, offline: bool, token: str | None
         return folder / value.removeprefix("$model").lstrip("/") / below
     if (folder / value).exists():  # an absolute path stays as it is
         return folder / value / below
-    return _folder(value, offline, token) / below
+    return _find_folder(value, offline, token) / below
 
 
 def _digest(folder: Path, parts: Iterable[Path]) -> str:
@@ -260,19 +256,19 @@ def _device(device: Device) -> Any:
 
 @contextlib.contextmanager
 def _weights_only() -> Iterator[None]:
-    """Checkpoints are read by the unpickler that builds tensors and nothing else.
+    """Checkpoints are read by the unpickler that builds nothing but tensors.
 
-    pyannote.audio 4.0 calls torch.load(weights_only=False), which runs any program that a file holds; the variable
-    overrules that (torch.load, note on TORCH_FORCE_WEIGHTS_ONLY_LOAD). The classes admitted beside tensors are the
-    plain data that pyannote.audio itself puts into a checkpoint (Model.on_save_checkpoint), and torch's version text.
+    pyannote.audio 4.0 calls torch.load(weights_only=False), which runs any program in a file; the environment variable
+    overrides that (torch.load, note on TORCH_FORCE_WEIGHTS_ONLY_LOAD). The classes allowed beside tensors are the plain
+    data that pyannote.audio itself stores in a checkpoint (Model.on_save_checkpoint), and torch's version text.
     """
     import torch
     from pyannote.audio.core.task import Problem, Resolution, Specifications
     from torch.torch_version import TorchVersion
 
-    mine, opposite = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
-    before = {key: os.environ.pop(key, None) for key in (mine, opposite)}
-    os.environ[mine] = "1"
+    force, opposite = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    before = {key: os.environ.pop(key, None) for key in (force, opposite)}
+    os.environ[force] = "1"
     try:
         with torch.serialization.safe_globals([Problem, Resolution, Specifications, TorchVersion]):
             yield
@@ -285,7 +281,7 @@ def _weights_only() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _seeded() -> Iterator[None]:
-    """The same random numbers each time, and none taken from anybody else's."""
+    """The same random numbers each time; the state of other generators stays."""
     import torch
 
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -298,7 +294,7 @@ def _unreadable(folder: Path, error: Exception) -> ModelRefused:
 
     if isinstance(error, pickle.UnpicklingError):
         named = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"it asks for {named[1]}" if named else "it is no plain checkpoint"
+        what = f"it needs {named[1]}" if named else "it is no plain checkpoint"
         return ModelRefused(
             str(folder), f"a checkpoint holds more than weights, and is not opened: {what}", "Use another model."
         )
@@ -311,7 +307,7 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Known warnings are dropped, and what pyannote.audio prints is not printed."""
+    """Drops known warnings and the output of pyannote.audio."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         for message in _KNOWN_WARNINGS:
             warnings.filterwarnings("ignore", message=message)

@@ -1,8 +1,8 @@
 """Any speaker model in ONNX that takes Kaldi filter banks: WeSpeaker, 3D-Speaker, NeMo as exported by sherpa-onnx.
 
-What features a model was trained on is no part of an ONNX graph. It comes from the model store's `format`, else from
-the metadata that sherpa-onnx's exporters write into the file, else it is WeSpeaker's. The names of inputs and outputs
-come from the graph itself.
+An ONNX graph does not describe the features that a model was trained on. They come from the model store's `format`,
+else from the metadata that sherpa-onnx's exporters write into the file, else they are WeSpeaker's. The names of inputs
+and outputs come from the graph itself.
 """
 
 from __future__ import annotations
@@ -11,36 +11,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.audio import memory
+from diarize.audio import excerpts
 from diarize.backends import onnx_sessions, pooling
-from diarize.backends.excerpt import cut
-from diarize.errors import AudioError, BackendError, ModelRefused
+from diarize.errors import ModelRefused
 from diarize.files import sha256
 from diarize.types import Audio, Embeddings, Samples, Segment
 from diarize.units import to_samples
 
-SHORTEST = 0.5  # s; a shorter segment is widened, as pooling over a handful of frames says nothing about a voice
-LONGEST = 10.0  # s; a longer one is cut, so that memory stays bounded
+SHORTEST = 0.5  # s; a shorter segment is extended, as a few frames do not describe a voice
+LONGEST = 10.0  # s; a longer one is cut into parts, so that memory stays bounded
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Log mel filter banks as `compute-fbank-feats` of Kaldi makes them, dither off."""
+    """Log mel filter banks as computed by `compute-fbank-feats` of Kaldi, without dither."""
 
     rate: int = 16_000  # Hz
     num_mel_bins: int = 80
     frame_length: float = 0.025  # s
     frame_shift: float = 0.01  # s
     window: str = "hamming"
-    sample_scale: float = 32_768.0  # what a sample of 1.0 is multiplied by
+    sample_scale: float = 32_768.0  # samples are multiplied by it
     mean_normalised: bool = True  # each bin's mean over the segment is subtracted
     variance_normalised: bool = False  # and then divided by its standard deviation
-    slaney: bool = False  # librosa's mel scale from 0 Hz and no removal of the mean sample, as NeMo has it
+    slaney: bool = False  # librosa's mel scale from 0 Hz, the mean sample not removed, as in NeMo
 
     def __call__(self, samples: Samples) -> NDArray[np.float32]:
         """(n,) -> (frames, num_mel_bins)."""
@@ -68,15 +67,16 @@ class Features:
         return frames.astype(np.float32, copy=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Excerpt:
-    samples: int  # how many; parts of one length are computed together
+class _Excerpt(NamedTuple):
+    """A part of a segment. Excerpts of one length are computed together."""
+
+    samples: int  # how many
     start: int  # sample
     owner: int  # position of the segment
 
 
 class Onnx:
-    """An `Embedder`. Segments under 0.5 s are widened into what is around them, over 10 s they are averaged."""
+    """An `Embedder`. Segments under 0.5 s are extended on both sides; over 10 s, vectors of parts are averaged."""
 
     def __init__(self, session: Any, name: str, features: Features, batch: int, threads: int) -> None:
         self._session, self._features, self._batch, self._threads = session, features, batch, threads
@@ -92,12 +92,11 @@ class Onnx:
         return onnx_sessions.notes(self._session)
 
     def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
-        """Raises AudioError where the rate is not the model's."""
+        """Raises AudioError if the rate is not the model's."""
         rate = self._features.rate
-        if audio.rate != rate:
-            raise AudioError(audio.id, f"{self.name} needs {rate} Hz, this is {audio.rate} Hz", "Resample it first.")
-        parts = [part for i, segment in enumerate(segments) for part in _parts(segment, i, rate, len(audio.samples))]
-        parts.sort(key=lambda part: (part.samples, part.start, part.owner))
+        onnx_sessions.check_rate(audio, rate, self.name)
+        total = len(audio.samples)
+        parts = sorted(part for i, segment in enumerate(segments) for part in _excerpts(segment, i, rate, total))
         batches: list[list[_Excerpt]] = []
         for part in parts:
             if not batches or len(batches[-1]) == self._batch or batches[-1][0].samples != part.samples:
@@ -105,18 +104,13 @@ class Onnx:
             batches[-1].append(part)
 
         def embed(batch: Sequence[_Excerpt]) -> NDArray[np.float32]:
-            sounds = (cut(audio.samples, part.start, part.start + part.samples) for part in batch)
+            sounds = (excerpts.cut(audio.samples, part.start, part.start + part.samples) for part in batch)
             return self._run(np.stack([self._features(sound) for sound in sounds]))
 
-        found = []
-        for vectors in onnx_sessions.ordered(embed, batches, self._threads):
-            found.append(vectors)
-            memory.release(audio.samples)
-        rows = np.concatenate(found) if found else np.zeros((0, self._size), np.float32)
-        return Embeddings(tuple(segments), pooling.pool(rows, [part.owner for part in parts], len(segments)), self.name)
+        return pooling.embed_parts(audio, segments, batches, embed, self._dimension, self._threads, self.name)
 
     @property
-    def _size(self) -> int:
+    def _dimension(self) -> int:
         size = self._session.get_outputs()[-1].shape[-1]
         return size if isinstance(size, int) else 1
 
@@ -136,16 +130,12 @@ def load(
 ) -> Onnx:
     """The embedder whose network is the ONNX file `model`.
 
-    `format` is what the model store says of its input (the fields of `Features`; others are ignored). Raises
-    ModelRefused where the file is no ONNX model, or one that takes something else than filter banks; BackendError for a
-    device that cannot be used.
+    `format` describes its input, from the model store (the fields of `Features`; others are ignored). Raises
+    ModelRefused if the file is no ONNX model, or its input is not filter banks; BackendError for a device that cannot
+    be used.
     """
-    try:
+    with onnx_sessions.refuse_other_models(model, "ONNX Runtime cannot read it"):
         session = onnx_sessions.open_session(model, device, model.stem)
-    except BackendError:
-        raise
-    except Exception as error:
-        raise ModelRefused(str(model), f"ONNX Runtime cannot read it: {error}") from error
     kind = (format or {}).get("features", "kaldi-fbank")
     shape = session.get_inputs()[0].shape
     if kind != "kaldi-fbank" or len(shape) != 3 or len(session.get_inputs()) > 2:
@@ -153,14 +143,16 @@ def load(
             str(model), f"a speaker model takes filter banks (N, T, bins), this one takes {kind} {shape}"
         )
     features = features_of(format or {}, session.get_modelmeta().custom_metadata_map)
-    return Onnx(session, f"onnx:{model.stem}@{sha256(model)[:16]}", features, batch, onnx_sessions.workers(threads))
+    return Onnx(
+        session, f"onnx:{model.stem}@{sha256(model)[:16]}", features, batch, onnx_sessions.count_threads(threads)
+    )
 
 
 def features_of(format: Mapping[str, Any], metadata: Mapping[str, str]) -> Features:
-    """The features that the store's `format` names, or the `metadata` of sherpa-onnx's exporters, or WeSpeaker's."""
-    known = {key: value for key, value in format.items() if key in Features.__dataclass_fields__}
-    if known:
-        return Features(**known)
+    """The features of the store's `format`, or of the `metadata` of sherpa-onnx's exporters, or WeSpeaker's."""
+    stored = {key: value for key, value in format.items() if key in Features.__dataclass_fields__}
+    if stored:
+        return Features(**stored)
     framework = metadata.get("framework", "wespeaker")
     unit = framework == "nemo" or metadata.get("normalize_samples", "0") == "1"
     return Features(
@@ -176,8 +168,8 @@ def features_of(format: Mapping[str, Any], metadata: Mapping[str, str]) -> Featu
     )
 
 
-def _parts(segment: Segment, owner: int, rate: int, total: int) -> list[_Excerpt]:
-    """Pieces of one length, which cover the segment."""
+def _excerpts(segment: Segment, owner: int, rate: int, total: int) -> list[_Excerpt]:
+    """Excerpts of one length, which cover the segment."""
     start, end = to_samples(segment.start, rate), to_samples(segment.end, rate)
     least = to_samples(SHORTEST, rate)
     if end - start < least:

@@ -1,8 +1,8 @@
-"""ONNX Runtime sessions, and work shared among threads without a result that depends on how many there are.
+"""ONNX Runtime: graphs, sessions, and work in threads whose result does not depend on their number.
 
-Every session computes with one thread of its own. Work is made parallel over blocks instead, each computed whole by one
-thread, so that no sum is ever split in a way that depends on the machine. It is also the faster way for the small
-networks used here (docs/method/embeddings.md has figures).
+Every session computes with one thread of its own. Work is made parallel over blocks instead, each computed by one
+thread, so that no sum is ever split in a way that depends on the machine. This is also faster for the small networks
+used here (docs/method/embeddings.md has figures).
 """
 
 from __future__ import annotations
@@ -10,80 +10,125 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.audio import excerpts
 from diarize.backends import devices
-from diarize.backends.shrinking import Shrinking
-from diarize.errors import BackendError
+from diarize.errors import AudioError, BackendError, ModelRefused
+from diarize.types import Audio, Samples
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def open_session(model: Path | bytes, device: str = "cpu", called: str = "a model") -> Any:
-    """An InferenceSession for a file or a serialized graph; on a GPU, one that makes do with its memory.
+class GraphBuilder:
+    """An ONNX graph with one input and one output, node by node."""
 
-    `device`: cpu, cuda, or auto (cuda where this ONNX Runtime has it). `called`: what notes call the model. Raises
-    BackendError where cuda is asked for and cannot be used.
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        """Add a constant; returns its name."""
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def add(self, kind: str, inputs: Sequence[str], outputs: Sequence[str] = (), **attributes: Any) -> str:
+        """Add a node; returns the name of its first output."""
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, inputs, outputs or [f"{kind}{len(self.nodes)}"], **attributes))
+        return str(self.nodes[-1].output[0])
+
+    def serialise(self, name: str, input: tuple[str, list[Any]], output: tuple[str, list[Any]]) -> bytes:
+        """The graph as a model file's bytes. `input` and `output` are (name, shape), both float32."""
+        import onnx
+        from onnx import helper
+
+        values = [[helper.make_tensor_value_info(key, onnx.TensorProto.FLOAT, shape)] for key, shape in (input, output)]
+        graph = helper.make_graph(self.nodes, name, *values, self.constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        return bytes(model.SerializeToString())
+
+
+def open_session(model: Path | bytes, device: str = "cpu", called: str = "a model") -> Any:
+    """An InferenceSession for a file or a serialized graph; on a GPU, a `FallbackSession`.
+
+    `device`: cpu, cuda, or auto (cuda if this ONNX Runtime has it). `called`: the model's name in notes. Raises
+    BackendError if `device` is cuda and cannot be used.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; warnings about unused initializers are of no use to anybody
+    options.log_severity_level = 3  # errors only; its warnings about unused initializers help nobody
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device == "cuda" and not has_cuda:
         raise BackendError("This ONNX Runtime has no CUDA. Install onnxruntime-gpu, or use --device cpu.")
     source = model if isinstance(model, bytes) else str(model)
 
-    def opened(*providers: str) -> Any:
+    def open_on(*providers: str) -> Any:
         return onnxruntime.InferenceSession(source, options, providers=[*providers, "CPUExecutionProvider"])
 
     if device == "cpu" or not has_cuda:
-        return opened()
-    session = FallbackSession(lambda: opened("CUDAExecutionProvider"), None if device == "cuda" else opened, called)
-    if device == "cuda" and not on_cuda(session):  # it goes on without a word where a library of CUDA is missing
+        return open_on()
+    session = FallbackSession(lambda: open_on("CUDAExecutionProvider"), None if device == "cuda" else open_on, called)
+    if device == "cuda" and not on_cuda(session):  # ONNX Runtime uses the CPU silently if a library of CUDA is missing
         raise BackendError("ONNX Runtime cannot use CUDA here: a driver or library is missing. Use --device cpu.")
     return session
 
 
-class FallbackSession:
-    """An InferenceSession on a GPU that makes do with the memory that there is (shrinking.py).
+@contextmanager
+def refuse_other_models(model: Path, problem: str) -> Iterator[None]:
+    """Errors of the block as ModelRefused with `problem`; a BackendError is raised as it is."""
+    try:
+        yield
+    except BackendError:
+        raise
+    except Exception as error:  # onnx and ONNX Runtime raise many kinds for bytes that are no such model
+        raise ModelRefused(str(model), f"{problem}: {error}") from error
 
-    The first dimension of all inputs and outputs counts what is computed at once; where inputs differ in it, their work
-    cannot be divided.
+
+class FallbackSession:
+    """An InferenceSession on a GPU with little memory (`devices.MemoryFallback`).
+
+    The first dimension of all inputs and outputs counts the items computed at once; inputs that differ in it are not
+    divided.
     """
 
     def __init__(self, open_gpu: Callable[[], Any], open_cpu: Callable[[], Any] | None, called: str) -> None:
-        """`open_cpu` is None where the work has to stay on the GPU."""
+        """`open_cpu` is None if the work must stay on the GPU."""
         self._session: Any = None
         self._open_gpu, self._open_cpu = open_gpu, open_cpu
-        self._shrinking = Shrinking(called, True, None if open_cpu is None else self._leave)
-        for _ in self._shrinking.do(self._open, 1):  # also the weights need room
+        self._fallback = devices.MemoryFallback(called, True, None if open_cpu is None else self._move_to_cpu)
+        for _ in self._fallback.run(self._open, 1):  # the weights need memory, too
             pass
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._shrinking.notes
+        return self._fallback.notes
 
     def run(self, names: Sequence[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """As InferenceSession.run."""
         lengths = {len(value) for value in inputs.values()}
         count = lengths.pop() if len(lengths) == 1 else 1
 
-        def work(first: int, end: int) -> list[NDArray[Any]]:
+        def run_batch(first: int, end: int) -> list[NDArray[Any]]:
             whole = end - first == count
-            given = inputs if whole else {name: value[first:end] for name, value in inputs.items()}
-            found: list[NDArray[Any]] = self._session.run(names, given)
-            return found
+            batch = inputs if whole else {name: value[first:end] for name, value in inputs.items()}
+            outputs: list[NDArray[Any]] = self._session.run(names, batch)
+            return outputs
 
-        pieces = list(self._shrinking.do(work, count))
-        return pieces[0] if len(pieces) == 1 else [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
+        batches = list(self._fallback.run(run_batch, count))
+        return batches[0] if len(batches) == 1 else [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
@@ -92,13 +137,13 @@ class FallbackSession:
         if self._session is None:
             self._session = self._open_gpu()
 
-    def _leave(self) -> None:
+    def _move_to_cpu(self) -> None:
         assert self._open_cpu is not None
         self._session = self._open_cpu()
 
 
 def notes(*sessions: Any) -> tuple[str, ...]:
-    """What is to be said of how sessions ran, each thing once."""
+    """What sessions report about how they ran, each note once."""
     return tuple(dict.fromkeys(note for session in sessions for note in getattr(session, "notes", ())))
 
 
@@ -107,18 +152,34 @@ def on_cuda(session: Any) -> bool:
     return "CUDAExecutionProvider" in session.get_providers()
 
 
-def workers(threads: int) -> int:
-    """How many threads to work with; 0 means one for every core that this process may use."""
+def check_rate(audio: Audio, rate: int, model: str) -> None:
+    """Raises AudioError if `audio` is not at `rate` Hz."""
+    if audio.rate != rate:
+        raise AudioError(audio.id, f"{model} needs {rate} Hz, this is {audio.rate} Hz", "Resample it first.")
+
+
+def count_threads(threads: int) -> int:
+    """The number of threads to use; 0 means one for each core that this process may use."""
     return threads if threads > 0 else devices.cores()
 
 
-def ordered(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """`map` over `threads` threads: results come in the order of `items`, never more than threads + 1 of them waiting.
+def map_in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, samples: Samples | None = None
+) -> Iterator[Result]:
+    """`map` in `threads` threads: results in the order of `items`, at most threads + 1 of them waiting.
 
-    (`Executor.map` takes all items at once, which for a long recording are all its samples.)
+    (`Executor.map` takes all items at once: for a long recording, all its samples.) Memory pages of `samples`, which
+    the work reads, are released after each result.
     """
+
+    def release() -> None:
+        if samples is not None:
+            excerpts.release(samples)
+
     if threads == 1:
-        yield from map(work, items)
+        for item in items:
+            yield work(item)
+            release()
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
@@ -127,8 +188,10 @@ def ordered(work: Callable[[Item], Result], items: Iterable[Item], threads: int)
                 waiting.append(pool.submit(work, item))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
+                    release()
             while waiting:
                 yield waiting.popleft().result()
+                release()
         finally:
             for future in waiting:
                 future.cancel()

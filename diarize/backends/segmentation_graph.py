@@ -1,12 +1,12 @@
-"""A quantised pyannote/segmentation-3.0, computed in floating point with its filters as they were meant.
+"""A quantised pyannote/segmentation-3.0, restored to floating point with the filters that it was trained with.
 
-The published 8-bit graph also quantises the products that its first layer's filters are made from: 2 pi n / 16000 Hz
-times the cut-off frequencies. The frequencies are then right to 31 Hz and the times to a quarter of a sample, so that
-the phases are off by up to a radian, and the filters are others than the network was trained with. It also rounds the
-sound between layers to 256 steps of its loudest peak. Reverberant recordings suffer most (docs/method/turns.md).
+The published 8-bit graph also quantises the products from which its first layer's filters are computed: 2 pi n / 16000
+Hz times the cut-off frequencies. This leaves frequencies exact to 31 Hz and times to a quarter of a sample: phases are
+off by up to a radian, and the filters differ from those of training. It also rounds the sound between layers to 256
+steps of its loudest peak. Reverberant recordings suffer most (docs/method/turns.md).
 
-Nothing of that is lost from the file: cut-offs and window are there in floating point, n is known, and the other
-weights lose little in 8 bits. So the graph is built anew: filters from M. Ravanelli, Y. Bengio, "Speaker recognition
+The file still holds the original values: cut-offs and window are in floating point, n is known, and the other weights
+lose little in 8 bits. So the graph is built again: filters from M. Ravanelli, Y. Bengio, "Speaker recognition
 from raw waveform with SincNet", 2018, arXiv:1808.00158, in the even and odd pairs of asteroid's `ParamSincFB`.
 """
 
@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 16_000
+from diarize.backends import onnx_sessions
+from diarize.units import RATE
+
 HALF = 125  # taps left of a filter's middle
 LOWEST = 50.0  # Hz, least cut-off and least bandwidth
 HIDDEN = 128
@@ -33,10 +35,10 @@ LINEAR = ((915, "linear.0.bias"), (916, "linear.1.bias"), (917, "classifier.bias
 Tensors = dict[str, NDArray[Any]]
 
 
-def restored(model: Path) -> bytes | None:
-    """The graph in floating point, `x` (N, 1, samples) -> `y` (N, frames, 7) log-probabilities; None: it is already.
+def restore(model: Path) -> bytes | None:
+    """The graph in floating point, `x` (N, 1, samples) -> `y` (N, frames, 7) log-probabilities; None: it already is.
 
-    Raises KeyError where a quantised graph has other tensors.
+    Raises KeyError if a quantised graph has other tensors.
     """
     import onnx
     from onnx import numpy_helper
@@ -44,7 +46,7 @@ def restored(model: Path) -> bytes | None:
     graph = onnx.load(str(model)).graph
     if all(node.op_type != QUANTISED for node in graph.node):
         return None
-    return _built({tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer})
+    return _build({tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer})
 
 
 def filters(low: NDArray[Any], band: NDArray[Any], window: NDArray[Any]) -> NDArray[np.float32]:
@@ -66,35 +68,26 @@ def filters(low: NDArray[Any], band: NDArray[Any], window: NDArray[Any]) -> NDAr
 
 
 def _weights(tensors: Tensors, name: str) -> NDArray[np.float32]:
-    """What 8-bit weights stand for: (q - zero point) * scale, one of each for the tensor or for its first axis."""
+    """Dequantised weights (q - zero point) * scale (ONNX DequantizeLinear), for the tensor or along its first axis."""
     values = tensors[f"{name}_quantized"].astype(np.float32)
     zero, scale = tensors[f"{name}_zero_point"].astype(np.float32), tensors[f"{name}_scale"]
     shape = (-1,) + (1,) * (values.ndim - 1) if scale.ndim else ()
     return np.asarray((values - zero.reshape(shape)) * scale.reshape(shape), dtype=np.float32)
 
 
-def _built(tensors: Tensors) -> bytes:
-    import onnx
-    from onnx import helper, numpy_helper
+def _build(tensors: Tensors) -> bytes:
+    """The network of `sincnet`, `lstm`, `linear` and `classifier` (pyannote.audio, models/segmentation/PyanNet.py)."""
+    graph = onnx_sessions.GraphBuilder()
+    constant, add = graph.constant, graph.add
 
-    nodes: list[Any] = []
-    constants: list[Any] = []
-
-    def constant(name: str, value: NDArray[Any]) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def add(kind: str, inputs: list[str], **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [f"{kind}{len(nodes)}"], **attributes))
-        return str(nodes[-1].output[0])
-
-    def normalised(at: str, name: str) -> str:
+    def normalise(at: str, name: str) -> str:
         parts = [constant(f"{name}.{part}", tensors[f"{name}.{part}"]) for part in ("weight", "bias")]
         return add("InstanceNormalization", [at, *parts], epsilon=EPSILON)
 
+    # SincNet: three convolutions, the first with the restored filters.
     bank = "sincnet.conv1d.0.filterbank."
     kernels = filters(tensors[f"{bank}low_hz_"], tensors[f"{bank}band_hz_"], tensors[f"{bank}window_"])
-    at = normalised("x", "sincnet.wav_norm1d")
+    at = normalise("x", "sincnet.wav_norm1d")
     at = add("Abs", [add("Conv", [at, constant("filters", kernels)], strides=[10])])
     for i in range(3):
         if i > 0:
@@ -102,31 +95,24 @@ def _built(tensors: Tensors) -> bytes:
             kernel = constant(f"{name}.weight", _weights(tensors, f"{name}.weight"))
             at = add("Conv", [at, kernel, constant(f"{name}.bias", tensors[f"{name}.bias"])])
         at = add("MaxPool", [at], kernel_shape=[3], strides=[3])
-        at = add("LeakyRelu", [normalised(at, f"sincnet.norm1d.{i}")], alpha=SLOPE)
-    at = add("Transpose", [at], perm=[2, 0, 1])  # time first, as ONNX's LSTM wants it
+        at = add("LeakyRelu", [normalise(at, f"sincnet.norm1d.{i}")], alpha=SLOPE)
+
+    # Bidirectional LSTMs; both directions are joined after each.
+    at = add("Transpose", [at], perm=[2, 0, 1])  # time first, as ONNX's LSTM expects it
     joined = constant("joined", np.array([0, 0, -1]))
     for names in LSTMS:
         inputs, recurrent, bias = (f"onnx::LSTM_{number}" for number in names)
-        turned = [constant(name, _weights(tensors, name).transpose(0, 2, 1)) for name in (inputs, recurrent)]
-        parts = [at, *turned, constant(bias, tensors[bias])]
+        weights = [constant(name, _weights(tensors, name).transpose(0, 2, 1)) for name in (inputs, recurrent)]
+        parts = [at, *weights, constant(bias, tensors[bias])]
         at = add("LSTM", parts, direction="bidirectional", hidden_size=HIDDEN)
         at = add("Reshape", [add("Transpose", [at], perm=[0, 2, 1, 3]), joined])
+
+    # Linear layers and the classifier.
     for number, bias in LINEAR:
         name = f"onnx::MatMul_{number}"
         at = add("MatMul", [at, constant(name, _weights(tensors, name))])
         at = add("Add", [at, constant(bias, tensors[bias])])
         if bias != LINEAR[-1][1]:
             at = add("LeakyRelu", [at], alpha=SLOPE)
-    nodes.append(helper.make_node("Transpose", [add("LogSoftmax", [at], axis=-1)], ["y"], perm=[1, 0, 2]))
-
-    shape = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "segmentation",
-        [shape("x", onnx.TensorProto.FLOAT, ["N", 1, "samples"])],
-        [shape("y", onnx.TensorProto.FLOAT, ["N", "frames", 7])],
-        constants,
-    )
-    return bytes(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
-    )
+    add("Transpose", [add("LogSoftmax", [at], axis=-1)], ["y"], perm=[1, 0, 2])
+    return graph.serialise("segmentation", ("x", ["N", 1, "samples"]), ("y", ["N", "frames", 7]))

@@ -1,13 +1,13 @@
 """Silero VAD v6 (MIT) in ONNX Runtime: the state of its recurrent layer is carried over the whole recording.
 
 The graph takes `input` (frames, 576), each 512 samples behind 64 samples of context, and the state `h`, `c`, each
-(1, 1, 128); it gives `speech_probs` and the next state. Its convolutions, nine tenths of the work, see one frame at a
-time; only the LSTM runs through time. So the graph is cut in two before the LSTM: blocks of frames are encoded by
-several threads, then the LSTM passes over them. Blocks are of one size, the last one filled with silence, so that the
-result does not depend on the number of threads.
+(1, 1, 128); it gives `speech_probs` and the next state. Its convolutions, nine tenths of the work, process each frame
+alone; only the LSTM runs through time. So the graph is cut in two before the LSTM: several threads encode blocks of
+frames, then the LSTM runs over them. Blocks are of one size, the last one filled with silence, so that the result does
+not depend on the number of threads.
 
-A convolution over the four steps of each of 256 frames is 256 small matrix products. Laid out as one picture of 256
-rows and four columns, with kernels one row high, it is a single large one, and takes a third of the time.
+A convolution over the four steps of each of 256 frames is 256 small matrix products. As a two-dimensional convolution
+over 256 rows and four columns, with kernels one row high, it is a single large one, and takes a third of the time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.audio import memory
+from diarize.audio import excerpts
 from diarize.backends import onnx_sessions
-from diarize.backends.excerpt import cut
 from diarize.config import VadConfig
-from diarize.errors import AudioError, BackendError, ModelRefused
 from diarize.files import sha256
 from diarize.speech import vad
 from diarize.types import Audio, Samples, Segment
@@ -31,7 +29,7 @@ from diarize.units import RATE
 
 FRAME = 512  # samples, 32 ms
 LAG = 0.03  # s; its answers come about a frame late, at beginnings and at ends (docs/method/speech.md)
-CONTEXT = 64  # samples before a frame that the model also sees
+CONTEXT = 64  # samples before a frame that are part of its input
 STATE = 128  # values of the recurrent layer
 BLOCK = 256  # frames encoded at once, 8 s: larger ones fall out of the processor's cache
 
@@ -57,11 +55,10 @@ class Silero:
         return vad.segments(probabilities, FRAME / audio.rate, audio.duration, self._config, LAG, likely)
 
     def probabilities(self, audio: Audio) -> NDArray[np.float32]:
-        """(frames,): that somebody speaks in each 32 ms. Raises AudioError where the rate is not 16 kHz."""
-        if audio.rate != RATE:
-            raise AudioError(audio.id, f"silero needs {RATE} Hz, this is {audio.rate} Hz", "Resample it first.")
+        """(frames,): that somebody speaks in each 32 ms. Raises AudioError if the rate is not 16 kHz."""
+        onnx_sessions.check_rate(audio, RATE, "silero")
         count = -(-len(audio.samples) // FRAME)
-        found = np.zeros(count, np.float32)
+        probabilities = np.zeros(count, np.float32)
         h = c = np.zeros((1, 1, STATE), np.float32)
 
         def encode(first: int) -> Any:
@@ -69,22 +66,22 @@ class Silero:
 
         between = self._encoder.get_outputs()[0].name
         starts = range(0, count, BLOCK)
-        for first, encoded in zip(starts, onnx_sessions.ordered(encode, starts, self._threads), strict=True):
+        blocks = onnx_sessions.map_in_order(encode, starts, self._threads, audio.samples)
+        for first, encoded in zip(starts, blocks, strict=True):
             block, h, c = self._decoder.run(["speech_probs", "hn", "cn"], {between: encoded, "h": h, "c": c})
-            found[first : first + BLOCK] = block.ravel()[: count - first]
-            memory.release(audio.samples)
-        return found
+            probabilities[first : first + BLOCK] = block.ravel()[: count - first]
+        return probabilities
 
 
 def load(model: Path, config: VadConfig | None = None, device: str = "cpu", threads: int = 0) -> Silero:
     """The detector whose weights are the ONNX file `model`.
 
-    Raises ModelRefused where that is no silero v6 graph, BackendError for a device that cannot be used.
+    Raises ModelRefused if it is no silero v6 graph, BackendError for a device that cannot be used.
     """
     import onnx.utils
 
     digest = sha256(model)
-    try:
+    with onnx_sessions.refuse_other_models(model, "it is no silero v6 graph"):
         extractor = onnx.utils.Extractor(onnx.load(str(model)))
         lstm = next(node for node in extractor.graph.node if node.op_type == "LSTM")
         encoder = extractor.extract_model(["input"], [lstm.input[0]])
@@ -93,15 +90,11 @@ def load(model: Path, config: VadConfig | None = None, device: str = "cpu", thre
         encode, decode = (
             onnx_sessions.open_session(part.SerializeToString(), device, "silero") for part in (encoder, decoder)
         )
-    except BackendError:
-        raise
-    except Exception as error:  # what onnx makes of other bytes is of many kinds
-        raise ModelRefused(str(model), f"it is no silero v6 graph: {error}") from error
-    return Silero(encode, decode, digest, config or VadConfig(), onnx_sessions.workers(threads))
+    return Silero(encode, decode, digest, config or VadConfig(), onnx_sessions.count_threads(threads))
 
 
 def _widen(graph: Any) -> None:
-    """Give the encoder's graph a second dimension: (frames, channels, steps) becomes (1, channels, frames, steps)."""
+    """Make the encoder's convolutions two-dimensional: (frames, channels, steps) -> (1, channels, frames, steps)."""
     from onnx import helper, numpy_helper
 
     constants = {constant.name: constant for constant in graph.initializer}
@@ -109,7 +102,7 @@ def _widen(graph: Any) -> None:
     def change(name: str, value: NDArray[Any]) -> None:
         constants[name].CopyFrom(numpy_helper.from_array(value, name))
 
-    del graph.value_info[:]  # shapes of before
+    del graph.value_info[:]  # the former shapes
     graph.output[0].type.tensor_type.ClearField("shape")
     for node in graph.node:
         if node.op_type == "Unsqueeze":  # frames, samples -> 1, 1, frames, samples
@@ -124,15 +117,15 @@ def _widen(graph: Any) -> None:
     slices = [node for node in graph.node if node.op_type == "Slice"]
     for name in {node.input[3] for node in slices}:  # axes: channels and steps
         change(name, np.array([1, 3]))
-    turn = next(node for node in graph.node if node.op_type == "Transpose")  # the last node
-    result, turn.output[0] = turn.output[0], "turned"
-    turn.attribute[0].ints[:] = [2, 3, 0, 1]  # 1, channels, frames, 1 step -> frames, 1, 1, channels
+    transpose = next(node for node in graph.node if node.op_type == "Transpose")  # the last node
+    result, transpose.output[0] = transpose.output[0], "transposed"
+    transpose.attribute[0].ints[:] = [2, 3, 0, 1]  # 1, channels, frames, 1 step -> frames, 1, 1, channels
     constants["one"] = graph.initializer.add()
     change("one", np.array([1]))
-    graph.node.append(helper.make_node("Squeeze", ["turned", "one"], [result]))
+    graph.node.append(helper.make_node("Squeeze", ["transposed", "one"], [result]))
 
 
 def _frames(samples: Samples, first: int) -> Samples:
-    """A block of frames, each behind its context: (BLOCK, 576). Around the recording there is silence."""
-    sound = cut(samples, first * FRAME - CONTEXT, (first + BLOCK) * FRAME)
+    """A block of frames with their contexts: (BLOCK, 576). Before and after the recording is silence."""
+    sound = excerpts.cut(samples, first * FRAME - CONTEXT, (first + BLOCK) * FRAME)
     return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(sound, CONTEXT + FRAME)[::FRAME])

@@ -135,7 +135,7 @@ def examine(store: Store) -> Facts:
         cores=devices.cores(),
         core=core,
         extras=extras,
-        devices=devices.found(),
+        devices=devices.probe_runtimes(),
         models=store.list(),
         store=_writable(store.folder),
         temporary=_temporary(),

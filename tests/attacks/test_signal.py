@@ -36,7 +36,7 @@ def test_fault_25_broken_samples_become_silence(tmp_path: Path) -> None:
     assert np.isfinite(heard.samples).all()
     assert not heard.samples[100:110].any()
     assert media.tone_span(heard) == pytest.approx((1, 2), abs=0.006)
-    assert "13 samples were no numbers (NaN or infinite) and were set to 0" in recording.source.notes
+    assert "13 samples were invalid (NaN or infinite) and were set to 0" in recording.source.notes
     assert heard.samples[1000] == pytest.approx(wave[0, 1000], rel=1e-6)
 
 
@@ -51,7 +51,7 @@ def test_fault_25_a_channel_of_nothing_but_nan(tmp_path: Path) -> None:
 def test_fault_25_nothing_but_nan(tmp_path: Path) -> None:
     recording = reading.read(floats(tmp_path / "a.wav", np.full((1, RATE), np.nan)), id="r")
     assert not recording.audios[0].samples.any()
-    assert recording.source.notes == ("16000 samples were no numbers (NaN or infinite) and were set to 0",)
+    assert recording.source.notes == ("16000 samples were invalid (NaN or infinite) and were set to 0",)
 
 
 @pytest.mark.parametrize("scale", [1.5, 32_768.0])
@@ -139,7 +139,7 @@ def test_fault_28_dual_mono(tmp_path: Path) -> None:
     stereo = reading.read(path, id="r")
     mono = reading.read(media.wav(tmp_path / "b.wav", media.pcm16(tone()), RATE), id="r")
     assert np.array_equal(stereo.audios[0].samples, mono.audios[0].samples)
-    assert stereo.source.channel == "0: 1 a copy of 0 (correlation 1.00)"
+    assert stereo.source.channel == "0: 1 is a copy of 0 (correlation 1.00)"
 
 
 def test_fault_29_a_channel_can_be_asked_for(tmp_path: Path) -> None:

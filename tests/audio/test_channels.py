@@ -39,7 +39,7 @@ def test_one_channel() -> None:
 def test_fault_28_dual_mono_is_one_channel() -> None:
     choice = pick(TALK, TALK)
     assert choice.weights.tolist() == [[1, 0]]
-    assert "1 a copy of 0 (correlation 1.00)" in choice.reason
+    assert "1 is a copy of 0 (correlation 1.00)" in choice.reason
 
 
 def test_fault_28_a_quieter_copy_is_left_out() -> None:
@@ -74,14 +74,14 @@ def test_fault_27_partly_opposed_channels_are_turned() -> None:
     opposed = -0.8 * TALK + 0.6 * OTHER
     choice = pick(TALK, opposed)
     assert choice.weights.tolist() == [[0.5, -0.5]]
-    assert "1 is inverted first" in choice.reason
+    assert "1 is inverted before the sum" in choice.reason
     assert np.std(heard(choice, TALK, opposed)) > 0.9 * np.std(TALK)
 
 
 def test_fault_29_two_lines_are_both_heard() -> None:
     choice = pick(TALK, OTHER)
     assert choice.weights.tolist() == [[0.5, 0.5]]
-    assert choice.reason == "mean of 0 and 1: each holds a sound of its own"
+    assert choice.reason == "mean of 0 and 1: their sounds differ"
 
 
 def test_a_short_word_on_a_quiet_line_keeps_it_alive() -> None:

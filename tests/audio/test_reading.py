@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diarize.audio import memory, reading, sample_buffer
+from diarize.audio import excerpts, reading, sample_buffer
 from diarize.errors import AudioError, OutputError
 from diarize.types import Segment
 from tests import media
@@ -313,7 +313,7 @@ def test_fault_24_long_recordings_live_on_disk(tmp_path: Path, monkeypatch: pyte
     assert isinstance(base, mmap.mmap | memoryview)
     assert list(scratch.iterdir()) == []  # nothing to clean up, whatever happens
     before = heard.samples.copy()
-    memory.release(heard.samples)
+    excerpts.release(heard.samples)
     assert np.array_equal(heard.samples, before)
     assert media.tone_span(heard) == pytest.approx((29, 30), abs=0.006)
     again = pickle.loads(pickle.dumps(heard.samples))
@@ -322,7 +322,7 @@ def test_fault_24_long_recordings_live_on_disk(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(sample_buffer, "IN_MEMORY", 16_000 * 600)
     (short,) = reading.read(path, id="r", scratch=scratch).audios
     assert np.array_equal(short.samples, before)
-    memory.release(short.samples)  # nothing to give back, and no error
+    excerpts.release(short.samples)  # nothing to give back, and no error
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from diarize.backends import asr_whisper
-from diarize.backends.shrinking import Shrinking
+from diarize.backends.devices import MemoryFallback
 from diarize.config import AsrConfig
 from diarize.errors import BackendError, ConfigError
 from diarize.types import Audio, Segment, Word
@@ -140,14 +140,14 @@ def test_fault_49_a_gpu_without_room_gets_half_a_batch_and_then_the_cpu_does_it(
 
     monkeypatch.setattr("faster_whisper.BatchedInferencePipeline.transcribe", limited)
     gpu = whisper.model
-    whisper._shrinking = Shrinking("Whisper", True, whisper._leave)
+    whisper._fallback = MemoryFallback("Whisper", True, whisper._move_to_cpu)
     assert [word.text for word in whisper(sound, speech)[0]] == [word.text for word in expected[0]]
     assert asked == [2, 1, 1]
     assert "batches of 1" in whisper.notes[0]
     room = 0
     assert [word.text for word in whisper(sound, speech)[0]] == [word.text for word in expected[0]]
     assert asked == [2, 1, 1, 1, 2]
-    assert whisper.notes == ("Whisper went on on the CPU, as the memory of the GPU did not suffice",)
+    assert whisper.notes == ("Whisper was moved to the CPU: the GPU had too little memory",)
 
 
 def test_fault_21_without_speech_nothing_is_run(whisper: asr_whisper.Whisper, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_results_come_in_the_order_of_the_items_and_few_wait(threads: int) -> No
             working[0] -= 1
         return item * item
 
-    assert list(onnx_sessions.ordered(work, range(50), threads)) == [i * i for i in range(50)]
+    assert list(onnx_sessions.map_in_order(work, range(50), threads)) == [i * i for i in range(50)]
     assert most[0] <= threads
 
 
@@ -56,12 +56,12 @@ def test_an_error_in_a_thread_reaches_the_caller() -> None:
         return item
 
     with pytest.raises(ValueError, match="three"):
-        list(onnx_sessions.ordered(work, range(10), 2))
+        list(onnx_sessions.map_in_order(work, range(10), 2))
 
 
 def test_zero_threads_are_as_many_as_there_are_cores() -> None:
-    assert onnx_sessions.workers(3) == 3
-    assert onnx_sessions.workers(0) >= 1
+    assert onnx_sessions.count_threads(3) == 3
+    assert onnx_sessions.count_threads(0) >= 1
 
 
 def test_cuda_by_name_never_falls_back(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:

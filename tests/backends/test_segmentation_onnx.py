@@ -146,7 +146,7 @@ def test_filters_pass_their_band_with_a_gain_of_one() -> None:
 def test_the_restored_graph_agrees_with_the_published_one_where_sound_is_easy() -> None:
     import onnxruntime
 
-    graph = segmentation_graph.restored(REAL)
+    graph = segmentation_graph.restore(REAL)
     assert graph is not None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3

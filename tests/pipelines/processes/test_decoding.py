@@ -408,6 +408,6 @@ def test_elsewhere_recordings_are_decoded_here(monkeypatch: pytest.MonkeyPatch, 
 def test_scratch_files_that_are_used_up() -> None:
     with tempfile.TemporaryFile() as file:
         scratch = sample_buffer.ScratchFiles(Path("x"), [file])
-        assert scratch.file() is file
+        assert scratch.next_file() is file
         with pytest.raises(OSError, match="Too many open files"):
-            scratch.file()
+            scratch.next_file()

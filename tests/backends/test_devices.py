@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from diarize.backends.devices import MemoryFallback, is_out_of_memory
 from diarize.backends.onnx_sessions import FallbackSession, notes, on_cuda
-from diarize.backends.shrinking import Shrinking, out_of_memory
 
 ORT = (
     "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Conv node. "
@@ -43,7 +43,7 @@ class Session:
         return [2 * inputs["x"]]
 
 
-def frugal(room: int, cpu: bool = True) -> tuple[FallbackSession, list[int]]:
+def fallback(room: int, cpu: bool = True) -> tuple[FallbackSession, list[int]]:
     asked: list[int] = []
     gpu = Session(room, "CUDAExecutionProvider", asked)
     return FallbackSession(
@@ -56,32 +56,30 @@ X = np.arange(20.0).reshape(10, 2)
 
 def test_the_errors_of_the_runtimes_are_known() -> None:
     torch = pytest.importorskip("torch")
-    assert out_of_memory(ort_error())
-    assert out_of_memory(RuntimeError(CTRANSLATE2))
-    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."))
-    assert out_of_memory(MemoryError())
-    assert not out_of_memory(RuntimeError("CUDA failed with error invalid device ordinal"))
+    assert is_out_of_memory(ort_error())
+    assert is_out_of_memory(RuntimeError(CTRANSLATE2))
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."))
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("CUDA failed with error invalid device ordinal"))
 
 
 def test_fault_49_batches_are_halved_until_there_is_room_and_stay_so() -> None:
-    session, asked = frugal(3)
+    session, asked = fallback(3)
     assert notes(session) == ()
     for _ in range(2):
         np.testing.assert_array_equal(session.run(None, {"x": X})[0], 2 * X)
     assert asked == [10, 5, *[2] * 10]
     assert on_cuda(session)
-    assert notes(session, session) == (
-        "the net ran in batches of 2, as the memory of the GPU did not suffice for more",
-    )
+    assert notes(session, session) == ("the net ran in batches of 2: the GPU had too little memory for more",)
 
 
 def test_fault_49_where_one_is_too_much_the_cpu_goes_on_with_whole_batches() -> None:
-    session, asked = frugal(0)
+    session, asked = fallback(0)
     for _ in range(2):
         np.testing.assert_array_equal(session.run(None, {"x": X})[0], 2 * X)
     assert asked == [10, 5, 2, 1, 10, 10]
     assert not on_cuda(session)
-    assert notes(session) == ("the net went on on the CPU, as the memory of the GPU did not suffice",)
+    assert notes(session) == ("the net was moved to the CPU: the GPU had too little memory",)
 
 
 def test_fault_49_a_model_that_does_not_fit_is_opened_on_the_cpu() -> None:
@@ -96,7 +94,7 @@ def test_fault_49_a_model_that_does_not_fit_is_opened_on_the_cpu() -> None:
 
 
 def test_a_gpu_asked_for_by_name_is_not_left() -> None:
-    session, asked = frugal(0, cpu=False)
+    session, asked = fallback(0, cpu=False)
     with pytest.raises(Exception, match="Failed to allocate"):
         session.run(None, {"x": X})
     assert asked == [10, 5, 2, 1]
@@ -107,14 +105,14 @@ def test_other_errors_and_want_of_memory_on_the_cpu_are_raised() -> None:
         raise RuntimeError(CTRANSLATE2)
 
     with pytest.raises(RuntimeError):
-        list(Shrinking("the net", False, None).do(work, 8))
+        list(MemoryFallback("the net", False, None).run(work, 8))
 
     def wrong(first: int, end: int) -> None:
         raise ValueError("a mistake")
 
     with pytest.raises(ValueError, match="a mistake"):
-        list(Shrinking("the net", True, None).do(wrong, 8))
+        list(MemoryFallback("the net", True, None).run(wrong, 8))
 
 
 def test_nothing_to_do_is_done() -> None:
-    assert list(Shrinking("the net", True, None).do(lambda first, end: (first, end), 0)) == []
+    assert list(MemoryFallback("the net", True, None).run(lambda first, end: (first, end), 0)) == []
