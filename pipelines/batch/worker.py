@@ -41,8 +41,8 @@ class Transcriber:
     def __init__(self, plan: Plan, threads: int = 0) -> None:
         """`threads` a model may use; 0 leaves it to the runtime."""
         self.plan, self._threads = plan, threads
-        cache = cached_stages.opened(plan.config.run)
-        self._kept = cached_stages.Kept(cache) if cache is not None else None
+        cache = cached_stages.open_cache(plan.config.run)
+        self._cache = cached_stages.StageCache(cache) if cache is not None else None
         self._stages: Stages | None = None
 
     def __call__(
@@ -75,12 +75,12 @@ class Transcriber:
             return recording
 
         enter("read")
-        recording = cached_reading.read(item, config.audio.channel, self._kept, decode, self.plan.versions)
+        recording = cached_reading.read(item, config.audio.channel, self._cache, decode, self.plan.versions)
         measured(recording.audios[0].duration)
         if self._stages is None:
             enter("load")
-            self._stages = cached_stages.build(self.plan, self._threads, self._kept)
-        memo = self._kept.memo if self._kept else afresh
+            self._stages = cached_stages.build(self.plan, self._threads, self._cache)
+        memo = self._cache.memo if self._cache else afresh
         stages = self._stages.bounded(Spectral(job.cluster, memo, config.segmentation), job.cluster)
         if job.speech is not None:
             stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))
@@ -103,7 +103,7 @@ class Transcriber:
 
     def cache_use(self) -> dict[str, Any] | None:
         """How the cache was used since the last call, by stage; None where there is no cache."""
-        return self._kept.told() if self._kept is not None else None
+        return self._cache.take_usage() if self._cache is not None else None
 
 
 class Worker:

@@ -45,7 +45,7 @@ def told(status: CacheUsage) -> str:
 
 def _opened(given: argparse.Namespace) -> Cache:
     config = options.resolve(given).config.run
-    cache = cached_stages.opened(config)
+    cache = cached_stages.open_cache(config)
     if cache is None:
         raise ConfigError("settings", "run.cache", "names no folder: nothing is kept", "Name one with --cache.")
     return cache

@@ -96,7 +96,7 @@ def library_of(given: argparse.Namespace) -> Callable[[], Library]:
 
 def _process(given: argparse.Namespace) -> int:
     config = options.resolve(given).config
-    if problem := cached_stages.trouble(config.run):
+    if problem := cached_stages.cache_problem(config.run):
         console.warn(f"note: results of stages are not kept: {problem}")
     request = process.Request(
         paths=tuple(given.recordings),

@@ -221,7 +221,7 @@ def test_the_same_sound_in_another_file_is_heard_once(talk: Path, tmp_path: Path
 
 
 def kept(config: Config) -> list[Path]:
-    cache = cached_stages.opened(config.run)
+    cache = cached_stages.open_cache(config.run)
     assert cache is not None
     return sorted(path for path in cache.folder.glob("??/*") if path.is_file())
 
@@ -259,8 +259,12 @@ def test_fault_48_a_cache_that_cannot_be_used_is_said_and_costs_nothing(talk: Pa
     run(talk, tmp_path / "none", settings(run={"cache": "none"}))
     assert run(talk, tmp_path / "out", broken)[0] == FIRST
     assert results(tmp_path / "out") == results(tmp_path / "none")
-    assert str(tmp_path / "file") in cached_stages.trouble(broken.run)
-    assert cached_stages.trouble(settings().run) == cached_stages.trouble(settings(run={"cache": "none"}).run) == ""
+    assert str(tmp_path / "file") in cached_stages.cache_problem(broken.run)
+    assert (
+        cached_stages.cache_problem(settings().run)
+        == cached_stages.cache_problem(settings(run={"cache": "none"}).run)
+        == ""
+    )
     assert "Not a directory" in (tmp_path / "out" / "talk" / "provenance.json").read_text(encoding="utf-8")
 
 
@@ -283,7 +287,7 @@ def test_a_backend_of_this_project_is_not_loaded_for_what_is_kept(
 def test_a_backend_that_is_another_one_than_before_is_asked_under_its_own_name(tmp_path: Path) -> None:
     choice = Choice("vad", "energy", {"config": Config().vad})
     store = Cache(tmp_path / "stages", 10**9)
-    first = cached_stages.Kept(store).stage(choice, 1)
+    first = cached_stages.StageCache(store).stage(choice, 1)
     sound = Audio("a", np.zeros(16_000, np.float32), pcm="0" * 64)
 
     @dataclass(frozen=True)
@@ -300,16 +304,16 @@ def test_a_backend_that_is_another_one_than_before_is_asked_under_its_own_name(t
             return Elsewhere()
 
     moved = Moved(choice.stage, choice.name, choice.options)
-    second = cached_stages.Kept(store).stage(moved, 1)
+    second = cached_stages.StageCache(store).stage(moved, 1)
     assert second.name == first.name
     assert second(sound) == (Segment(0, 1),)
     assert second.name == "energy on a GPU"
     assert first(sound) == ()  # nothing was kept under the former name
-    assert cached_stages.Kept(store).stage(choice, 1)(sound) == ()
+    assert cached_stages.StageCache(store).stage(choice, 1)(sound) == ()
 
 
 def test_samples_are_decoded_when_a_stage_asks(talk: Path, tmp_path: Path) -> None:
-    keeping = cached_stages.Kept(Cache(tmp_path / "stages", 10**9))
+    keeping = cached_stages.StageCache(Cache(tmp_path / "stages", 10**9))
     item = Input(talk, "day/talk.wav", "talk")
 
     def decode() -> audio.Recording:
@@ -332,7 +336,7 @@ def test_samples_are_decoded_when_a_stage_asks(talk: Path, tmp_path: Path) -> No
 
 
 def test_fault_18_a_known_recording_that_changes_before_it_is_decoded_is_refused(talk: Path, tmp_path: Path) -> None:
-    keeping = cached_stages.Kept(Cache(tmp_path / "stages", 10**9))
+    keeping = cached_stages.StageCache(Cache(tmp_path / "stages", 10**9))
     item = Input(talk, "talk.wav", "talk")
 
     def decode() -> audio.Recording:
@@ -358,7 +362,7 @@ def test_what_clustering_needs_for_any_count_is_kept(tmp_path: Path, monkeypatch
     expected = [
         Spectral(ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0))).of_vectors(vectors) for n in counts
     ]
-    keeping = cached_stages.Kept(Cache(tmp_path, 10**9))
+    keeping = cached_stages.StageCache(Cache(tmp_path, 10**9))
     spectra = Counter[str]()
 
     def counted(weights: Any, most: int) -> Any:
@@ -392,7 +396,7 @@ def test_bounds_of_a_diarizer_are_part_of_what_is_asked(tmp_path: Path) -> None:
         def load(self, threads: int) -> Any:
             return Bounded()
 
-    stage = cached_stages.Kept(Cache(tmp_path, 10**9)).stage(Own("diarizer", f"{__name__}:diarizer"), 1)
+    stage = cached_stages.StageCache(Cache(tmp_path, 10**9)).stage(Own("diarizer", f"{__name__}:diarizer"), 1)
     sound = Audio("a", np.zeros(16_000, np.float32), pcm="0" * 64)
     two, three = (stage.bounded(ClusterConfig(num_speakers=n)) for n in (2, 3))
     for _ in range(2):
