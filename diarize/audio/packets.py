@@ -96,7 +96,7 @@ class FileBytes:
 
 
 class Packets:
-    """Iterates over the decoded blocks of one audio stream. Afterwards: how many packets there were, and what failed."""
+    """Iterates over the decoded blocks of one audio stream; afterwards it has the number of packets and what failed."""
 
     def __init__(self, container: Any, stream: Any, source: FileBytes, bare: bool) -> None:
         self.packets = 0
@@ -204,7 +204,7 @@ class Packets:
 
 
 def _check_memory(error: Exception) -> None:
-    """Raises MemoryError if this process has no memory left. FFmpeg refuses absurd lengths with an error of that name."""
+    """Raises MemoryError if this process has no memory left. FFmpeg uses that name for absurd lengths as well."""
     import av
 
     if isinstance(error, MemoryError) and not isinstance(error, av.FFmpegError):

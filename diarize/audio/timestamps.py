@@ -54,7 +54,7 @@ class TimestampAligner:
         self._drifted = 0.0  # s, all corrections together
 
     def align(self, block: DecodedBlock) -> Iterator[tuple[float, DecodedBlock]]:
-        """(start, block) of those whose start is now known, in order; a block with a doubtful stamp waits for the next."""
+        """(start, block) of those whose start is known now, in order; one with a doubtful stamp waits for the next."""
         doubtful, self._doubtful = self._doubtful, None
         if doubtful is not None:
             yield from self._settle(doubtful, block)
