@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import diarize
 from diarize.errors import (
@@ -64,6 +66,12 @@ STATUS: dict[type[DiarizeError], int] = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As argparse, but without the address of a library, which may hold a password."""
+        super().error(re.sub(r"(postgres(ql)?:/)\S+", r"\1...", message))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
@@ -106,7 +114,7 @@ def parse(top: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namesp
 def parser(asked: Sequence[str] = ()) -> argparse.ArgumentParser:
     """Every command and option; of the command that is `asked` for, where there is such a one, and its family."""
     found = {FAMILIES[word] for word in asked if word in FAMILIES} or dict.fromkeys(FAMILIES.values())
-    top = argparse.ArgumentParser(prog="diarize", description=PURPOSE, epilog=(__doc__ or "").partition("\n\n")[2])
+    top = _Parser(prog="diarize", description=PURPOSE, epilog=(__doc__ or "").partition("\n\n")[2])
     top.add_argument("--version", action="version", version=f"diarize-pipeline {diarize.__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for family in found:
