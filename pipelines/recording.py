@@ -117,7 +117,8 @@ def transcribe(
         diarization = find_turns(recording.audios, running, config, known)
         people = _identify(diarization, running, config)
         spoken, language = _recognize(diarization.lines, running, words and _observed("recognize", words, enter))
-        labelled = _label(spoken, people, config)
+        of_channels = words is None and any(line.speaker is not None for line in diarization.lines)
+        labelled = _label(spoken, people, of_channels, config)
     except (StageError, OutputError):  # of samples that are decoded only now
         raise
     except DiarizeError as error:
@@ -230,9 +231,9 @@ def _recognize(lines: Sequence[Line], stages: Stages, words: Words | None) -> tu
     )
 
 
-def _label(words: Sequence[Word], people: Recognised, config: Config) -> tuple[Word, ...]:
-    """Each word with its speaker: whose channel it is, or else by the turns."""
-    if any(word.speaker is not None for word in words):
+def _label(words: Sequence[Word], people: Recognised, of_channels: bool, config: Config) -> tuple[Word, ...]:
+    """Each word with its speaker: by its channel, else by the turns, whatever speakers a file of words names."""
+    if of_channels:
         return tuple(replace(w, speaker=people.same.get(w.speaker or "", w.speaker)) for w in words)
     return labelling.label(words, people.turns, config.label)
 

@@ -242,7 +242,7 @@ def test_a_missing_model_without_a_network_is_the_environments_fault(
 
 def test_words_from_another_recognizer_are_brought_in(tmp_path: Path) -> None:
     write_tones(tmp_path / "in" / "a.wav", TWO)
-    words = [{"word": "hello", "start": 0.7, "end": 1.2}, {"word": "there", "start": 4.5, "end": 5.0}]
+    words = [{"word": "hello", "start": 0.7, "end": 1.2}, {"word": "there", "start": 4.5, "end": 5.0, "speaker": "Ben"}]
     segments = [{"start": 0.7, "end": 5.0, "text": "hello there", "words": words}]
     (tmp_path / "a.json").write_text(json.dumps({"language": "en", "segments": segments}))
     assert process(tmp_path / "in", "--out", tmp_path / "out", "-q", "--transcript", tmp_path / "a.json") == 0
