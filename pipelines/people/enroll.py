@@ -56,6 +56,16 @@ class EnrolmentResult:
     wanted: float  # s
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """For people: who, how far, and what was refused."""
+        if self.person is None:
+            person = "nobody was enrolled"
+        else:
+            complete = "complete" if self.complete else f"not complete: {self.wanted:.0f} s are wanted"
+            person = f"{printable(self.person.name)} ({self.person.id}), {self.seconds:.1f} s of speech, {complete}"
+        rows = (f"  {row.origin}: {row.outcome}" + (f": {row.reason}" if row.reason else "") for row in self.rows)
+        return "\n".join((f"<EnrolmentResult: {person}", *rows)) + ">"
+
     @property
     def complete(self) -> bool:
         return self.seconds >= self.wanted

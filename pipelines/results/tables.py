@@ -48,6 +48,15 @@ SPEAKERS = {
     "turns": "int64",
     "words": "int64",
 }
+WORDS = {
+    "recording": "string",
+    "start": "float64",
+    "end": "float64",
+    "text": "string",
+    "probability": "float64",
+    "speaker": "string",
+    "name": "string",
+}
 _OPTIONAL = ("speaker", "name")
 _BLOCK = 50_000  # rows held before they are written: some tens of megabytes
 
@@ -67,6 +76,14 @@ def speakers(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
     sum over the speakers of the recording, in [0, 1]. Words of nobody have a row whose speaker is missing.
     """
     return _frame([row for transcript in transcripts for row in _speakers(rounded(transcript))], SPEAKERS)
+
+
+def words(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
+    """One row a word: recording, start, end (s), text, probability, speaker, name; in the order of the transcripts.
+
+    The speaker is missing (`pandas.NA`) where nobody was heard.
+    """
+    return _frame([row for transcript in transcripts for row in _words(rounded(transcript))], WORDS)
 
 
 def load() -> None:
@@ -143,6 +160,13 @@ def _timeline(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
         name = None if row.speaker is None else names[row.speaker]
         length = round_time(row.duration)
         yield transcript.recording, row.start, row.end, length, row.speaker, name, row.text
+
+
+def _words(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
+    names: dict[str | None, str | None] = {speaker.id: speaker.called for speaker in transcript.speakers}
+    for word in transcript.words:
+        name = names.get(word.speaker)
+        yield transcript.recording, word.start, word.end, word.text, word.probability, word.speaker, name
 
 
 def _speakers(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
