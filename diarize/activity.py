@@ -1,8 +1,8 @@
-"""Who of a few local speakers talks when, in windows that overlap: what a powerset segmentation model hears.
+"""Who of a few local speakers talks when, in windows that overlap: the output of a powerset segmentation model.
 
-A local speaker has a number within one window only: who speaker 2 of a window is in the next one, somebody else must
-say. Powerset classes: A. Plaquet, H. Bredin, "Powerset multi-class cross entropy loss for neural speaker diarization",
-Interspeech 2023, arXiv:2310.13025.
+A local speaker has a number within one window only: which speaker of the next window is the same person is for
+clustering to decide. Powerset classes: A. Plaquet, H. Bredin, "Powerset multi-class cross entropy loss for neural
+speaker diarization", Interspeech 2023, arXiv:2310.13025.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ CLASSES = len(TALKING)
 
 
 class Present(NamedTuple):
-    """How many speakers there are at least, since one window hears them apart: most of any window."""
+    """The fewest speakers there can be: as many as one window of the segmentation has."""
 
-    alone: int = 1  # who talk alone for a while, and so have a voice that can be told
+    alone: int = 1  # who talk alone for a while, so that their voices can be compared
     talking: int = 1  # who talk for a while, alone or not
 
 
@@ -84,21 +84,21 @@ class LocalActivity:
         return range(first, min(self.windows, (end - 1) // self.hop + 1))
 
     def weights(self) -> Floats:
-        """(frames,): how much a window is believed at each of its frames, less towards its ends."""
+        """(frames,): the weight of each frame of a window, less towards its ends."""
         place = (np.arange(self.length) + 0.5) / self.length
         return np.minimum(place, 1 - place).astype(np.float32) + np.float32(0.02)
 
     def counts(self) -> Floats:
         """(frames of the recording, 3): probabilities that nobody, one and two talk; windows average."""
-        found, total = np.zeros((self.frames, 3), np.float32), np.zeros((self.frames, 1), np.float32)
+        sums, total = np.zeros((self.frames, 3), np.float32), np.zeros((self.frames, 1), np.float32)
         weights = self.weights()[:, None]
         for i in range(self.windows):
             classes = self.window(i)
             span = slice(i * self.hop, i * self.hop + self.length)
             parts = [classes[:, :1], classes[:, 1:4].sum(1, keepdims=True), classes[:, 4:].sum(1, keepdims=True)]
-            found[span] += weights * np.concatenate(parts, axis=1)
+            sums[span] += weights * np.concatenate(parts, axis=1)
             total[span] += weights
-        return np.asarray(found / total, dtype=np.float32)
+        return np.asarray(sums / total, dtype=np.float32)
 
     def spoken(self, threshold: float) -> tuple[Segment, ...]:
         """Where somebody talks more probably than `threshold`: sorted, disjoint."""

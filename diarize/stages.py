@@ -38,7 +38,7 @@ class Segmenter(Named, Protocol):
 
 
 class Embedder(Named, Protocol):
-    """The voice heard in each segment: one unit row a segment, in the order given."""
+    """The voice in each segment: one unit row a segment, in their order."""
 
     def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings: ...
 
@@ -68,7 +68,7 @@ class Recognizer(Named, Protocol):
 
 
 class Words(Named, Protocol):
-    """The words of a recording that somebody else recognized, and the language (or None)."""
+    """The words of a recording from another recognizer, and the language (or None)."""
 
     def __call__(self) -> tuple[tuple[Word, ...], str | None]: ...
 
@@ -84,6 +84,6 @@ class Diarizer(Named, Protocol):
 
 
 class Exporter(Protocol):
-    """A transcript as text; writing the file is somebody else's work."""
+    """A transcript as text; files are written elsewhere (diarize/files.py)."""
 
     def __call__(self, transcript: Transcript) -> str: ...

@@ -72,7 +72,7 @@ class Plan:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """The stages that a recording goes through, as they are told while it is worked on."""
+        """The stages that a recording goes through, by the names that an observer gets."""
         runs = {
             "segment": self.segment is not None,
             "detect": self.detect is not None,
@@ -113,7 +113,7 @@ def make(
 ) -> Plan:
     """Choose every backend, and fetch the models that are missing (unless offline).
 
-    `recognize`: whether any recording needs a recognizer; not where the words of all are given. `library`: whom to
+    `recognize`: whether any recording needs a recognizer; not if the words of all come from files. `library`: whom to
     look for; `link`: call unknown people alike in all recordings, which a library brings with it; `detect_speech`:
     whether any recording needs a detector.
     Raises ConfigError, UnknownBackend, ModelError, LibraryError and CalibrationError, each with its cure.
@@ -229,7 +229,7 @@ def _recognizer(config: Config, store: Store, model: Callable[[str], Path], note
 
 
 def _own(stage: str, factory: str, section: Section, config: Config) -> Choice:
-    """Somebody's own backend, "module:factory": its factory is given the section of the settings and the device."""
+    """A user's own backend, "module:factory": the factory takes the section of the settings and the device."""
     return Choice(stage, factory, {"config": section, "device": config.run.device})
 
 

@@ -116,7 +116,7 @@ def transcribe(
     try:
         diarization = find_turns(recording.audios, running, config, known)
         people = _identify(diarization, running, config)
-        spoken, language = _recognize(diarization.lines, running, words and _observed("recognize", words, enter))
+        spoken, language = _recognize(diarization.lines, running, _observed("recognize", words, enter))
         of_channels = words is None and any(line.speaker is not None for line in diarization.lines)
         labelled = _label(spoken, people, of_channels, config)
     except (StageError, OutputError):  # of samples that are decoded only now

@@ -1,4 +1,4 @@
-"""Turns of people who are known to speak somewhere, among the turns that were found (docs/method/constraints.md)."""
+"""Turns of people who are known to speak somewhere, among turns that were estimated (docs/method/constraints.md)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def pin(
         for part in union(intersect(speech, (Segment(turn.start, turn.end),)), gap)
     ]
     pieces: dict[int, list[Piece]] = {}
-    for start, end, found, sure in _instants(turns, pins):
+    for start, end, estimated, sure in _instants(turns, pins):
         speaking: dict[int, float | None] = {turn.label: 1.0 for turn in sure}
-        others = found
+        others = estimated
         if sure:
-            room = max(len(found) - len(speaking), 0)
-            surest = sorted(found, key=lambda turn: (-(turn.confidence or 0.0), turn.label))
+            room = max(len(estimated) - len(speaking), 0)
+            surest = sorted(estimated, key=lambda turn: (-(turn.confidence or 0.0), turn.label))
             others = [turn for turn in surest if turn.label not in speaking][:room]
         speaking |= {turn.label: turn.confidence for turn in others}
         for label, confidence in speaking.items():

@@ -22,7 +22,7 @@ UNHEARD = "no window of speech holds enough of them"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """Sound that is heard by itself: the recording, or one channel, of which `speaker` is the only one."""
+    """Sound that is processed by itself: the recording, or one channel, whose only speaker is `speaker`."""
 
     audio: Audio
     speech: tuple[Segment, ...]
@@ -32,7 +32,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Voices:
-    """What was heard of the speakers of a recording; those of whom no window holds anything are not among them."""
+    """The voices of the speakers of a recording, without those who speak in no window."""
 
     speakers: tuple[str, ...]
     vectors: Vectors = field(repr=False)  # (k, d)
@@ -44,7 +44,7 @@ class Recognised:
     speakers: tuple[Speaker, ...]
     turns: tuple[Turn, ...]
     same: Mapping[str, str]  # id of a speaker -> that of the one who is the same person, and now has their turns
-    strangers: Strangers | None  # None: everybody was recognised, or nobody was heard
+    strangers: Strangers | None  # None: everybody was recognised, or nobody has a voice
 
 
 def voices_of(turns: Sequence[Turn], lines: Sequence[Line], bandwidth: Bandwidth = bandwidth) -> Voices:
@@ -72,13 +72,12 @@ def recognise(turns: Sequence[Turn], voices: Voices, identify: Identifier, gap: 
     """Who the speakers of `turns` are. Speakers who are one person become one; `gap` (s) parts their turns then."""
     speakers = speakers_of(turns)
     seconds = [round_time(timeline.total(t for t in turns if t.speaker == id)) for id in voices.speakers]
-    found = identify(voices.vectors, seconds, voices.bandwidth)
-    same = {
-        id: voices.speakers[one.same] for id, one in zip(voices.speakers, found, strict=True) if one.same is not None
-    }
-    known = dict(zip(voices.speakers, found, strict=True))
-    told = tuple(_told(speaker, known.get(speaker.id), same) for speaker in speakers if speaker.id not in same)
-    unknown = {speaker.id for speaker in told if speaker.voice is None}
+    identities = dict(zip(voices.speakers, identify(voices.vectors, seconds, voices.bandwidth), strict=True))
+    same = {id: voices.speakers[identity.same] for id, identity in identities.items() if identity.same is not None}
+    people = tuple(
+        _identified(speaker, identities.get(speaker.id), same) for speaker in speakers if speaker.id not in same
+    )
+    unknown = {speaker.id for speaker in people if speaker.voice is None}
     rows = [k for k, id in enumerate(voices.speakers) if id in unknown]
     strangers = Strangers(
         speakers=tuple(voices.speakers[k] for k in rows),
@@ -87,7 +86,7 @@ def recognise(turns: Sequence[Turn], voices: Voices, identify: Identifier, gap: 
         bandwidth=voices.bandwidth,
         mean=voices.vectors.astype(np.float64).mean(axis=0),
     )
-    return Recognised(told, joined(turns, same, gap), same, strangers if rows else None)
+    return Recognised(people, joined(turns, same, gap), same, strangers if rows else None)
 
 
 def joined(turns: Sequence[Turn], same: Mapping[str, str], gap: float) -> tuple[Turn, ...]:
@@ -95,23 +94,23 @@ def joined(turns: Sequence[Turn], same: Mapping[str, str], gap: float) -> tuple[
     if not same:
         return tuple(turns)
     changed = {*same, *same.values()}
-    kept = [turn for turn in turns if turn.speaker not in changed]
+    result = [turn for turn in turns if turn.speaker not in changed]
     for id in dict.fromkeys(same.values()):
         own = [turn for turn in turns if same.get(turn.speaker, turn.speaker) == id]
-        kept += [Turn(s.start, s.end, id) for s in timeline.union(own, gap)]
-    return tuple(sorted(kept, key=lambda turn: (turn.start, turn.end, turn.speaker)))
+        result += [Turn(s.start, s.end, id) for s in timeline.union(own, gap)]
+    return tuple(sorted(result, key=lambda turn: (turn.start, turn.end, turn.speaker)))
 
 
-def _told(speaker: Speaker, found: Identity | None, same: Mapping[str, str]) -> Speaker:
-    """The speaker with what was decided."""
-    if found is None:
+def _identified(speaker: Speaker, identity: Identity | None, same: Mapping[str, str]) -> Speaker:
+    """The speaker with the decision; `same` as in `Recognised`."""
+    if identity is None:
         return replace(speaker, reason=UNHEARD)
-    person = found.person
+    person = identity.person
     return replace(
         speaker,
         name=person.name if person is not None else None,
-        candidates=found.candidates,
+        candidates=identity.candidates,
         voice=person.voice if person is not None else None,
-        reason=found.reason,
+        reason=identity.reason,
         merged=tuple(id for id, head in same.items() if head == speaker.id),
     )
