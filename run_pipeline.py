@@ -35,7 +35,7 @@ from diarize.errors import (
 )
 from pipelines.batch import spare_worker
 from pipelines.processes import standard_streams
-from pipelines.processes.interrupt import as_ctrl_c, no_traceback
+from pipelines.processes.interrupt import exit_without_traceback, treat_all_as_ctrl_c
 
 FAMILIES = {  # command -> the module of pipelines.cli.commands that adds it; only what is asked for is loaded
     "process": "main_job", "export": "main_job", "status": "main_job", "merge-runs": "main_job",
@@ -75,12 +75,12 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    standard_streams.carry_anything()
+    standard_streams.prepare()
     with contextlib.ExitStack() as held:
-        with no_traceback():  # this takes a third of a second
-            held.enter_context(spare_worker.begun(words))
+        with exit_without_traceback():  # this takes a third of a second
+            held.enter_context(spare_worker.started_early(words))
             top = parser(words[:1])
-        as_ctrl_c()
+        treat_all_as_ctrl_c()
         return _obeyed(top, words)
 
 

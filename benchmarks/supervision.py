@@ -25,7 +25,7 @@ from diarize.config import ClusterConfig, parse
 from diarize.models.store import Store
 from diarize.types import Audio, Turn
 from pipelines import plan
-from pipelines.batch import crew
+from pipelines.batch import worker_pool
 from pipelines.batch.worker import Worker
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
@@ -65,7 +65,7 @@ def measure(files: int, workers: Sequence[int]) -> dict[str, float]:
             worker = Worker(chosen, folder / f"own{turn}", 1)
             found.setdefault("own", []).append(_paced(worker(job) for job in jobs)[1])
             for number in workers:
-                first, rest = _paced(crew.run(jobs, chosen, folder / f"out{turn}-{number}", number))
+                first, rest = _paced(worker_pool.run(jobs, chosen, folder / f"out{turn}-{number}", number))
                 found.setdefault(f"start{number}", []).append(first)
                 found.setdefault(f"workers{number}", []).append(rest)
     return {name: median(values) for name, values in found.items()}

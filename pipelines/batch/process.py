@@ -107,7 +107,7 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
             outcomes = run(request.force, request.retry, _head(chosen, found, shard, positions))
         earlier = _earlier(request.out, found.inputs)
         part = shard is not None
-        return Report(outcomes, found.passed_over, chosen.notes, interrupt.ending, earlier, part)
+        return Report(outcomes, found.passed_over, chosen.notes, interrupt.stopping, earlier, part)
 
 
 def _head(chosen: Plan, found: Found, shard: Shard | None, positions: Sequence[int]) -> dict[str, Any]:

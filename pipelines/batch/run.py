@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.batch import crew
+from pipelines.batch import worker_pool
 from pipelines.batch.lock import Lock
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.shards import Shard, file
@@ -77,7 +77,7 @@ class Run:
     def _look(self, force: bool, retry: bool) -> None:
         failures = {} if force or retry else self._former.failures
         known = {id: (each.looks, each.digest) for id, each in failures.items()}
-        look = partial(resume.look, self._out, self._jobs, known, force, ending=lambda: self._interrupt.ending)
+        look = partial(resume.look, self._out, self._jobs, known, force, ending=lambda: self._interrupt.stopping)
         self._remains = look()
         self._failed = dict(self._standing(failures))
         silent = [each for each in self._remains.kept.values() if resume.recall(self._out, each) is None]
@@ -132,7 +132,7 @@ class Run:
         by_id = {job.input.id: job for job in waiting}
         threading.Thread(target=tables.load).start()
         workers = self._plan.config.run.workers
-        begun = crew.run(waiting, self._plan, self._out, workers, self._entered, self._interrupt)
+        begun = worker_pool.run(waiting, self._plan, self._out, workers, self._entered, self._interrupt)
         with closing(begun):
             for row in begun:
                 self._lock.check()
@@ -170,7 +170,7 @@ class Run:
 
     def _close(self) -> tuple[Outcome, ...]:
         self._lock.check()
-        rows, interrupted = self._journal.rows, self._interrupt.ending
+        rows, interrupted = self._journal.rows, self._interrupt.stopping
         reason = "the run was interrupted" if interrupted else "not begun: the run was ended by a fault of the machine"
         found = [
             rows.get(job.input.id) or Outcome(job.input.id, job.input.name, "interrupted", reason=reason, tries=0)

@@ -1,7 +1,7 @@
-"""Worker processes, and the one that is begun before anybody knows what it will do.
+"""Worker processes, and the spare one that a command starts before it knows its jobs.
 
-A worker takes a third of a second to load its code, and so does the planning of a run. The command that will need one
-begins it first of all, so that both happen at the same time; this module therefore imports nothing large.
+A worker takes a third of a second to load its code, and so does the planning of a run. A command that will need a
+worker starts one first, so that both happen at the same time; this module therefore imports nothing large.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pathlib import Path
 from pipelines.processes import lifetime
 from pipelines.results import RUN
 
-_spare: list[Begun] = []  # at most one
+_spare: list[WorkerProcess] = []  # at most one
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
-    """A worker process, which loads its code and then waits to be told its work over `pipe` (`work.serve`)."""
+class WorkerProcess:
+    """A process that loads the code of a worker and then waits for its plan and jobs on `pipe` (`worker.serve`)."""
 
     process: BaseProcess
     pipe: Connection
 
     def kill(self, patience: float) -> None:
-        """End it now, with its children; what hangs in the system's own code cannot be killed, and is left."""
+        """Kill it with its children; a process that hangs in the system's own code cannot be killed, and is left."""
         assert self.process.pid is not None
         lifetime.kill_group(self.process.pid)
         self.process.kill()  # also where it has no group of its own yet
@@ -40,70 +40,70 @@ class Begun:
         self.pipe.close()
 
 
-def begin() -> Begun:
-    """A new one. Returns at once. Raises OSError where it cannot be begun.
+def start() -> WorkerProcess:
+    """Start a worker process; returns at once. Raises OSError where the system starts none.
 
-    Made in the main thread, it dies with that thread's process, however that ends (Linux; elsewhere as soon as it can
-    notice). Its children die with it.
+    If the main thread calls this, the worker ends with that thread's process, however that ends (Linux; elsewhere as
+    soon as it notices). Its children end with it.
     """
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
-    tied = threading.current_thread() is threading.main_thread()
-    process = context.Process(target=_serve, args=(theirs, tied))
+    from_main_thread = threading.current_thread() is threading.main_thread()
+    process = context.Process(target=_run, args=(theirs, from_main_thread))
     try:
-        _stand_somewhere()
-        with lifetime.inherited():
+        _leave_deleted_folder()
+        with lifetime.worker_environment():
             process.start()
     except BaseException:
         pipe.close()
         raise
     finally:
         theirs.close()
-    return Begun(process, pipe)
+    return WorkerProcess(process, pipe)
 
 
-def take() -> Begun:
-    """The one that was begun ahead, or else a new one. Raises OSError where it cannot be begun."""
-    return _spare.pop() if _spare else begin()
+def take() -> WorkerProcess:
+    """The spare worker, or else a new one. Raises OSError where the system starts none."""
+    return _spare.pop() if _spare else start()
 
 
 @contextlib.contextmanager
-def begun(arguments: Sequence[str]) -> Iterator[None]:
-    """One worker ahead of its work, where the command line `arguments` surely has some; ended if nobody takes it."""
-    if wanted(arguments):
-        with contextlib.suppress(OSError):  # whoever needs one will meet the same, and say so
-            Path.cwd()  # where it was deleted, relative paths are to be refused before `begin` stands elsewhere
-            _spare.append(begin())
+def started_early(arguments: Sequence[str]) -> Iterator[None]:
+    """A spare worker, if the command line `arguments` surely needs one; killed at the end if nobody took it."""
+    if needs_worker(arguments):
+        with contextlib.suppress(OSError):  # whoever needs a worker meets the same error, and reports it
+            Path.cwd()  # if it was deleted, relative paths must be refused before `start` changes the folder
+            _spare.append(start())
     try:
         yield
     finally:
         while _spare:
-            with contextlib.suppress(KeyboardInterrupt):  # the command is over, and has said what it had to say
+            with contextlib.suppress(KeyboardInterrupt):  # the command is over, and has printed its messages
                 _spare.pop().kill(1.0)
 
 
-def wanted(arguments: Sequence[str]) -> bool:
-    """Whether a command will have work for a worker. Not where it may keep all results of a run before."""
+def needs_worker(arguments: Sequence[str]) -> bool:
+    """Whether a command will have a job for a worker. False where it may reuse all results of an earlier run."""
     if arguments[:1] not in (["process"], ["identify"]):
         return False
-    places = (word.partition("=")[2] or word for word in arguments)
-    return "--force" in arguments or not any(_holds_a_run(place) for place in places)
+    paths = (word.partition("=")[2] or word for word in arguments)
+    return "--force" in arguments or not any(_holds_run(path) for path in paths)
 
 
-def _holds_a_run(place: str) -> bool:
+def _holds_run(path: str) -> bool:
     try:
-        return Path(place, RUN).exists()
-    except OSError:  # a text that is too long for a path, or a folder that others may not look into
+        return Path(path, RUN).exists()
+    except OSError:  # a text that is too long for a path, or a folder without permission
         return False
 
 
-def _serve(pipe: Connection, tied: bool) -> None:
-    """The life of a worker process."""
-    lifetime.settle(tied)
+def _run(pipe: Connection, from_main_thread: bool) -> None:
+    """The worker process, from start to end."""
+    lifetime.set_up_worker(from_main_thread)
     from pipelines.batch.worker import serve
 
     serve(pipe)
-    # To take down every module as well would let the run wait for a tenth of a second more.
+    # To unload every module as well would make the run wait for a tenth of a second more.
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):  # what a backend printed
         with contextlib.suppress(OSError, ValueError):
@@ -111,8 +111,8 @@ def _serve(pipe: Connection, tied: bool) -> None:
     os._exit(0)
 
 
-def _stand_somewhere() -> None:
-    """From a working folder that was deleted no process can be begun."""
+def _leave_deleted_folder() -> None:
+    """No process can start in a working folder that was deleted."""
     try:
         Path.cwd()
     except FileNotFoundError:

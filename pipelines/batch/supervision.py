@@ -1,4 +1,4 @@
-"""A worker process: begun, given recordings, watched, and ended, whatever happens in it."""
+"""A supervised worker process: started, given jobs, watched, and ended, whatever happens in it."""
 
 from __future__ import annotations
 
@@ -13,131 +13,125 @@ from pipelines.batch import spare_worker
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.processes import lifetime
-from pipelines.processes.stall import Pulse
+from pipelines.processes.stall import StallDetector
 from pipelines.results.outcomes import Outcome
 
 TICK = 0.25  # s between looks at what cannot be waited for: a hung worker, Ctrl-C
 GRACE = 5.0  # s that idle workers get to end by themselves
 STARTING = 300.0  # s at least until a worker has loaded the code: on a cold network disk that takes minutes
-LAST_WORDS = 1.0  # s between the end of a connection and that of its process
+EXIT_DELAY = 1.0  # s between the end of a connection and that of its process
 
-Watch = Callable[[str, str], None]  # told (recording id, stage)
+OnStage = Callable[[str, str], None]  # called with (recording id, stage) as each stage begins
 
 
 @dataclass(frozen=True)
-class Death:
-    """The end of a worker that should have gone on."""
+class WorkerExit:
+    """The unexpected end of a worker."""
 
-    stage: str  # what it was doing
-    reason: str  # all that is known
-    begun: bool  # it had begun with its recording
+    stage: str  # in which it was
+    reason: str
+    job_started: bool  # whether it had started its job
 
 
-class Child:
-    """One worker process with its models, for one recording after the other.
-
-    It lives no longer than `ahead.begin` says.
-    """
+class SupervisedWorker:
+    """One worker process with its models, for one job after the other. It ends as `spare_worker.start` describes."""
 
     def __init__(self, plan: Plan, out: Path, threads: int) -> None:
-        """Returns at once; the process becomes `idle` when it has loaded. Raises OSError where it cannot be begun."""
+        """Returns at once; the process becomes `idle` when it has loaded. Raises OSError where it cannot start."""
         self.job: Job | None = None
         self._patience = plan.config.run.patience
-        self._ready = self._begun = self._mute = False
+        self._ready = self._job_started = self._disconnected = False
         self._orders = (plan, out, threads)
         self._worker = spare_worker.take()
         self._process, self._pipe = self._worker.process, self._worker.pipe
         assert self._process.pid is not None
         self._pid = self._process.pid
-        self._pulse = Pulse(self._pid, max(self._patience, STARTING), 0)
+        self._stall = StallDetector(self._pid, max(self._patience, STARTING), 0)
 
     @property
     def idle(self) -> bool:
         return self._ready and self.job is None
 
     @property
-    def signs(self) -> list[Any]:
-        """What `multiprocessing.connection.wait` can wait for: something said, or the end."""
-        return [self._process.sentinel] if self._mute else [self._pipe, self._process.sentinel]
+    def waitables(self) -> list[Any]:
+        """What `multiprocessing.connection.wait` can wait for: a message, or the end of the process."""
+        return [self._process.sentinel] if self._disconnected else [self._pipe, self._process.sentinel]
 
-    def give(self, job: Job) -> None:
-        """Begin with a recording."""
-        self.job, self._begun = job, False
+    def assign(self, job: Job) -> None:
+        """Send it a job."""
+        self.job, self._job_started = job, False
         size = 0
         with contextlib.suppress(OSError):
             size = job.input.path.stat().st_size
-        self._pulse = Pulse(self._pid, self._patience, size)
+        self._stall = StallDetector(self._pid, self._patience, size)
         try:
             self._pipe.send(job)
-        except OSError:  # it has ended since: `look` will find that
-            self._mute = True
+        except OSError:  # it has ended meanwhile: `poll` reports that
+            self._disconnected = True
 
-    def look(self, watch: Watch) -> Outcome | Death | None:
-        """What became of it since the last look: its recording's row, its end, or nothing yet.
+    def poll(self, on_stage: OnStage) -> Outcome | WorkerExit | None:
+        """What happened since the last call: the row of its job, its end, or None.
 
-        After a Death it is gone, with its children, and `job` is what it was given.
+        After a WorkerExit the process and its children are gone, and `job` is the one it had.
         """
-        over = self._process.exitcode is not None  # asked before its last words are read
-        row = self._listen(watch)
+        ended = self._process.exitcode is not None  # asked before its last messages are read
+        row = self._receive(on_stage)
         if row is not None:
             return row
-        if over or self._mute:
-            self._process.join(LAST_WORDS)
-            ending = f"the worker process {lifetime.describe_exit(self._process.exitcode)}"
-            self.kill()
-            return Death(self._pulse.stage, ending, self._begun)
-        stopped = self._pulse.stopped() if self.job is not None or not self._ready else ""
-        if stopped:
-            self.kill()
-            return Death(self._pulse.stage, stopped, self._begun)
-        return None
+        if ended or self._disconnected:
+            self._process.join(EXIT_DELAY)
+            reason = f"the worker process {lifetime.describe_exit(self._process.exitcode)}"
+        elif self.idle or not (reason := self._stall.describe_stall()):
+            return None
+        self.kill()
+        return WorkerExit(self._stall.stage, reason, self._job_started)
 
-    def do(self, job: Job, watch: Watch = lambda id, stage: None) -> Outcome | Death:
-        """One recording, from beginning to end."""
+    def run(self, job: Job, on_stage: OnStage = lambda id, stage: None) -> Outcome | WorkerExit:
+        """One job, from beginning to end."""
         while not self.idle:
-            wait(self.signs, TICK)
-            if isinstance(found := self.look(watch), Death):
-                return found
-        self.give(job)
-        while (found := self.look(watch)) is None:
-            wait(self.signs, TICK)
-        return found
+            wait(self.waitables, TICK)
+            if isinstance(result := self.poll(on_stage), WorkerExit):
+                return result
+        self.assign(job)
+        while (result := self.poll(on_stage)) is None:
+            wait(self.waitables, TICK)
+        return result
 
     def kill(self) -> None:
-        """End it now, with its children."""
+        """Kill it now, with its children."""
         self._worker.kill(GRACE)
-        self._mute = True
+        self._disconnected = True
 
-    def _listen(self, watch: Watch) -> Outcome | None:
+    def _receive(self, on_stage: OnStage) -> Outcome | None:
         try:
-            while not self._mute and self._pipe.poll():
-                kind, *said = self._pipe.recv()
+            while not self._disconnected and self._pipe.poll():
+                kind, *values = self._pipe.recv()
                 if kind == "row":
                     self.job = None
-                    return said[0]  # type: ignore[no-any-return]
+                    return values[0]  # type: ignore[no-any-return]
                 if kind == "ready":
                     self._pipe.send(self._orders)
                     self._ready = True
-                elif kind == "begun":
-                    self._begun = True
-                elif kind == "length":
-                    self._pulse.measure(*said)
+                elif kind == "started":
+                    self._job_started = True
+                elif kind == "duration":
+                    self._stall.set_duration(*values)
                 else:
-                    self._pulse.enter(said[1])
-                    watch(*said)
+                    self._stall.enter_stage(values[1])
+                    on_stage(*values)
         except (EOFError, OSError):
-            self._mute = True
+            self._disconnected = True
         return None
 
 
-def end(children: Sequence[Child]) -> None:
+def end_all(workers: Sequence[SupervisedWorker]) -> None:
     """End workers: idle ones by themselves, the others at once."""
-    for child in children:
-        if child.idle:
-            child._pipe.close()
-            child._mute = True
-    waiting = [child._process.sentinel for child in children if child.idle]
+    for worker in workers:
+        if worker.idle:
+            worker._pipe.close()
+            worker._disconnected = True
+    waiting = [worker._process.sentinel for worker in workers if worker.idle]
     while waiting and (ended := wait(waiting, GRACE)):
         waiting = [sentinel for sentinel in waiting if sentinel not in ended]
-    for child in children:
-        child.kill()
+    for worker in workers:
+        worker.kill()

@@ -183,11 +183,11 @@ def serve(pipe: Connection) -> None:
             out,
             threads,
             lambda id, stage: pipe.send(("stage", id, stage)),
-            lambda seconds: pipe.send(("length", seconds)),
+            lambda seconds: pipe.send(("duration", seconds)),
         )
         while True:
             job = pipe.recv()
-            pipe.send(("begun",))
+            pipe.send(("started",))
             pipe.send(("row", worker(job)))
 
 

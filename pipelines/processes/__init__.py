@@ -1,5 +1,6 @@
-"""Processes: decoding in a child that may do nothing else; signals; what ends with its parent.
+"""Processes: decoding in a child that may do nothing else, signals, lifetime of workers.
 
-`decoding` (our side) and `decoder` (the child), confined by `sandbox`; `lifetime` (process groups, processor time),
-`stall` (is a worker getting anywhere?), `interrupt` (Ctrl-C, SIGTERM, SIGHUP), `standard_streams`.
+In order: `decoding` (parent) asks `decoder` (child) through `confined` (requests to a child without rights) and
+`sandbox` (limits, filter of system calls); `lifetime` (process groups, exit codes, processor time), `stall` (is a
+worker hung?), `interrupt` (Ctrl-C, SIGTERM, SIGHUP), `standard_streams`.
 """

@@ -1,4 +1,4 @@
-"""When processes begin and end: children that die with their parents, groups that are killed whole, time they used."""
+"""Start and end of processes: children that end with their parents, groups that are killed as a whole, exit codes."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from pipelines.processes.interrupt import SIGNALS
 # One thread each: their sums depend on how many there are, so more would make results depend on the machine; small
 # matrices gain nothing from more; and the models, which do gain, have threads of their own.
 LINEAR_ALGEBRA = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_TOLD_AT_DEATH = 1  # PR_SET_PDEATHSIG of prctl(2)
-_EXPENDABLE = "500"  # of -1000 .. 1000: where memory is wanting, Linux ends a worker before what watches over it
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_OOM_SCORE = "500"  # of -1000 .. 1000: short of memory, Linux ends a worker before the process that supervises it
 
 
 @contextlib.contextmanager
-def inherited() -> Iterator[None]:
-    """What a process begun in this block is born with: one thread of linear algebra, no ear for Ctrl-C and its like.
+def worker_environment() -> Iterator[None]:
+    """Processes started in this block have one thread of linear algebra and block Ctrl-C and the other stop signals.
 
-    They reach whole groups of processes, also one that has not yet come to ignoring them; the parent decides.
+    Signals reach whole process groups, also a worker that has not yet set them to be ignored; the parent decides.
     """
-    before = {name: os.environ.get(name) for name in LINEAR_ALGEBRA}
+    previous = {name: os.environ.get(name) for name in LINEAR_ALGEBRA}
     os.environ.update(dict.fromkeys(LINEAR_ALGEBRA, "1"))  # read by the libraries when the process loads them
     mask = None
     if hasattr(signal, "pthread_sigmask"):
-        resource_tracker.ensure_running()  # it is begun with the first process, and would lift the mask
+        resource_tracker.ensure_running()  # it starts with the first process, and would lift the mask
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
         if mask is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for name, value in before.items():
+        for name, value in previous.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def settle(tied: bool) -> None:
-    """First thing in a worker: a group of its own, deaf to Ctrl-C and its like, expendable, and gone with its parent.
+def set_up_worker(from_main_thread: bool) -> None:
+    """First call in a worker: it leads a process group of its own, ignores stop signals, and ends with its parent.
 
-    `tied`: the system kills it when the thread that began it ends (Linux), which is soon enough also where this process
-    is stuck in native code; only for threads that live as long as their process. Its own children are deaf as well, and
-    of its group.
+    `from_main_thread`: the parent's main thread started it. Then the system kills it when that thread ends (Linux),
+    also where it is stuck in native code; a shorter-lived thread would take it along. Its children inherit the group
+    and the ignored signals.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -56,22 +56,22 @@ def settle(tied: bool) -> None:
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_EXPENDABLE)
-    if tied:
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    if from_main_thread:
         die_with_parent()
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
 def die_with_parent() -> None:
-    """Have the system kill this process when the thread that began it ends; nothing where it cannot (not on Linux)."""
+    """Have the system kill this process when the thread that started it ends; no effect except on Linux."""
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).prctl(_TOLD_AT_DEATH, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _follow_parent() -> None:
-    """End this process with its parent, also where that was killed: nobody waits for its results any more."""
+def _exit_with_parent() -> None:
+    """Exit when the parent ends, also where it was killed: nobody waits for results any more."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -80,7 +80,7 @@ def _follow_parent() -> None:
 
 
 def kill_group(pid: int) -> None:
-    """Kill what is left of a process that has settled and of its children."""
+    """Kill a worker that `set_up_worker` was called in, and its children."""
     if hasattr(os, "killpg"):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)

@@ -21,7 +21,7 @@ import run_pipeline
 from diarize import files
 from diarize.errors import OutputError
 from diarize.types import Transcript
-from pipelines.batch import crew
+from pipelines.batch import worker_pool
 from pipelines.batch.worker import Worker
 from pipelines.inputs.jobs import Job
 from pipelines.results import integrity, outputs, tables
@@ -50,7 +50,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         for job in jobs:
             yield worker(job)
 
-    monkeypatch.setattr(crew, "run", run)
+    monkeypatch.setattr(worker_pool, "run", run)
 
 
 def process(recordings: Path, out: Path, *more: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import run_pipeline
-from pipelines.batch import crew, spare_worker
+from pipelines.batch import spare_worker, worker_pool
 from pipelines.batch.worker import Worker
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
@@ -25,8 +25,8 @@ class InProcess:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.processed: list[str] = []
         self.before: Callable[[Job], Outcome | None] = lambda job: None  # may give a row in place of the worker's
-        patch.setattr(spare_worker, "wanted", lambda arguments: False)
-        patch.setattr(crew, "run", self._run)
+        patch.setattr(spare_worker, "needs_worker", lambda arguments: False)
+        patch.setattr(worker_pool, "run", self._run)
         patch.setattr(decoding, "available", lambda: False)
 
     def _run(
@@ -34,7 +34,7 @@ class InProcess:
     ) -> Iterator[Outcome]:
         worker = Worker(plan, out, 1, watch)
         for job in jobs:
-            if interrupt.ending:
+            if interrupt.stopping:
                 return
             self.processed.append(job.input.id)
             yield self.before(job) or worker(job)

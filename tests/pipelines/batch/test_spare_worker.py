@@ -17,31 +17,31 @@ from tests.cheap import SETTINGS, write_tones
 
 def test_only_a_run_that_has_work_begins_one_ahead(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert spare_worker.wanted(["process", "a.wav", "--out", str(out)])
-    assert not spare_worker.wanted(["evaluate", "a.wav", "--out", str(out)])
-    assert not spare_worker.wanted([])
+    assert spare_worker.needs_worker(["process", "a.wav", "--out", str(out)])
+    assert not spare_worker.needs_worker(["evaluate", "a.wav", "--out", str(out)])
+    assert not spare_worker.needs_worker([])
     out.mkdir()
-    assert spare_worker.wanted(["process", "a.wav", "--out", str(out)])
+    assert spare_worker.needs_worker(["process", "a.wav", "--out", str(out)])
     (out / results.RUN).write_text("{}")
     for words in (["--out", str(out)], [f"--out={out}"]):
-        assert not spare_worker.wanted(["process", "a.wav", *words])  # all of it may be done already
-        assert spare_worker.wanted(["process", "a.wav", "--force", *words])
+        assert not spare_worker.needs_worker(["process", "a.wav", *words])  # all of it may be done already
+        assert spare_worker.needs_worker(["process", "a.wav", "--force", *words])
 
 
 def test_a_word_of_the_command_line_may_be_anything(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for word in ("x" * 5000, "x" * 300, str(tmp_path / "file"), "a\0b", "", "--initial-prompt=" + "who " * 100):
-        assert spare_worker.wanted(["process", "a.wav", "--hotwords", word, "--out", str(tmp_path / "out")])
+        assert spare_worker.needs_worker(["process", "a.wav", "--hotwords", word, "--out", str(tmp_path / "out")])
 
 
 def test_it_is_taken_by_the_run_and_nobody_else_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begin, made = spare_worker.begin, []
+    begin, made = spare_worker.start, []
 
-    def counted() -> spare_worker.Begun:
+    def counted() -> spare_worker.WorkerProcess:
         made.append(begin())
         return made[-1]
 
-    monkeypatch.setattr(spare_worker, "begin", counted)
+    monkeypatch.setattr(spare_worker, "start", counted)
     write_tones(tmp_path / "in" / "a.wav", [(300, 0.6), (2500, 0.7)])
     assert run_pipeline.main(["process", *SETTINGS, str(tmp_path / "in"), "--out", str(tmp_path / "out"), "-q"]) == 0
     assert len(made) == 1
@@ -49,13 +49,13 @@ def test_it_is_taken_by_the_run_and_nobody_else_is_begun(tmp_path: Path, monkeyp
 
 
 def test_one_that_nobody_takes_is_gone_when_the_command_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    begin, made = spare_worker.begin, []
+    begin, made = spare_worker.start, []
 
-    def kept() -> spare_worker.Begun:
+    def kept() -> spare_worker.WorkerProcess:
         made.append(begin())
         return made[-1]
 
-    monkeypatch.setattr(spare_worker, "begin", kept)
+    monkeypatch.setattr(spare_worker, "start", kept)
     before = multiprocessing.active_children()
     with pytest.raises(SystemExit):
         run_pipeline.main(["process"])  # refused: no recording, no place for the results
@@ -65,24 +65,24 @@ def test_one_that_nobody_takes_is_gone_when_the_command_is_over(monkeypatch: pyt
 
 
 def test_ctrl_c_while_it_is_ended_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(worker: spare_worker.Begun, patience: float) -> None:
+    def interrupted(worker: spare_worker.WorkerProcess, patience: float) -> None:
         end(worker, patience)
         raise KeyboardInterrupt
 
-    end = spare_worker.Begun.kill
-    monkeypatch.setattr(spare_worker.Begun, "kill", interrupted)
-    with pytest.raises(SystemExit) as ended, spare_worker.begun(["process"]):
+    end = spare_worker.WorkerProcess.kill
+    monkeypatch.setattr(spare_worker.WorkerProcess, "kill", interrupted)
+    with pytest.raises(SystemExit) as ended, spare_worker.started_early(["process"]):
         raise SystemExit(2)
     assert ended.value.code == 2
     assert not spare_worker._spare
 
 
 def test_where_no_process_can_be_had_the_command_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused() -> spare_worker.Begun:
+    def refused() -> spare_worker.WorkerProcess:
         raise OSError("no process can be had")
 
-    monkeypatch.setattr(spare_worker, "begin", refused)
-    with spare_worker.begun(["process", "a.wav"]), pytest.raises(OSError, match="no process can be had"):
+    monkeypatch.setattr(spare_worker, "start", refused)
+    with spare_worker.started_early(["process", "a.wav"]), pytest.raises(OSError, match="no process can be had"):
         spare_worker.take()
 
 
@@ -92,7 +92,7 @@ def test_what_a_worker_printed_is_out_when_it_ends(
     (tmp_path / "sitecustomize.py").write_text("import atexit; atexit.register(print, 'last words')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-    worker = spare_worker.begin()
+    worker = spare_worker.start()
     worker.pipe.close()  # nobody has work for it
     worker.process.join(60)
     assert worker.process.exitcode == 0
@@ -108,7 +108,7 @@ def test_in_a_folder_that_was_deleted_none_is_begun_and_nobody_moves(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with spare_worker.begun(["process", "a.wav", "--out", "out"]):
+    with spare_worker.started_early(["process", "a.wav", "--out", "out"]):
         assert not spare_worker._spare
         with pytest.raises(FileNotFoundError):
             Path.cwd()

@@ -1,4 +1,4 @@
-"""One worker process: its life, its ends, and what is known of them."""
+"""One worker process: its detector, its ends, and what is known of them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.batch.supervision import Child, Death, end
+from pipelines.batch.supervision import SupervisedWorker, WorkerExit, end_all
 from pipelines.processes import lifetime, stall
 from pipelines.results.outcomes import Outcome
 from tests.faulty import PLACE
-from tests.pipelines.batch.test_crew import chosen, tones
+from tests.pipelines.batch.test_worker_pool import chosen, tones
 
 
 @contextlib.contextmanager
-def child(out: Path, **run: float) -> Iterator[Child]:
-    made = Child(chosen("tests.faulty:embedder", **run), out, 1)
+def child(out: Path, **run: float) -> Iterator[SupervisedWorker]:
+    made = SupervisedWorker(chosen("tests.faulty:embedder", **run), out, 1)
     try:
         yield made
     finally:
-        end([made])
+        end_all([made])
 
 
 def test_one_process_serves_many_and_is_deaf_to_what_its_group_hears(
@@ -34,7 +34,7 @@ def test_one_process_serves_many_and_is_deaf_to_what_its_group_hears(
     heard = []
     with child(tmp_path / "out") as worker:
         for job in tones(tmp_path, "process-1", "process-2"):
-            row = worker.do(job, lambda *said: heard.append(said))
+            row = worker.run(job, lambda *said: heard.append(said))
             assert isinstance(row, Outcome)
             assert row.status == "done"
             pid = int((tmp_path / job.input.id).read_text())
@@ -51,9 +51,9 @@ def test_its_children_die_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv(PLACE, str(tmp_path))
     with child(tmp_path / "out", patience=1.5) as worker:
         (job,) = tones(tmp_path, "parent")
-        found = worker.do(job)
-    assert isinstance(found, Death)
-    assert (found.stage, found.begun) == ("embed", True)
+        found = worker.run(job)
+    assert isinstance(found, WorkerExit)
+    assert (found.stage, found.job_started) == ("embed", True)
     assert found.reason == "no progress for 1.5 s in stage embed"
     pid = int((tmp_path / "child").read_text())
     for _ in range(200):  # until whoever inherits it has buried it
@@ -71,13 +71,13 @@ def test_fault_51_an_endless_loop_ends_and_so_does_a_process_that_was_stopped(
     monkeypatch.setitem(stall.SLOW, "embed", 0.1)  # s a second
     endless, stopped = tones(tmp_path, "endless", "stopped")
     with child(tmp_path / "out", patience=2) as worker:
-        found = worker.do(endless)
-        assert isinstance(found, Death)
+        found = worker.run(endless)
+        assert isinstance(found, WorkerExit)
         assert found.reason == "no end after 2 s in stage embed"
     monkeypatch.delitem(stall.SLOW, "embed")
     with child(tmp_path / "out", patience=2) as worker:
-        found = worker.do(stopped)
-        assert isinstance(found, Death)
+        found = worker.run(stopped)
+        assert isinstance(found, WorkerExit)
         assert found.reason == "no progress for 2 s in stage embed"
 
 
@@ -98,32 +98,32 @@ def test_a_stage_may_take_longer_the_longer_the_recording_is(monkeypatch: pytest
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(stall, "cpu_seconds", lambda pid: None)  # a system that tells no processor time
-    life = stall.Pulse(1, 60, 100 * stall.READING)
-    life.enter("read")
+    detector = stall.StallDetector(1, 60, 100 * stall.READING)
+    detector.enter_stage("read")
     clock[0] = 159.0
-    assert life.stopped() == ""
+    assert detector.describe_stall() == ""
     clock[0] = 161.0
-    assert life.stopped() == "no end after 160 s in stage read"
-    life.enter("recognize")
-    life.measure(3600)
+    assert detector.describe_stall() == "no end after 160 s in stage read"
+    detector.enter_stage("recognize")
+    detector.set_duration(3600)
     clock[0] += 3600 * stall.SLOW["recognize"]
-    assert life.stopped() == ""
+    assert detector.describe_stall() == ""
     clock[0] += 61
-    assert life.stopped() == "no end after 144060 s in stage recognize"
+    assert detector.describe_stall() == "no end after 144060 s in stage recognize"
 
 
 def test_little_processor_time_is_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, used = [0.0], [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(stall, "cpu_seconds", lambda pid: used[0])
-    life = stall.Pulse(1, 600, 0)
-    life.enter("embed")
-    life.measure(36_000)
+    detector = stall.StallDetector(1, 600, 0)
+    detector.enter_stage("embed")
+    detector.set_duration(36_000)
     for _ in range(100):  # at work: a tenth of the time
         clock[0], used[0] = clock[0] + 60, used[0] + 6
-        assert life.stopped() == ""
+        assert detector.describe_stall() == ""
     found = []
     for _ in range(11):  # only looking whether it may go on
         clock[0], used[0] = clock[0] + 60, used[0] + 0.06
-        found.append(life.stopped())
+        found.append(detector.describe_stall())
     assert found == [""] * 10 + ["no progress for 600 s in stage embed"]

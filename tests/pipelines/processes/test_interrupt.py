@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.processes.interrupt import ECHO, SIGNALS, Interrupt, as_ctrl_c
+from pipelines.processes.interrupt import ECHO, SIGNALS, Interrupt, treat_all_as_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,10 +25,10 @@ def press(monkeypatch: pytest.MonkeyPatch, at: float, how: signal.Signals = sign
 def test_fault_46_once_asks_for_an_end_twice_to_stop_and_a_third_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:
-        asked = [interrupt.ending]
+        asked = [interrupt.stopping]
         press(monkeypatch, 10)
         press(monkeypatch, 10 + ECHO / 2)  # the same one once more: some senders send theirs to group and process
-        asked.append(interrupt.ending)
+        asked.append(interrupt.stopping)
         assert asked == [False, True]
         interrupt.check()
         press(monkeypatch, 11, signal.SIGTERM)
@@ -45,8 +45,8 @@ def test_a_terminal_that_is_closed_asks_for_an_end_but_not_under_nohup(ignored: 
     try:
         with Interrupt() as interrupt:
             os.kill(os.getpid(), signal.SIGHUP)
-            assert interrupt.ending == (not ignored)
-        as_ctrl_c()
+            assert interrupt.stopping == (not ignored)
+        treat_all_as_ctrl_c()
         with suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGHUP)
             assert ignored
@@ -59,16 +59,16 @@ def test_a_terminal_that_is_closed_asks_for_an_end_but_not_under_nohup(ignored: 
 def test_what_is_waited_for_is_said_once() -> None:
     told: list[int] = []
     interrupt = Interrupt(told.append)
-    interrupt.tell(3)
-    interrupt.tell(2)
+    interrupt.announce(3)
+    interrupt.announce(2)
     assert told == [3]
 
 
 def test_fault_46_while_a_program_loads_it_leaves_no_traceback() -> None:
     code = """
 import os, signal, time
-from pipelines.processes.interrupt import no_traceback
-with no_traceback():
+from pipelines.processes.interrupt import exit_without_traceback
+with exit_without_traceback():
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(60)
 """

@@ -19,9 +19,9 @@ import pytest
 from diarize.config import parse
 from diarize.models.store import Store
 from pipelines import plan
-from pipelines.batch import crew, supervision
-from pipelines.batch.crew import AGAIN, longest_first
+from pipelines.batch import supervision, worker_pool
 from pipelines.batch.worker import Worker
+from pipelines.batch.worker_pool import RETRY, longest_first
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
 from pipelines.plan import Plan
@@ -68,7 +68,7 @@ def test_faults_49_50_52_a_death_costs_a_try_and_two_the_recording(
     monkeypatch.setenv(PLACE, str(tmp_path))
     heard: list[tuple[str, str]] = []
     names = ("a", "hungry", "once", "b", "killed", "segfault")
-    found = crew.run(
+    found = worker_pool.run(
         tones(tmp_path, *names), chosen("tests.faulty:embedder"), tmp_path / "out", 2, lambda *said: heard.append(said)
     )
     rows = {row.id: row for row in found}
@@ -84,15 +84,15 @@ def test_faults_49_50_52_a_death_costs_a_try_and_two_the_recording(
     assert "killed by signal 9 (SIGKILL), probably because memory ran out; twice" in rows["killed"].reason
     assert "killed by signal 11 (SIGSEGV); twice" in rows["segfault"].reason
     assert rows["segfault"].stage == "embed"
-    assert [id for id, stage in heard if stage == AGAIN].count("once") == 1
-    at = max(heard.index(said) for said in (("a", "write"), ("b", "write"), ("hungry", "embed"), ("once", AGAIN)))
-    at = max(at, heard.index(("killed", AGAIN)), heard.index(("segfault", AGAIN)))
+    assert [id for id, stage in heard if stage == RETRY].count("once") == 1
+    at = max(heard.index(said) for said in (("a", "write"), ("b", "write"), ("hungry", "embed"), ("once", RETRY)))
+    at = max(at, heard.index(("killed", RETRY)), heard.index(("segfault", RETRY)))
     alone = [id for id, _ in itertools.groupby(heard[at + 1 :], lambda said: said[0])]
     assert sorted(alone) == ["killed", "once", "segfault"]  # one after the other, when the others are done
 
 
 def test_fault_51_a_hang_costs_a_try_and_two_the_recording(tmp_path: Path) -> None:
-    hung, done = crew.run(
+    hung, done = worker_pool.run(
         tones(tmp_path, "a", "hang"), chosen("tests.faulty:embedder", patience=2), tmp_path / "out", 2
     )
     hung, done = (hung, done) if hung.id == "hang" else (done, hung)
@@ -102,15 +102,15 @@ def test_fault_51_a_hang_costs_a_try_and_two_the_recording(tmp_path: Path) -> No
 
 
 def test_a_worker_that_dies_idle_costs_nobody_a_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[supervision.Child] = []
-    begin = supervision.Child.__init__
+    made: list[supervision.SupervisedWorker] = []
+    begin = supervision.SupervisedWorker.__init__
 
-    def watched(child: supervision.Child, *arguments: Any) -> None:
+    def watched(child: supervision.SupervisedWorker, *arguments: Any) -> None:
         made.append(child)
         begin(child, *arguments)
 
-    monkeypatch.setattr(supervision.Child, "__init__", watched)
-    rows = crew.run(tones(tmp_path, "a", "b", "c"), chosen(), tmp_path / "out")
+    monkeypatch.setattr(supervision.SupervisedWorker, "__init__", watched)
+    rows = worker_pool.run(tones(tmp_path, "a", "b", "c"), chosen(), tmp_path / "out")
     done = [next(rows)]
     made[0]._process.kill()
     made[0]._process.join()
@@ -123,8 +123,8 @@ def test_workers_that_cannot_be_begun_are_the_machines_fault(tmp_path: Path, mon
     def refused(*arguments: object) -> None:
         raise OSError("no process can be had")
 
-    monkeypatch.setattr(crew, "Child", refused)
-    (row,) = crew.run(tones(tmp_path, "a", "b"), chosen(), tmp_path / "out", 2)
+    monkeypatch.setattr(worker_pool, "SupervisedWorker", refused)
+    (row,) = worker_pool.run(tones(tmp_path, "a", "b"), chosen(), tmp_path / "out", 2)
     assert (row.status, row.environment) == ("failed", True)
     assert "no process can be had" in row.reason
 
@@ -132,7 +132,7 @@ def test_workers_that_cannot_be_begun_are_the_machines_fault(tmp_path: Path, mon
 def test_fault_46_an_end_asked_for_leaves_what_was_not_begun(tmp_path: Path) -> None:
     told: list[int] = []
     with Interrupt(told.append) as interrupt:
-        rows = crew.run(tones(tmp_path, "a", "b", "c"), chosen(), tmp_path / "out", 1, interrupt=interrupt)
+        rows = worker_pool.run(tones(tmp_path, "a", "b", "c"), chosen(), tmp_path / "out", 1, interrupt=interrupt)
         found = [next(rows)]
         os.kill(os.getpid(), signal.SIGINT)
         found += rows

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from diarize.errors import ConfigError
-from pipelines.batch import ray_crew
+from pipelines.batch import ray_pool
 from tests.cheap import SETTINGS, write_tones
 
 ROOT = Path(__file__).parents[3]
@@ -79,7 +79,7 @@ def test_a_node_is_lost_and_no_recording_with_it(tmp_path: Path, nodes: tuple[su
     assert (here.returncode, run.returncode) == (3, 3), (here.stderr, said)
     rows = {row["id"]: row for row in json.loads((tmp_path / "there" / "run.json").read_text())["recordings"]}
     assert {row["status"] for id, row in rows.items() if id.startswith("r")} == {"done"}
-    assert rows["segfault"]["status"] == "crashed" and "exit code 139" in rows["segfault"]["reason"]
+    assert rows["segfault"]["status"] == "crashed" and "exit status 139" in rows["segfault"]["reason"]
     assert rows["text"]["status"] == "failed"
     assert "lost" in said
     assert results(tmp_path / "there") == results(tmp_path / "here")
@@ -87,6 +87,6 @@ def test_a_node_is_lost_and_no_recording_with_it(tmp_path: Path, nodes: tuple[su
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "127.0.0.1:99999"])
 def test_an_address_where_nothing_answers_is_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match="--ray-address") as refused, ray_crew.connected(address):
+    with pytest.raises(ConfigError, match="--ray-address") as refused, ray_pool.connected(address):
         pass
     assert address in str(refused.value) and "host:port" in str(refused.value)

@@ -1,0 +1,178 @@
+"""Many jobs in worker processes: a failure is a row of the report, never the end of the run."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from diarize.backends import devices
+from pipelines.batch import ray_pool, supervision
+from pipelines.batch.supervision import OnStage, SupervisedWorker, WorkerExit
+from pipelines.inputs.jobs import Job
+from pipelines.plan import Plan
+from pipelines.processes.interrupt import Interrupt
+from pipelines.results.outcomes import Outcome
+
+RETRY = "again"  # the stage of a recording whose worker died, until it is tried once more
+ATTEMPTS = 3  # to start a worker that ends before it has started a job
+
+
+class WorkerPool(Protocol):
+    """Workers, here or elsewhere, that end with the block."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def process(
+        self, jobs: Sequence[Job], on_stage: OnStage, interrupt: Interrupt
+    ) -> Iterator[tuple[Job, Outcome | WorkerExit]]:
+        """Each job with its row, or with the end of the worker that had it."""
+        ...
+
+
+def run(
+    jobs: Sequence[Job],
+    plan: Plan,
+    out: Path,
+    workers: int = 1,
+    on_stage: OnStage = lambda id, stage: None,
+    interrupt: Interrupt | None = None,
+) -> Generator[Outcome, None, None]:
+    """Outcomes as they finish; the longest recording starts first.
+
+    A worker that dies (a library crashes, memory runs out) or hangs costs its own recording one try. When the others
+    are done it is tried once more, alone, and if that fails too its row says `crashed`. Once `interrupt` is stopping,
+    no recording starts any more, and those that did not start have no row; raises KeyboardInterrupt where it asks to
+    stop now. Leaving the iteration, in any way, ends all workers.
+    """
+    with _pools(plan, out, max(1, min(workers, len(jobs)))) as open_pool:
+        yield from _run_with_retries(longest_first(jobs), open_pool, on_stage, interrupt or Interrupt())
+
+
+def longest_first(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs by size of their files, equal ones in their order: a batch should not end with one long file.
+
+    Sizes are not durations, but need no decoding, and the recordings of a batch mostly are of one kind.
+    """
+
+    def size(job: Job) -> int:
+        try:
+            return job.input.path.stat().st_size
+        except OSError:
+            return 0
+
+    return sorted(jobs, key=size, reverse=True)
+
+
+def threads_for(workers: int) -> int:
+    """Threads a worker may use, so that all workers together fill the cores and no more."""
+    return max(1, devices.cores() // workers)
+
+
+@contextlib.contextmanager
+def _pools(plan: Plan, out: Path, workers: int) -> Iterator[Callable[[int | None], WorkerPool]]:
+    """Opens pools of a number of workers (None: as many as there is room for), where the settings say."""
+    run = plan.config.run
+    if run.engine == "local":
+        yield lambda most: LocalPool(plan, out, most or workers)
+        return
+    with ray_pool.connected(run.ray_address):
+        yield lambda most: ray_pool.RayPool(plan, out, threads_for(workers), most)
+
+
+def _run_with_retries(
+    jobs: Sequence[Job], open_pool: Callable[[int | None], WorkerPool], on_stage: OnStage, interrupt: Interrupt
+) -> Iterator[Outcome]:
+    exits: list[tuple[Job, WorkerExit]] = []
+    with open_pool(None) as pool:
+        for job, result in pool.process(jobs, on_stage, interrupt):
+            if isinstance(result, Outcome):
+                yield result
+            else:
+                on_stage(job.input.id, RETRY)
+                exits.append((job, result))
+    first = {job.input.id: end for job, end in exits}
+    with open_pool(1) as pool:  # alone, in a new worker: none of the other recordings can be what kills it
+        for job, result in pool.process([job for job, _ in exits], on_stage, interrupt):
+            item, before = job.input, first.pop(job.input.id)
+            if isinstance(result, Outcome):
+                yield replace(result, tries=result.tries + 1)
+                continue
+            twice = f"{result.reason}; twice, the second time alone"
+            reason = twice if result.reason == before.reason else f"{before.reason}; tried again alone: {result.reason}"
+            yield Outcome(item.id, item.name, "crashed", result.stage, reason, tries=2)
+    for job, end in exits:
+        if job.input.id in first:
+            reason = f"the run was interrupted before it could be tried again; {end.reason}"
+            yield Outcome(job.input.id, job.input.name, "interrupted", end.stage, reason)
+
+
+class LocalPool:
+    """Workers on this machine."""
+
+    def __init__(self, plan: Plan, out: Path, most: int) -> None:
+        self._plan, self._out, self._most = plan, out, most
+        self._workers: list[SupervisedWorker] = []
+        self._failures = 0  # workers in a row that ended before they started a job
+        self._problem = ""
+
+    def __enter__(self) -> LocalPool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        supervision.end_all(self._workers)
+
+    def process(
+        self, jobs: Sequence[Job], on_stage: OnStage, interrupt: Interrupt
+    ) -> Iterator[tuple[Job, Outcome | WorkerExit]]:
+        """Each job with its row, or with the end of the worker that had it."""
+        waiting = deque(jobs)
+        while True:
+            # Stop when nothing runs and nothing more may or must start.
+            interrupt.check()
+            if not interrupt.stopping:
+                self._assign(waiting)
+            running = sum(worker.job is not None for worker in self._workers)
+            if interrupt.stopping and running:
+                interrupt.announce(running)
+            if not running and (interrupt.stopping or not waiting):
+                return
+            if not self._workers:
+                item, reason = waiting[0].input, f"no worker process can start: {self._problem}"
+                yield waiting[0], Outcome(item.id, item.name, "failed", "start", reason, environment=True)
+                return
+            wait([each for worker in self._workers for each in worker.waitables], supervision.TICK)
+            for worker in list(self._workers):
+                job, result = worker.job, worker.poll(on_stage)
+                # A worker that ended before it started its job is not the fault of that job, which another one gets.
+                if isinstance(result, WorkerExit):
+                    self._workers.remove(worker)
+                    if job is None or not result.job_started:
+                        self._failures, self._problem = self._failures + 1, result.reason
+                        if job is not None:
+                            waiting.appendleft(job)
+                        continue
+                if job is not None and result is not None:
+                    self._failures = 0
+                    yield job, result
+
+    def _assign(self, waiting: deque[Job]) -> None:
+        """Give jobs to idle workers, and start workers for the jobs that are left."""
+        for worker in self._workers:
+            if worker.idle and waiting:
+                worker.assign(waiting.popleft())
+        busy = sum(worker.job is not None for worker in self._workers)
+        wanted = min(self._most, busy + len(waiting))
+        while len(self._workers) < wanted and self._failures < ATTEMPTS:
+            try:
+                self._workers.append(SupervisedWorker(self._plan, self._out, threads_for(self._most)))
+            except OSError as error:
+                self._failures, self._problem = self._failures + 1, str(error)
