@@ -26,10 +26,15 @@ def _name(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_code_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_blocks_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     if not blocks:
         pytest.skip("no Python on this page")
+    if any("examples/" in block for block in blocks):
+        (tmp_path / "examples").symlink_to(ROOT / "examples")
+        monkeypatch.setenv("DIARIZE_MODELS", str(request.getfixturevalue("store").folder))
     monkeypatch.chdir(tmp_path)
     module = ModuleType(page.stem)
     monkeypatch.setitem(sys.modules, page.stem, module)  # dataclasses look their module up

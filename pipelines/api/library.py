@@ -88,6 +88,7 @@ class Library:
         accept: Collection[str] = (),
         start: float | None = None,
         end: float | None = None,
+        calibration: AnyPath | None = None,
         vad: str | None = None,
         embedder: AnyPath | None = None,
         channel: str | int | None = None,
@@ -100,22 +101,28 @@ class Library:
 
         `consent` is what they agreed to, `expires` the last day on which their voice may be used ("2030-12-31"), `new`
         says that it is somebody else of the same name, `keep_audio` keeps the speech for later models, `accept` names
-        checks to ignore (noise, clipping, voices, agreement), `start` and `end` (s) take a part of one
-        recording. What was refused, and why, is in the result, and is warned of.
+        checks to ignore (noise, clipping, voices, agreement), `start` and `end` (s) take a part of one recording,
+        `calibration` is a file of `diarize calibrate` (default: the one shipped for the embedder). What was refused,
+        and why, is in the result, and is warned of.
 
         Raises ConfigError, LibraryError, UnknownPerson, CalibrationError, BackendError and ModelError.
         """
         keywords.refuse_unknown(self.enroll, unknown)
+        if not isinstance(name, str):
+            raise TypeError(f"name is a str, not {type(name).__name__}")
         paths = keywords.paths_of(files, "enroll: files")
+        calibrated = None if calibration is None else keywords.path_of(calibration, "calibration")
         asked = {"vad": vad, "embedder": embedder, "channel": channel, "device": device, "offline": offline}
         with keywords.python_messages("enroll"):
             settings = keywords.resolve(asked, config)
-            if wrong := sorted(set(accept) - set(CHECKS)):
+            ignored = {accept} if isinstance(accept, str) else set(accept)
+            if wrong := sorted(ignored - set(CHECKS)):
                 raise ConfigError("accept", ", ".join(wrong), "no such check", f"Known: {', '.join(CHECKS)}.")
-            checks = frozenset(CHECKS).intersection(accept)
+            checks = frozenset(CHECKS).intersection(ignored)
             request = EnrolmentRequest(name, new, consent, _day(expires), keep_audio, checks)
             models = Store(offline=settings.run.offline)
-            result = enroll(self.opened, request, paths, settings, models, start=start, end=end)
+            times = {"start": start, "end": end}
+            result = enroll(self.opened, request, paths, settings, models, **times, calibration=calibrated)
         for row in result.rows:
             if row.outcome == "refused":
                 warnings.warn(f"{printable(name)}: {row.origin} was refused: {row.reason}", stacklevel=2)
