@@ -1,11 +1,11 @@
-"""Diarization error and speaker counts of the default settings, on every set there is.
+"""Diarization error and speaker counts of the default settings, on all sets.
 
     python -m benchmarks.accuracy [--data DATA] [--simulated N] [--first-seed S] [--segmentation NAME] [--json FILE]
 
-A set is a folder with recordings that have an RTTM of the same name beside them, and perhaps a UEM: DATA itself, or any
-folder in it. Collar 0, overlap scored, within the UEM; scored by pyannote.metrics. `xvectors` is clustering and turns
-alone, on given vectors and speech. Simulated conversations (benchmarks/simulate.py) are made from readers that are not
-in sim-dev, where DATA holds them.
+A set is a folder of recordings, each with an RTTM file of the same name, and optionally a UEM file: DATA itself, or any
+folder in it. Collar 0, overlap scored, within the UEM; scored by pyannote.metrics. `xvectors` tests clustering and
+turns only, with existing vectors and speech. Simulated conversations (benchmarks/simulate.py) use readers that are not
+in sim-dev, if DATA has them.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""What a batch costs beside its stages: time, memory and processor time of a run of many short recordings.
+"""Overhead of a batch outside its stages: time, memory and processor time of a run of many short recordings.
 
     python -m benchmarks.batches [--files 2000] [--workers 1 2] [--folder FOLDER] [--json OUT]
 
-Recordings of 2 s, backends that need no model, no stage cache; the whole command is measured, from
-its start to its exit status. What is counted:
+Recordings of 2 s, backends without a model, no cache. The whole command is measured, from its start to its exit. The
+figures are:
 
-overhead   wall time of the command x workers - the seconds of its stages (`read` to `recognize`, as `provenance.json`
-           of each recording says), a recording. So Python's start, loading the code, handing over, hashing a second
-           time, twelve exports with their flushes, the journal, the tables and the waiting for a core are all overhead.
-processor  seconds that all processes of the run used, stages included, a recording.
-rerun      the same command again, which finds everything done.
-memory     resident set of each process, MiB, when 100 recordings are done and when all are; and the most.
-parent     milliseconds of the parent's processor time a recording, in the first and in the last quarter: what the
-           journal costs as it grows.
+overhead   wall time of the command x workers - the seconds of its stages (`read` to `recognize`, from `provenance.json`
+           of each recording), for each recording. So Python's start, loading the code, communication, the second hash,
+           twelve exports with their flushes, the journal, the tables and all waiting are overhead.
+processor  seconds that all processes of the run used, including the stages, for each recording.
+rerun      the same command again, with nothing to do.
+memory     resident set of each process, MiB, when 100 recordings are done and when all are done; and the maximum.
+parent     milliseconds of the parent's processor time for each recording, in the first and in the last quarter: the
+           cost of the journal as it grows.
 flush      milliseconds that the disk takes to flush twelve files side by side, before the run (`benchmarks.commit`).
 """
 

@@ -1,11 +1,12 @@
-"""Clustering alone: speakers found, DER, seconds and memory, with default settings.
+"""Clustering alone with default settings: number of speakers, DER, seconds and memory.
 
     python -m benchmarks.clustering --vectors F.npz --reference R.rttm --speech L.lab [--json OUT]
     python -m benchmarks.clustering --synthetic N --speakers K [--json OUT]
 
-`F.npz` holds `vectors` (n, d), `start` and `end` (n,) in seconds; `L.lab` has lines of `start end speech`. Synthetic
-vectors are windows of K people around random directions, 0.75 alike within a person, in runs of ten, half of all from
-the first. Memory is the growth of the largest resident set while clustering; the DER has collar 0 and overlap scored.
+`F.npz` contains `vectors` (n, d), `start` and `end` (n,) in seconds; `L.lab` has lines of `start end speech`. Synthetic
+vectors are windows of K people around random directions, with a cosine of 0.75 within a person, in runs of ten, half of
+all from the first person. Memory is the growth of the largest resident set during clustering. The DER has collar 0,
+overlap scored.
 """
 
 from __future__ import annotations

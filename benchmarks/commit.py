@@ -1,6 +1,7 @@
-"""What it costs to make a recording's files survive a loss of power: python -m benchmarks.commit FOLDER
+"""Time to write the files of a recording so that they survive a power failure: python -m benchmarks.commit FOLDER
 
-Twelve files of 5 kB: file by file, as `diarize.files.write_all` does, and without flushing. ms, median and most.
+Twelve files of 5 kB: file by file, as `diarize.files.write_all` does, and without flushing. Milliseconds, median and
+maximum.
 """
 
 from __future__ import annotations

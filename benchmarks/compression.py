@@ -1,12 +1,12 @@
-"""Long recordings: what it costs that not all windows are clustered with each other.
+"""Long recordings: the effect of clustering only a part of the windows with each other.
 
     python -m benchmarks.compression [--data DATA] [--most N] [--spectral] [--workers 2] [--json FILE]
 
-Simulated conversations of an hour and of two (benchmarks/simulate.py; seeded) go through the default stages up to the
-embeddings, once. Then the windows are clustered by default, and exactly: all windows in the mixture. `--spectral` does
-the same by the spectral way, whose exact form (eigenvalues of matrices of all windows: minutes) is left out beyond
-4,000 windows. DER with collar 0, overlap scored; `differ` is the DER of the default's turns where the exact ones are
-taken for the truth. A participant who is brief talks for 5 s.
+Simulated conversations of one and two hours (benchmarks/simulate.py; seeded) are processed by the default stages up to
+the embeddings, once. Then the windows are clustered by default, and exactly: all windows in the mixture. `--spectral`
+does the same with spectral clustering; its exact form (eigenvalues of matrices of all windows, which take minutes) is
+left out above 4,000 windows. DER with collar 0, overlap scored. `differ` is the DER of the default's turns with the
+exact ones as reference. A participant with little speech talks for 5 s.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""What it brings to know one or two turns of each speaker, or where speech is: DER and speaker counts.
+"""Effect of known turns and known speech on DER and speaker counts.
 
     python -m benchmarks.constraints [--data DATA] [--simulated N] [--first-seed S] [--json FILE]
 
-For each speaker of the reference up to 1 or 2 of the turns of 3 s and more are drawn (seeded) and given as known turns;
-who has none so long is not known. Collar 0, overlap scored, default settings. `elsewhere` is DER outside the known
-turns, and `before` the same without them: what is told is not counted there. `speech` is the reference's speech given.
+For each speaker of the reference, up to 1 or 2 of the turns of 3 s and more are drawn (seeded) and used as known turns;
+a speaker without such turns has no known turn. Collar 0, overlap scored, default settings. `elsewhere` is the DER
+outside the known turns, and `before` the same without constraints, so the known turns do not count there. `speech` uses
+the reference's speech.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""How well an embedder tells voices apart, and what the level does to GE2E.
+"""How well an embedder separates voices, and the effect of the level on GE2E.
 
     python -m benchmarks.embeddings [--levels=-30,-25,-20,-17] [--data DATA] [--json FILE]
 
 Two kinds of trials, both as equal error rate in per cent (cosine of two vectors):
 
 - windows of one recording (1.6 s every 0.4 s over the reference's turns; those in which one speaker talks alone), all
-  pairs, the mean of the recordings of a set: what clustering has to work with;
-- pairs of whole utterances, from the lists of `an4-dev` and `speechocean-dev`: what identification has to work with.
+  pairs, the mean over the recordings of a set: relevant for clustering;
+- pairs of whole utterances, from the lists of `an4-dev` and `speechocean-dev`: relevant for identification.
 """
 
 from __future__ import annotations

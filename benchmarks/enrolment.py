@@ -1,9 +1,9 @@
-"""What enrolment's thresholds rest on, with the default embedder; and how long it takes.
+"""Measurements behind the thresholds of enrolment, with the default embedder; and the time of enrolment.
 
     python -m benchmarks.enrolment [--data DATA] [--json FILE] [--cache FOLDER] [--clips N]
 
-Utterances of an4-dev, speechocean-dev and libri-dev, each set by itself, heard through the product's own stages. The
-calibration is the shipped one, which has heard these sets. `--cache` is that of benchmarks.verification.
+Utterances of an4-dev, speechocean-dev and libri-dev, each set separately, processed by the product's own stages. The
+calibration is the supplied one, which was fitted to these sets. `--cache` is that of benchmarks.verification.
 """
 
 from __future__ import annotations

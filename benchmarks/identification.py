@@ -1,19 +1,19 @@
-"""Who is named in conversations, rightly and wrongly, with the default settings and a library of 125 people.
+"""Right and wrong names in conversations, with the default settings and a library of 125 people.
 
     python -m benchmarks.identification [--data DATA] [--conversations N] [--first-seed S] [--json FILE]
 
-Enrolled are the five readers of libri-dev, from the utterances of enrol.txt (which are in no conversation), and the 120
-of libri-cohort, from one utterance each. The conversations are sim-dev, N simulated ones of readers of libri-dev, and
-N of readers of libri-cohort (benchmarks/simulate.py), a third of each `close`, `phone` and `room`.
+The library has the five readers of libri-dev, from the utterances of enrol.txt (which are in no conversation), and the
+120 readers of libri-cohort, from one utterance each. The conversations are sim-dev, N simulated ones of readers of
+libri-dev, and N of readers of libri-cohort (benchmarks/simulate.py), a third of each `close`, `phone` and `room`.
 
-`all`: everybody is enrolled, and the main job does the work. `left out`: once for each participant, with a library that
-lacks that one; what counts is whether they come out unknown. `strangers`: conversations of readers of libri-cohort with
-a library that lacks every participant. `linked`: nobody of libri-dev is enrolled; unknown speakers of all recordings of
-a condition as `unknown-1`, ...
+`all`: all participants are enrolled, and the main job is run. `left out`: once for each participant, with a library
+without this participant, who should then be unknown. `strangers`: conversations of readers of libri-cohort, with a
+library without the participants. `linked`: no reader of libri-dev is enrolled; unknown speakers of all recordings of a
+condition get labels `unknown-1`, ...
 
-Times are counted in steps of 10 ms. `right` is the share of the participants' speaking time in which somebody of their
-name speaks, `of heard` the same of the time in which anybody was found to speak; `wrong names` are speakers who were
-given another name than that of who speaks most in their turns.
+Times are counted in steps of 10 ms. `right` is the share of the participants' speaking time in which a speaker with
+their name talks; `of heard` is the same for the time in which speech was detected; `wrong names` are speakers with
+another name than that of the participant who speaks most in their turns.
 """
 
 from __future__ import annotations

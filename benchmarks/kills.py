@@ -1,11 +1,11 @@
-"""Killed at random moments, with the real models; then the same command: the bytes of an undisturbed run?
+"""Resume after kills at random moments, with the real models: are the results those of an undisturbed run?
 
     python -m benchmarks.kills SIM_DEV [--kills 20] [--seed 20260] [--json OUT]
 
-Five recordings of 20 to 60 s out of the folder `SIM_DEV`, two of the same bytes, in two workers, without words. The run
-is killed (SIGKILL, its own process alone, as the kernel does it) at a moment drawn from the length of an undisturbed
-one, and then given again. Every other time there is a stage cache, empty at first. Compared is every file but those
-called `provenance.json`. Exit status 1 where one differs.
+Five recordings of 20 to 60 s from the folder `SIM_DEV`, two of them with the same bytes, in two workers, without words.
+The run is killed (SIGKILL, its own process only, as the kernel does it) at a random moment within the time of an
+undisturbed run, and then started again. Every other time there is a cache, empty at first. All files except
+`provenance.json` are compared. Exit status 1 if one differs.
 """
 
 from __future__ import annotations

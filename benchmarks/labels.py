@@ -1,11 +1,12 @@
-"""Word diarization error rate of the labelling rule, and of rules that were tried beside it.
+"""Word diarization error rate of the labelling rule, and of other rules that were tried.
 
     python benchmarks/labels.py [--data DATA] [--json FILE]
 
-The true words of sim-dev (each speaker's, also where two talk at once) are labelled by turns that are true, moved, or
-blurred: each end of a turn shifted by normal noise (0.1 or 0.25 s; mean of 10 seeds). `one voice` gives contested time
-to the turn that began last, as a diarizer without overlap does. The rate is the share of words with another speaker
-than the truth (Shafey et al. 2019, arXiv 1907.05337, equation 1, with no recognition errors); nobody is wrong, too.
+The true words of sim-dev (of all speakers, also where two talk at the same time) are labelled by turns that are true,
+moved, or blurred: each end of a turn shifted by normal noise (0.1 or 0.25 s; mean of 10 seeds). `one voice` gives
+overlapped time to the turn that started last, like a diarizer without overlap. The rate is the share of words with
+a wrong speaker (Shafey et al. 2019, arXiv 1907.05337, equation 1, without recognition errors); a word without a speaker
+is wrong too.
 """
 
 from __future__ import annotations

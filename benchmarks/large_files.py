@@ -1,4 +1,4 @@
-"""Files beyond 4 GB: whether their sound is found at its time, and what that costs.
+"""Files of more than 4 GB: is their audio at the right time, and what does decoding cost?
 
     python -m benchmarks.large_files [--folder FOLDER] [--json FILE]
 

@@ -1,14 +1,15 @@
-"""A library of many enrolled speakers: opening it, finding a voice, adding one, and the memory that takes.
+"""A library of many enrolled speakers: time and memory to open it, to search it, and to add a person.
 
     python -m benchmarks.library [--voices N] [--library FILE] [--passes P] [--json FILE]
 
-The voices are made: N unit vectors of 256 numbers, evenly spread (seeded normal noise), one utterance a person. A query
-is one of them with noise added so that their cosine is 0.75, as of one person on two days: `found` tells in how many
-queries that person comes first, `recall` in how many an approximate search has the first candidate of the exact one. An
-evenly spread crowd is the hardest case for an approximate index: real voices lie in clusters.
+The voices are synthetic: N unit vectors of 256 numbers, evenly distributed (seeded normal noise), one utterance for
+each person. A query is one of them with noise, so that their cosine is 0.75, as for one person on two days. `found` is
+the number of queries for which this person is first; `recall` is the number in which an approximate search has the
+first candidate of the exact one. Evenly distributed voices are the hardest case for an approximate index: real voices
+have clusters.
 
-FILE is made once (about ten minutes for a million) and used again; without it a temporary one is made. Every row is the
-median of P passes, with the fastest and slowest beside it; opening is measured in fresh processes. The
+FILE is created once (about ten minutes for a million) and used again; without it a temporary library is created. Every
+row is the median of P passes, with the fastest and slowest beside it; opening is measured in new processes. The
 system's file cache is warm.
 """
 

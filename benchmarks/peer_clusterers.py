@@ -1,12 +1,12 @@
-"""One clusterer on given vectors, run by the interpreter of that clusterer's own environment (benchmarks/peers.py).
+"""One clustering method on given vectors, run by the Python of its own environment (benchmarks/peers.py).
 
     python peer_clusterers.py NAME TASK.json VECTORS.npz LABELS.npz
 
-Needs numpy and the one package. `NAME` is a key of `CLUSTERERS`. `TASK.json` holds `settings`, a list of which each is
-tried, and by recording `counts`, the true number of speakers, for those who must be told, and `models`, the embedder,
-for those who know some. `VECTORS.npz` holds a matrix (n, d) for each recording. `LABELS.npz` gets labels (n,) as
-`<number of the settings>/<recording>`, and `seconds` (one for each settings) and `peak` (MB, growth of the largest
-resident set).
+Needs numpy and the one package. `NAME` is a key of `CLUSTERERS`. `TASK.json` contains `settings`, a list of settings to
+try, and for each recording `counts`, the true number of speakers, for methods that need it, and `models`, the embedder,
+for methods with parameters of embedders. `VECTORS.npz` contains a matrix (n, d) for each recording. `LABELS.npz` gets
+labels (n,) as `<number of the settings>/<recording>`, and `seconds` (one for each settings) and `peak` (MB, growth of
+the largest resident set).
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
-"""Our clustering beside that of others: same vectors, same turns, same scoring, one run.
+"""Comparison of clustering methods: same vectors, same turns, same scoring, one run.
 
     python -m benchmarks.peers [--data DATA] [--simulated N] [--environments DIR] [--only NAME ...] [--sizes N ...]
                                [--seconds S] [--json OUT]
 
-Each peer runs in an environment of its own, made below DIR (pyannote.audio's takes 5.6 GB). Vectors are GE2E's of the
-sets of benchmarks/accuracy.py, one a window of 1.6 s every 0.8 s of detected speech, and the given x-vectors; labels
-become turns by our own `turns.merge`, one speaker at a time, for all. Collar 0, overlap scored.
+Each method runs in its own environment below DIR (pyannote.audio's takes 5.6 GB). The vectors are GE2E's of the sets of
+benchmarks/accuracy.py, one for each window of 1.6 s every 0.8 s of detected speech, and existing x-vectors. For all
+methods, labels become turns by our own `turns.merge`, one speaker at a time. Collar 0, overlap scored.
 
-Peers are at their best: where they have thresholds, all of `Peer.settings` are tried and the one with the lowest mean
-DER over the sets is shown, chosen on the very recordings that are scored; ours has its defaults. scikit-learn is told
-the true number of speakers. VBx needs a PLDA: it is trained on windows of the speakers from whom conversations are
-simulated, as is what ours knows of GE2E. For x-vectors, whose PLDA is not at hand, VBx's own published output is
-scored.
+The other methods have an advantage: where they have thresholds, all of `Peer.settings` are tried, and the one with the
+lowest mean DER over the sets is shown, chosen on the recordings that are scored; this project uses its defaults.
+scikit-learn gets the true number of speakers. VBx needs a PLDA: it is trained on windows of the speakers of the
+simulated conversations, as are our covariances of GE2E. For x-vectors there is no PLDA, so VBx's own published output
+is scored.
 
-Synthetic vectors (benchmarks/clustering.py, six people) measure time and memory, each size in a fresh process: ten
-minutes and 14 GiB at most.
+Synthetic vectors (benchmarks/clustering.py, six people) measure time and memory, each size in a new process: at most
+ten minutes and 14 GiB.
 """
 
 from __future__ import annotations

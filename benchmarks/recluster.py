@@ -1,14 +1,14 @@
-"""What a rerun costs: one recording of an hour, first with an empty cache, then with another number of speakers.
+"""Cost of a rerun: one recording of an hour, first with an empty cache, then with another number of speakers.
 
     python -m benchmarks.recluster SIM_DEV [--hours 1] [--runs 7] [--beside CHECKOUT] [--json OUT]
 
-`SIM_DEV` is a folder of recordings, repeated until there are so many hours. Models are those of the model store, and no
-words are recognized. Each run is the whole command, a process of its own. `seconds` are those from its start to its
-end, `processor` those that it and its workers computed, `stages` those of the recording alone; of several reruns the
-median. `none` is a rerun whose results are there already, with nothing to do.
+`SIM_DEV` is a folder of recordings, repeated up to this number of hours. The models are those of the model store, and
+no words are recognized. Each run is the whole command in its own process. `seconds` are from its start to its end,
+`processor` is the processor time of the command and its workers, `stages` is the time of the recording only; of several
+reruns the median. `none` is a rerun with nothing to do.
 
-`--beside` measures another checkout of this project as well, its reruns in turn with those of this one: what else a
-machine does changes from minute to minute.
+`--beside` also measures another checkout of this project, alternately with this one, because the load of a machine
+changes from minute to minute.
 """
 
 from __future__ import annotations

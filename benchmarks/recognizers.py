@@ -1,10 +1,10 @@
-"""Word error rate and speed of recognizers on read English with its text.
+"""Word error rate and speed of recognizers on read English with reference text.
 
     python benchmarks/recognizers.py [--data DATA] [--every N] [--whisper FOLDER] [--setting KEY=VALUE] [--json FILE]
 
-The utterances of libri-dev (5 readers of LibriSpeech test-other, 10 utterances each), each whole as one speech segment.
-Texts are compared in lower case, without punctuation. `placed` is the share of the words of the truth that were
-recognized within 0.25 s of their place. Time is the process's CPU time, so that other work on the machine counts less.
+The utterances of libri-dev (5 readers of LibriSpeech test-other, 10 utterances each), each as one speech segment. Texts
+are compared in lower case, without punctuation. `placed` is the share of the reference words that were recognized
+within 0.25 s of their place. Time is the CPU time of the process, so that other work on the machine counts less.
 `--setting` changes an option of PocketSphinx's decoder for this run.
 """
 

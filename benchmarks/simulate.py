@@ -1,14 +1,14 @@
-"""Simulated conversations with truth, made from single utterances of real speakers: seeded, the same bytes every time.
+"""Simulated conversations with reference, from single utterances of real speakers: seeded, always the same bytes.
 
     python benchmarks/simulate.py FOLDER [--data DATA] [--first-seed N] [--count N]
 
 Each conversation is `<id>.flac` and `<id>.rttm`. Speakers take turns of one to four phrases; pauses between turns and
-the share of turns that begin before the last one ends follow those of people in conversation (between turns: median
-0.3 s, a fifth of them negative). Conditions: `close` (dry), `phone` (8 kHz, mu-law), `room` (each speaker through a
-room response of their own, pink noise at 17 to 23 dB). A source has little material for each speaker (13 s in
-libri-cohort, 20 s in speechocean-dev, 40 s in an4-dev, 80 s in libri-dev), so that most conversations are no longer
-than one and a half times their material, and a repeated phrase is spoken differently: up to 4 % faster or slower
-(pitch and all), brighter or darker. Identical repetitions would be counted as speakers of their own.
+the share of turns that begin before the last one ends are like those in real conversations (between turns: median
+0.3 s, a fifth of them negative). Conditions: `close` (dry), `phone` (8 kHz, mu-law), `room` (each speaker with a room
+response of their own, pink noise at 17 to 23 dB). A source has little material for each speaker (13 s in libri-cohort,
+20 s in speechocean-dev, 40 s in an4-dev, 80 s in libri-dev), so most conversations are at most one and a half times as
+long as their material, and a repeated phrase is changed: up to 4 % faster or slower (with its pitch), brighter or
+darker. Identical repetitions would be counted as separate speakers.
 """
 
 from __future__ import annotations

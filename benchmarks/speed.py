@@ -2,11 +2,11 @@
 
     python -m benchmarks.speed [--hours 1,10] [--cores 2] [--repeat 1] [--segmentation none] [--data DATA] [--json FILE]
 
-A recording is made of the three wide-band meetings of `sim-dev`, one after the other until it is long enough (85 % of
-it is speech), as FLAC in a temporary folder. Each is processed in a process of its own, which may use `--cores` cores.
-Wall-clock seconds say how long a user waits; processor seconds are the ones to compare on a machine that is busy with
-other things. Peak memory is the largest resident set during a stage, memory-mapped samples included. Of several
-repetitions the fastest is shown.
+A recording consists of the three wide-band meetings of `sim-dev`, repeated in sequence until it is long enough (85 % of
+it is speech), as FLAC in a temporary folder. Each is processed in its own process, which may use `--cores` cores.
+Wall-clock seconds show how long a user waits; processor seconds are comparable on a machine with other work. Peak
+memory is the largest resident set during a stage, with memory-mapped samples. Of several repetitions the fastest is
+shown.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What running recordings in watched workers costs, beside the work itself.
+"""Cost of running recordings in supervised workers, in addition to the work itself.
 
     python -m benchmarks.supervision [--files 200] [--workers 1 2] [--json OUT]
 
-Files of 2 s, an end-to-end diarizer that does nothing, no words, no cache. The work itself is the same, done
-in this process; the first recording of each is left out, as it loads the code. Seconds are of the clock, in the median
-of three rounds, one after the other.
+Files of 2 s, an end-to-end diarizer that does nothing, no words, no cache. The work itself is the same, done in this
+process; the first recording of each is left out, because it loads the code. Wall-clock seconds, median of three rounds,
+one after the other.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Missed speech and false alarm of the detectors, and what each setting and the segmentation's advice do to them.
+"""Missed speech and false alarm of the detectors, and the effect of each setting and of the segmentation's advice.
 
     python -m benchmarks.vad [--data DATA] [--more FOLDER] [--json FILE]
 
-Speech is what the references' turns cover together. Figures are percentages of it, without collar. `--more` adds a
-folder of `<name>.flac` and `<name>.rttm`, such as `benchmarks/simulate.py` makes.
+Speech is the union of the reference's turns. Figures are percentages of it, without collar. `--more` adds a folder of
+`<name>.flac` and `<name>.rttm`, for example from `benchmarks/simulate.py`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Verification with the default embedder, and the fit of the calibration that is shipped.
+"""Verification with the default embedder, and the fit of the supplied calibration.
 
     python -m benchmarks.verification [--data DATA] [--json FILE] [--save FILE] [--cache FOLDER]
 
-Every utterance is heard through the product's own stages (decoding, silero, GE2E). Trials are those of an4-dev and
+Every utterance is processed by the product's own stages (decoding, silero, GE2E). Trials are those of an4-dev and
 speechocean-dev; libri-cohort (120 other readers) gives the mean voice, and, through a simulated telephone and
-simulated rooms, the directions of channels. `--save` writes the calibration fitted on everything. `--cache` keeps the
+simulated rooms, the directions of channels. `--save` writes the calibration fitted to all data. `--cache` stores the
 voices between runs.
 """
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.verify_speed [--data DATA] [--cores 2] [--pairs 30]
 
-Each pair of `an4-dev` utterances of 2.9 to 3.1 s is decoded, its speech found, both voices embedded and compared.
+Each pair of `an4-dev` utterances of 2.9 to 3.1 s is decoded, its speech detected, both voices embedded and compared.
 """
 
 from __future__ import annotations

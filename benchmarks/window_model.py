@@ -1,11 +1,11 @@
-"""What is known of GE2E's windows, learned: two covariances, of a speaker's windows and of speakers.
+"""Covariances of GE2E's windows: within a speaker, and between speakers.
 
     python -m benchmarks.window_model [--data DATA] [--out FILE]
 
 From the windows that the main job makes, of single speakers of `libri-cohort`, `an4-dev` and `speechocean-dev` who say
-all their phrases: close, over a telephone and in two rooms (benchmarks/simulate.py). Within-speaker covariance is that
-around the mean of a speaker under one condition; between-speaker covariance that of these means around the mean of
-their source and condition, less what few windows add to it. The readers of sim-dev are not among them.
+all their phrases: close, over a telephone and in two rooms (benchmarks/simulate.py). The within-speaker covariance is
+computed around the mean of a speaker in one condition; the between-speaker covariance is that of these means around
+the mean of their source and condition, minus the part that is due to few windows. The readers of sim-dev are not used.
 """
 
 from __future__ import annotations

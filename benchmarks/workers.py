@@ -1,13 +1,13 @@
-"""What a second worker brings: the default models, without words, on many recordings of five minutes.
+"""Effect of a second worker: the default models, without words, on many recordings of five minutes.
 
     taskset -c 0,1 python -m benchmarks.workers SIM_DEV [--files 24] [--minutes 5] [--rounds 3] [--json OUT]
 
-`SIM_DEV` is a folder of recordings. Each file is a stretch of all of them one after the other, begun elsewhere, so that
-no two have the same bytes. No stage cache. The whole command is measured, from its start to its exit status. Rounds go
-through all ways in turn, and medians are shown.
+`SIM_DEV` is a folder of recordings. Each file is a part of all of them in sequence, with a different start, so no two
+files have the same bytes. No cache. The whole command is measured, from its start to its exit. Rounds alternate
+between all configurations, and medians are shown.
 
 `1 core`    one worker that may use one core
-`1 worker`  one worker that may use all cores it is given here (its models have threads)
+`1 worker`  one worker that may use all available cores (its models have threads)
 `2 workers` two workers that share them
 """
 
