@@ -1,4 +1,4 @@
-"""Every setting, once: a frozen model per stage, each default with its unit and the reason for it.
+"""All settings: one frozen model for each stage, each setting with its default, unit and the reason for the default.
 
 Files are TOML, one table per section; unknown keys are refused. Times are seconds.
 """
@@ -28,47 +28,51 @@ class AudioConfig(Section):
     channel: str = Field(
         "auto",
         pattern=r"^(auto|mix|per-channel|[0-9]+)$",
-        description="auto looks at the channels first; mix averages all; N takes the N-th, from 0; per-channel treats "
-        "each as one speaker's line",
+        description="channels to use. auto: selected by their level and correlation; mix: the mean of all; N: channel "
+        "N, counted from 0; per-channel: each channel is one speaker",
     )
 
 
 class VadConfig(Section):
     """Voice activity detection (docs/method/speech.md)."""
 
-    backend: str = Field("silero", description="silero, energy, or module:factory")
+    backend: str = Field("silero", description="voice activity detector: silero, energy, or module:factory")
     threshold: float = Field(
         0.2,
         gt=0,
         lt=1,
-        description="probability at which speech begins; measured: at silero's usual 0.5 a quarter of quiet meetings "
-        "is missed",
+        description="speech begins at this probability. At 0.5, the default of silero, a quarter of the speech in "
+        "quiet meetings is missed",
     )
     off_threshold: float = Field(
         0.14,
         gt=0,
         lt=1,
-        description="probability under which speech ends; lower than threshold, so that it does not flicker",
+        description="speech ends below this probability. Lower than threshold, so that speech is not cut into pieces",
     )
     likely_threshold: float = Field(
         0.06,
         gt=0,
         lt=1,
-        description="probability that is speech where the segmentation is sure of it; silero alone misses a tenth of "
-        "quiet meetings, and at less than this pauses become speech",
+        description="probability that counts as speech where the segmentation model also finds speech. Without this, "
+        "a tenth of the speech in quiet meetings is missed; with a lower value, pauses become speech",
     )
     doubted_threshold: float = Field(
         0.03,
         gt=0,
         lt=1,
-        description="the same where little of what the segmentation is sure of has a high probability, as in quiet "
-        "meetings: there silero misses speech that the segmentation hears",
+        description="as likely_threshold, for parts in which silero gives a low probability to most of the speech "
+        "that the segmentation model finds, as in quiet meetings",
     )
-    min_speech: float = Field(0.1, ge=0, description="s; a shorter burst is a click or a breath, seldom a word")
+    min_speech: float = Field(
+        0.1, ge=0, description="s; shorter speech segments are dropped: they are clicks or breaths"
+    )
     min_silence: float = Field(
-        0.2, ge=0, description="s; a shorter pause belongs to the speech around it, as references count it"
+        0.2, ge=0, description="s; shorter pauses count as speech, as in the usual reference annotations"
     )
-    pad: float = Field(0.0, ge=0, description="s added at both ends; costs more false alarm than it saves misses")
+    pad: float = Field(
+        0.0, ge=0, description="s added at both ends of a speech segment; adds more false alarm than it avoids misses"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -80,13 +84,19 @@ class VadConfig(Section):
 class WindowsConfig(Section):
     """Windows over speech, one embedding each (docs/method/windows.md)."""
 
-    length: float = Field(1.6, gt=0, description="s; what the GE2E model was trained on")
-    hop: float = Field(0.8, ge=0.01, description="s between the starts of two windows; less only costs")
+    length: float = Field(1.6, gt=0, description="s; the GE2E model was trained on windows of this length")
+    hop: float = Field(
+        0.8,
+        ge=0.01,
+        description="s between the starts of two windows; a smaller value takes more time and is not better",
+    )
 
     @model_validator(mode="after")
     def _gapless(self) -> Self:
         if self.hop > self.length:
-            raise ValueError(f"hop ({self.hop}) may not exceed length ({self.length}): speech between would be lost")
+            raise ValueError(
+                f"hop ({self.hop}) may not exceed length ({self.length}): speech between windows would be lost"
+            )
         return self
 
 
@@ -94,33 +104,45 @@ class EmbedderConfig(Section):
     """Speaker embeddings (docs/method/embeddings.md)."""
 
     backend: str = Field(
-        "auto", description="auto, ge2e, a model of the store, a path to an .onnx file, or module:factory"
+        "auto",
+        description="model for speaker embeddings: auto, ge2e, a name in the model store, a path to an .onnx file, or "
+        "module:factory",
     )
     batch: int = Field(
-        16, ge=1, description="windows that each thread computes at once; more is no faster and takes more memory"
+        16,
+        ge=1,
+        description="windows that each thread computes at once; a larger value takes more memory and is not faster",
     )
 
 
 class ClusterConfig(Section):
     """Spectral clustering (docs/method/clustering.md)."""
 
-    num_speakers: int | None = Field(None, ge=1, description="the count, where it is known; goes before the bounds")
-    min_speakers: int = Field(1, ge=1, description="fewest speakers to find")
-    max_speakers: int = Field(20, ge=1, description="most speakers to find")
+    num_speakers: int | None = Field(
+        None, ge=1, description="number of speakers, if known; min_speakers and max_speakers are then ignored"
+    )
+    min_speakers: int = Field(1, ge=1, description="lowest possible number of speakers")
+    max_speakers: int = Field(20, ge=1, description="highest possible number of speakers")
     neighbours: int = Field(
-        10, ge=2, description="fewest neighbours of a window in the graph; fewer let it fall apart when windows are few"
+        10,
+        ge=2,
+        description="each window is connected to at least this many of the most similar windows; with fewer, the "
+        "windows of a short recording form too many groups",
     )
     split: float = Field(
-        0.72, description="likeness to the rest of its cluster under which a part of it is a speaker of its own"
+        0.72, description="a part of a cluster whose similarity to the rest is below this becomes a speaker of its own"
     )
-    merge: float = Field(0.8, description="likeness over which two clusters are one speaker")
+    merge: float = Field(0.8, description="two clusters whose similarity is above this become one speaker")
     single: float = Field(
-        0.88, description="likeness over which the last two clusters are one: recordings of one speaker are rarer"
+        0.88,
+        description="as merge, for the last two clusters. Higher, because recordings of one single speaker are rare",
     )
     separation: float = Field(
-        5.0, ge=0, description="standard deviations between two clusters under which they are one speaker"
+        5.0,
+        ge=0,
+        description="two clusters become one speaker if their distance is below this, in standard deviations",
     )
-    min_windows: int = Field(4, ge=1, description="fewest windows of a speaker split off another's cluster")
+    min_windows: int = Field(4, ge=1, description="fewest windows of a new speaker that is split from a cluster")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -134,31 +156,37 @@ class SegmentationConfig(Section):
 
     backend: str = Field(
         "auto",
-        description="auto (what is in the model store, else none), none, a model of the store, a path to an .onnx "
-        "file, or module:factory",
+        description="model that finds who speaks at the same time: auto (one from the model store, else none), none, "
+        "a name in the model store, a path to an .onnx file, or module:factory",
     )
     sure: float = Field(
         0.6,
         gt=0,
         lt=1,
-        description="probability of speech from which the segmentation advises voice activity detection",
+        description="probability from which speech of the segmentation model is used by the voice activity detection",
     )
     overlap: float = Field(
-        0.6, gt=0, le=1, description="probability of two from which two talk; at 0.5 to 0.8 the sets differ by a point"
+        0.6,
+        gt=0,
+        le=1,
+        description="two speakers talk at once where this probability is reached; between 0.5 and 0.8, error rates "
+        "differ by one point",
     )
     votes: float = Field(
         0.55,
         gt=0,
-        description="weight of the windows' clusters beside the local speakers; less trusts local speakers who are two "
-        "people, more blurs where they change",
+        description="weight of the windows' clusters against the local speakers of the segmentation. A lower value "
+        "keeps wrong local speakers (two people as one), a higher value moves the times of speaker changes",
     )
     alone: float = Field(
-        0.7, gt=0, description="s that two local speakers of a window each talk alone, to be two people for sure"
+        0.7,
+        gt=0,
+        description="s; two local speakers of a window count as two people if each of them talks alone this long",
     )
     alike: float = Field(
         0.55,
-        description="correlation over which two local speakers in one cluster stay there; from 0.6 on single speakers "
-        "are cut in two",
+        description="two local speakers stay in one cluster if their correlation is above this; from 0.6 on, single "
+        "speakers are cut in two",
     )
 
 
@@ -166,10 +194,10 @@ class TurnsConfig(Section):
     """Windows to turns (docs/method/turns.md)."""
 
     gap: float = Field(
-        0.2, ge=0, description="s; a silence within one speaker's talk that does not end the turn, as references count"
+        0.2, ge=0, description="s; shorter silence does not end a turn, as in the usual reference annotations"
     )
     min_turn: float = Field(
-        0.2, ge=0, description="s; a shorter change of speaker within speech is noise of the labels"
+        0.2, ge=0, description="s; shorter changes of speaker within speech are removed as errors of clustering"
     )
 
 
@@ -178,14 +206,18 @@ class AsrConfig(Section):
 
     backend: str = Field(
         "auto",
-        description="auto, whisper:<size, store name or folder>, pocketsphinx, none, or module:factory",
+        description="speech recognizer: auto, whisper:<size, name in the model store, or folder>, pocketsphinx, none, "
+        "or module:factory",
     )
-    language: str | None = Field(None, description="ISO 639-1 code; unset: detected, once a recording")
-    hotwords: str | None = Field(None, description="words the recognizer should expect (Whisper)")
-    initial_prompt: str | None = Field(None, description="text that sets style and vocabulary (Whisper)")
-    beam: int = Field(5, ge=1, description="beam size; Whisper's own default")
+    language: str | None = Field(None, description="ISO 639-1 code, as en; unset: detected for each recording")
+    hotwords: str | None = Field(None, description="words to expect, as names (Whisper only)")
+    initial_prompt: str | None = Field(None, description="text that sets style and vocabulary (Whisper only)")
+    beam: int = Field(5, ge=1, description="beam size; the default of Whisper")
     batch: int = Field(
-        8, ge=1, description="chunks of up to 30 s decoded at once; memory against speed; faster-whisper's default"
+        8,
+        ge=1,
+        description="chunks of up to 30 s decoded at once; more is faster and takes more memory; the default of "
+        "faster-whisper",
     )
 
 
@@ -195,8 +227,8 @@ class LabelConfig(Section):
     max_distance: float = Field(
         0.5,
         ge=0,
-        description="s; a word in no turn goes to the nearest turn that is no further; less loses words where turns "
-        "begin late, more gains nothing",
+        description="s; a word outside all turns gets the speaker of the nearest turn up to this distance. With a "
+        "lower value words are lost where turns begin late; a higher value does not help",
     )
 
 
@@ -207,30 +239,30 @@ class IdentifyConfig(Section):
         0.05,
         gt=0,
         lt=1,
-        description="probability, before anything is heard, that a speaker is a given person of the library; lower "
-        "names fewer, and fewer wrongly",
+        description="probability, before comparing voices, that a speaker is a given person of the library. A lower "
+        "value names fewer speakers, and fewer of them wrongly",
     )
     chance: float = Field(
         0.03,
         gt=0,
         lt=1,
-        description="probability that the nearest person stands out from a library of 30 and more as far as must be, "
-        "by chance; lower names fewer; it makes up for channels, which move the ratios with everybody",
+        description="accepted probability that the best person of a library of 30 or more stands out only by chance. "
+        "A lower value names fewer speakers. Corrects for recording channels, which change all scores alike",
     )
     margin: float = Field(
         1.0,
         ge=0,
-        description="log-likelihood ratio by which the best person must be ahead of the next; under that, two of the "
-        "library are too alike",
+        description="the log-likelihood ratio of the best person must exceed that of the second by this; otherwise "
+        "the two voices are too similar to decide",
     )
     seconds: float = Field(
         2.0,
         ge=0,
-        description="s of speech that a speaker needs to be named; of less, a voice is more noise than person",
+        description="s of speech that a speaker needs to be named; less speech does not describe a voice",
     )
-    top: int = Field(5, ge=1, description="candidates told for each speaker")
+    top: int = Field(5, ge=1, description="number of candidates listed for each speaker")
     calibration: str | None = Field(
-        None, description="file that diarize calibrate made; unset: the one that is shipped for the embedder"
+        None, description="file written by diarize calibrate; unset: the one included for the embedder"
     )
 
 
@@ -239,38 +271,37 @@ class OutputConfig(Section):
 
     formats: tuple[str, ...] = Field(
         ("txt", "srt", "vtt", "rttm", "uem", "csv", "ctm", "stm", "seglst", "speakers"),
-        description="written beside transcript.json, which is always written: txt, srt, vtt, rttm, uem, csv, ctm, stm, "
-        "seglst, speakers",
+        description="formats written beside transcript.json: txt, srt, vtt, rttm, uem, csv, ctm, stm, seglst, speakers",
     )
 
 
 class RunConfig(Section):
-    """How, not what. Of these only a GPU changes a result, in its last digits, and the backends' names then say so."""
+    """How work is done. Only a GPU changes results, in their last digits; the names of the backends then include it."""
 
-    device: Device = Field("auto", description="where models run; auto takes cuda where it works")
-    workers: int = Field(1, ge=1, description="recordings at a time, each in a process of its own")
+    device: Device = Field("auto", description="where models run: auto (cuda if it works, else cpu), cpu, or cuda")
+    workers: int = Field(1, ge=1, description="recordings processed at the same time, each in a process of its own")
     engine: Literal["local", "ray"] = Field(
         "local", description="local: workers on this machine; ray: on a Ray cluster"
     )
     ray_address: str | None = Field(
-        None, description="of the Ray cluster, host:port; unset: one on this machine, for this run alone"
+        None, description="address of a Ray cluster, host:port; unset: a cluster on this machine, for this run only"
     )
     offline: bool = Field(False, description="never open a network connection")
     cache: str = Field(
         "auto",
-        description="folder of the results of stages that later runs need not make again; auto: the user's cache "
-        "folder; none: nothing is kept",
+        description="folder for results of stages, which later runs read instead of computing them again. auto: in "
+        "the user's cache folder; none: no cache",
     )
     cache_size: float = Field(
         20.0,
         ge=0.1,
-        description="GB at most of that folder, some 1500 hours of recordings; what was used longest ago goes first",
+        description="largest size of the cache in GB (20 GB: about 1500 hours of recordings); results not used for "
+        "the longest time are deleted first",
     )
     patience: float = Field(
         600.0,
         gt=0,
-        description="s without a sign of progress after which a worker is taken for hung: longer than a network disk "
-        "takes to come back, short against a batch",
+        description="s without progress after which a worker is stopped; longer than a network disk needs to recover",
     )
 
 
@@ -279,7 +310,8 @@ class Config(Section):
 
     diarizer: str | None = Field(
         None,
-        description="pyannote:<hub id or folder>, or module:factory, in the place of vad, embedder and clustering",
+        description="end-to-end diarizer that replaces vad, embedder and clustering: pyannote:<hub id or folder>, or "
+        "module:factory",
     )
     audio: AudioConfig = AudioConfig()
     vad: VadConfig = VadConfig()
@@ -296,20 +328,20 @@ class Config(Section):
 
 
 def parse(values: Mapping[str, Any], where: str) -> Config:
-    """A Config from nested values. Raises ConfigError, which names `where`, the key, the value and what is allowed."""
+    """A Config from nested values. Raises ConfigError with `where`, the key, the value, and the allowed values."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "settings"
-        whole = isinstance(first["input"], Mapping)  # a section, whose rule says what is in it
-        got = "" if whole else f" (got {first['input']!r})"
+        is_section = isinstance(first["input"], Mapping)  # the message of a section's rule has the values
+        got = "" if is_section else f" (got {first['input']!r})"
         problem = first["msg"].removeprefix("Value error, ") + got
         raise ConfigError(where, key, problem, "See: diarize config show") from error
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The nested values of a TOML file. Raises ConfigError where it cannot be read or is no TOML."""
+    """The nested values of a TOML file. Raises ConfigError if it cannot be read or is no TOML."""
     try:
         return tomllib.loads(files.read_text(path))
     except FormatError as error:
