@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place, flushed to the disk, then renamed."""
+"""Files that are either complete or absent: written under a temporary name, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from typing import BinaryIO
 
 from diarize.errors import FormatError, OutputError
 
-_SIDE_BY_SIDE = 4  # flushes at a time; of twelve small files, 4 take no longer than 12, with less switching
-_NAME = 100  # bytes of a file's own name that its temporary one shows; names have 255 at most
+_FLUSHES = 4  # at a time; for twelve small files, 4 threads are as fast as 12
+_NAME = 100  # bytes of a file's name in its temporary name; a name has 255 at most
 _PART = re.compile(r"\..*\.[0-9]+-[0-9a-f]{8}\.part", re.DOTALL)
-_REAL = {errno.EIO, errno.ENOSPC, errno.EDQUOT}  # of a folder's flush; other errors say that folders have none here
+# Errors of flushing a folder that are faults of the disk; others mean that this file system cannot flush folders.
+_DISK_FAULTS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Put `content` (text as UTF-8) under `path`, replacing what was there in one step.
+    """Write `content` (text as UTF-8) to `path`, replacing the file in one step.
 
-    A crash at any moment leaves the old file or the new one. Raises OutputError where the folder cannot be written.
+    A crash at any moment leaves the old file or the new one. Raises OutputError if the folder cannot be written.
     """
     with replacing(path) as file:
         _fill(file, _bytes(content))
@@ -35,14 +36,14 @@ def write(path: Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to fill piece by piece; it takes the place of `path` when the block ends. If that raises, nothing changes.
+    """A file to write; it replaces `path` when the block ends. If the block raises, nothing changes.
 
-    Raises OutputError where the folder cannot be written, also for an OSError of the block.
+    Raises OutputError if the folder cannot be written, also for an OSError of the block.
     """
     if not path.name:  # "." and "/"
         raise OutputError(str(path), "is a folder, not a file", "Name a file in it.")
-    temporary = _beside(path)
-    with _told(path):
+    temporary = _temporary(path)
+    with _as_output_error(path):
         try:
             with _create(temporary) as file:
                 yield file
@@ -54,45 +55,47 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_all(folder: Path, contents: Mapping[str, str | bytes], last: str, obsolete: Iterable[str] = ()) -> None:
-    """Put several files into `folder`, which is made if need be, of which `last` says that all are there.
+    """Write several files to `folder`, which is created if necessary; the file `last` marks the set as complete.
 
-    All are on the disk under temporary names before anything changes, so that a full disk leaves what was there. Then
-    a former `last` is taken away, the others take their places and the `obsolete` ones go, and `last` follows; the
+    All are on the disk under temporary names before anything changes, so that a full disk leaves the old files. Then
+    a former `last` is removed, the others are renamed, the `obsolete` ones are removed, and `last` is renamed; the
     folder is flushed before and after it. A crash or a loss of power at any moment leaves the old files, or no `last`,
-    or the new files; never `last` beside a file that is not of its set. Raises OutputError.
+    or the new files; never `last` beside a file of another set. Raises OutputError.
     """
-    grown = {folder.parent, *_made(folder)}  # one that is there already may have been made by a process that died
+    # The parent is flushed even if the folder exists: a process that died may have created it.
+    changed_folders = {folder.parent, *_make_with_parents(folder)}
     sweep(folder)
-    made = {name: _bytes(content) for name, content in contents.items()}
-    parts = {name: _beside(folder / name) for name in made}
+    data = {name: _bytes(content) for name, content in contents.items()}
+    parts = {name: _temporary(folder / name) for name in data}
     try:
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as open_files:
             opened = {}
-            for name, data in made.items():
-                with _told(folder / name):
+            for name, content in data.items():
+                with _as_output_error(folder / name):
                     opened[name] = _create(parts[name])
-                    held.callback(_close, opened[name])
-                    _fill(opened[name], data)
-            # Side by side, as the file system then commits them together.
-            flushed = {folder / name: _flushers(os.getpid()).submit(_flush, file) for name, file in opened.items()}
-            flushed |= {each: _flushers(os.getpid()).submit(sync_folder, each) for each in grown}
-            wait(flushed.values())
-            for path, done in flushed.items():
-                with _told(path):
-                    done.result()
-        with _told(folder / last):
+                    open_files.callback(_close, opened[name])
+                    _fill(opened[name], content)
+            # Flushed at the same time, as the file system then commits them together.
+            threads = _flushers(os.getpid())
+            flushes = {folder / name: threads.submit(_flush, file) for name, file in opened.items()}
+            flushes |= {each: threads.submit(sync_folder, each) for each in changed_folders}
+            wait(flushes.values())
+            for path, flush in flushes.items():
+                with _as_output_error(path):
+                    flush.result()
+        with _as_output_error(folder / last):
             if os.path.lexists(folder / last):
                 _remove(folder / last)
                 sync_folder(folder)
-        for name in made:
+        for name in data:
             if name != last:
-                with _told(folder / name):
+                with _as_output_error(folder / name):
                     _rename(parts[name], folder / name)
         for name in obsolete:
             if os.path.lexists(folder / name):
-                with _told(folder / name):
+                with _as_output_error(folder / name):
                     _remove(folder / name)
-        with _told(folder / last):
+        with _as_output_error(folder / last):
             sync_folder(folder)
             _rename(parts[last], folder / last)
             sync_folder(folder)
@@ -102,17 +105,17 @@ def write_all(folder: Path, contents: Mapping[str, str | bytes], last: str, obso
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, with its parents, that survives a loss of power. Raises OutputError."""
-    grown = _made(folder)
-    with _told(folder, "made"):
-        for each in grown:
+    """Create a folder, with its parents, that survives a loss of power. Raises OutputError."""
+    changed_folders = _make_with_parents(folder)
+    with _as_output_error(folder, "created"):
+        for each in changed_folders:
             sync_folder(each)
 
 
 def sweep(folder: Path, named: str = "") -> None:
-    """Take away the temporary files that a process left there when it was killed, of names with `named` in them.
+    """Remove the temporary files, with `named` in their names, that a killed process left in `folder`.
 
-    Nobody else may be writing those there.
+    No other process may be writing such files there.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -142,12 +145,12 @@ def text_of(data: bytes, where: str) -> str:
 
 
 def regular(path: Path) -> Path:
-    """`path`, where it is no device or pipe: either may have no end, or never begin.
+    """`path`, if it is no device or pipe: these may have no end, or block.
 
-    Raises OSError, whose `strerror` says what to do, and where nothing is there.
+    Raises OSError for these, and if there is no such file.
     """
-    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):  # reading that says so itself
-        raise OSError(errno.EINVAL, "no regular file; save what it gives in one, and name that", str(path))
+    if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):  # reading a folder raises by itself
+        raise OSError(errno.EINVAL, "not a regular file; save its content in a file, and name that file", str(path))
     return path
 
 
@@ -160,15 +163,15 @@ def sha256(source: Path | FileIO | BufferedReader) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Relative name, with /, -> sha256 of every file below a folder. Raises OSError where one cannot be read."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in found}
+    """Relative name, with /, -> sha256 of every file below a folder. Raises OSError if one cannot be read."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in it survive a loss of power (POSIX: fsync of the folder); moot where folders cannot be opened.
+    """Make renames in it survive a loss of power (POSIX: fsync of the folder); no effect if folders cannot be opened.
 
-    Raises OSError where the disk is at fault.
+    Raises OSError for a fault of the disk.
     """
     try:
         handle = os.open(folder, os.O_RDONLY)
@@ -177,28 +180,27 @@ def sync_folder(folder: Path) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        if error.errno in _REAL:
+        if error.errno in _DISK_FAULTS:
             raise
 
 
-def _made(folder: Path) -> list[Path]:
-    """Make a folder with its parents; the folders that have a new entry now, to be flushed. Raises OutputError."""
-    with _told(folder, "made"):
+def _make_with_parents(folder: Path) -> list[Path]:
+    """Create a folder with its parents; returns the folders with a new entry, to be flushed. Raises OutputError."""
+    with _as_output_error(folder, "created"):
         missing = [each for each in (folder, *folder.parents) if not each.exists()]
         for each in reversed(missing):
             _make(each)
-        folder.mkdir(exist_ok=True)  # it is no file either
+        folder.mkdir(exist_ok=True)  # raises if it is a file
     return [each.parent for each in missing]
 
 
 @functools.cache
 def _flushers(process: int) -> ThreadPoolExecutor:
-    """Threads that flush, of this process: they do not survive a fork. To begin new ones each time takes longer than
-    an idle disk needs."""
-    return ThreadPoolExecutor(_SIDE_BY_SIDE, "flush")
+    """Threads that flush, of this process: they do not survive a fork. Starting new ones takes longer than a flush."""
+    return ThreadPoolExecutor(_FLUSHES, "flush")
 
 
-# The few things that are done to a disk, so that tests can let each of them fail, or forget what was not flushed.
+# All operations that change the disk. Tests replace them to make each fail, or to drop what was not flushed.
 
 
 def _create(path: Path) -> BinaryIO:
@@ -216,7 +218,7 @@ def _flush(file: BinaryIO) -> None:
 
 
 def _close(file: BinaryIO) -> None:
-    """What was flushed has nothing left to say; what could not be written would fail once more."""
+    """After a flush there is nothing left to write; after a failed write, closing would fail again."""
     with contextlib.suppress(OSError):
         file.close()
 
@@ -238,7 +240,7 @@ def _discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _beside(path: Path) -> Path:
+def _temporary(path: Path) -> Path:
     shown = os.fsencode(path.name)[:_NAME].decode("utf-8", "ignore")
     return path.with_name(f".{shown}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
@@ -248,19 +250,19 @@ def _bytes(content: str | bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def _told(path: Path, what: str = "written") -> Iterator[None]:
+def _as_output_error(path: Path, action: str = "written") -> Iterator[None]:
     """An OSError of the block as an OutputError that names `path` and a cure."""
     try:
         yield
     except OSError as error:
-        raise OutputError(str(path), f"cannot be {what}: {error.strerror or error}", cure(error)) from error
+        raise OutputError(str(path), f"cannot be {action}: {error.strerror or error}", suggest_cure(error)) from error
 
 
-def cure(error: OSError) -> str:
-    """What to do where something could not be written."""
+def suggest_cure(error: OSError) -> str:
+    """What the user can do if a file could not be written."""
     return {
-        errno.ENOSPC: "The disk is full: free some room and run the same command again.",
-        errno.EDQUOT: "The quota is used up: free some room and run the same command again.",
+        errno.ENOSPC: "The disk is full: free some space and run the same command again.",
+        errno.EDQUOT: "The quota is used up: free some space and run the same command again.",
         errno.EROFS: "The file system is read-only: choose another output folder.",
         errno.EACCES: "You may not write there: choose another output folder, or change its rights.",
         errno.EIO: "The disk failed: check it, or choose another output folder, and run the same command again.",

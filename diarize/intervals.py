@@ -1,4 +1,4 @@
-"""Which of many spans of time lies over, or nearest to, a given one. Logarithmic where spans do not nest."""
+"""An index of spans of time: which overlap a span, and which is nearest. Logarithmic if spans do not nest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Span(Protocol):
 
 
 class SpanIndex:
-    """Spans, sorted by start, that can be asked which of them overlap a time."""
+    """Spans, sorted by start, searchable by time."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self._spans = spans
@@ -30,7 +30,7 @@ class SpanIndex:
     def overlapping(self, span: Span) -> Iterator[int]:
         """Positions of the spans that share more than an instant with `span`, in order.
 
-        An empty `span` (start == end) is found in the spans around it.
+        An empty `span` (start == end) overlaps the spans around it.
         """
         first = bisect_right(self._reach, span.start)
         last = bisect_left(self._starts, span.end) if span.end > span.start else bisect_right(self._starts, span.end)
@@ -41,18 +41,18 @@ class SpanIndex:
     def closest(self, span: Span) -> int:
         """Position of the span that overlaps `span` most, else the nearest one; the earlier where two are equal.
 
-        Raises ValueError when there are no spans.
+        Raises ValueError if there are no spans.
         """
         if not self._spans:
-            raise ValueError("no spans to choose from")
-        over = list(self.overlapping(span))
-        if over:
-            return max(over, key=lambda i: (self._shared(i, span), -i))
+            raise ValueError("the index has no spans")
+        overlapping = list(self.overlapping(span))
+        if overlapping:
+            return max(overlapping, key=lambda i: (self._shared(i, span), -i))
         after = bisect_left(self._starts, span.end)
-        near = [after] if after < len(self._spans) else []
+        nearest = [after] if after < len(self._spans) else []
         if after > 0:
-            near.append(bisect_left(self._reach, self._reach[after - 1], 0, after))
-        return min(near, key=lambda i: (self.gap(i, span), i))
+            nearest.append(bisect_left(self._reach, self._reach[after - 1], 0, after))
+        return min(nearest, key=lambda i: (self.gap(i, span), i))
 
     def gap(self, i: int, span: Span) -> float:
         """Seconds between span `i` and `span`; 0.0 when they touch or overlap."""

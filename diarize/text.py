@@ -1,4 +1,4 @@
-"""Words to text, and text to words. Scripts written without spaces (Han, kana, Thai, Lao, Khmer, Myanmar) need none."""
+"""Words to text, and text to words, also in scripts without spaces (Han, kana, Thai, Lao, Khmer, Myanmar)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _CLOSING = frozenset(",.;:!?%)]}»”’…؟،؛।")
 _TRAILING = frozenset(("Mn", "Mc", "Me", "Cf", "Lm", "Po", "Pe", "Pf"))  # never begin a word of an unspaced script
 _OPENING = frozenset(("Ps", "Pi"))  # never end one
 _VOWELS_BEFORE = frozenset("เแโใไເແໂໃໄ")  # Thai and Lao vowels that are written before their consonant
-_VOWELS_AFTER = frozenset("ะาำๅະາຳ")  # and those that are spaced letters after it
+_VOWELS_AFTER = frozenset("ะาำๅະາຳ")  # and vowels that are letters of their own after it
 
-_PLURALS = {"person": "people", "entry": "entries"}  # of nouns that take more than an s
+_PLURALS = {"person": "people", "entry": "entries"}  # of nouns that do not just add an s
 
 
 def counted(number: int, noun: str) -> str:
@@ -43,34 +43,34 @@ def join(words: Iterable[str]) -> str:
     """
     line = ""
     for word in words:
-        if not word.isprintable():  # the quick way for almost every word: what is printable has none of them
+        if not word.isprintable():  # fast path: printable words contain none of _BREAKS
             word = "".join(" " if category(c) in _BREAKS else c for c in word)
         word = " ".join(word.split())
         if not word:
             continue
-        tight = not line or unspaced(line[-1]) or unspaced(word[0]) or all(c in _CLOSING for c in word)
-        line += word if tight else " " + word
+        no_space = not line or unspaced(line[-1]) or unspaced(word[0]) or all(c in _CLOSING for c in word)
+        line += word if no_space else " " + word
     return line
 
 
 def split(text: str) -> list[str]:
-    """Text to words: at white space, and in scripts that use none at every letter with the marks that belong to it.
+    """Text to words: at white space, and in scripts without spaces after every letter with its marks.
 
-    No character but white space is left out: `"".join(split(text)) == "".join(text.split())`.
+    Only white space is removed: `"".join(split(text)) == "".join(text.split())`.
     """
     words: list[str] = []
     for chunk in text.split():
         begin = 0
         for i in range(1, len(chunk)):
-            if parts(chunk[i - 1], chunk[i]):
+            if may_break(chunk[i - 1], chunk[i]):
                 words.append(chunk[begin:i])
                 begin = i
         words.append(chunk[begin:])
     return words
 
 
-def parts(before: str, after: str) -> bool:
-    """Whether a word, or a line, may end between two characters that no space parts."""
+def may_break(before: str, after: str) -> bool:
+    """Whether a word, or a line, may end between two characters without a space between them."""
     if not (unspaced(before) or unspaced(after)):
         return False
     if before in _VOWELS_BEFORE or category(before) in _OPENING or before == "\u200d":

@@ -20,7 +20,7 @@ def union(segments: Iterable[Segment], gap: float = 0.0) -> tuple[Segment, ...]:
 
 
 def gaps(segments: Sequence[Segment], duration: float) -> tuple[Segment, ...]:
-    """What `segments` (any order, may overlap) leave free of [0, duration)."""
+    """The parts of [0, duration) that `segments` (any order, may overlap) do not cover."""
     free: list[Segment] = []
     at = 0.0
     for segment in union(segments):
@@ -35,7 +35,7 @@ def gaps(segments: Sequence[Segment], duration: float) -> tuple[Segment, ...]:
 
 
 def intersect(left: Sequence[Segment], right: Sequence[Segment]) -> tuple[Segment, ...]:
-    """What lies in both of two sorted, disjoint sequences."""
+    """The parts covered by both of two sorted, disjoint sequences."""
     common: list[Segment] = []
     i = j = 0
     while i < len(left) and j < len(right):
@@ -50,5 +50,5 @@ def intersect(left: Sequence[Segment], right: Sequence[Segment]) -> tuple[Segmen
 
 
 def total(segments: Iterable[Segment]) -> float:
-    """Seconds covered by `segments`; what two of them share counts once."""
+    """Seconds covered by `segments`; shared parts count once."""
     return sum((segment.duration for segment in union(segments)), 0.0)

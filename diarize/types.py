@@ -6,7 +6,7 @@ Times are tested with `is None`, never with truth (0.0 is a time), and never for
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from heapq import heappop, heappush
 from math import isfinite
 from types import MappingProxyType
@@ -25,16 +25,13 @@ Labels = NDArray[np.int64]  # (n,), 0..k-1
 UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 "unit" vector may be
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Segment:
-    """A stretch of time [start, end), 0 <= start < end, in seconds."""
+class _Timed:
+    """What a `start` and an `end` in seconds tell."""
+
+    __slots__ = ()
 
     start: float
     end: float
-
-    def __post_init__(self) -> None:
-        if not (isfinite(self.start) and isfinite(self.end) and 0 <= self.start < self.end):
-            raise ValueError(f"a segment needs finite 0 <= start < end, got {self.start} .. {self.end}")
 
     @property
     def duration(self) -> float:
@@ -45,15 +42,24 @@ class Segment:
         return (self.start + self.end) / 2
 
     def overlap(self, other: Segment) -> float:
-        """Seconds shared with `other`; 0.0 when they only touch."""
+        """Seconds shared with `other`; 0.0 if they only touch, and for a word of zero length."""
         return max(0.0, min(self.end, other.end) - max(self.start, other.start))
 
     def distance(self, other: Segment) -> float:
-        """Seconds of silence between this and `other`; 0.0 when they touch or overlap."""
+        """Seconds between this and `other`; 0.0 if they touch or overlap."""
         return max(0.0, self.start - other.end, other.start - self.end)
 
-    def shift(self, seconds: float) -> Self:
-        return replace(self, start=self.start + seconds, end=self.end + seconds)
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment(_Timed):
+    """A stretch of time [start, end), 0 <= start < end, in seconds."""
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.start) and isfinite(self.end) and 0 <= self.start < self.end):
+            raise ValueError(f"a segment needs finite 0 <= start < end, got {self.start} .. {self.end}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -78,17 +84,17 @@ class ClusterTurn(Segment):
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """A recognized word. A word may have zero length (start == end), as recognizers do report such words.
+class Word(_Timed):
+    """A recognized word. It may have zero length (start == end), as recognizers report such words.
 
-    It looks like a `Segment` and offers `overlap` and `distance` to one, but it is none: a segment is never empty.
+    It is not a `Segment`, which is never empty.
     """
 
     start: float
     end: float
     text: str
     probability: float = 1.0  # in [0, 1], from the recognizer
-    speaker: str | None = None  # None: nobody was heard there
+    speaker: str | None = None  # None: nobody speaks there
 
     def __post_init__(self) -> None:
         if not (isfinite(self.start) and isfinite(self.end) and 0 <= self.start <= self.end):
@@ -96,26 +102,10 @@ class Word:
         if not 0 <= self.probability <= 1:
             raise ValueError(f"a word's probability lies in [0, 1], got {self.probability} ({self.text!r})")
 
-    @property
-    def duration(self) -> float:
-        return self.end - self.start
-
-    @property
-    def middle(self) -> float:
-        return (self.start + self.end) / 2
-
-    def overlap(self, other: Segment) -> float:
-        """Seconds shared with `other`; 0.0 for a word of zero length."""
-        return max(0.0, min(self.end, other.end) - max(self.start, other.start))
-
-    def distance(self, other: Segment) -> float:
-        """Seconds between this word and `other`; 0.0 when they touch or overlap."""
-        return max(0.0, self.start - other.end, other.start - self.end)
-
 
 @dataclass(frozen=True, slots=True)
 class Utterance(Segment):
-    """Consecutive words of one speaker, without a long pause inside. `speaker=None`: nobody was heard there."""
+    """Consecutive words of one speaker, without a long pause inside. `speaker=None`: words of nobody."""
 
     speaker: str | None
     words: tuple[Word, ...]
@@ -130,7 +120,7 @@ class Audio:
     """One recording, decoded: mono float32 (n,) in [-1, 1] at `rate` Hz; may be memory-mapped.
 
     `digest` is the sha256 of the file's bytes, `lost` the spans that could not be decoded (they are silence here).
-    `pcm` is the sha256 of the samples as little-endian float32; "" where nobody has taken it.
+    `pcm` is the sha256 of the samples as little-endian float32; "" if it was not computed.
     """
 
     id: str
@@ -154,9 +144,9 @@ class Audio:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """Row i of `vectors` (n, d), unit length, is the voice heard in `segments[i]`.
+    """Row i of `vectors` (n, d), of unit length, describes the voice in `segments[i]`.
 
-    `model` is the embedder's identity: vectors of two models never meet.
+    `model` is the embedder's identity: vectors of two models are never compared.
     """
 
     segments: tuple[Segment, ...]
@@ -205,42 +195,42 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a speaker of a recording is: the enrolled voices that were considered, and what was decided."""
+    """Who a speaker of a recording is: the enrolled voices that were considered, and the decision."""
 
     candidates: tuple[Candidate, ...]  # best first
     person: Candidate | None  # None: unknown
     reason: str  # of the decision, without names
-    same: int | None = None  # position of the speaker of the recording who is the same person
+    same: int | None = None  # position of another speaker of the recording who is the same person
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A speaker of one recording: `id` as turns and words carry it, and the name once somebody recognised them."""
+    """A speaker of one recording: `id` as in turns and words, and the name if the speaker was identified."""
 
     id: str
     name: str | None = None  # None: unknown
     candidates: tuple[Candidate, ...] = ()  # enrolled voices that were considered, best first
     voice: str | None = None  # Voice.id of whom it is; None: unknown
-    reason: str = ""  # why they are named, or are not; "" where nobody was looked for
-    merged: tuple[str, ...] = ()  # ids of speakers who were taken for others before they were recognised as this one
-    link: str | None = None  # what an unknown person is called in all recordings of a run
+    reason: str = ""  # why they are named or not; "" without identification
+    merged: tuple[str, ...] = ()  # ids of speakers who were identified as the same person, and merged into this one
+    link: str | None = None  # name of an unknown person in all recordings of a run
 
     @property
     def called(self) -> str | None:
-        """What they are called beyond this recording; None: nothing."""
+        """The name that holds beyond this recording, if any."""
         return self.link if self.name is None else self.name
 
     @property
     def label(self) -> str:
-        """What a reader is shown."""
+        """The name for readers."""
         return self.id if self.called is None else self.called
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What was decoded, and how: the facts an examiner asks for. Nothing here differs between two identical runs."""
+    """What was decoded, and how. Nothing here differs between two identical runs."""
 
-    path: str  # relative to the input folder it was found in; the file's name where it was given by itself
+    path: str  # relative to the input folder; the file's name if the file itself was the input
     digest: str  # sha256 of the file's bytes
     size: int  # bytes
     container: str = ""
@@ -250,32 +240,28 @@ class Source:
     rate: int = 0  # Hz, as recorded
     channels: int = 0  # as recorded
     channel: str = ""  # which channels were used, and why
-    declared: float | None = None  # s, what the container says; None: it says nothing
+    declared: float | None = None  # s, by the container; None: it does not declare a length
     decoded: float = 0.0  # s of sound that were decoded
-    notes: tuple[str, ...] = ()  # what a person should know: clipping, replaced samples, gaps, ...
+    notes: tuple[str, ...] = ()  # clipping, replaced samples, gaps, ...
     pcm: tuple[str, ...] = ()  # sha256 of the decoded samples (16 kHz, little-endian float32), of each channel used
-
-
-def _frozen(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
-    return MappingProxyType(dict(mapping))
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a transcript came to be, as far as it decides the result; what differs from run to run is kept elsewhere."""
+    """What produced a transcript, as far as it decides the result; nothing here differs between identical runs."""
 
     product: str = ""  # name and version
     source: Source | None = None
     stages: Mapping[str, str] = field(default_factory=dict)  # stage -> identity of the backend
     settings: Mapping[str, Any] = field(default_factory=dict)  # section -> key -> value, as used
-    notes: tuple[str, ...] = ()  # what was degraded, replaced or left out, and how to get better
+    notes: tuple[str, ...] = ()  # what was degraded, replaced or left out, and how to improve it
     models: Mapping[str, str] = field(default_factory=dict)  # name in the model store -> sha256, of the run's models
-    seeds: Mapping[str, int] = field(default_factory=dict)  # stage -> what its random numbers begin with
+    seeds: Mapping[str, int] = field(default_factory=dict)  # stage -> seed of its random numbers
     versions: Mapping[str, str] = field(default_factory=dict)  # package -> version, of those that may change a result
 
     def __post_init__(self) -> None:
         for name in ("stages", "settings", "models", "seeds", "versions"):
-            object.__setattr__(self, name, _frozen(getattr(self, name)))
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy does not pickle
         values = (getattr(self, each.name) for each in fields(self))
@@ -284,7 +270,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """Who said what, when, in one recording. What every exporter takes.
+    """Who said what, when, in one recording: the input of every exporter.
 
     `turns` are sorted by start; `words` stand in the order in which they were recognized or read. Every speaker named
     by a turn or a word is one of `speakers`; `lost` are the spans of the recording that could not be decoded.
@@ -312,60 +298,78 @@ class Transcript:
             raise ValueError(f"{self.recording}: turns must be sorted by start")
 
     def label(self, speaker: str | None) -> str:
-        """What a reader is shown for a speaker id; "" for nobody."""
+        """The name for readers of a speaker id; "" for nobody."""
         return "" if speaker is None else next(s.label for s in self.speakers if s.id == speaker)
 
     def utterances(self, pause: float = 1.0) -> tuple[Utterance, ...]:
         """Speaker blocks by start: one speaker's words, until another speaks in between or `pause` seconds pass.
 
-        Words of two speakers who talk at once do not cut each other: only a word that begins after the last word of
-        a block and ends before its next one does. A block of words without length is given one millisecond, so that
-        it is a segment.
+        Words of two speakers who talk at once do not end each other's blocks: only a word that begins after the last
+        word of a block and ends before its next one does. A block of words of zero length lasts one millisecond, as a
+        segment is never empty.
         """
         blocks: list[list[Word]] = []
-        latest: dict[str | None, list[Word]] = {}  # speaker -> their block that may go on
-        until: dict[str | None, float] = {}  # speaker -> where it ends
-        pending: list[tuple[float, int, Word]] = []  # words by their end, of which some are over
-        over: dict[str | None, float] = {}  # speaker -> start of the last of their words that are over
+        current: dict[str | None, list[Word]] = {}  # speaker -> their latest block
+        ends: dict[str | None, float] = {}  # speaker -> end of that block
+        running: list[tuple[float, int, Word]] = []  # heap by end: words that may still run
+        latest_start: dict[str | None, float] = {}  # speaker -> latest start of those of their words that have ended
         for i, word in enumerate(sorted(self.words, key=lambda w: (w.start, w.end))):
-            who = word.speaker
-            while pending and pending[0][0] <= word.start:
-                done = heappop(pending)[2]
-                over[done.speaker] = max(done.start, over.get(done.speaker, done.start))
-            heappush(pending, (word.end, i, word))
-            goes_on = who in latest and word.start - until[who] < pause
-            if goes_on and not any(start >= until[who] for other, start in over.items() if other != who):
-                latest[who].append(word)
-                until[who] = max(until[who], word.end)
+            while running and running[0][0] <= word.start:
+                ended = heappop(running)[2]
+                latest_start[ended.speaker] = max(ended.start, latest_start.get(ended.speaker, ended.start))
+            heappush(running, (word.end, i, word))
+
+            speaker = word.speaker
+            continues = speaker in current and word.start - ends[speaker] < pause
+            if continues and not any(s >= ends[speaker] for other, s in latest_start.items() if other != speaker):
+                current[speaker].append(word)
+                ends[speaker] = max(ends[speaker], word.end)
             else:
-                latest[who] = [word]
-                until[who] = word.end
-                blocks.append(latest[who])
+                current[speaker] = [word]
+                ends[speaker] = word.end
+                blocks.append(current[speaker])
         return tuple(
             Utterance(b[0].start, max(max(w.end for w in b), b[0].start + 0.001), b[0].speaker, tuple(b))
             for b in blocks
         )
 
     def spoken(self) -> tuple[tuple[Turn, str], ...]:
-        """Every turn with the text said in it.
+        """Every turn with its text.
 
         A labelled word belongs to the turn of its speaker that it overlaps most, else to the nearest one; words of
         nobody are in no turn (`utterances()` has them).
         """
-        said: list[list[Word]] = [[] for _ in self.turns]
-        of: dict[str, list[int]] = {}
+        positions: dict[str, list[int]] = {}  # speaker -> positions of their turns
         for i, turn in enumerate(self.turns):
-            of.setdefault(turn.speaker, []).append(i)
-        index = {speaker: SpanIndex([self.turns[i] for i in own]) for speaker, own in of.items()}
+            positions.setdefault(turn.speaker, []).append(i)
+        index = {speaker: SpanIndex([self.turns[i] for i in own]) for speaker, own in positions.items()}
+        words: list[list[Word]] = [[] for _ in self.turns]
         for word in sorted(self.words, key=lambda w: (w.start, w.end)):
             if word.speaker is not None and word.speaker in index:
-                said[of[word.speaker][index[word.speaker].closest(word)]].append(word)
-        return tuple((turn, _text.join(w.text for w in said[i])) for i, turn in enumerate(self.turns))
+                words[positions[word.speaker][index[word.speaker].closest(word)]].append(word)
+        return tuple((turn, _text.join(w.text for w in words[i])) for i, turn in enumerate(self.turns))
+
+
+class Counts:
+    """Numbers of a dataclass that add field by field (`+`, `sum`), and to no other class: rates are never averaged."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Self) -> Self:
+        if type(other) is not type(self):
+            raise TypeError(f"{type(self).__name__} adds to its like, not to {type(other).__name__}")
+        names = [item.name for item in fields(self)]  # type: ignore[arg-type]  # every subclass is a dataclass
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
+
+    def __radd__(self, other: int) -> Self:
+        if other != 0 or not isinstance(other, int):  # sum() starts from int 0
+            raise TypeError(f"{type(self).__name__} adds to its like, not to {other!r}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
-    """Diarization errors in seconds. Counts add (`+`, `sum`); the rate is derived, so rates are never averaged."""
+class Errors(Counts):
+    """Diarization errors in seconds; the rate is derived from them."""
 
     missed: float = 0.0
     false_alarm: float = 0.0
@@ -377,21 +381,9 @@ class Errors:
             if not (isfinite(getattr(self, item.name)) and getattr(self, item.name) >= 0):
                 raise ValueError(f"{item.name} is a number of seconds, got {getattr(self, item.name)}")
 
-    def __add__(self, other: Errors) -> Errors:
-        if not isinstance(other, Errors):
-            raise TypeError(
-                f"error counts add to error counts, not to {type(other).__name__}: a mean of rates is no rate"
-            )
-        return Errors(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    def __radd__(self, other: int) -> Errors:
-        if other != 0 or not isinstance(other, int):  # sum() starts from int 0
-            raise TypeError(f"error counts add to error counts, not to {other!r}")
-        return self
-
     @property
     def rate(self) -> float:
-        """Diarization error rate: (missed + false alarm + confusion) / total; 0 when there was nothing and no error."""
+        """Diarization error rate: (missed + false alarm + confusion) / total; 0 without reference speech and errors."""
         wrong = self.missed + self.false_alarm + self.confusion
         if self.total > 0:
             return wrong / self.total

@@ -1,7 +1,7 @@
-"""Seconds, samples and frames; rounding is decided here, once.
+"""Seconds and samples, and how times are rounded.
 
-A time in seconds belongs to the sample that starts at or just before it (floor, with a tolerance for floating point);
-results are kept to the millisecond, the finest step that any of the field's text formats carries.
+A time in seconds belongs to the sample that starts at or just before it (floor, with a tolerance for floating point).
+Results are rounded to the millisecond, the finest step of the text formats.
 """
 
 from __future__ import annotations
@@ -19,16 +19,11 @@ def to_samples(seconds: float, rate: int = RATE) -> int:
     return floor(seconds * rate + _NUDGE)
 
 
-def to_seconds(samples: int, rate: int = RATE) -> float:
-    """Start time of a sample."""
-    return samples / rate
-
-
 def round_time(seconds: float) -> float:
-    """A time to the millisecond, as results carry it (halves to even)."""
+    """A time to the millisecond, as in results (halves to even)."""
     return round(seconds, 3)
 
 
 def to_milliseconds(seconds: float) -> int:
-    """Whole milliseconds, for formats that count in them."""
+    """Whole milliseconds, for formats that use them."""
     return round(seconds * 1000)

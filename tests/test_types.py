@@ -43,8 +43,6 @@ def test_segments_measure_overlap_and_distance() -> None:
     assert a.distance(b) == 0
     assert Segment(0, 1).distance(Segment(3, 4)) == Segment(3, 4).distance(Segment(0, 1)) == 2
     assert Segment(0, 1).overlap(Segment(1, 2)) == 0
-    assert Segment(0, 1).shift(2.5) == Segment(2.5, 3.5)
-    assert Turn(0, 1, "A").shift(1) == Turn(1, 2, "A")
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1.1, NAN])
@@ -192,9 +190,9 @@ def test_error_counts_add_and_rates_do_not() -> None:
     assert Errors().rate == 0
     assert Errors(false_alarm=1).rate == INF
     for wrong in (0.1, 1):
-        with pytest.raises(TypeError, match=r"rate|error counts"):
+        with pytest.raises(TypeError, match="Errors adds to its like"):
             a + wrong  # type: ignore[operator]
-        with pytest.raises(TypeError, match="error counts"):
+        with pytest.raises(TypeError, match="Errors adds to its like"):
             wrong + a  # type: ignore[operator]
     with pytest.raises(ValueError, match="seconds"):
         Errors(-1)

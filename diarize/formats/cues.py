@@ -18,7 +18,7 @@ from diarize.errors import FormatError
 from diarize.formats.entries import Entry, seconds
 from diarize.formats.naming import visible
 from diarize.formats.rows import Row, segment
-from diarize.text import join, parts
+from diarize.text import join, may_break
 from diarize.types import Segment, Transcript, Word
 
 COLUMNS = 42  # of a line; two lines
@@ -95,7 +95,7 @@ def _lines(text: str) -> tuple[str, ...]:
     for i, character in enumerate(text):
         if left > COLUMNS:
             break
-        if i and (character == " " or parts(text[i - 1], character)):
+        if i and (character == " " or may_break(text[i - 1], character)):
             first, second = text[:i].rstrip(), text[i:].lstrip()
             right = width(second) if total - left <= COLUMNS + 1 else total
             if first and second and right <= COLUMNS and (best is None or abs(left - right) < best[0]):

@@ -9,34 +9,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.types import Counts
+
 Matrix = NDArray[np.float64]
 
 
-class _Counts:
-    """Numbers that add field by field, and to nothing else."""
-
-    __slots__ = ()
-
-    def __add__(self, other: Self) -> Self:
-        if type(other) is not type(self):
-            raise TypeError(f"{type(self).__name__} adds to its like, not to {type(other).__name__}")
-        names = [item.name for item in fields(self)]  # type: ignore[arg-type]  # every subclass is a dataclass
-        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
-
-    def __radd__(self, other: int) -> Self:
-        if other != 0 or not isinstance(other, int):  # sum() starts from int 0
-            raise TypeError(f"{type(self).__name__} adds to its like, not to {other!r}")
-        return self
-
-
 @dataclass(frozen=True, slots=True)
-class Share(_Counts):
+class Share(Counts):
     """`part` of `whole`, in seconds or in pieces: what a precision, a recall, a purity is made of."""
 
     part: float = 0.0
@@ -48,7 +32,7 @@ class Share(_Counts):
 
 
 @dataclass(frozen=True, slots=True)
-class Jaccard(_Counts):
+class Jaccard(Counts):
     """Jaccard errors of reference speakers: their sum, how many speakers, and speakers heard where there was none."""
 
     errors: float = 0.0
@@ -64,7 +48,7 @@ class Jaccard(_Counts):
 
 
 @dataclass(frozen=True, slots=True)
-class WordErrors(_Counts):
+class WordErrors(Counts):
     """What it takes to turn the reference's words into the hypothesis's; `length` counts the reference's words."""
 
     substitutions: int = 0

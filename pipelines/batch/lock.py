@@ -105,7 +105,7 @@ class Lock:
                 continue
             except OSError as error:
                 problem = f"cannot be written: {error.strerror or error}"
-                raise OutputError(str(self._path), problem, files.cure(error)) from error
+                raise OutputError(str(self._path), problem, files.suggest_cure(error)) from error
             for path in rivals(self._out, self._shard, self._path):  # both of two that came at once see the other here
                 if path != self._path and (holder := read(path)) is not None:
                     self._leave()

@@ -178,7 +178,7 @@ def test_fault_48_a_disk_that_is_truly_full(recordings: Path, tmp_path: Path, si
     good, out = tmp_path / "good", tmp_path / "small"
     ran = on_a_small_disk(out, size, recordings, out)
     assert "status 5" in ran.stdout, ran
-    assert "The disk is full: free some room and run the same command again." in ran.stderr
+    assert "The disk is full: free some space and run the same command again." in ran.stderr
     assert run_pipeline.main(["process", str(recordings), "--out", str(good), *SETTINGS, "-q"]) == 0
     for digest, path in (line.split("  ", 1) for line in ran.stdout.splitlines() if "  " in line):
         assert files.sha256(good / Path(path).relative_to(out)) == digest, path

@@ -64,7 +64,7 @@ def test_a_model_that_its_first_download_pinned_is_shown_as_such() -> None:
 def test_settings_are_shown_with_their_meaning() -> None:
     found = settings.resolve({"cluster.min_speakers": 2}, None, {})
     lines = list(console.setting_lines(found, origin=False))
-    assert lines[lines.index("cluster.min_speakers = 2") + 1] == "    fewest speakers to find"
+    assert lines[lines.index("cluster.min_speakers = 2") + 1] == "    lowest possible number of speakers"
     assert "asr.language = unset" in lines
 
 
