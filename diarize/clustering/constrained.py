@@ -18,7 +18,6 @@ from diarize.types import ClusterTurn, Embeddings, Labels, Vectors
 
 Floats = NDArray[np.float64]
 
-_ROUNDS = 5  # of giving windows to the nearest cluster
 _SHARE = 0.25  # of a person's windows in a cluster from which, with no one else's there, all of it is theirs
 
 
@@ -120,13 +119,11 @@ def _given(
         if not parts or not len(free):
             continue
         names = np.array([cluster, *parts])
-        inside = np.isin(labels, names)
-        for _ in range(_ROUNDS):
-            sums = np.array([vectors[inside & (labels == name)].sum(0) for name in names])
-            found = names[(vectors[free] @ similarity.unit(sums).T).argmax(1)]
-            if np.array_equal(found, labels[free]):
-                break
-            labels[free] = found
+        inside = np.flatnonzero(np.isin(labels, names))
+        nearest = similarity.reassign(
+            vectors[inside], np.searchsorted(names, labels[inside]), movable=owner[inside] < 0, keep_all=False
+        )
+        labels[inside] = names[nearest]
     return labels
 
 
@@ -147,13 +144,8 @@ def _restored(vectors: Floats, labels: Labels, owner: NDArray[np.int64], fewest:
         _, of = np.unique(atoms[members], return_inverse=True)
         sums = np.zeros((int(of.max()) + 1, vectors.shape[1]))
         np.add.at(sums, of, vectors[members])
-        other = np.zeros(len(sums), dtype=bool)
-        other[(similarity.unit(sums) @ similarity.unit(sums.sum(0, keepdims=True))[0]).argmin()] = True
-        for _ in range(_ROUNDS):
-            pair = similarity.unit(np.array([sums[~other].sum(0), sums[other].sum(0)]))
-            found = sums @ pair[1] > sums @ pair[0]
-            if found.all() or not found.any():
-                break
-            other = found
+        parts = np.zeros(len(sums), dtype=np.int64)
+        parts[(similarity.unit(sums) @ similarity.unit(sums.sum(0, keepdims=True))[0]).argmin()] = 1
+        other = similarity.reassign(sums, parts) == 1
         labels[members[other[of]]] = int(labels.max()) + 1
     return labels

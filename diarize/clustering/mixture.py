@@ -133,18 +133,15 @@ def merge_same_speaker(centred: NDArray[np.float64], plda: Plda, labels: Labels,
     for rows in similarity.blocks(len(labels)):
         sums += (labels[rows] == np.arange(len(sums))[:, None]) @ centred[rows]
     sizes = np.bincount(labels).astype(np.float64)
-    while (count := len(sums)) > max(fewest, 1):
-        ratios = _same_speaker_ratios((sums / sizes[:, None] - plda.mean) @ plda.projection, sizes, plda.phi)
-        if ratios.max() <= _SAME_SPEAKER:
-            break
-        b, a = (int(place) for place in np.unravel_index(ratios.argmax(), ratios.shape))
-        for of in (sums, sizes):
-            of[a] += of[b]
-            of[b] = of[-1]
-        sums, sizes = sums[:-1], sizes[:-1]
-        labels = np.where(labels == b, a, labels)
-        labels = np.where(labels == count - 1, b, labels) if b < count - 1 else labels
-    return labels
+
+    def choose(merged: Labels) -> tuple[int, int] | None:
+        """Of the clusters before, in the order of their labels, that are `merged` into fewer."""
+        member = np.asarray(merged == np.arange(merged.max() + 1)[:, None], np.float64)
+        means = (member @ sums) / (member @ sizes)[:, None]
+        ratios = _same_speaker_ratios((means - plda.mean) @ plda.projection, member @ sizes, plda.phi)
+        return similarity.largest(ratios) if ratios.max() > _SAME_SPEAKER else None
+
+    return similarity.merge_pairs(np.arange(len(sums)), choose, fewest)[labels]
 
 
 def _same_speaker_ratios(
@@ -288,12 +285,4 @@ def _log_likelihoods(
 def _merge_to(centred: NDArray[np.float64], labels: Labels, most: int) -> Labels:
     """Labels (n,) 0..k-1 after the most similar clusters are merged until there are no more than `most`."""
     _, labels = np.unique(labels, return_inverse=True)
-    if labels.max(initial=0) < most:
-        return labels
-    while (count := int(labels.max()) + 1) > most:
-        alike = similarity.ratios(centred, labels)
-        np.fill_diagonal(alike, -np.inf)
-        a, b = sorted(int(place) for place in np.unravel_index(alike.argmax(), (count, count)))
-        labels = np.where(labels == b, a, labels)
-        labels = np.where(labels > b, labels - 1, labels)
-    return labels
+    return similarity.merge_pairs(labels, lambda labels: similarity.largest(similarity.ratios(centred, labels)), most)

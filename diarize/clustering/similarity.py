@@ -6,7 +6,7 @@ that ends in a ReLU gives vectors that all point the same way, and the correlati
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,22 +65,71 @@ def ratios(vectors: Floats, labels: Labels) -> Floats:
     return _Pairs(vectors, labels).ratios()
 
 
-def merge(vectors: Floats, labels: Labels, likeness: float, single: float, separation: float, fewest: int) -> Labels:
-    """Clusters more alike than `likeness`, or less apart than `separation`, become one, the likest first.
+def merge(vectors: Floats, labels: Labels, similar: float, single: float, separation: float, fewest: int) -> Labels:
+    """Labels (n,) after clusters more similar than `similar`, or less apart than `separation`, are merged.
 
-    The last two must be more alike than `single`: a recording of one speaker is the rarer case.
+    The most similar pair comes first; `fewest` clusters are left. The last two must be more similar than `single`: a
+    recording of one speaker is the rarer case.
     """
-    while (k := int(labels.max()) + 1) > max(fewest, 1):
-        alike = ratios(vectors, labels)
-        a, b = np.unravel_index(alike.argmax(), alike.shape)
-        if alike[a, b] <= (likeness if k > 2 else single):
-            apart = separations(vectors, labels)
-            a, b = np.unravel_index(apart.argmin(), apart.shape)
-            if k == 2 or apart[a, b] >= separation:
-                break
-        first, second = sorted((int(a), int(b)))
-        labels = np.where(labels == second, first, labels)
-        labels = np.where(labels == k - 1, second, labels) if second < k - 1 else labels
+
+    def choose(labels: Labels) -> tuple[int, int] | None:
+        ratio = ratios(vectors, labels)
+        last = len(ratio) == 2
+        if ratio.max() > (single if last else similar):
+            return largest(ratio)
+        apart = separations(vectors, labels)
+        return largest(-apart) if not last and apart.min() < separation else None
+
+    return merge_pairs(labels, choose, fewest)
+
+
+def merge_pairs(labels: Labels, choose: Callable[[Labels], tuple[int, int] | None], fewest: int) -> Labels:
+    """Labels (n,) 0..k-1 after one pair of clusters after the other is merged, until `fewest` (or one) are left.
+
+    `choose(labels)` returns the next pair, or None to end.
+    """
+    while (last := int(labels.max(initial=-1))) >= max(fewest, 1) and (pair := choose(labels)) is not None:
+        a, b = sorted(pair)
+        labels = np.where(labels == b, a, labels)
+        labels = np.where(labels == last, b, labels)  # labels stay 0..k-1
+    return labels
+
+
+def largest(values: Floats) -> tuple[int, int]:
+    """Row and column of the largest of `values` (k, k), the first of equals."""
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    return int(row), int(column)
+
+
+def reassign(
+    vectors: Floats,
+    labels: Labels,
+    neighbours: float = 0.0,
+    movable: NDArray[np.bool_] | None = None,
+    keep_all: bool = True,
+    rounds: int = 5,
+) -> Labels:
+    """Labels (n,) 0..k-1 after each vector joins the cluster with the nearest centroid, again and again.
+
+    This is spherical k-means (I. S. Dhillon, D. S. Modha, "Concept decompositions for large sparse text data using
+    clustering", Machine Learning 42, 2001) from given clusters. The similarities of the vectors before and after a
+    vector count with weight `neighbours`. Only `movable` (n,) vectors move. It ends where nothing moves, or where a
+    cluster becomes empty; with `keep_all`, the round in which that would happen is left out.
+    """
+    count = int(labels.max()) + 1
+    for _ in range(rounds):
+        if len(np.unique(labels)) < count:
+            break  # an empty cluster has no centroid
+        nearness = vectors @ centroids(vectors, labels).T
+        smooth = nearness.copy()
+        smooth[1:] += neighbours * nearness[:-1]
+        smooth[:-1] += neighbours * nearness[1:]
+        nearest = smooth.argmax(1)
+        if movable is not None:
+            nearest = np.where(movable, nearest, labels)
+        if np.array_equal(nearest, labels) or (keep_all and len(np.unique(nearest)) < count):
+            break
+        labels = nearest
     return labels
 
 
@@ -183,7 +232,7 @@ class _Pairs:
         within = (np.diag(self.total) + _WEIGHT * self.usual) / (np.maximum(np.diag(self.count), 0) + _WEIGHT)
         across = np.where(self.count > 0.5, self.total / np.maximum(self.count, 1), -1.0)
         alike = across / np.sqrt(np.maximum(np.outer(within, within), 1e-3))
-        np.fill_diagonal(alike, -1.0)
+        np.fill_diagonal(alike, -np.inf)
         return np.asarray(alike, dtype=np.float64)
 
 

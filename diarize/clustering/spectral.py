@@ -35,7 +35,6 @@ _MANY = 4000  # windows that the mixture is made of: an hour's; of a quarter, it
 _RUN = 20  # windows in a row that are taken of more: a window hears its neighbours
 _FEW = 50  # windows under which the mixture misses more people than it saves
 _STARTS = (16, 20, 24, 30, 40)  # numbers of those; from fewer, people are missed
-_ROUNDS = 5  # of giving each vector to the nearest cluster
 
 
 def afresh(what: str, given: Floats, count: int, make: Callable[[], Arrays]) -> Arrays:
@@ -97,7 +96,7 @@ class Spectral:
         if fewest < most:
             labels = self._verified(centred, labels, groups, fewest, most)
         elif count == most:
-            labels = _tightened(centred, labels, 0.0)
+            labels = similarity.reassign(centred, similarity.canonical(labels))
         return similarity.canonical(labels)
 
     def informed(
@@ -157,11 +156,10 @@ class Spectral:
         """Speakers hidden in another's cluster get their own, and clusters of one speaker become one."""
         config = self._config
         labels = similarity.split(vectors, labels, groups, config.split, config.min_windows, most)
-        labels = _tightened(vectors, labels, 0.5)
-        labels = similarity.merge(
-            vectors, similarity.canonical(labels), config.merge, config.single, config.separation, fewest
-        )
-        return _tightened(vectors, labels, 0.0)
+        labels = similarity.reassign(vectors, similarity.canonical(labels), neighbours=0.5)
+        labels = similarity.canonical(labels)
+        labels = similarity.merge(vectors, labels, config.merge, config.single, config.separation, fewest)
+        return similarity.reassign(vectors, similarity.canonical(labels))
 
 
 def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
@@ -273,18 +271,3 @@ def _k_means(points: Floats, count: int) -> Labels:
     if count <= 1:
         return np.zeros(len(points), dtype=np.int64)
     return np.asarray(KMeans(count, n_init=10, random_state=_SEED).fit_predict(points), dtype=np.int64)
-
-
-def _tightened(vectors: Floats, labels: Labels, beside: float) -> Labels:
-    """Each vector goes to the nearest cluster, its neighbours in time heard with weight `beside`; none gets empty."""
-    labels = similarity.canonical(labels)
-    for _ in range(_ROUNDS):
-        nearness = vectors @ similarity.centroids(vectors, labels).T
-        smooth = nearness.copy()
-        smooth[1:] += nearness[:-1] * beside
-        smooth[:-1] += nearness[1:] * beside
-        found = smooth.argmax(1)
-        if len(np.unique(found)) <= labels.max() or np.array_equal(found, labels):
-            break
-        labels = found
-    return labels

@@ -28,7 +28,6 @@ _HEARD = 0.2  # of an embedded window from which a local speaker is heard in it
 _ONE_IN = 1000  # windows; for each so many one more pair has to say that a cluster is two people
 _APART = 5.0  # standard deviations under which two parts of a cluster are one voice (`likeness.separations`)
 _TOLD = 50  # windows from which what is known of voices judges the cuts; in fewer, people have too few to be told by it
-_ROUNDS = 5  # of giving each window to the nearer of two parts
 
 
 def clusters(
@@ -186,10 +185,5 @@ def _parted(vectors: Floats, seeds: Floats) -> NDArray[np.bool_]:
     """
     centroid = similarity.centroids(vectors, np.zeros(len(vectors), dtype=np.int64))
     pair = np.concatenate([centroid, seeds[[(seeds @ centroid[0]).argmin()]]])
-    other = vectors @ pair[1] > vectors @ pair[0]
-    for _ in range(_ROUNDS):
-        if other.all() or not other.any():
-            break
-        pair = similarity.centroids(vectors, other.astype(np.int64))
-        other = vectors @ pair[1] > vectors @ pair[0]
-    return np.asarray(other)
+    parts = (vectors @ pair.T).argmax(1)
+    return np.asarray(similarity.reassign(vectors, parts, keep_all=False) == 1)

@@ -105,7 +105,7 @@ def halves(vectors: Vectors, scorer: Scorer) -> Halves | None:
     if len(vectors) < 2:
         return None
     rows = scorer.moved(vectors) if isinstance(scorer, Centred) else similarity.centre(vectors)
-    found = [_settled(rows, start) for start in _starts(rows)]
+    found = [similarity.reassign(rows, start, _BESIDE, keep_all=False, rounds=_ROUNDS) for start in _starts(rows)]
     parts = max(found, key=lambda labels: _tightness(rows, labels))
     if parts.min() == parts.max():
         return None
@@ -217,21 +217,6 @@ def _starts(rows: Floats) -> tuple[Labels, Labels, Labels]:
         (rows @ some[j] > rows @ some[i]).astype(np.int64),
         (centred @ main > 0).astype(np.int64),
     )
-
-
-def _settled(rows: Floats, labels: Labels) -> Labels:
-    for _ in range(_ROUNDS):
-        if labels.min() == labels.max():
-            break
-        near = rows @ similarity.centroids(rows, labels).T
-        smooth = near.copy()
-        smooth[1:] += _BESIDE * near[:-1]
-        smooth[:-1] += _BESIDE * near[1:]
-        found = smooth.argmax(axis=1).astype(np.int64)
-        if np.array_equal(found, labels):
-            break
-        labels = found
-    return labels
 
 
 def _tightness(rows: Floats, labels: Labels) -> float:
