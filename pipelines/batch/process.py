@@ -18,10 +18,11 @@ from diarize.models.store import Store
 from pipelines import plan
 from pipelines.batch.lock import Lock
 from pipelines.batch.run import Run, Watcher
-from pipelines.inputs import annotations as given
 from pipelines.inputs import counts, recordings
+from pipelines.inputs.annotations import WORDS, attach
+from pipelines.inputs.folders import is_folder
 from pipelines.inputs.jobs import Job
-from pipelines.inputs.recordings import Found, Input
+from pipelines.inputs.recordings import Input, SearchResult
 from pipelines.inputs.shards import Shard
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
@@ -86,7 +87,7 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
     refuse_odd_output(request.out, request.paths)
     found = recordings.find(request.paths, request.match, request.ignore)
     if not found.inputs:
-        return Report((), found.passed_over, ())
+        return Report((), found.skipped, ())
     jobs = _jobs(found.inputs, request, config)
     with request.library() if request.library is not None else nullcontext() as library:
         recognize, detect = request.words is None, request.speech is None
@@ -107,10 +108,10 @@ def process(request: Request, config: Config, store: Store, watcher: Watcher) ->
             outcomes = run(request.force, request.retry, _head(chosen, found, shard, positions))
         earlier = _earlier(request.out, found.inputs)
         part = shard is not None
-        return Report(outcomes, found.passed_over, chosen.notes, interrupt.stopping, earlier, part)
+        return Report(outcomes, found.skipped, chosen.notes, interrupt.stopping, earlier, part)
 
 
-def _head(chosen: Plan, found: Found, shard: Shard | None, positions: Sequence[int]) -> dict[str, Any]:
+def _head(chosen: Plan, found: SearchResult, shard: Shard | None, positions: Sequence[int]) -> dict[str, Any]:
     """What run.json says beside its rows; of a part of a run also what puts the whole together again."""
     head = {
         "product": PRODUCT,
@@ -118,7 +119,7 @@ def _head(chosen: Plan, found: Found, shard: Shard | None, positions: Sequence[i
         "versions": versions(),
         "models": chosen.models,
         "notes": chosen.notes,
-        "passed_over": found.passed_over,
+        "passed_over": found.skipped,
     }
     if shard is None:
         return head
@@ -130,10 +131,10 @@ def _head(chosen: Plan, found: Found, shard: Shard | None, positions: Sequence[i
 def _recipe(common: str, job: Job) -> str:
     """Raises ConfigError where what was given with a recording cannot be read."""
     try:
-        return fingerprint.recipe(common, job.cluster, job.facts())
+        return fingerprint.recipe(common, job.cluster, job.annotation_digests())
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
-        raise ConfigError(given.WORDS, str(job.words), problem, "Change its rights, or take it away.") from error
+        raise ConfigError(WORDS, str(job.words), problem, "Change its rights, or take it away.") from error
 
 
 def _sweep(out: Path, jobs: Sequence[Job], shard: Shard | None, clean: bool) -> None:
@@ -170,7 +171,7 @@ def refuse_odd_output(out: Path, paths: Iterable[Path]) -> None:
     if kind == "file":
         raise ConfigError("--out", str(out), "is a file", "Name a folder.")
     for path in paths:
-        if recordings.is_folder(path) and place == path.resolve():
+        if is_folder(path) and place == path.resolve():
             raise ConfigError(
                 "--out", str(out), "is the folder of the recordings", "Name another one: inputs stay as they are."
             )
@@ -185,4 +186,4 @@ def _jobs(found: Sequence[Input], request: Request, config: Config) -> list[Job]
     if request.counts is not None:
         settings = counts.apply(counts.read(request.counts), found, config.cluster, str(request.counts))
     jobs = [Job(item, cluster) for item, cluster in zip(found, settings, strict=True)]
-    return given.attach(jobs, request.words, request.speech, request.known_turns, config)
+    return attach(jobs, request.words, request.speech, request.known_turns, config)

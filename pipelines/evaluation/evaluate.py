@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
@@ -14,19 +14,21 @@ from diarize.metrics import normalisation
 from diarize.metrics.counts import bootstrap
 from diarize.types import Segment
 from pipelines.evaluation import files, turn_scores, word_scores
-from pipelines.evaluation.files import Side
+from pipelines.evaluation.files import RecordingAnnotation
 from pipelines.evaluation.scores import MEASURES, Evaluation, Rules, Score, System, Timelines
 from pipelines.inputs.recordings import BELOW
 
 _PACKAGES = ("pyannote.metrics", "meeteval")
 
+Annotations = Mapping[str, RecordingAnnotation]  # by `match_key` of the recording
+
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What to compare. Paths are files or folders (`pipelines.evaluation.files`).
 
-    `match` and `ignore` choose among the reference's files. `allow_missing`: a recording that the reference, the UEM or
-    any hypothesis lacks is left out for all, and told, instead of being an error.
+    `match` and `ignore` select files of the reference. With `allow_missing`, a recording that the reference, the UEM or
+    a hypothesis lacks is left out for all, with a note, instead of being an error.
     """
 
     reference: Path
@@ -38,7 +40,7 @@ class Request:
     allow_missing: bool = False
 
 
-def evaluate(request: Request) -> Evaluation:
+def evaluate(request: EvaluationRequest) -> Evaluation:
     """Scores of every hypothesis on every recording of the reference.
 
     Raises ConfigError for a setting out of range, paths without recordings and recordings that do not match,
@@ -47,56 +49,45 @@ def evaluate(request: Request) -> Evaluation:
     _check(request)
     reference = files.read(request.reference, request.match, request.ignore)
     names = _system_names(request.hypotheses)
-    hypotheses: dict[str, Mapping[str, Side]] = {
+    hypotheses: dict[str, Annotations] = {
         name: files.read(path) for name, path in zip(names, request.hypotheses, strict=True)
     }
     uem = None if request.uem is None else files.read_uem(request.uem)
     keys, notes = _common(reference, hypotheses, uem, request.allow_missing)
-    if not _without_text(reference, keys):
-        hypotheses = {name: _told(name, sides, keys, notes) for name, sides in hypotheses.items()}
-    recordings = {k: reference[k].recording for k in keys}
+
+    # Without a recognizer a hypothesis has no words at all: they are not scored as deleted.
+    if _has_words(reference, keys):
+        for name in names:
+            if not _has_words(hypotheses[name], keys):
+                notes.append(f"{name}: no words in any recording, so that measures of words are left out")
+                hypotheses[name] = {k: replace(a, utterances=None, timed=None) for k, a in hypotheses[name].items()}
+
     systems = []
     for name, path in zip(names, request.hypotheses, strict=True):
-        sides = hypotheses[name]
-        identified = any(sides[k].identified for k in keys)
-        if identified:
-            notes += _strange_names(name, reference, sides, keys)
-        scores = {}
-        for k in keys:
-            scored = None if uem is None else uem[k]
-            scores[recordings[k]], found = _score(reference[k], sides[k], scored, request.rules, identified)
-            notes += [note for note in found if note not in notes]
-        systems.append(System(name, str(path), scores, _intervals(scores, request.rules)))
+        system, its_notes = _score_system(name, path, reference, hypotheses[name], uem, keys, request.rules)
+        systems.append(system)
+        notes += its_notes
     if all(MEASURES[measure].counts(system.pooled) is None for measure in MEASURES for system in systems):
-        raise FormatError(
-            str(request.reference),
-            "there is nothing to score: no hypothesis has what the reference has, turns or words",
-        )
+        problem = "there is nothing to score: no hypothesis has what the reference has, turns or words"
+        raise FormatError(str(request.reference), problem)
     return Evaluation(
         rules=request.rules,
         reference=str(request.reference),
         uem=None if request.uem is None else str(request.uem),
-        recordings=tuple(recordings.values()),
+        recordings=tuple(reference[k].recording for k in keys),
         systems=tuple(systems),
-        timelines={
-            recordings[k]: Timelines(
-                told,
-                {name: turns for name, sides in hypotheses.items() if (turns := sides[k].turns) is not None},
-                None if uem is None else uem[k],
-            )
-            for k in keys
-            if (told := reference[k].turns) is not None
-        },
-        notes=tuple(notes),
+        timelines=_timelines(reference, hypotheses, uem, keys),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
-def _check(request: Request) -> None:
+def _check(request: EvaluationRequest) -> None:
+    """Raises ConfigError for a setting out of range, MissingExtra where a package is not installed."""
     rules = request.rules
     normalisation.steps(rules.normalise)
     for name in ("collar", "tolerance", "word_collar"):
         if not (isfinite(getattr(rules, name)) and getattr(rules, name) >= 0):
-            raise ConfigError("evaluate", name, f"seconds, not negative; got {getattr(rules, name)}")
+            raise ConfigError("evaluate", name, f"seconds, 0 or more; got {getattr(rules, name)}")
     if rules.convention not in ("pyannote", "md-eval"):
         raise ConfigError("evaluate", "convention", f"pyannote or md-eval, got {rules.convention!r}")
     if rules.resamples < 1 or not 0 < rules.level < 1:
@@ -105,42 +96,42 @@ def _check(request: Request) -> None:
         raise ConfigError("evaluate", "hypothesis", "at least one is needed")
     for package in _PACKAGES:
         try:
-            there = find_spec(package) is not None
-        except ModuleNotFoundError:  # the package above it is not there
-            there = False
-        if not there:
+            installed = find_spec(package) is not None
+        except ModuleNotFoundError:  # the package that it is a part of is not installed
+            installed = False
+        if not installed:
             raise MissingExtra(package, "evaluate")
 
 
 def _system_names(paths: Sequence[Path]) -> list[str]:
     """The last part of each path; the whole path where two share it. Raises ConfigError for the same path twice."""
     short = [path.resolve().name or str(path) for path in paths]
-    often = Counter(short)
-    names = [str(path) if often[name] > 1 else name for name, path in zip(short, paths, strict=True)]
+    times = Counter(short)
+    names = [str(path) if times[name] > 1 else name for name, path in zip(short, paths, strict=True)]
     if len(set(names)) < len(names):
         raise ConfigError("evaluate", "hypothesis", f"the same one twice: {', '.join(names)}")
     return names
 
 
 def _common(
-    reference: Mapping[str, Side],
-    hypotheses: Mapping[str, Mapping[str, Side]],
+    reference: Annotations,
+    hypotheses: Mapping[str, Annotations],
     uem: Mapping[str, tuple[Segment, ...]] | None,
     allow_missing: bool,
 ) -> tuple[list[str], list[str]]:
-    """(recordings that all have, notes). Raises ConfigError for what is missing, unless that is allowed."""
-    parties: dict[str, Mapping[str, object]] = {"the reference": reference, **hypotheses}
-    everybody = list(dict.fromkeys(key for party in parties.values() for key in party))
+    """(recordings that all have, notes). Raises ConfigError for recordings that are missing, unless that is allowed."""
+    sources: dict[str, Mapping[str, object]] = {"the reference": reference, **hypotheses}
+    every = list(dict.fromkeys(key for source in sources.values() for key in source))
     if uem is not None:
-        parties["the UEM"] = uem  # may know more recordings than are scored
-    lacking = {key: [name for name, party in parties.items() if key not in party] for key in everybody}
+        sources["the UEM"] = uem  # may have more recordings than are scored
+    lacking = {key: [name for name, source in sources.items() if key not in source] for key in every}
     missing = [f"{key!r} is missing in {', '.join(names)}" for key, names in lacking.items() if names]
     if missing and not allow_missing:
         shown = "; ".join(missing[:10]) + (f"; and {len(missing) - 10} more" if len(missing) > 10 else "")
         cure = "With --allow-missing only those that all have are scored, for all."
-        below = next((k for k in everybody if lacking[k] and BELOW in k and k.rpartition(BELOW)[2] in lacking), None)
+        below = next((k for k in every if lacking[k] and BELOW in k and k.rpartition(BELOW)[2] in lacking), None)
         if below is not None:
-            cure = f"{below!r} is called so after the folder it was in: process that folder by itself. {cure}"
+            cure = f"{below!r} has the name of a folder in its id: process that folder by itself. {cure}"
         raise ConfigError("evaluate", "recordings", shown, cure)
     keys = sorted(key for key, names in lacking.items() if not names)
     if not keys:
@@ -149,55 +140,88 @@ def _common(
     return keys, [f"not scored: {text}" for text in missing]
 
 
-def _without_text(sides: Mapping[str, Side], keys: Sequence[str]) -> bool:
-    return not any(sides[key].timed for key in keys)
+def _has_words(annotations: Annotations, keys: Sequence[str]) -> bool:
+    return any(annotations[key].timed for key in keys)
 
 
-def _told(name: str, sides: Mapping[str, Side], keys: Sequence[str], notes: list[str]) -> Mapping[str, Side]:
-    """The same sides; where not one has a word, no recognizer ran, and their words are not scored as left out."""
-    if _without_text(sides, keys):
-        notes.append(f"{name}: no words in any recording, so that measures of words are left out")
-        return {k: Side(s.recording, s.turns, None, None, s.names, s.identified) for k, s in sides.items()}
-    return sides
+def _score_system(
+    name: str,
+    path: Path,
+    reference: Annotations,
+    hypothesis: Annotations,
+    uem: Mapping[str, tuple[Segment, ...]] | None,
+    keys: Sequence[str],
+    rules: Rules,
+) -> tuple[System, list[str]]:
+    """(one hypothesis with its scores, notes)."""
+    identified = any(hypothesis[k].identified for k in keys)
+    notes = _note_other_names(name, reference, hypothesis, keys) if identified else []
+    scores = {}
+    for k in keys:
+        scored = None if uem is None else uem[k]
+        score, its_notes = _score(reference[k], hypothesis[k], scored, rules, identified)
+        scores[reference[k].recording] = score
+        notes += its_notes
+    return System(name, str(path), scores, _intervals(scores, rules)), notes
 
 
-def _strange_names(
-    name: str, reference: Mapping[str, Side], sides: Mapping[str, Side], keys: Sequence[str]
-) -> list[str]:
-    """A note where a system and the reference name people, and nobody is called the same."""
-    ours, theirs = ({n for k in keys for n in party[k].names.values()} for party in (sides, reference))
+def _note_other_names(name: str, reference: Annotations, hypothesis: Annotations, keys: Sequence[str]) -> list[str]:
+    """A note where both sides name people, and have no name in common."""
+    ours, theirs = ({n for k in keys for n in side[k].names.values()} for side in (hypothesis, reference))
     if not ours or not theirs or ours & theirs:
         return []
     return [
-        f"{name}: nobody is called as in the reference (here {min(ours)!r}, there {min(theirs)!r}): names count as "
-        "right where they are the same letter by letter"
+        f"{name}: none of its names is in the reference (here {min(ours)!r}, there {min(theirs)!r}): a name is right "
+        "only if it is exactly the same"
     ]
 
 
 def _score(
-    reference: Side, hypothesis: Side, scored: Sequence[Segment] | None, rules: Rules, identified: bool
+    reference: RecordingAnnotation,
+    hypothesis: RecordingAnnotation,
+    scored: Sequence[Segment] | None,
+    rules: Rules,
+    identified: bool,
 ) -> tuple[Score, tuple[str, ...]]:
+    """(scores of one recording, notes); `identified`: the names of people are scored too."""
     score = Score()
     notes: tuple[str, ...] = ()
     if reference.turns is not None and hypothesis.turns is not None:
         score += turn_scores.score_turns(reference.turns, hypothesis.turns, scored, rules)
         if identified:
-            own = hypothesis.names if hypothesis.identified else {}
-            pair = (reference.turns, reference.names), (hypothesis.turns, own)
-            score += turn_scores.score_names(*pair, scored)
+            names = hypothesis.names if hypothesis.identified else {}
+            score += turn_scores.score_names((reference.turns, reference.names), (hypothesis.turns, names), scored)
     if reference.timed is not None and hypothesis.timed is not None:
-        found, notes = word_scores.score_words(reference, hypothesis, scored, rules)
-        score += found
+        of_words, notes = word_scores.score_words(reference, hypothesis, scored, rules)
+        score += of_words
     return score, notes
 
 
 def _intervals(scores: Mapping[str, Score], rules: Rules) -> dict[str, tuple[float, float]]:
-    found = {}
+    intervals = {}
     for name, measure in MEASURES.items():
         counts = [pair for score in scores.values() if (pair := measure.counts(score)) is not None]
         ends = bootstrap(
             [part for part, _ in counts], [whole for _, whole in counts], rules.resamples, rules.level, rules.seed
         )
         if ends is not None:
-            found[name] = ends
-    return found
+            intervals[name] = ends
+    return intervals
+
+
+def _timelines(
+    reference: Annotations,
+    hypotheses: Mapping[str, Annotations],
+    uem: Mapping[str, tuple[Segment, ...]] | None,
+    keys: Sequence[str],
+) -> dict[str, Timelines]:
+    """Recording -> the turns of all sides, of the recordings whose reference has turns."""
+    return {
+        reference[k].recording: Timelines(
+            reference_turns,
+            {name: turns for name, sides in hypotheses.items() if (turns := sides[k].turns) is not None},
+            None if uem is None else uem[k],
+        )
+        for k in keys
+        if (reference_turns := reference[k].turns) is not None
+    }

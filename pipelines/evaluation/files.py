@@ -1,41 +1,36 @@
 """References, hypotheses and UEMs from files and folders, by recording.
 
-A folder is searched at any depth for `.json`, `.rttm`, `.seglst.json`, `.stm` and `.ctm`; hidden files do not count.
-A folder that holds `transcript.json` is a result of this project: that file is read, and nothing beside it. For each
-recording, turns come from the first of JSON, RTTM, SegLST, STM that has it, words from the first of JSON, SegLST, STM,
-CTM. The same kind twice for one recording is an error. A file without any recording in it is a silent recording called
-like the file.
+A folder is searched at any depth for `.json`, `.rttm`, `.seglst.json`, `.stm` and `.ctm`; hidden files are ignored. Of
+a folder with `transcript.json`, a result of this project, only that file is read. For each recording, turns come from
+the first of JSON, RTTM, SegLST, STM that has it, words from the first of JSON, SegLST, STM, CTM. Two files of one kind
+for one recording are an error. A file without any recording in it stands for a silent recording with the file's name.
 """
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 from diarize import files
 from diarize.errors import ConfigError, FormatError
 from diarize.formats import ctm, rttm, seglst, stm, transcript_json, uem
 from diarize.formats.jsontext import parse
-from diarize.formats.naming import token
 from diarize.formats.rows import Row
 from diarize.types import Segment, Transcript, Turn
+from pipelines.inputs.folders import is_selected, walk
+from pipelines.inputs.recordings import match_key
 from pipelines.results.outputs import TRANSCRIPT
 
-TURNS = ("transcript", "rttm", "seglst", "stm")  # kinds that have turns, the one to prefer first
+TURNS = ("transcript", "rttm", "seglst", "stm")  # kinds that have turns, the preferred one first
 WORDS = ("transcript", "seglst", "stm", "ctm")
 SUFFIXES = (".json", ".rttm", ".stm", ".ctm")
-_CUT = re.compile(r"[!-}]{80}~[0-9a-f]{16}")  # a token that stands for a longer name (diarize.formats.naming)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A stretch of text with its time in seconds; it may have no length. `speaker=None`: nobody was heard there."""
+class TimedText:
+    """A text with its time in seconds, which may have no length. `speaker=None`: nobody was heard there."""
 
     start: float
     end: float
@@ -48,65 +43,62 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One recording as one party has it. None: its files do not say."""
+class RecordingAnnotation:
+    """Who speaks when, and what, in one recording, by a reference or by a hypothesis. None: not in its files."""
 
     recording: str
     turns: tuple[Turn, ...] | None = None
-    utterances: tuple[Said, ...] | None = None  # text by turn or speaker block
-    timed: tuple[Said, ...] | None = None  # the same text as finely as it is timed: by word, or by utterance
+    utterances: tuple[TimedText, ...] | None = None  # text by turn or speaker block
+    timed: tuple[TimedText, ...] | None = None  # the same text by word, where words have times, else by utterance
     names: Mapping[str, str] = field(default_factory=dict)  # speaker of the turns -> name
-    identified: bool = False  # the names are more than the labels of the turns: somebody was recognised by name
+    identified: bool = False  # the names are those of recognised people, not only labels of the turns
 
 
-def read(path: Path, match: Sequence[str] = (), ignore: Sequence[str] = ()) -> dict[str, Side]:
-    """Recording -> what the file or folder says of it, by `key`.
+def read(path: Path, match: Sequence[str] = (), ignore: Sequence[str] = ()) -> dict[str, RecordingAnnotation]:
+    """Recording (its `match_key`) -> its annotation in a file, or in the files of a folder.
 
-    Raises ConfigError where there is no such path, nothing readable in it, or a recording twice; FormatError for a
+    Raises ConfigError where there is no such path, no file to read in it, or a recording twice; FormatError for a
     damaged file. `match` and `ignore` are shell patterns against a file's path below the folder, or its name.
     """
-    found: dict[str, dict[str, tuple[Path, Any]]] = {}
+    contents: dict[str, dict[str, tuple[Path, Any]]] = {}
     ids: dict[str, str] = {}
-    for file in _files(path, SUFFIXES, match, ignore):
-        for kind, recording, content in _contents(file, named=file == path):
-            kinds = found.setdefault(key(recording), {})
-            ids.setdefault(key(recording), recording)
+    for file in _find_files(path, SUFFIXES, match, ignore):
+        for kind, recording, content in _read_contents(file, named=file == path):
+            key = match_key(recording)
+            kinds = contents.setdefault(key, {})
+            ids.setdefault(key, recording)
             if kind in kinds:
                 raise ConfigError(
                     str(path),
                     repr(recording),
                     f"is in two files of the same kind: {kinds[kind][0]} and {file}",
-                    "Name the file you mean, or choose reference files with --match and --ignore.",
+                    "Name one of the files, or choose reference files with --match and --ignore.",
                 )
             kinds[kind] = (file, content)
-    if not found:
+    if not contents:
         raise ConfigError(str(path), "files", f"no recordings in any {', '.join(SUFFIXES)} file there")
-    return {k: _side(ids[k], {kind: content for kind, (_, content) in kinds.items()}) for k, kinds in found.items()}
+    return {
+        key: _annotation(ids[key], {kind: content for kind, (_, content) in kinds.items()})
+        for key, kinds in contents.items()
+    }
 
 
 def read_uem(path: Path) -> dict[str, tuple[Segment, ...]]:
-    """Recording -> the stretches that count, by `key`. Raises ConfigError and FormatError like `read`."""
-    found: dict[str, tuple[Segment, ...]] = {}
-    for file in _files(path, (".uem",), (), ()):
+    """Recording (its `match_key`) -> the segments to score. Raises ConfigError and FormatError like `read`."""
+    scored: dict[str, tuple[Segment, ...]] = {}
+    for file in _find_files(path, (".uem",)):
         for recording, segments in uem.loads(files.read_text(file), str(file)).items():
-            if key(recording) in found:
-                raise ConfigError(str(path), repr(recording), f"stands in {file} and in another UEM file")
-            found[key(recording)] = segments
-    if not found:
-        raise ConfigError(str(path), "files", "no UEM there")
-    return found
+            if match_key(recording) in scored:
+                raise ConfigError(str(path), repr(recording), f"is in {file} and in another UEM file")
+            scored[match_key(recording)] = segments
+    if not scored:
+        raise ConfigError(str(path), "files", "there is no UEM file with recordings")
+    return scored
 
 
-def key(recording: str) -> str:
-    """What two ids of the same recording share: Unicode form, and for very long ones the token that RTTM has."""
-    recording = normalize("NFC", recording)
-    if _CUT.fullmatch(recording):
-        return recording
-    safe = token(recording)
-    return safe if "~" in safe else recording
-
-
-def _files(path: Path, suffixes: tuple[str, ...], match: Sequence[str], ignore: Sequence[str]) -> Iterator[Path]:
+def _find_files(
+    path: Path, suffixes: tuple[str, ...], match: Sequence[str] = (), ignore: Sequence[str] = ()
+) -> Iterator[Path]:
     if not path.is_dir():
         if not path.exists():
             raise ConfigError(str(path), "path", "there is no such file or folder")
@@ -114,27 +106,18 @@ def _files(path: Path, suffixes: tuple[str, ...], match: Sequence[str], ignore: 
             raise ConfigError(str(path), "path", f"not one of the files that are read here: {', '.join(suffixes)}")
         yield path
         return
-    for folder, below, names in os.walk(path):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        if TRANSCRIPT in names and TRANSCRIPT.endswith(suffixes):
-            names = [TRANSCRIPT]
-        for name in sorted(names):
-            file = Path(folder) / name
-            if name.startswith(".") or not name.lower().endswith(suffixes) or not file.is_file():
-                continue
-            if _wanted(file.relative_to(path).as_posix(), match, ignore):
+    for folder, entries in walk(path):
+        if isinstance(entries, OSError):
+            raise FormatError(str(folder), f"cannot be read: {entries.strerror}")
+        names = [entry.name for entry in entries if entry.name.lower().endswith(suffixes)]
+        for name in [TRANSCRIPT] if TRANSCRIPT in names else names:
+            file = folder / name
+            if file.is_file() and is_selected(file.relative_to(path).as_posix(), match, ignore):
                 yield file
 
 
-def _wanted(name: str, match: Sequence[str], ignore: Sequence[str]) -> bool:
-    def fits(patterns: Iterable[str]) -> bool:
-        return any(fnmatchcase(name, p) or fnmatchcase(name.rpartition("/")[2], p) for p in patterns)
-
-    return (not match or fits(match)) and not fits(ignore)
-
-
-def _contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
-    """(kind, recording, content) of everything in a file. JSON of another kind is passed over unless it is `named`."""
+def _read_contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
+    """(kind, recording, content) of all in a file. Other JSON is skipped; it is an error where the user `named` it."""
     text, where = files.read_text(file), str(file)
     kind = file.suffix.lower()[1:]
     if kind == "json":
@@ -145,7 +128,7 @@ def _contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
             return
         if not isinstance(value, list) or not all(isinstance(item, dict) and "session_id" in item for item in value):
             if named:
-                raise FormatError(where, "neither a transcript of this project nor a SegLST")
+                raise FormatError(where, "neither a transcript of this project nor SegLST")
             return
         if not value and not file.name.lower().endswith(".seglst.json") and not named:
             return
@@ -164,17 +147,17 @@ def _contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
         yield kind, recording, content
 
 
-def _side(recording: str, kinds: Mapping[str, Any]) -> Side:
-    turns = next((kind for kind in TURNS if kind in kinds), None)
-    words = next((kind for kind in WORDS if kind in kinds), None)
-    spoken = None if turns is None else _turns(kinds[turns])
-    names = {turn.speaker: turn.speaker for turn in spoken or ()}
+def _annotation(recording: str, kinds: Mapping[str, Any]) -> RecordingAnnotation:
+    turns_kind = next((kind for kind in TURNS if kind in kinds), None)
+    words_kind = next((kind for kind in WORDS if kind in kinds), None)
+    turns = None if turns_kind is None else _turns(kinds[turns_kind])
+    names = {turn.speaker: turn.speaker for turn in turns or ()}
     identified = False
-    if turns == "transcript":
-        names = {speaker.id: speaker.name for speaker in kinds[turns].speakers if speaker.name is not None}
+    if turns_kind == "transcript":
+        names = {speaker.id: speaker.name for speaker in kinds[turns_kind].speakers if speaker.name is not None}
         identified = bool(names)
-    utterances, timed = (None, None) if words is None else _said(words, kinds[words])
-    return Side(recording, spoken, utterances, timed, names, identified)
+    utterances, timed = (None, None) if words_kind is None else _texts(words_kind, kinds[words_kind])
+    return RecordingAnnotation(recording, turns, utterances, timed, names, identified)
 
 
 def _turns(content: Transcript | Sequence[Row | Turn]) -> tuple[Turn, ...]:
@@ -183,10 +166,10 @@ def _turns(content: Transcript | Sequence[Row | Turn]) -> tuple[Turn, ...]:
     return tuple(Turn(item.start, item.end, item.speaker) for item in content if item.speaker is not None)
 
 
-def _said(kind: str, content: Any) -> tuple[tuple[Said, ...], tuple[Said, ...]]:
-    """(utterances, the same as finely timed as it is known)."""
+def _texts(kind: str, content: Any) -> tuple[tuple[TimedText, ...], tuple[TimedText, ...]]:
+    """(text by utterance; the same by word, where words have times)."""
     if kind == "transcript":
-        utterances = tuple(Said(u.start, u.end, u.speaker, u.text) for u in content.utterances())
-        return utterances, tuple(Said(w.start, w.end, w.speaker, w.text) for w in content.words)
-    found = tuple(Said(item.start, item.end, item.speaker, item.text) for item in content if item.text.strip())
-    return found, found
+        utterances = tuple(TimedText(u.start, u.end, u.speaker, u.text) for u in content.utterances())
+        return utterances, tuple(TimedText(w.start, w.end, w.speaker, w.text) for w in content.words)
+    texts = tuple(TimedText(item.start, item.end, item.speaker, item.text) for item in content if item.text.strip())
+    return texts, texts

@@ -1,4 +1,4 @@
-"""A picture of one recording: the reference over each hypothesis on one time axis, errors coloured.
+"""A picture of one recording: the reference above each hypothesis on one time axis, errors in colours.
 
 Colours are of Okabe and Ito 2008, "Color Universal Design", which people with any colour vision tell apart; hatching
 tells errors apart in grey.
@@ -15,7 +15,7 @@ from diarize.formats.naming import shown
 from diarize.timeline import gaps
 from diarize.types import Segment, Turn
 from pipelines.evaluation.scores import Timelines
-from pipelines.evaluation.turn_scores import annotation, extent, merged
+from pipelines.evaluation.turn_scores import extent, merge_overlapping, to_annotation
 
 _KINDS = {  # kind of pyannote's error analysis -> (what it is called, colour, hatching)
     "correct": ("right", "#BBBBBB", ""),
@@ -31,18 +31,18 @@ _BAR = 0.76  # of a row's height
 def draw(recording: str, timelines: Timelines) -> bytes:
     """A PNG. What the UEM leaves out is shaded. All errors are shown, also those that a collar forgives.
 
-    A hypothesis's speakers stand in the order of the reference speakers they are paired with, the others under them.
+    A hypothesis's speakers are in the order of the reference speakers they are paired with, the others below them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    reference = merged(timelines.reference)
+    reference = merge_overlapping(timelines.reference)
     everything = [*reference, *(turn for turns in timelines.hypotheses.values() for turn in turns)]
     end = max([turn.end for turn in everything] + [segment.end for segment in timelines.scored or ()] + [1.0])
     order = list(dict.fromkeys(turn.speaker for turn in reference))
     panels = [("reference", *_panel(reference, order))]
     for name, turns in timelines.hypotheses.items():
-        panels.append((shown(name), *_compared(reference, merged(turns), timelines.scored, order)))
+        panels.append((shown(name), *_compare(reference, merge_overlapping(turns), timelines.scored, order)))
     heights = [max(1, len(labels)) for _, labels, _ in panels]
     width = min(_WIDEST, max(_NARROWEST, _PER_MINUTE * end / 60))
     figure = Figure(figsize=(width, _ROW * sum(heights) + 0.45 * len(panels) + 1.2), layout="constrained")
@@ -70,21 +70,21 @@ def _panel(turns: Sequence[Turn], order: Sequence[str]) -> tuple[list[str], _Bar
     ]
 
 
-def _compared(
+def _compare(
     reference: Sequence[Turn], hypothesis: Sequence[Turn], scored: Sequence[Segment] | None, order: Sequence[str]
 ) -> tuple[list[str], _Bars]:
     """Row labels and bars of a hypothesis, with what is wrong in it.
 
-    What was missed of a reference speaker stands in the row of the speaker they are paired with, or in one of its own.
+    Missed speech of a reference speaker is in the row of the paired speaker, or in a row of its own.
     """
     from pyannote.core import Segment as Stretch
     from pyannote.core import Timeline
     from pyannote.metrics.diarization import DiarizationErrorRate
     from pyannote.metrics.errors.identification import IdentificationErrorAnalysis
 
-    told, heard = annotation(reference, "r"), annotation(hypothesis, "h")
+    ref, hyp = to_annotation(reference, "r"), to_annotation(hypothesis, "h")
     uem = Timeline([Stretch(s.start, s.end) for s in scored or extent([*reference, *hypothesis])])
-    pairs = DiarizationErrorRate().optimal_mapping(told, heard, uem=uem)
+    pairs = DiarizationErrorRate().optimal_mapping(ref, hyp, uem=uem)
     partner = {one: other for other, one in pairs.items()}
     rows: dict[str, str] = {}  # label of pyannote -> what the row is called
     for speaker in order:
@@ -92,14 +92,14 @@ def _compared(
         rows[f"r{speaker}"] = (
             f"{shown(own[1:], 16)} = {shown(speaker, 16)}" if own else f"nobody = {shown(speaker, 16)}"
         )
-    for label in heard.labels():
+    for label in hyp.labels():
         if label not in pairs:
             rows[label] = shown(label[1:], 24)
     place = {label: row for row, label in enumerate(rows)}
-    errors = IdentificationErrorAnalysis().difference(told, heard.rename_labels(mapping=pairs), uem=uem)
+    errors = IdentificationErrorAnalysis().difference(ref, hyp.rename_labels(mapping=pairs), uem=uem)
     bars = [
-        (place[said if kind == "missed detection" else found], segment.start, segment.end, kind)
-        for segment, _, (kind, said, found) in errors.itertracks(yield_label=True)
+        (place[true if kind == "missed detection" else assigned], segment.start, segment.end, kind)
+        for segment, _, (kind, true, assigned) in errors.itertracks(yield_label=True)
     ]
     return list(rows.values()), bars
 
@@ -115,8 +115,8 @@ def _fill(
                     spans, (row - _BAR / 2, _BAR), facecolor=colour, hatch=hatch, edgecolor="black", linewidth=0.2
                 )
     if scored is not None:
-        for left in gaps(scored, end):
-            axis.axvspan(left.start, left.end, color="#EEEEEE", zorder=0)
+        for gap in gaps(scored, end):
+            axis.axvspan(gap.start, gap.end, color="#EEEEEE", zorder=0)
     axis.set_yticks(range(len(labels)), labels)
     for text in (*axis.get_yticklabels(), axis.set_title(name, loc="left", fontsize=9)):
         text.set_parse_math(False)  # a speaker may be called $x$

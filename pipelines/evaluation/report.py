@@ -24,7 +24,7 @@ _BEST = "*"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of text; every row has as many cells as there are columns, the first `names` say what it is about."""
+    """A table of text: each row has a cell a column; the first `names` columns say what a row is about."""
 
     title: str
     columns: tuple[str, ...]
@@ -33,16 +33,16 @@ class Table:
 
 
 def tables(evaluation: Evaluation, by_recording: bool = True) -> tuple[Table, ...]:
-    """What a person reads: all measures pooled with the systems side by side, each recording, speaker counts."""
-    found = [_pooled(evaluation)]
+    """For people: all measures pooled with the systems side by side, each recording, speaker counts."""
+    result = [_pooled(evaluation)]
     if by_recording and len(evaluation.recordings) > 1:
-        found.append(_by_recording(evaluation))
-    found += [_counts(system) for system in evaluation.systems if system.pooled.speakers]
-    return tuple(found)
+        result.append(_by_recording(evaluation))
+    result += [_counts(system) for system in evaluation.systems if system.pooled.speakers]
+    return tuple(result)
 
 
 def settings(evaluation: Evaluation) -> tuple[str, ...]:
-    """Lines that say how the figures were made, without which they mean nothing."""
+    """Lines on the rules behind the figures, without which these mean nothing."""
     rules = evaluation.rules
     lines = [
         f"reference: {visible(evaluation.reference)}; UEM: {visible(evaluation.uem or 'none (all of both sides)')}; "
@@ -106,7 +106,7 @@ def as_csv(evaluation: Evaluation) -> str:
 
 
 def as_json(evaluation: Evaluation, pictures: dict[str, str]) -> dict[str, Any]:
-    """Everything as plain values. A rate without anything below its line, or infinite, is null; its counts say why."""
+    """Everything as plain data. A rate that is infinite or has a denominator of 0 is null; its counts say why."""
     return {
         "schema": "diarize-evaluation/1",
         "reference": evaluation.reference,
@@ -120,8 +120,8 @@ def as_json(evaluation: Evaluation, pictures: dict[str, str]) -> dict[str, Any]:
                 "path": system.path,
                 "pooled": _measures(system.pooled, system, evaluation),
                 "speaker_counts": [
-                    {"reference": told, "hypothesis": heard, "recordings": times}
-                    for (told, heard), times in sorted(system.pooled.count_table().items())
+                    {"reference": ref, "hypothesis": hyp, "recordings": times}
+                    for (ref, hyp), times in sorted(system.pooled.count_table().items())
                 ],
                 "recordings": {recording: _measures(score) for recording, score in system.scores.items()},
             }
@@ -132,7 +132,7 @@ def as_json(evaluation: Evaluation, pictures: dict[str, str]) -> dict[str, Any]:
 
 
 def as_markdown(evaluation: Evaluation, pictures: dict[str, str]) -> str:
-    """The tables, how they were made, and links to the pictures."""
+    """The tables, their rules, and links to the pictures."""
     lines = ["# Evaluation", ""]
     lines += [f"- {_cell(line)}" for line in (*settings(evaluation), *evaluation.notes)]
     for table in tables(evaluation):
@@ -177,7 +177,7 @@ def _by_recording(evaluation: Evaluation) -> Table:
     for recording in evaluation.recordings:
         for system in evaluation.systems:
             score = system.scores[recording]
-            counted = [f"{heard} of {told}" for told, heard in score.speakers] or ["-"]
+            counted = [f"{hyp} of {ref}" for ref, hyp in score.speakers] or ["-"]
             cells = [percent(MEASURES[name].rate(score)) for name in measures]
             rows.append((visible(recording), *([visible(system.name)] if several else []), *cells, *counted))
     titles = [MEASURES[name].title.strip() for name in measures]
@@ -186,34 +186,34 @@ def _by_recording(evaluation: Evaluation) -> Table:
 
 
 def _counts(system: System) -> Table:
-    """How many speakers there were (rows) and were found (columns), in recordings."""
+    """Recordings by their number of speakers in the reference (rows) and in the hypothesis (columns)."""
     counted = system.pooled.count_table()
-    heard = sorted({found for _, found in counted})
+    numbers = sorted({hyp for _, hyp in counted})
     return Table(
         f"Speakers counted by {visible(system.name)}: recordings",
-        ("speakers", *(f"found {number}" for number in heard)),
+        ("speakers", *(f"found {number}" for number in numbers)),
         tuple(
-            (f"there were {told}", *(str(counted[told, number] or "") for number in heard))
-            for told in sorted({told for told, _ in counted})
+            (f"there were {ref}", *(str(counted[ref, number] or "") for number in numbers))
+            for ref in sorted({ref for ref, _ in counted})
         ),
     )
 
 
 def _measures(score: Score, system: System | None = None, evaluation: Evaluation | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, measure in MEASURES.items():
         if (counts := measure.counts(score)) is None:
             continue
         rate = measure.rate(score)
-        found[name] = {
+        values[name] = {
             "part": counts[0],
             "whole": counts[1],
             "rate": rate if rate is not None and isfinite(rate) else None,
         }
         if system is not None and evaluation is not None:
-            found[name]["interval"] = list(system.intervals[name]) if name in system.intervals else None
-            found[name]["best"] = system.name in evaluation.best(name)
-    return found
+            values[name]["interval"] = list(system.intervals[name]) if name in system.intervals else None
+            values[name]["best"] = system.name in evaluation.best(name)
+    return values
 
 
 def _cell(text: str) -> str:

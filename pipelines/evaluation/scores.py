@@ -1,4 +1,4 @@
-"""What an evaluation is: how it was made, and the scores of every system on every recording."""
+"""What an evaluation is: its rules, and the scores of every system on every recording."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Convention = Literal["pyannote", "md-eval"]
 class Rules:
     """What decides the scores. Times in seconds."""
 
-    collar: float = 0.0  # left out of DER on each side of every boundary of the reference, as md-eval counts it
+    collar: float = 0.0  # left out of DER on each side of a reference boundary, as in md-eval
     skip_overlap: bool = False  # DER leaves out where two or more speakers of the reference talk
     convention: Convention = "pyannote"  # speakers are paired on what is scored; md-eval: on all that the UEM allows
-    tolerance: float = 0.25  # two boundaries this far apart are the same
+    tolerance: float = 0.25  # two boundaries are the same up to this distance
     word_collar: float = 5.0  # tcpWER and WDER pair words that are no further apart; what MeetEval's authors advise
-    normalise: tuple[str, ...] = normalisation.DEFAULT  # steps of `diarize.normalise`, in this order
+    normalise: tuple[str, ...] = normalisation.DEFAULT  # steps of diarize.metrics.normalisation, in this order
     resamples: int = 1000  # of the bootstrap
     level: float = 0.95  # of its intervals
     seed: int = 0
@@ -47,8 +47,8 @@ class Score:
     tcpwer: WordErrors | None = None
     orcwer: WordErrors | None = None
     wder: Share | None = None
-    named: Share | None = None  # s of the speech of named people that was given their name
-    misnamed: Share | None = None  # s of it that was given somebody else's
+    named: Share | None = None  # s of the speech of named people with their name in the hypothesis
+    misnamed: Share | None = None  # s of it with another name
 
     def __add__(self, other: Score) -> Score:
         if not isinstance(other, Score):
@@ -66,10 +66,10 @@ class Score:
 
     @property
     def exact(self) -> Share | None:
-        """Recordings whose speakers were counted right."""
+        """Recordings with the right number of speakers."""
         if not self.speakers:
             return None
-        return Share(sum(told == heard for told, heard in self.speakers), len(self.speakers))
+        return Share(sum(ref == hyp for ref, hyp in self.speakers), len(self.speakers))
 
     def count_table(self) -> Counter[tuple[int, int]]:
         """(speakers of the reference, speakers of the hypothesis) -> recordings."""
@@ -78,14 +78,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure that is told: `counts` gives what stands above and below its line, None where there is neither."""
+    """One figure of a report: `counts` returns its (numerator, denominator), None where there is neither."""
 
     title: str
     lower_is_better: bool
     counts: Callable[[Score], tuple[float, float] | None]
 
     def rate(self, score: Score) -> float | None:
-        """Infinite where there are errors and nothing below the line; None where there is nothing at all."""
+        """Infinite where there are errors and the denominator is 0; None where there is nothing to compare."""
         counts = self.counts(score)
         if counts is None:
             return None
@@ -97,12 +97,12 @@ class Measure:
 
 def _of(name: str) -> Callable[[Score], tuple[float, float] | None]:
     def counts(score: Score) -> tuple[float, float] | None:
-        found: Any = getattr(score, name)
-        if found is None:
+        value: Any = getattr(score, name)
+        if value is None:
             return None
-        if isinstance(found, WordErrors):
-            return found.substitutions + found.deletions + found.insertions, found.length
-        return found.part, found.whole
+        if isinstance(value, WordErrors):
+            return value.substitutions + value.deletions + value.insertions, value.length
+        return value.part, value.whole
 
     return counts
 
@@ -117,10 +117,10 @@ def _der(*kinds: str) -> Callable[[Score], tuple[float, float] | None]:
 
 
 def _jer(score: Score) -> tuple[float, float] | None:
-    found = score.jaccard
-    if found is None:
+    jaccard = score.jaccard
+    if jaccard is None:
         return None
-    return (found.errors, found.speakers) if found.speakers else (found.rate, 1)
+    return (jaccard.errors, jaccard.speakers) if jaccard.speakers else (jaccard.rate, 1)
 
 
 MEASURES: dict[str, Measure] = {
@@ -153,7 +153,7 @@ class System:
     name: str
     path: str
     scores: Mapping[str, Score]  # recording -> its counts
-    intervals: Mapping[str, tuple[float, float]]  # measure -> ends; a measure without an interval is not there
+    intervals: Mapping[str, tuple[float, float]]  # measure -> (low, high), of measures with an interval
 
     @property
     def pooled(self) -> Score:
@@ -162,7 +162,7 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Timelines:
-    """Who speaks when in one recording, by the reference and by each system that says so."""
+    """The turns of one recording, of the reference and of each system that has turns."""
 
     reference: tuple[Turn, ...]
     hypotheses: Mapping[str, tuple[Turn, ...]]  # name of the system -> its turns
@@ -171,7 +171,7 @@ class Timelines:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The outcome: `systems` in the order given, `timelines` by recording, `notes` that a reader must know."""
+    """The outcome: `systems` in the order of the request, `timelines` by recording, `notes` for the reader."""
 
     rules: Rules
     reference: str
@@ -183,9 +183,9 @@ class Evaluation:
 
     def best(self, measure: str) -> frozenset[str]:
         """Names of the systems with the best pooled rate; none where there is only one, or nothing to compare."""
-        told = MEASURES[measure]
-        rates = {s.name: rate for s in self.systems if (rate := told.rate(s.pooled)) is not None}
+        lower_is_better = MEASURES[measure].lower_is_better
+        rates = {s.name: rate for s in self.systems if (rate := MEASURES[measure].rate(s.pooled)) is not None}
         if len(self.systems) < 2 or not rates:
             return frozenset()
-        top = min(rates.values()) if told.lower_is_better else max(rates.values())
+        top = min(rates.values()) if lower_is_better else max(rates.values())
         return frozenset(name for name, rate in rates.items() if rate == top)

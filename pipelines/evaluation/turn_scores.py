@@ -1,4 +1,4 @@
-"""Who spoke when, compared: pyannote.metrics counts, this module brings both sides into the form that it counts in."""
+"""Who spoke when, compared: pyannote.metrics counts, this module converts both sides for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.evaluation.scores import Rules, Score
 if TYPE_CHECKING:
     from pyannote.core import Annotation, Timeline
 
-_SHORTEST = 1e-6  # s; pyannote.core takes anything shorter for nothing
+_SHORTEST = 1e-6  # s; pyannote.core ignores anything shorter
 
 
 def score_turns(
@@ -29,19 +29,19 @@ def score_turns(
     """
     from pyannote.metrics.diarization import DiarizationCoverage, DiarizationPurity
 
-    reference, hypothesis = merged(reference), merged(hypothesis)
+    reference, hypothesis = merge_overlapping(reference), merge_overlapping(hypothesis)
     if scored is None:
         scored = extent([*reference, *hypothesis])
-    told, heard = annotation(reference, "r"), annotation(hypothesis, "h")
+    ref, hyp = to_annotation(reference, "r"), to_annotation(hypothesis, "h")
     uem = _timeline(scored)
-    inside = told.crop(uem, mode="intersection"), heard.crop(uem, mode="intersection")
+    inside = ref.crop(uem, mode="intersection"), hyp.crop(uem, mode="intersection")
     purity = DiarizationPurity().compute_components(*inside)
     coverage = DiarizationCoverage().compute_components(*inside)
-    hit, said, found = _boundaries(reference, hypothesis, scored, rules.tolerance)
+    hits, in_reference, in_hypothesis = _boundaries(reference, hypothesis, scored, rules.tolerance)
     overlaps = [tuple(Segment(s.start, s.end) for s in side.get_overlap().support()) for side in inside]
     both = total(intersect(*overlaps))
     return Score(
-        errors=_errors(told, heard, uem, rules),
+        errors=_errors(ref, hyp, uem, rules),
         jaccard=jaccard(
             inside[0] * inside[1],
             *(np.array([side.label_duration(label) for label in side.labels()]) for side in inside),
@@ -49,8 +49,8 @@ def score_turns(
         speakers=((len(inside[0].labels()), len(inside[1].labels())),),
         purity=Share(purity["correct"], purity["total"]),
         coverage=Share(coverage["correct"], coverage["total"]),
-        boundary_precision=Share(hit, found),
-        boundary_recall=Share(hit, said),
+        boundary_precision=Share(hits, in_hypothesis),
+        boundary_recall=Share(hits, in_reference),
         overlap_precision=Share(both, total(overlaps[1])),
         overlap_recall=Share(both, total(overlaps[0])),
     )
@@ -61,22 +61,25 @@ def score_names(
     hypothesis: tuple[Sequence[Turn], Mapping[str, str]],
     scored: Sequence[Segment] | None,
 ) -> Score:
-    """How much of the speech of named people was given their name, and how much another's.
+    """How much of the speech of named people has their name in the hypothesis, and how much another's.
 
-    Both sides are turns and the names of their speakers; who has none is nobody that could be named right or wrong.
+    Both sides are turns and the names of their speakers; speech of speakers without a name is not scored.
     """
     from pyannote.metrics.identification import IdentificationErrorRate
 
-    told, heard = (
-        annotation(merged(Turn(t.start, t.end, names[t.speaker]) for t in turns if t.speaker in names), "")
-        for turns, names in (reference, hypothesis)
+    ref, hyp = (
+        to_annotation(merge_overlapping(_renamed(turns, names)), "") for turns, names in (reference, hypothesis)
     )
     uem = _timeline(extent([*reference[0], *hypothesis[0]]) if scored is None else scored)
-    found = IdentificationErrorRate().compute_components(told, heard, uem=uem)
-    return Score(named=Share(found["correct"], found["total"]), misnamed=Share(found["confusion"], found["total"]))
+    parts = IdentificationErrorRate().compute_components(ref, hyp, uem=uem)
+    return Score(named=Share(parts["correct"], parts["total"]), misnamed=Share(parts["confusion"], parts["total"]))
 
 
-def merged(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+def _renamed(turns: Sequence[Turn], names: Mapping[str, str]) -> list[Turn]:
+    return [Turn(t.start, t.end, names[t.speaker]) for t in turns if t.speaker in names]
+
+
+def merge_overlapping(turns: Iterable[Turn]) -> tuple[Turn, ...]:
     """The same turns by start, one speaker's overlapping ones as one. Turns that only touch stay two."""
     own: dict[str, list[Turn]] = {}
     for turn in sorted(turns, key=lambda t: (t.start, t.end)):
@@ -85,7 +88,8 @@ def merged(turns: Iterable[Turn]) -> tuple[Turn, ...]:
             last[-1] = Turn(last[-1].start, max(last[-1].end, turn.end), turn.speaker)
         else:
             last.append(Turn(turn.start, turn.end, turn.speaker))
-    return tuple(sorted((turn for found in own.values() for turn in found), key=lambda t: (t.start, t.end, t.speaker)))
+    merged = [turn for turns in own.values() for turn in turns]
+    return tuple(sorted(merged, key=lambda t: (t.start, t.end, t.speaker)))
 
 
 def extent(turns: Sequence[Turn]) -> tuple[Segment, ...]:
@@ -93,16 +97,16 @@ def extent(turns: Sequence[Turn]) -> tuple[Segment, ...]:
     return (Segment(min(t.start for t in turns), max(t.end for t in turns)),) if turns else ()
 
 
-def annotation(turns: Iterable[Turn], prefix: str) -> Annotation:
-    """Turns as pyannote.core has them. The prefix keeps labels of two sides apart, whatever they are called."""
+def to_annotation(turns: Iterable[Turn], prefix: str) -> Annotation:
+    """Turns for pyannote.core. The prefix keeps labels of the two sides different."""
     from pyannote.core import Annotation
     from pyannote.core import Segment as Stretch
 
-    found = Annotation()
+    annotation = Annotation()
     for track, turn in enumerate(turns):
         if turn.duration > _SHORTEST:
-            found[Stretch(turn.start, turn.end), track] = prefix + turn.speaker
-    return found
+            annotation[Stretch(turn.start, turn.end), track] = prefix + turn.speaker
+    return annotation
 
 
 def _timeline(segments: Iterable[Segment]) -> Timeline:
@@ -112,7 +116,7 @@ def _timeline(segments: Iterable[Segment]) -> Timeline:
     return Timeline([Stretch(segment.start, segment.end) for segment in segments])
 
 
-def _errors(told: Annotation, heard: Annotation, uem: Timeline, rules: Rules) -> Errors:
+def _errors(ref: Annotation, hyp: Annotation, uem: Timeline, rules: Rules) -> Errors:
     """DER's seconds. pyannote.metrics counts a collar's whole width, md-eval (and `rules`) each side of a boundary.
 
     pyannote.metrics pairs speakers on what is scored, md-eval 22 (`score_speaker_diarization`) on all that the UEM
@@ -123,12 +127,12 @@ def _errors(told: Annotation, heard: Annotation, uem: Timeline, rules: Rules) ->
 
     options: dict[str, Any] = {"collar": 2 * rules.collar, "skip_overlap": rules.skip_overlap}
     if rules.convention == "md-eval":
-        pairs = DiarizationErrorRate().optimal_mapping(told, heard, uem=uem)
-        heard = heard.rename_labels(mapping=pairs)
-        found = IdentificationErrorRate(**options).compute_components(told, heard, uem=uem)
+        pairs = DiarizationErrorRate().optimal_mapping(ref, hyp, uem=uem)
+        hyp = hyp.rename_labels(mapping=pairs)
+        parts = IdentificationErrorRate(**options).compute_components(ref, hyp, uem=uem)
     else:
-        found = DiarizationErrorRate(**options).compute_components(told, heard, uem=uem)
-    return Errors(found["missed detection"], found["false alarm"], found["confusion"], found["total"])
+        parts = DiarizationErrorRate(**options).compute_components(ref, hyp, uem=uem)
+    return Errors(parts["missed detection"], parts["false alarm"], parts["confusion"], parts["total"])
 
 
 def _boundaries(
@@ -137,15 +141,15 @@ def _boundaries(
     """(boundaries that both have, those of the reference, those of the hypothesis).
 
     A boundary is a time in `scored` at which somebody begins or ends; where a UEM cuts a turn there is none.
-    pyannote.metrics pairs them, nearest first; its cost grows with the product of both numbers, so that it is given one
-    cluster of near boundaries at a time.
+    pyannote.metrics pairs them, nearest first; its cost grows with the product of both numbers, so each
+    cluster of near boundaries is paired by itself.
     """
     from pyannote.metrics.segmentation import SegmentationRecall
 
     tolerance += _SHORTEST  # 1.1 - 0.85 is more than 0.25 in floating point
-    told, heard = (_changes(turns, scored) for turns in (reference, hypothesis))
+    ref, hyp = (_changes(turns, scored) for turns in (reference, hypothesis))
     metric, hits = SegmentationRecall(tolerance=tolerance), 0.0
-    marked = sorted([(time, 0) for time in told] + [(time, 1) for time in heard])
+    marked = sorted([(time, 0) for time in ref] + [(time, 1) for time in hyp])
     cluster: list[tuple[float, int]] = []
     for time, side in [*marked, (float("inf"), 0)]:
         if cluster and time - cluster[-1][0] > tolerance:
@@ -154,7 +158,7 @@ def _boundaries(
                 hits += metric.compute_components(*map(_partition, parts))["number of matches"]
             cluster = []
         cluster.append((time, side))
-    return hits, len(told), len(heard)
+    return hits, len(ref), len(hyp)
 
 
 def _changes(turns: Iterable[Turn], scored: Sequence[Segment]) -> list[float]:

@@ -1,7 +1,7 @@
-"""What a user gives with recordings: words, speech, known turns; each found in their files before any work.
+"""What users know of their recordings (words, speech, turns, links), read from files before any recording is processed.
 
-A folder holds a file for each recording, called like it (`inputs.called`). A file may be of one recording, whatever it
-calls it, or name several (RTTM, UEM, a CSV of links), each as `inputs.called` says.
+A folder holds one file a recording, with the recording's name (`recordings.names_of`). A single file may be of one
+recording, under any name, or list several (RTTM, UEM, a CSV of links), each under one of its names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
-from unicodedata import normalize
 
 from diarize import files, timeline
 from diarize.clustering import constraints
@@ -23,178 +22,182 @@ from diarize.formats import rttm, transcript_json, uem
 from diarize.formats.rows import number, segment
 from diarize.text import counted
 from diarize.types import Segment, Turn
+from pipelines.inputs.folders import is_folder
 from pipelines.inputs.jobs import Job, MarkedSpeech
-from pipelines.inputs.recordings import Called, Input, called, is_folder
+from pipelines.inputs.recordings import Input, RecordingMatcher, match_key, names_of
 
 WORDS, SPEECH, KNOWN = "--transcript", "--speech", "--known-turns"
 COLUMNS = ("recording", "link", "start_1", "end_1", "start_2", "end_2")  # of a CSV of links
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a file says of who speaks in a recording."""
+class KnownTurns:
+    """What a file says about the speakers of one recording."""
 
     turns: tuple[Turn, ...] = ()
     links: tuple[Linked, ...] = ()
 
 
 _T = TypeVar("_T")
-_Readers = Mapping[str, Callable[[str, str], dict[str, _T]]]  # suffix -> (text, where) -> recording -> what is said
+_Reader = Callable[[str, str], dict[str, _T]]  # (text, where) -> recording -> annotation
+_Readers = Mapping[str, _Reader[_T]]  # by suffix
+_Speech = tuple[Segment, ...]
 
 
 def attach(
     jobs: Sequence[Job], words: Path | None, speech: Path | None, known: Sequence[Path], config: Config
 ) -> list[Job]:
-    """The jobs, each with what is given for it. Raises ConfigError, which names the option, the file and the cure."""
-    for option, wanted in ((SPEECH, speech is not None), (KNOWN, bool(known))):
-        if wanted and config.audio.channel == "per-channel":
-            raise ConfigError(option, "--channel per-channel", "each channel is one speaker's line, and finds its own")
-        if wanted and config.diarizer is not None:
-            raise ConfigError(option, f"--diarizer {config.diarizer}", "an end-to-end diarizer finds its own")
-    found = list(jobs)
+    """The jobs, each with its annotations. Raises ConfigError, which names the option, the file and the cure."""
+    for option, used in ((SPEECH, speech is not None), (KNOWN, bool(known))):
+        if used and config.audio.channel == "per-channel":
+            problem = "cannot be used together: each channel is one speaker, who talks where there is speech in it"
+            raise ConfigError(option, "--channel per-channel", problem)
+        if used and config.diarizer is not None:
+            problem = "cannot be used together: an end-to-end diarizer finds speech and turns itself"
+            raise ConfigError(option, f"--diarizer {config.diarizer}", problem)
+    attached = list(jobs)
     if words is not None:
-        found = _with_words(found, words)
+        attached = _with_words(attached, words)
     if speech is not None:
-        found = _with_speech(found, speech)
-    return _with_known(found, known) if known else found
+        attached = _with_speech(attached, speech)
+    return _with_known(attached, known) if known else attached
 
 
 def _with_words(jobs: Sequence[Job], path: Path) -> list[Job]:
     if is_folder(path):
-        own = _in_folder(jobs, path, WORDS)
-        _refuse_missing(jobs, set(own), path, WORDS, ".json")
-        return [replace(job, words=own.get(i)) for i, job in enumerate(jobs)]
-    _refuse_nothing(path, WORDS)
+        paths = _match_files(jobs, path, WORDS)
+        _require_all(jobs, set(paths), path, WORDS, ".json")
+        return [replace(job, words=paths.get(i)) for i, job in enumerate(jobs)]
+    _require_file(path, WORDS)
     if len(jobs) > 1:
-        cure = "Name a folder of files called like the recordings."
+        cure = "Name a folder with one file a recording, with the recordings' names."
         raise ConfigError(WORDS, str(path), f"one file for {len(jobs)} recordings", cure)
     return [replace(jobs[0], words=path)]
 
 
 def _with_speech(jobs: Sequence[Job], path: Path) -> list[Job]:
-    given = {
-        i: MarkedSpeech(own or (), digest, tuple(f"speech: {note}" for note in notes))
-        for i, own, digest, notes in _read(jobs, path, SPEECH, _SPEECH, others=True)
+    speech = {
+        i: MarkedSpeech(segments or (), digest, tuple(f"speech: {note}" for note in notes))
+        for i, segments, digest, notes in _read(jobs, path, SPEECH, _SPEECH, others=True)
     }
-    _refuse_missing(jobs, set(given), path, SPEECH, ".rttm")
-    return [replace(job, speech=given.get(i)) for i, job in enumerate(jobs)]
+    _require_all(jobs, set(speech), path, SPEECH, ".rttm")
+    return [replace(job, speech=speech.get(i)) for i, job in enumerate(jobs)]
 
 
 def _with_known(jobs: Sequence[Job], paths: Sequence[Path]) -> list[Job]:
-    said: dict[int, list[tuple[Said, str]]] = {}
-    told: dict[int, list[str]] = {}
+    # Several files may be of one recording: their turns and links come together.
+    known: dict[int, list[tuple[KnownTurns, str]]] = {}  # position of a job -> (annotation, the file's sha256)
+    notes: dict[int, list[str]] = {}
     for path in paths:
-        for i, own, digest, notes in _read(jobs, path, KNOWN, _KNOWN, others=False):
-            said.setdefault(i, []).append((own or Said(), digest))
-            told.setdefault(i, []).extend(f"known turns: {note}" for note in notes)
-    found = []
-    for i, job in enumerate(jobs):
-        if i not in said:
-            found.append(job)
-            continue
-        turns = [turn for own, _ in said[i] for turn in own.turns]
-        links = [link for own, _ in said[i] for link in own.links]
-        name = "+".join(f"file:{digest}" for _, digest in said[i])
-        try:
-            known = replace(constraints.resolve(turns, links, name), notes=tuple(told[i]))
-        except ValueError as error:
-            cure = "Take out what is wrong."
-            raise ConfigError(KNOWN, job.input.name, str(error), cure) from error
-        most = job.cluster.num_speakers or job.cluster.max_speakers
-        if not constraints.fits(known, most):
-            allowed = f"the {counted(most, 'speaker')} allowed"
-            problem = f"more people are known to be others than each other than {allowed}"
-            raise ConfigError(KNOWN, job.input.name, problem, "Allow more, or take out what is wrong.")
-        found.append(replace(job, known=known))
-    return found
+        for i, annotation, digest, its_notes in _read(jobs, path, KNOWN, _KNOWN, others=False):
+            known.setdefault(i, []).append((annotation or KnownTurns(), digest))
+            notes.setdefault(i, []).extend(f"known turns: {note}" for note in its_notes)
+    return [_constrain(job, known[i], notes[i]) if i in known else job for i, job in enumerate(jobs)]
+
+
+def _constrain(job: Job, known: Sequence[tuple[KnownTurns, str]], notes: Sequence[str]) -> Job:
+    """The job with its constraints. Raises ConfigError where they contradict each other or the number of speakers."""
+    turns = [turn for annotation, _ in known for turn in annotation.turns]
+    links = [link for annotation, _ in known for link in annotation.links]
+    name = "+".join(f"file:{digest}" for _, digest in known)
+    try:
+        resolved = replace(constraints.resolve(turns, links, name), notes=tuple(notes))
+    except ValueError as error:
+        raise ConfigError(KNOWN, job.input.name, str(error), "Remove the line that is wrong.") from error
+    most = job.cluster.num_speakers or job.cluster.max_speakers
+    if not constraints.fits(resolved, most):
+        problem = f"more different people are known than the {counted(most, 'speaker')} allowed"
+        raise ConfigError(KNOWN, job.input.name, problem, "Allow more speakers, or remove what is wrong.")
+    return replace(job, known=resolved)
 
 
 def _read(
     jobs: Sequence[Job], path: Path, option: str, readers: _Readers[_T], others: bool
 ) -> Iterator[tuple[int, _T | None, str, tuple[str, ...]]]:
-    """(position of a job, what the file says of it or None for an empty file, the file's sha256, notes).
+    """(position of a job, its annotation or None for an empty file, the file's sha256, notes).
 
-    `others`: a file may name recordings that are not there.
+    `others`: a file may list recordings that are not processed.
     """
+    # A folder: each file is of the recording with its name.
     if is_folder(path):
-        for i, file in _in_folder(jobs, path, option, tuple(readers)).items():
-            contents, digest = _parsed(file, option, readers)
-            own = [name for name in contents if len(contents) == 1 or _is_called(jobs[i].input, name)]
-            if contents and len(own) != 1:
-                problem = f"names {len(own) or 'none'} of its recordings as {jobs[i].input.name}"
-                raise ConfigError(option, str(file), problem, f"Call it {jobs[i].input.id} there.")
-            yield i, contents[own[0]] if own else None, digest, _misnamed(jobs[i].input, own)
+        for i, file in _match_files(jobs, path, option, tuple(readers)).items():
+            contents, digest = _parse(file, option, readers)
+            names = [name for name in contents if len(contents) == 1 or _has_name(jobs[i].input, name)]
+            if contents and len(names) != 1:
+                problem = f"has {len(names) or 'no'} recordings with a name of {jobs[i].input.name}"
+                raise ConfigError(option, str(file), problem, f"Use the name {jobs[i].input.id} there.")
+            yield i, contents[names[0]] if names else None, digest, _note_other_names(jobs[i].input, names)
         return
-    _refuse_nothing(path, option)
-    contents, digest = _parsed(path, option, readers)
+    _require_file(path, option)
+    contents, digest = _parse(path, option, readers)
+
+    # One recording, and a file of one recording: they belong together, whatever the name in the file.
     if len(jobs) == 1 and len(contents) <= 1:
-        yield 0, next(iter(contents.values()), None), digest, _misnamed(jobs[0].input, contents)
+        yield 0, next(iter(contents.values()), None), digest, _note_other_names(jobs[0].input, contents)
         return
-    finder, taken = Called([job.input for job in jobs]), dict[int, str]()
-    for name, said in contents.items():
-        at = finder.find(name)
-        if not at and others:
+
+    # A file of several recordings: their names decide.
+    matcher, used = RecordingMatcher([job.input for job in jobs]), dict[int, str]()
+    for name, annotation in contents.items():
+        if others and not matcher.match(name):
             continue
-        if len(at) != 1:
-            problem = "no such recording among the inputs" if not at else "several recordings are called that"
-            raise ConfigError(f"{option} {path}", name, problem, "Name it by its path below the folder.")
-        if at[0] in taken:
-            problem = f"{jobs[at[0]].input.name} is called so, and {taken[at[0]]!r} too"
-            raise ConfigError(f"{option} {path}", name, problem, "Put all of it under one name.")
-        taken[at[0]] = name
-        yield at[0], said, digest, ()
+        at = matcher.match_one(name, f"{option} {path}")
+        if at in used:
+            problem = f"it is of {jobs[at].input.name}, and so is {used[at]!r}"
+            raise ConfigError(f"{option} {path}", name, problem, "Use one name for both.")
+        used[at] = name
+        yield at, annotation, digest, ()
 
 
-def _is_called(item: Input, name: str) -> bool:
-    return normalize("NFC", name) in called(item)
+def _has_name(item: Input, name: str) -> bool:
+    return match_key(name) in names_of(item)
 
 
-def _misnamed(item: Input, names: Iterable[str]) -> tuple[str, ...]:
-    """A note of each name that a recording's file has for it and that is none of its own.
+def _note_other_names(item: Input, names: Iterable[str]) -> tuple[str, ...]:
+    """A note on each name in a recording's file that is not a name of this recording.
 
-    Neither the recording's nor the file's name is told: their content decides a result, not what they are called.
+    It tells neither the recording's name nor the file's: a result depends on the content of files, not on their names.
     """
     return tuple(
-        f"the file that was given calls the recording {name!r}, and was heeded: is it of another one?"
+        f"the file names the recording {name!r}; it was used, but may be of another recording"
         for name in names
-        if not _is_called(item, name)
+        if not _has_name(item, name)
     )
 
 
-def _in_folder(jobs: Sequence[Job], folder: Path, option: str, suffixes: Sequence[str] = ()) -> dict[int, Path]:
-    """Position of a job -> the file in `folder` that is called like it, by the surest of its names.
+def _match_files(jobs: Sequence[Job], folder: Path, option: str, suffixes: Sequence[str] = ()) -> dict[int, Path]:
+    """Position of a job -> the file in `folder` with a name of its recording, the most specific first.
 
-    Raises ConfigError where a recording has several files, and where a file would serve two recordings.
+    Raises ConfigError where a recording has several files, and where a file would be of two recordings.
     """
     try:
-        there = sorted(path for path in folder.iterdir() if path.is_file())
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise ConfigError(option, str(folder), f"cannot be read: {error.strerror}") from error
     by_name: dict[str, list[Path]] = {}
-    for path in there:
+    for path in paths:
         if not suffixes or path.suffix.lower() in suffixes:
-            for name in {normalize("NFC", name) for name in (path.stem, path.name.split(".")[0])}:
+            for name in {match_key(name) for name in (path.stem, path.name.split(".")[0])}:
                 by_name.setdefault(name, []).append(path)
-    found: dict[int, Path] = {}
+    matches: dict[int, Path] = {}
     owners: dict[Path, Input] = {}
     for i, job in enumerate(jobs):
-        own = next((by_name[name] for name in called(job.input) if name in by_name), [])
+        own = next((by_name[name] for name in names_of(job.input) if name in by_name), [])
         if not own or job.input.problem is not None:
             continue
-        cure = _cure(job.input, (suffixes or (".json",))[0])
         if len(own) > 1:
             problem = f"{len(own)} files for {job.input.name}: {', '.join(path.name for path in own)}"
             raise ConfigError(option, str(folder), problem, "Name the file itself, or a folder that has one for each.")
         other = owners.setdefault(own[0], job.input)
         if other is not job.input:
-            problem = f"{own[0].name} is called like {other.name} and like {job.input.name}"
-            raise ConfigError(option, str(folder), problem, cure)
-        found[i] = own[0]
-    return found
+            problem = f"{own[0].name} may be of {other.name} and of {job.input.name}"
+            raise ConfigError(option, str(folder), problem, _file_cure(job.input, (suffixes or (".json",))[0]))
+        matches[i] = own[0]
+    return matches
 
 
-def _parsed(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _T], str]:
-    """What a file says of each recording, and its sha256."""
+def _parse(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _T], str]:
+    """(recording -> annotation, the file's sha256)."""
     loads = readers.get(path.suffix.lower())
     if loads is None:
         raise ConfigError(option, str(path), "not one of the files that are read here", f"Known: {', '.join(readers)}.")
@@ -205,12 +208,13 @@ def _parsed(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _
         raise ConfigError(option, error.where, error.problem, error.cure) from error
 
 
-def _refuse_nothing(path: Path, option: str) -> None:
+def _require_file(path: Path, option: str) -> None:
+    """Raises ConfigError where there is no such file, or where it is a device or a pipe."""
     try:
-        there = path.exists()
+        exists = path.exists()
     except OSError:
-        there = False
-    if not there:
+        exists = False
+    if not exists:
         raise ConfigError(option, str(path), "no such file or folder")
     try:
         files.regular(path)
@@ -218,56 +222,64 @@ def _refuse_nothing(path: Path, option: str) -> None:
         raise ConfigError(option, str(path), error.strerror or str(error)) from error
 
 
-def _refuse_missing(jobs: Sequence[Job], given: set[int], path: Path, option: str, suffix: str) -> None:
+def _require_all(jobs: Sequence[Job], annotated: set[int], path: Path, option: str, suffix: str) -> None:
+    """Raises ConfigError for the first job without an annotation; recordings that cannot be read need none."""
     for i, job in enumerate(jobs):
-        if i not in given and job.input.problem is None:
+        if i not in annotated and job.input.problem is None:
             if is_folder(path):
-                raise ConfigError(option, str(path), f"no file for {job.input.name}", _cure(job.input, suffix))
-            problem = f"says nothing of {job.input.name}"
-            raise ConfigError(option, str(path), problem, f"Call the recording {job.input.id} there.")
+                raise ConfigError(option, str(path), f"no file for {job.input.name}", _file_cure(job.input, suffix))
+            problem = f"has nothing on {job.input.name}"
+            raise ConfigError(option, str(path), problem, f"Use the name {job.input.id} for the recording there.")
 
 
-def _cure(item: Input, suffix: str) -> str:
-    return f"Put one there, called {item.id}{suffix}, say."
+def _file_cure(item: Input, suffix: str) -> str:
+    return f"Add one, for example {item.id}{suffix}."
 
 
-def _turns(text: str, where: str) -> dict[str, tuple[Turn, ...]]:
+def _read_turns(text: str, where: str) -> dict[str, tuple[Turn, ...]]:
     transcript = transcript_json.loads(text, where)
     return {transcript.recording: transcript.turns}
 
 
-def _united(loads: Callable[[str, str], Mapping[str, Sequence[Segment]]]) -> Callable[[str, str], dict[str, _Speech]]:
-    """The same, what overlaps in one."""
-    return lambda text, where: {name: timeline.union(said) for name, said in loads(text, where).items()}
+def _as_speech(
+    loads: Callable[[str, str], Mapping[str, Sequence[Segment]]],
+) -> Callable[[str, str], dict[str, _Speech]]:
+    """The same reader, for the union of the segments that it returns."""
+    return lambda text, where: {name: timeline.union(segments) for name, segments in loads(text, where).items()}
 
 
-def _named(loads: Callable[[str, str], Mapping[str, tuple[Turn, ...]]]) -> Callable[[str, str], dict[str, Said]]:
-    return lambda text, where: {name: Said(turns) for name, turns in loads(text, where).items()}
+def _as_known(
+    loads: Callable[[str, str], Mapping[str, tuple[Turn, ...]]],
+) -> Callable[[str, str], dict[str, KnownTurns]]:
+    return lambda text, where: {name: KnownTurns(turns) for name, turns in loads(text, where).items()}
 
 
-def _links(text: str, where: str) -> dict[str, Said]:
+def _read_links(text: str, where: str) -> dict[str, KnownTurns]:
     """A CSV of links. Raises FormatError, with the line."""
     reader = csv.DictReader(text.splitlines(), strict=True)
+    links: dict[str, list[Linked]] = {}
     try:
         if set(reader.fieldnames or ()) != set(COLUMNS):
             raise FormatError(f"{where}:1", f"the columns are {', '.join(COLUMNS)}")
-        found: dict[str, list[Linked]] = {}
         for row in reader:
             place = f"{where}:{reader.line_num}"
             if None in row or None in row.values():
                 raise FormatError(place, f"needs {len(COLUMNS)} cells")
-            link = row["link"].strip()
-            if link not in ("must", "cannot"):
-                raise FormatError(place, f"a link is must or cannot, not {link!r}")
+            kind = row["link"].strip()
+            if kind not in ("must", "cannot"):
+                raise FormatError(place, f"a link is must or cannot, not {kind!r}")
             times = [number(row[column], place) for column in COLUMNS[2:]]
             spans = [Segment(*segment(a, b, place)) for a, b in (times[:2], times[2:])]
-            linked = Linked("must" if link == "must" else "cannot", spans[0], spans[1], place)
-            found.setdefault(row["recording"], []).append(linked)
+            link = Linked("must" if kind == "must" else "cannot", spans[0], spans[1], place)
+            links.setdefault(row["recording"], []).append(link)
     except csv.Error as error:
         raise FormatError(f"{where}:{reader.line_num}", str(error)) from error
-    return {name: Said(links=tuple(links)) for name, links in found.items()}
+    return {name: KnownTurns(links=tuple(its_links)) for name, its_links in links.items()}
 
 
-_Speech = tuple[Segment, ...]
-_SPEECH: _Readers[_Speech] = {".rttm": _united(rttm.loads), ".uem": _united(uem.loads), ".json": _united(_turns)}
-_KNOWN: _Readers[Said] = {".rttm": _named(rttm.loads), ".json": _named(_turns), ".csv": _links}
+_SPEECH: _Readers[_Speech] = {
+    ".rttm": _as_speech(rttm.loads),
+    ".uem": _as_speech(uem.loads),
+    ".json": _as_speech(_read_turns),
+}
+_KNOWN: _Readers[KnownTurns] = {".rttm": _as_known(rttm.loads), ".json": _as_known(_read_turns), ".csv": _read_links}

@@ -1,7 +1,7 @@
-"""Speaker counts that are known per recording, from a CSV or TOML file.
+"""Known numbers of speakers of each recording, from a CSV or TOML file.
 
-CSV: a header with `recording` and any of `num_speakers`, `min_speakers`, `max_speakers`; an empty cell says nothing.
-TOML: a table per recording with the same keys. A recording is named as `inputs.called` says.
+CSV: a header with `recording` and any of `num_speakers`, `min_speakers`, `max_speakers`; an empty cell sets nothing.
+TOML: a table a recording with the same keys. `recordings.names_of` lists the names that a recording may have.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from diarize import files
 from diarize.config import ClusterConfig
 from diarize.errors import ConfigError, FormatError
 from diarize.text import counted
-from pipelines.inputs.recordings import Called, Input
+from pipelines.inputs.recordings import Input, RecordingMatcher
 
 KEYS = ("num_speakers", "min_speakers", "max_speakers")
 
 
 def read(path: Path) -> dict[str, dict[str, int]]:
-    """Recording -> what is known of it. Raises ConfigError, which names the line or table."""
+    """Recording -> its settings. Raises ConfigError, which names the line or table."""
     try:
         text = files.read_text(path)
         rows = _toml(text) if path.suffix.lower() == ".toml" else _csv(text, path)
@@ -32,40 +32,37 @@ def read(path: Path) -> dict[str, dict[str, int]]:
         raise ConfigError(str(path), "file", error.problem) from error
     except (ValueError, RecursionError, csv.Error) as error:  # ValueError: no TOML, huge numbers
         raise ConfigError(str(path), "file", str(error), "Use CSV, or TOML in a file called .toml.") from error
-    return {recording: _whole(row, str(path), recording) for recording, row in rows.items()}
+    return {recording: _whole_numbers(row, str(path), recording) for recording, row in rows.items()}
 
 
 def apply(
-    known: Mapping[str, Mapping[str, int]], inputs: Sequence[Input], base: ClusterConfig, where: str
+    counts: Mapping[str, Mapping[str, int]], inputs: Sequence[Input], base: ClusterConfig, where: str
 ) -> list[ClusterConfig]:
-    """The clustering settings of each input. Raises ConfigError for a recording that is not there, or named by two."""
-    names = Called(inputs)
-    found = [base] * len(inputs)
-    for recording, row in known.items():
-        at = names.find(recording)
-        if len(at) != 1:
-            problem = "no such recording among the inputs" if not at else "several recordings are called that"
-            raise ConfigError(where, recording, problem, "Name it by its path below the folder.")
+    """The clustering settings of each input. Raises ConfigError for a name of none of them, or of several."""
+    matcher = RecordingMatcher(inputs)
+    configs = [base] * len(inputs)
+    for recording, row in counts.items():
+        at = matcher.match_one(recording, where)
         try:
-            found[at[0]] = ClusterConfig.model_validate(base.model_dump() | dict(row))
+            configs[at] = ClusterConfig.model_validate(base.model_dump() | dict(row))
         except ValidationError as error:
             raise ConfigError(where, recording, error.errors()[0]["msg"].removeprefix("Value error, ")) from error
-    return found
+    return configs
 
 
 def _csv(text: str, path: Path) -> dict[str, dict[str, Any]]:
     reader = csv.DictReader(text.splitlines(), strict=True)
     header = tuple(reader.fieldnames or ())
     if "recording" not in header or not set(header) <= {"recording", *KEYS}:
-        wanted = f"the columns are recording, {', '.join(KEYS)}"
-        raise ConfigError(str(path), "line 1", f"{wanted}; found {', '.join(map(repr, header)) or 'nothing'}")
+        columns = f"the columns are recording, {', '.join(KEYS)}"
+        raise ConfigError(str(path), "line 1", f"{columns}; this file has {', '.join(map(repr, header)) or 'none'}")
     rows: dict[str, dict[str, Any]] = {}
     for row in reader:
         if None in row or None in row.values():
             raise ConfigError(str(path), f"line {reader.line_num}", f"needs {counted(len(header), 'cell')}")
         recording = row.pop("recording")
         if recording in rows:
-            raise ConfigError(str(path), f"line {reader.line_num}", f"{recording!r} stands there twice")
+            raise ConfigError(str(path), f"line {reader.line_num}", f"{recording!r} is there twice")
         rows[recording] = {key: cell for key, cell in row.items() if cell.strip()}
     return rows
 
@@ -74,7 +71,7 @@ def _toml(text: str) -> dict[str, dict[str, Any]]:
     return {name: row if isinstance(row, dict) else {"": row} for name, row in tomllib.loads(text).items()}
 
 
-def _whole(row: Mapping[str, Any], where: str, recording: str) -> dict[str, int]:
+def _whole_numbers(row: Mapping[str, Any], where: str, recording: str) -> dict[str, int]:
     numbers: dict[str, int] = {}
     for key, item in row.items():
         if key not in KEYS:
@@ -83,5 +80,5 @@ def _whole(row: Mapping[str, Any], where: str, recording: str) -> dict[str, int]
             numbers[key] = int(str(item).strip())
         except ValueError as error:  # also of a number too long to be shown
             got = "a huge number" if isinstance(item, int) else repr(item)
-            raise ConfigError(where, f"{recording}: {key}", f"a whole number, got {got}") from error
+            raise ConfigError(where, f"{recording}: {key}", f"expected a whole number, got {got}") from error
     return numbers

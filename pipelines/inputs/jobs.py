@@ -1,4 +1,4 @@
-"""What is to be done: a recording, with everything that somebody provided for it alone."""
+"""A recording to process, with what is known of it alone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pipelines.inputs.recordings import Input
 
 @dataclass(frozen=True)
 class MarkedSpeech:
-    """A `Detector` that finds the speech that somebody has marked: sorted, disjoint."""
+    """A `Detector` that returns the speech segments of a user's file: sorted, disjoint."""
 
     speech: tuple[Segment, ...]
-    digest: str  # sha256 of the file it stands in
+    digest: str  # sha256 of the file
     notes: tuple[str, ...] = ()
 
     @property
@@ -29,14 +29,14 @@ class MarkedSpeech:
         return f"file:{self.digest}"
 
     def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
-        """What of it is in the recording."""
+        """The segments within the recording."""
         return self.within(audio.duration).speech
 
     def within(self, duration: float) -> MarkedSpeech:
-        """What of it is in a recording of `duration` s; the notes say what is beyond."""
+        """The segments within a recording of `duration` s, with a note where others are beyond its end."""
         inside = intersect(self.speech, (Segment(0.0, duration),)) if duration > 0 else ()
         beyond = total(self.speech) - total(inside)
-        note = f"speech: {beyond:.3f} s of what was given lie beyond the recording's end and were cut"
+        note = f"speech: {beyond:.3f} s are beyond the end of the recording and were cut off"
         return replace(self, speech=inside, notes=(*self.notes, note) if beyond > 1e-3 else self.notes)
 
 
@@ -56,31 +56,31 @@ class WordsFromFile:
 
 @dataclass(frozen=True)
 class Job:
-    """A recording and what is special about it."""
+    """A recording and its own settings and annotations."""
 
     input: Input
     cluster: ClusterConfig  # the run's, or this recording's own
-    words: Path | None = None  # a transcript made elsewhere, instead of a recognizer
-    speech: MarkedSpeech | None = None  # where somebody speaks, instead of voice activity detection
-    known: Constraints | None = None  # what is known of who speaks
-    recipe: str = ""  # digest of all that decides the result beside the file (fingerprint.py)
+    words: Path | None = None  # file with words, instead of a recognizer
+    speech: MarkedSpeech | None = None  # instead of voice activity detection
+    known: Constraints | None = None  # known turns and links
+    recipe: str = ""  # digest of all that decides the result, without the recording itself (fingerprint.py)
 
-    def facts(self) -> dict[str, str]:
-        """What was given with the recording, as plain data with digests of files: it decides the result too.
+    def annotation_digests(self) -> dict[str, str]:
+        """Kind of annotation -> digest of its file and of its content: they decide the result too.
 
-        Raises OSError where a given file cannot be read any more.
+        Raises OSError where a file cannot be read any more.
         """
-        given = {}
+        digests = {}
         if self.words is not None:
-            given["words"] = WordsFromFile(self.words).name
+            digests["words"] = WordsFromFile(self.words).name
         if self.speech is not None:
-            given["speech"] = _identity(self.speech.name, (self.speech.speech, self.speech.notes))
+            digests["speech"] = _digest(self.speech.name, (self.speech.speech, self.speech.notes))
         if self.known is not None:
             known = self.known
-            given["known"] = _identity(known.name, (known.stretches, known.people, sorted(known.apart), known.notes))
-        return given
+            digests["known"] = _digest(known.name, (known.stretches, known.people, sorted(known.apart), known.notes))
+        return digests
 
 
-def _identity(name: str, said: object) -> str:
-    """What is given with one recording by files that may say other things of other recordings."""
-    return f"{name} {hashlib.sha256(repr(said).encode()).hexdigest()}"
+def _digest(name: str, content: object) -> str:
+    """Of what the file `name` says about one recording: the file may be of others too."""
+    return f"{name} {hashlib.sha256(repr(content).encode()).hexdigest()}"

@@ -18,21 +18,21 @@ from diarize.library.database import encryption
 from diarize.library.scoring import calibration
 from diarize.library.store import Library
 from pipelines.evaluation import files as evaluation_files
-from pipelines.inputs import annotations as given
 from pipelines.inputs import counts
+from pipelines.inputs.annotations import attach
 from pipelines.inputs.jobs import Job
-from pipelines.inputs.recordings import Input, identify
+from pipelines.inputs.recordings import Input, assign_ids
 from pipelines.people import trials
 
 ZERO = Path("/dev/zero")
-JOB = Job(identify([Input(Path("y.wav"), "y.wav")])[0], Config().cluster)
+JOB = Job(assign_ids([Input(Path("y.wav"), "y.wav")])[0], Config().cluster)
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "--config": config.read,
     "--counts": counts.read,
-    "--transcript": lambda path: given.attach([JOB], path, None, (), Config()),
-    "--speech": lambda path: given.attach([JOB], None, path, (), Config()),
-    "--known-turns": lambda path: given.attach([JOB], None, None, (path,), Config()),
+    "--transcript": lambda path: attach([JOB], path, None, (), Config()),
+    "--speech": lambda path: attach([JOB], None, path, (), Config()),
+    "--known-turns": lambda path: attach([JOB], None, None, (path,), Config()),
     "--calibration": calibration.load,
     "--reference": evaluation_files.read,
     "--uem": evaluation_files.read_uem,

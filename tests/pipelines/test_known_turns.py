@@ -65,7 +65,7 @@ def test_nothing_is_speech_but_what_is_given() -> None:
     found, _ = transcribe(talk(), replace(STAGES, detect=given), Config())
     assert [(start, end) for start, end, _ in spoken(found)] == [(1.0, 2.0), (6.0, 8.0), (9.5, 10.0)]
     assert found.provenance.stages["detect"] == "file:456"
-    assert found.provenance.notes == ("speech: 2.000 s of what was given lie beyond the recording's end and were cut",)
+    assert found.provenance.notes == ("speech: 2.000 s are beyond the end of the recording and were cut off",)
 
 
 def test_the_main_job_takes_speech_and_known_turns_and_needs_no_detector(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_main_job_takes_speech_and_known_turns_and_needs_no_detector(tmp_pat
     found = outputs.read(tmp_path / "out" / "talk")
     assert spoken(found) == [(0.5, 3.5, "SPEAKER_01"), (7.5, 10.5, "SPEAKER_02")]
     assert found.provenance.stages["detect"].startswith("file:")
-    assert "calls the recording 'waveform'" in found.provenance.notes[0]
+    assert "names the recording 'waveform'" in found.provenance.notes[0]
     (row,) = json.loads((tmp_path / "out" / "run.json").read_text())["recordings"]
     assert found.provenance.notes[0] in row["notes"]
 

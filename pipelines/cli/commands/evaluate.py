@@ -14,51 +14,76 @@ from pipelines.inputs import settings
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options."""
     command = commands.add_parser("evaluate", help="score results against references: DER, JER, WER, cpWER, ...")
-    command.add_argument("--reference", required=True, type=Path, help="folder or file: RTTM, JSON, STM, CTM, SegLST")
-    command.add_argument("--hypothesis", required=True, type=Path, nargs="+", help="folders or files, side by side")
-    command.add_argument("--out", required=True, type=Path, help="folder of evaluation.json, .csv, .md and pictures")
-    command.add_argument("--uem", type=Path, help="what is scored; default: all of each recording")
-    command.add_argument("--collar", type=float, default=0.0, metavar="S", help="s left out on each side of a boundary")
-    command.add_argument("--skip-overlap", action="store_true", help="leave overlapped speech of the reference out")
     command.add_argument(
-        "--convention", choices=("pyannote", "md-eval"), default="pyannote", help="pairing of speakers"
+        "--reference", required=True, type=Path, help="file or folder with the truth: RTTM, JSON, STM, CTM or SegLST"
     )
-    command.add_argument("--normalise", type=settings.split, metavar="A,B,...", help="steps of text normalisation")
-    command.add_argument("--match", action="append", default=[], metavar="PATTERN", help="take only these references")
-    command.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help="leave these references out")
-    command.add_argument("--allow-missing", action="store_true", help="score what both sides have")
-    command.add_argument("--no-pictures", action="store_true", help="draw nothing")
+    command.add_argument(
+        "--hypothesis", required=True, type=Path, nargs="+", help="files or folders to score, each one system"
+    )
+    command.add_argument("--out", required=True, type=Path, help="folder for evaluation.json, .csv, .md and pictures")
+    command.add_argument("--uem", type=Path, help="UEM file or folder: the regions to score; default: all")
+    command.add_argument(
+        "--collar",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds on each side of a reference boundary that DER leaves out; default: 0",
+    )
+    command.add_argument(
+        "--skip-overlap", action="store_true", help="leave regions with two or more reference speakers out of DER"
+    )
+    command.add_argument(
+        "--convention",
+        choices=("pyannote", "md-eval"),
+        default="pyannote",
+        help="pair speakers on the scored regions (pyannote, the default), or on all that the UEM allows (md-eval)",
+    )
+    command.add_argument(
+        "--normalise",
+        type=settings.split,
+        metavar="A,B,...",
+        help="steps that make texts comparable; default: nfkc,lower,apostrophes,punctuation,unspaced",
+    )
+    command.add_argument(
+        "--match", action="append", default=[], metavar="PATTERN", help="use only reference files like PATTERN"
+    )
+    command.add_argument(
+        "--ignore", action="append", default=[], metavar="PATTERN", help="do not use reference files like PATTERN"
+    )
+    command.add_argument(
+        "--allow-missing", action="store_true", help="score only the recordings that all have, without an error"
+    )
+    command.add_argument("--no-pictures", action="store_true", help="draw no pictures")
     command.set_defaults(command=run)
 
 
 def run(given: argparse.Namespace) -> int:
     from pipelines.cli import figures
     from pipelines.evaluation import report
-    from pipelines.evaluation.evaluate import Request, evaluate
+    from pipelines.evaluation.evaluate import EvaluationRequest, evaluate
     from pipelines.evaluation.scores import Rules
 
-    rules = Rules(collar=given.collar, skip_overlap=given.skip_overlap, convention=given.convention)
+    rules = Rules(given.collar, given.skip_overlap, given.convention)
     if given.normalise is not None:
         rules = Rules(given.collar, given.skip_overlap, given.convention, normalise=tuple(given.normalise))
-    evaluation = evaluate(
-        Request(
-            given.reference,
-            tuple(given.hypothesis),
-            given.uem,
-            rules,
-            tuple(given.match),
-            tuple(given.ignore),
-            given.allow_missing,
-        )
+    request = EvaluationRequest(
+        given.reference,
+        tuple(given.hypothesis),
+        given.uem,
+        rules,
+        tuple(given.match),
+        tuple(given.ignore),
+        given.allow_missing,
     )
+    evaluation = evaluate(request)
     for line in report.settings(evaluation):
         console.say(line)
     width = max(console.console(sys.stdout).width, console.NARROWEST)
-    for found in report.tables(evaluation):
-        for title, table in figures.fitted(found.title, found.columns, found.rows, found.names, width):
+    for table in report.tables(evaluation):
+        for title, fitted in figures.fitted(table.title, table.columns, table.rows, table.names, width):
             console.say()
             console.say(title)
-            console.say(table)
+            console.say(fitted)
     console.say()
     for note in evaluation.notes:
         console.say(f"note: {note}")

@@ -12,9 +12,9 @@ from diarize.models.store import Store
 from pipelines.batch import process
 from pipelines.batch.process import Request
 from pipelines.cli.console import Silent
-from pipelines.inputs.recordings import Input, identify
+from pipelines.inputs.recordings import Input, assign_ids
 
-INPUTS = identify([Input(Path(name), name) for name in ("a/x.wav", "b/x.wav", "y.wav")])
+INPUTS = assign_ids([Input(Path(name), name) for name in ("a/x.wav", "b/x.wav", "y.wav")])
 
 
 def words(folder: Path, *found: Input) -> list[str | None]:
@@ -32,7 +32,7 @@ def test_a_transcript_is_found_by_id_or_by_name(tmp_path: Path) -> None:
 def test_a_transcript_is_never_given_to_two_recordings(tmp_path: Path) -> None:
     for name in ("x.json", "y.json"):
         (tmp_path / name).touch()
-    with pytest.raises(ConfigError, match=r"x.json is called like a/x.wav and like b/x.wav. .*b--x.json"):
+    with pytest.raises(ConfigError, match=r"x.json may be of a/x.wav and of b/x.wav. .*b--x.json"):
         words(tmp_path, *INPUTS)
     assert words(tmp_path, INPUTS[0], INPUTS[2]) == ["x.json", "y.json"]
 

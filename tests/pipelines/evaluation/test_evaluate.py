@@ -19,7 +19,7 @@ from diarize.formats import rttm, transcript_json, uem
 from diarize.types import Errors, Speaker, Transcript, Turn, Word
 from pipelines.evaluation import evaluate as recipe
 from pipelines.evaluation import report
-from pipelines.evaluation.evaluate import Request, evaluate
+from pipelines.evaluation.evaluate import EvaluationRequest, evaluate
 from pipelines.evaluation.scores import MEASURES, Rules, Score
 from tests.shared import SHARED, needs_shared
 
@@ -42,16 +42,16 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.fixture
-def case(write: Write, tmp_path: Path) -> Request:
+def case(write: Write, tmp_path: Path) -> EvaluationRequest:
     """Two recordings, a good system and a bad one."""
     write("ref/one.rttm", lines("one", (0, 5, "A"), (5, 10, "B")))
     write("ref/two.rttm", lines("two", (0, 10, "A")))
     write("good.rttm", lines("one", (0, 5, "x"), (5, 9, "y")) + lines("two", (0, 10, "x")))
     write("bad.rttm", lines("one", (0, 10, "x")) + lines("two", (0, 5, "x"), (5, 12, "y")))
-    return Request(tmp_path / "ref", (tmp_path / "good.rttm", tmp_path / "bad.rttm"))
+    return EvaluationRequest(tmp_path / "ref", (tmp_path / "good.rttm", tmp_path / "bad.rttm"))
 
 
-def test_counts_add_over_recordings_and_the_best_is_marked(case: Request) -> None:
+def test_counts_add_over_recordings_and_the_best_is_marked(case: EvaluationRequest) -> None:
     found = evaluate(case)
     good, bad = found.systems
     assert found.recordings == ("one", "two")
@@ -65,7 +65,7 @@ def test_counts_add_over_recordings_and_the_best_is_marked(case: Request) -> Non
     assert (low, high) == (0.5, 0.7)  # one recording has 0.5, the other 0.7
 
 
-def test_equal_systems_are_both_best_and_one_alone_is_not(case: Request, write: Write) -> None:
+def test_equal_systems_are_both_best_and_one_alone_is_not(case: EvaluationRequest, write: Write) -> None:
     same = write("same.rttm", (case.hypotheses[0]).read_text())
     found = evaluate(replace(case, hypotheses=(case.hypotheses[0], same)))
     assert found.best("der") == {"good.rttm", "same.rttm"}
@@ -82,14 +82,14 @@ def test_scores_add_and_rates_do_not() -> None:
         one + 0.5  # type: ignore[operator]
 
 
-def test_a_uem_limits_what_counts(case: Request, write: Write) -> None:
+def test_a_uem_limits_what_counts(case: EvaluationRequest, write: Write) -> None:
     marks = write("all.uem", "one 1 0 9\ntwo 1 0 5\n")
     found = evaluate(replace(case, uem=marks))
     assert found.systems[0].pooled.errors == Errors(0, 0, 0, 14)
     assert found.systems[1].pooled.errors == Errors(0, 0, 4, 14)
 
 
-def test_a_missing_recording_is_an_error_unless_it_is_allowed(case: Request, write: Write) -> None:
+def test_a_missing_recording_is_an_error_unless_it_is_allowed(case: EvaluationRequest, write: Write) -> None:
     write("good.rttm", lines("one", (0, 5, "x")) + lines("three", (0, 5, "x")))
     with pytest.raises(ConfigError) as caught:
         evaluate(case)
@@ -101,29 +101,31 @@ def test_a_missing_recording_is_an_error_unless_it_is_allowed(case: Request, wri
     assert "not scored: 'two' is missing in good.rttm" in found.notes
 
 
-def test_a_recording_that_is_called_after_its_folder_is_told_from_a_missing_one(case: Request, write: Write) -> None:
+def test_a_recording_that_is_called_after_its_folder_is_told_from_a_missing_one(
+    case: EvaluationRequest, write: Write
+) -> None:
     write("good.rttm", lines("one", (0, 5, "x")) + lines("meetings--two", (0, 5, "x")))
-    with pytest.raises(ConfigError, match="'meetings--two' is called so after the folder it was in"):
+    with pytest.raises(ConfigError, match="'meetings--two' has the name of a folder in its id"):
         evaluate(case)
 
 
-def test_a_recording_that_the_uem_lacks_is_missing_too(case: Request, write: Write) -> None:
+def test_a_recording_that_the_uem_lacks_is_missing_too(case: EvaluationRequest, write: Write) -> None:
     with pytest.raises(ConfigError, match="'two' is missing in the UEM"):
         evaluate(replace(case, uem=write("all.uem", "one 1 0 9\n")))
 
 
-def test_a_uem_may_know_more_recordings(case: Request, write: Write) -> None:
+def test_a_uem_may_know_more_recordings(case: EvaluationRequest, write: Write) -> None:
     marks = write("all.uem", "one 1 0 9\ntwo 1 0 5\nthree 1 0 9\n")
     assert evaluate(replace(case, uem=marks)).recordings == ("one", "two")
 
 
-def test_nothing_in_common_is_nothing_to_score(case: Request, write: Write) -> None:
+def test_nothing_in_common_is_nothing_to_score(case: EvaluationRequest, write: Write) -> None:
     write("good.rttm", lines("three", (0, 5, "x")))
     with pytest.raises(FormatError, match="nothing to score"):
         evaluate(replace(case, allow_missing=True))
 
 
-def test_words_against_turns_is_nothing_to_score(case: Request, write: Write) -> None:
+def test_words_against_turns_is_nothing_to_score(case: EvaluationRequest, write: Write) -> None:
     words = write("words.ctm", "one 1 0 1 hello\ntwo 1 0 1 hello\n")
     with pytest.raises(FormatError, match="nothing to score"):
         evaluate(replace(case, hypotheses=(words,)))
@@ -142,18 +144,18 @@ def test_words_against_turns_is_nothing_to_score(case: Request, write: Write) ->
         Rules(level=1.0),
     ],
 )
-def test_settings_out_of_range_are_refused(case: Request, rules: Rules) -> None:
+def test_settings_out_of_range_are_refused(case: EvaluationRequest, rules: Rules) -> None:
     with pytest.raises(ConfigError):
         evaluate(replace(case, rules=rules))
 
 
-def test_without_its_packages_it_says_what_to_install(case: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_its_packages_it_says_what_to_install(case: EvaluationRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipe, "_PACKAGES", ("no_such_parent.metrics",))
     with pytest.raises(MissingExtra, match=r"diarize-pipeline\[evaluate\]"):
         evaluate(case)
 
 
-def test_systems_of_one_name_are_told_apart_by_their_paths(case: Request, write: Write) -> None:
+def test_systems_of_one_name_are_told_apart_by_their_paths(case: EvaluationRequest, write: Write) -> None:
     text = case.hypotheses[0].read_text()
     paths = write("a/out.rttm", text), write("b/out.rttm", text)
     assert [s.name for s in evaluate(replace(case, hypotheses=paths)).systems] == [str(path) for path in paths]
@@ -176,7 +178,7 @@ def transcript(words: bool, name: str | None) -> Transcript:
 def test_words_and_names_are_scored_where_both_sides_have_them(write: Write) -> None:
     reference = write("ref.stm", "talk 1 Ada 0 4 hello\ntalk 1 Ben 4 9 yes, well\n")
     hypothesis = write("out/talk/transcript.json", transcript_json.dumps(transcript(True, "Ada"))).parents[1]
-    found = evaluate(Request(reference, (hypothesis,))).systems[0].pooled
+    found = evaluate(EvaluationRequest(reference, (hypothesis,))).systems[0].pooled
     assert found.wer is not None and (found.wer.deletions, found.wer.length) == (1, 3)
     assert found.cpwer == found.tcpwer == found.orcwer == found.wer
     assert found.wder is not None and found.wder.rate == 0
@@ -190,17 +192,17 @@ def test_names_of_which_none_is_in_the_reference_are_said(write: Write) -> None:
         write(f"{name}/talk/transcript.json", transcript_json.dumps(transcript(True, name))).parents[1]
         for name in ("Ada", "Reader Ada")
     ]
-    found = evaluate(Request(reference, tuple(folders)))
-    assert [note for note in found.notes if "letter by letter" in note] == [
-        "Reader Ada: nobody is called as in the reference (here 'Reader Ada', there 'Ada'): names count as right where "
-        "they are the same letter by letter"
+    found = evaluate(EvaluationRequest(reference, tuple(folders)))
+    assert [note for note in found.notes if "exactly the same" in note] == [
+        "Reader Ada: none of its names is in the reference (here 'Reader Ada', there 'Ada'): a name is right only if "
+        "it is exactly the same"
     ]
 
 
 def test_a_run_without_a_recognizer_is_not_blamed_for_words(write: Write) -> None:
     reference = write("ref.stm", "talk 1 Ada 0 4 hello\ntalk 1 Ben 4 9 yes\n")
     hypothesis = write("out/transcript.json", transcript_json.dumps(transcript(False, None)))
-    found = evaluate(Request(reference, (hypothesis,)))
+    found = evaluate(EvaluationRequest(reference, (hypothesis,)))
     assert found.systems[0].pooled.wer is None and found.systems[0].pooled.named is None
     assert found.notes == ("transcript.json: no words in any recording, so that measures of words are left out",)
 
@@ -208,7 +210,7 @@ def test_a_run_without_a_recognizer_is_not_blamed_for_words(write: Write) -> Non
 def test_a_silent_recording_is_scored(write: Write, tmp_path: Path) -> None:
     write("ref/quiet.rttm", "")
     write("hyp/quiet.rttm", lines("quiet", (1, 3, "x")))
-    found = evaluate(Request(tmp_path / "ref", (tmp_path / "hyp",)))
+    found = evaluate(EvaluationRequest(tmp_path / "ref", (tmp_path / "hyp",)))
     assert found.systems[0].pooled.errors == Errors(0, 2, 0, 0)
     assert MEASURES["der"].rate(found.systems[0].pooled) == float("inf")
     shown = report.tables(found)[0]
@@ -223,7 +225,7 @@ def test_a_silent_recording_is_scored(write: Write, tmp_path: Path) -> None:
     }
 
 
-def test_tables_show_the_systems_side_by_side(case: Request) -> None:
+def test_tables_show_the_systems_side_by_side(case: EvaluationRequest) -> None:
     found = evaluate(case)
     pooled, by_recording, *counts = report.tables(found)
     assert pooled.columns == ("measure", "good.rttm", "bad.rttm")
@@ -237,7 +239,7 @@ def test_tables_show_the_systems_side_by_side(case: Request) -> None:
     assert "collar 0 s on each side" in said and "nfkc, lower, apostrophes, punctuation, unspaced" in said
 
 
-def test_everything_is_written_and_the_same_each_time(case: Request, tmp_path: Path) -> None:
+def test_everything_is_written_and_the_same_each_time(case: EvaluationRequest, tmp_path: Path) -> None:
     found = evaluate(case)
     written = report.write(tmp_path / "out", found)
     assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == [
@@ -274,7 +276,7 @@ def test_everything_is_written_and_the_same_each_time(case: Request, tmp_path: P
     assert "- [one](pictures/001-one.png)" in text
 
 
-def test_pictures_are_drawn_and_can_be_left_out(case: Request, tmp_path: Path) -> None:
+def test_pictures_are_drawn_and_can_be_left_out(case: EvaluationRequest, tmp_path: Path) -> None:
     found = evaluate(case)
     written = report.write(tmp_path / "out", found)
     data = written[0].read_bytes()
@@ -284,7 +286,7 @@ def test_pictures_are_drawn_and_can_be_left_out(case: Request, tmp_path: Path) -
     assert not (tmp_path / "bare/pictures").exists()
 
 
-def test_a_place_that_cannot_be_written(case: Request, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written(case: EvaluationRequest, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
         report.write(tmp_path / "file", evaluate(case))
@@ -297,7 +299,7 @@ def test_fault_36_hostile_names_are_inert_everywhere(write: Write, tmp_path: Pat
     talk = Transcript(recording, 9.0, speakers=tuple(Speaker(n, n or None) for n in names), turns=turns)
     reference = write("ref/transcript.json", transcript_json.dumps(talk))
     hypothesis = write("=sum|.rttm", rttm.dumps(talk))
-    found = evaluate(Request(reference, (hypothesis, reference.parent)))
+    found = evaluate(EvaluationRequest(reference, (hypothesis, reference.parent)))
     written = report.write(tmp_path / "out", found)
     assert all(path.parent in (tmp_path / "out", tmp_path / "out/pictures") for path in written)
     with (tmp_path / "out/evaluation.csv").open(newline="") as file:
@@ -314,7 +316,7 @@ def test_fault_36_hostile_names_are_inert_everywhere(write: Write, tmp_path: Pat
 @pytest.mark.parametrize(("collar", "skip"), [(0.0, False), (0.25, True)])
 def test_real_diarization_has_the_der_of_pyannote_metrics(collar: float, skip: bool) -> None:
     folder = SHARED / "data" / "xvectors"
-    request = Request(
+    request = EvaluationRequest(
         folder / "ES2005a.rttm", (folder / "ES2005a.vbx-output.rttm",), rules=Rules(collar=collar, skip_overlap=skip)
     )
     ours = evaluate(request).systems[0].pooled.errors
@@ -336,8 +338,10 @@ def test_real_diarization_has_the_der_of_pyannote_metrics(collar: float, skip: b
 def test_two_references_of_real_meetings_in_one_folder() -> None:
     folder = SHARED / "data" / "ami-excerpts"
     with pytest.raises(ConfigError, match=r"dev00\.old\.rttm and .*dev00\.rttm"):
-        evaluate(Request(folder, (folder / "dev00.old.rttm",)))
-    found = evaluate(Request(folder, (folder / "dev00.old.rttm",), ignore=("*.old.rttm",), allow_missing=True))
+        evaluate(EvaluationRequest(folder, (folder / "dev00.old.rttm",)))
+    found = evaluate(
+        EvaluationRequest(folder, (folder / "dev00.old.rttm",), ignore=("*.old.rttm",), allow_missing=True)
+    )
     assert found.recordings == ("dev00",)
     assert found.systems[0].pooled.errors is not None and 0 < found.systems[0].pooled.errors.rate < 1
 
@@ -345,7 +349,7 @@ def test_two_references_of_real_meetings_in_one_folder() -> None:
 @needs_shared
 def test_a_folder_of_references_with_its_uems(tmp_path: Path) -> None:
     folder = SHARED / "data" / "sim-dev"
-    found = evaluate(Request(folder, (folder,), uem=folder))
+    found = evaluate(EvaluationRequest(folder, (folder,), uem=folder))
     assert found.recordings == ("dev2-phone", "dev3-close", "dev4-room", "dev5-close")
     assert found.systems[0].pooled.errors is not None and found.systems[0].pooled.errors.rate == 0
     marks = uem.loads((folder / "dev2-phone.uem").read_text(), "dev2-phone.uem")

@@ -13,7 +13,8 @@ from diarize.errors import ConfigError, FormatError
 from diarize.formats import transcript_json
 from diarize.types import Segment, Speaker, Transcript, Turn, Word
 from pipelines.evaluation import files as evaluation_files
-from pipelines.evaluation.files import Said, key, read, read_uem
+from pipelines.evaluation.files import TimedText, read, read_uem
+from pipelines.inputs.recordings import match_key
 
 TALK = Transcript(
     recording="talk",
@@ -51,8 +52,8 @@ def test_a_transcript_gives_names_words_and_utterances(tmp_path: Path) -> None:
     put(tmp_path, {"transcript.json": transcript_json.dumps(TALK)})
     found = read(tmp_path)["talk"]
     assert found.names == {"S1": "Ada"} and found.identified
-    assert found.timed == (Said(0.5, 1, "S1", "hello"), Said(4, 5, "S2", "yes"), Said(8, 8, None, "hm"))
-    assert found.utterances is not None and found.utterances[0] == Said(0.5, 1, "S1", "hello")
+    assert found.timed == (TimedText(0.5, 1, "S1", "hello"), TimedText(4, 5, "S2", "yes"), TimedText(8, 8, None, "hm"))
+    assert found.utterances is not None and found.utterances[0] == TimedText(0.5, 1, "S1", "hello")
 
 
 def test_labels_are_the_names_of_a_reference_without_others(tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_turns_and_words_come_from_the_best_file_that_has_them(tmp_path: Path) -
     stm = "talk 1 Ada 1 2 hello\n"
     put(tmp_path, {"talk.rttm": RTTM, "sub/talk.stm": stm, "talk.ctm": "talk 1 1 1 goodbye\n"})
     found = read(tmp_path)["talk"]
-    assert found.turns == (Turn(0, 4, "A"),) and found.timed == (Said(1, 2, "Ada", "hello"),)
+    assert found.turns == (Turn(0, 4, "A"),) and found.timed == (TimedText(1, 2, "Ada", "hello"),)
 
 
 def test_a_recording_twice_names_both_files(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_other_files_in_a_folder_are_passed_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("a.json", '{"schema": "other"}', "neither a transcript of this project nor a SegLST"),
+        ("a.json", '{"schema": "other"}', "neither a transcript of this project nor SegLST"),
         ("a.json", "{", "no JSON"),
         ("a.json", '{"schema": "diarize-transcript/99"}', "newer version"),
         ("a.rttm", "SPEAKER talk 1 zero 4 <NA> <NA> A <NA> <NA>\n", "a.rttm:1"),
@@ -156,11 +157,11 @@ def test_fault_38_a_recording_is_the_same_in_every_format(tmp_path: Path, name: 
     files = {f: tmp_path / f"t{formats.suffix(f)}" for f in ("json", "rttm", "stm", "seglst", "ctm")}
     for format, file in files.items():
         file.write_text(formats.dumps(format, replace(TALK, recording=name)), encoding="utf-8")
-    assert {k for file in files.values() for k in read(file)} == {key(name)}
+    assert {k for file in files.values() for k in read(file)} == {match_key(name)}
 
 
 def test_fault_37_unicode_forms_of_one_name_are_one_recording() -> None:
-    assert key("e\u0301") == key("\u00e9")
+    assert match_key("e\u0301") == match_key("\u00e9")
 
 
 def test_links_and_devices_in_a_folder_do_not_block(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pyannote.metrics.segmentation import SegmentationPrecision
 from diarize.metrics.counts import Jaccard, Share
 from diarize.types import Errors, Segment, Turn
 from pipelines.evaluation.scores import Rules
-from pipelines.evaluation.turn_scores import merged, score_names, score_turns
+from pipelines.evaluation.turn_scores import merge_overlapping, score_names, score_turns
 
 END = 4000  # ms; the length of the random timelines
 
@@ -128,7 +128,7 @@ def test_der_is_what_counting_milliseconds_gives(
 def test_der_is_that_of_pyannote_metrics(
     reference: list[Turn], hypothesis: list[Turn], uem: tuple[tuple[int, int], ...] | None, collar: float, skip: bool
 ) -> None:
-    reference, hypothesis = list(merged(reference)), list(merged(hypothesis))
+    reference, hypothesis = list(merge_overlapping(reference)), list(merge_overlapping(hypothesis))
     sides = Annotation(), Annotation()
     for side, turns in zip(sides, (reference, hypothesis), strict=True):
         for track, turn in enumerate(turns):

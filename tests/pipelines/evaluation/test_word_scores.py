@@ -14,29 +14,34 @@ from hypothesis import strategies as st
 from diarize.metrics.counts import Share, WordErrors
 from diarize.types import Segment
 from pipelines.evaluation import word_scores
-from pipelines.evaluation.files import Said, Side
+from pipelines.evaluation.files import RecordingAnnotation, TimedText
 from pipelines.evaluation.scores import Rules, Score
 
 AS_IT_IS = Rules(normalise=())
 
 
-def side(*said: tuple[float, float, str | None, str]) -> Side:
+def side(*said: tuple[float, float, str | None, str]) -> RecordingAnnotation:
     """A side whose utterances are all the times it has."""
-    found = tuple(Said(*item) for item in said)
-    return Side("talk", None, found, found)
+    found = tuple(TimedText(*item) for item in said)
+    return RecordingAnnotation("talk", None, found, found)
 
 
-def by_word(*said: tuple[float, float, str | None, str]) -> Side:
+def by_word(*said: tuple[float, float, str | None, str]) -> RecordingAnnotation:
     """A side that times every word: the utterances' words, parted evenly."""
     words = []
     for start, end, who, text in said:
         parts = text.split()
         step = (end - start) / len(parts)
-        words += [Said(start + i * step, start + (i + 1) * step, who, part) for i, part in enumerate(parts)]
-    return Side("talk", None, tuple(Said(*item) for item in said), tuple(words))
+        words += [TimedText(start + i * step, start + (i + 1) * step, who, part) for i, part in enumerate(parts)]
+    return RecordingAnnotation("talk", None, tuple(TimedText(*item) for item in said), tuple(words))
 
 
-def score(reference: Side, hypothesis: Side, scored: Sequence[Segment] | None = None, rules: Rules = AS_IT_IS) -> Score:
+def score(
+    reference: RecordingAnnotation,
+    hypothesis: RecordingAnnotation,
+    scored: Sequence[Segment] | None = None,
+    rules: Rules = AS_IT_IS,
+) -> Score:
     return word_scores.score_words(reference, hypothesis, scored, rules)[0]
 
 
@@ -117,7 +122,7 @@ def test_text_outside_the_uem_does_not_count() -> None:
         (side((0, 1, "A", "...")), side((0, 1, "x", "!")), WordErrors()),
     ],
 )
-def test_one_side_is_silent(told: Side, heard: Side, errors: WordErrors) -> None:
+def test_one_side_is_silent(told: RecordingAnnotation, heard: RecordingAnnotation, errors: WordErrors) -> None:
     found = score(told, heard, rules=Rules())
     assert found.wer == found.cpwer == found.tcpwer == found.orcwer == errors
     assert found.wder == Share(0, 0)
@@ -204,11 +209,11 @@ def test_fault_36_hostile_speaker_names_are_speakers() -> None:
 
 def test_fault_43_words_without_length_and_out_of_order() -> None:
     told = side((0.0, 1.0, "A", "one two"), (2.0, 3.0, "A", "three"))
-    heard = Side(
+    heard = RecordingAnnotation(
         "talk",
         None,
-        (Said(0.2, 2.5, "x", "one two three"),),
-        (Said(2.5, 2.5, "x", "three"), Said(0.2, 0.2, "x", "one"), Said(0.7, 0.8, "x", "two")),
+        (TimedText(0.2, 2.5, "x", "one two three"),),
+        (TimedText(2.5, 2.5, "x", "three"), TimedText(0.2, 0.2, "x", "one"), TimedText(0.7, 0.8, "x", "two")),
     )
     found = score(told, heard)
     assert found.wer == found.tcpwer == WordErrors(length=3) and found.wder == Share(0, 3)

@@ -11,11 +11,11 @@ import pytest
 from diarize.config import ClusterConfig, Config, parse
 from diarize.errors import ConfigError
 from diarize.types import Segment
-from pipelines.inputs import annotations as given
+from pipelines.inputs.annotations import attach
 from pipelines.inputs.jobs import Job
-from pipelines.inputs.recordings import Called, Input, called, identify
+from pipelines.inputs.recordings import Input, RecordingMatcher, assign_ids, names_of
 
-INPUTS = identify([Input(Path(name), name) for name in ("a/x.wav", "b/x.wav", "y.wav")])
+INPUTS = assign_ids([Input(Path(name), name) for name in ("a/x.wav", "b/x.wav", "y.wav")])
 
 
 def jobs(*found: Input, cluster: ClusterConfig | None = None) -> list[Job]:
@@ -23,12 +23,12 @@ def jobs(*found: Input, cluster: ClusterConfig | None = None) -> list[Job]:
 
 
 def speech(path: Path, *found: Input) -> list[tuple[Segment, ...] | None]:
-    done = given.attach(jobs(*found), None, path, (), Config())
+    done = attach(jobs(*found), None, path, (), Config())
     return [None if job.speech is None else job.speech.speech for job in done]
 
 
 def known(found: list[Job], *paths: Path) -> list[Job]:
-    return given.attach(found, None, None, paths, Config())
+    return attach(found, None, None, paths, Config())
 
 
 def rttm(recording: str, *turns: tuple[float, float, str]) -> str:
@@ -42,23 +42,25 @@ def file(folder: Path, name: str, text: str) -> Path:
 
 
 def test_a_recording_is_called_by_its_id_its_path_or_its_file_name() -> None:
-    assert called(INPUTS[0]) == ("a--x", "a/x.wav", "a/x", "x.wav", "x")
-    names = Called(INPUTS)
-    assert [names.find(name) for name in ("a--x", "b/x", "x", "y.wav", "z")] == [(0,), (1,), (0, 1), (2,), ()]
+    assert names_of(INPUTS[0]) == ("a--x", "a/x.wav", "a/x", "x.wav", "x")
+    names = RecordingMatcher(INPUTS)
+    assert [names.match(name) for name in ("a--x", "b/x", "x", "y.wav", "z")] == [(0,), (1,), (0, 1), (2,), ()]
 
 
 def test_the_surest_name_counts() -> None:
-    names = Called(identify([Input(Path(name), name) for name in ("day/talk.wav", "talk.wav", "No\u0308.wav", ".")]))
-    assert names.find("talk") == (1,)
-    assert names.find("N\u00f6") == (2,)
+    names = RecordingMatcher(
+        assign_ids([Input(Path(name), name) for name in ("day/talk.wav", "talk.wav", "No\u0308.wav", ".")])
+    )
+    assert names.match("talk") == (1,)
+    assert names.match("N\u00f6") == (2,)
 
 
 def test_speech_of_several_recordings_stands_in_one_file(tmp_path: Path) -> None:
     text = rttm("a--x", (3, 5, "anna"), (1, 4, "bob")) + rttm("b/x", (0, 1, "anna")) + rttm("else", (0, 9, "anna"))
     path = file(tmp_path, "all.rttm", text + rttm("y", (7, 8, "bob"), (1, 2, "bob")))
     assert speech(path) == [(Segment(1, 5),), (Segment(0, 1),), (Segment(1, 2), Segment(7, 8))]
-    job = given.attach(jobs(), None, path, (), Config())[0]
-    assert job.facts()["speech"].startswith(f"file:{hashlib.sha256(path.read_bytes()).hexdigest()} ")
+    job = attach(jobs(), None, path, (), Config())[0]
+    assert job.annotation_digests()["speech"].startswith(f"file:{hashlib.sha256(path.read_bytes()).hexdigest()} ")
 
 
 def test_a_file_of_one_recording_serves_the_one_there_is(tmp_path: Path) -> None:
@@ -86,9 +88,9 @@ def test_our_own_transcript_gives_speech(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "what"),
     [
-        ("all.rttm", rttm("y", (0, 1, "anna")), "says nothing of a/x.wav"),
-        ("all.rttm", rttm("x", (0, 1, "anna")), "several recordings are called that"),
-        ("all.rttm", rttm("y", (0, 1, "anna")) + rttm("y.wav", (0, 1, "anna")), "is called so, and 'y' too"),
+        ("all.rttm", rttm("y", (0, 1, "anna")), "has nothing on a/x.wav"),
+        ("all.rttm", rttm("x", (0, 1, "anna")), "several recordings have this name"),
+        ("all.rttm", rttm("y", (0, 1, "anna")) + rttm("y.wav", (0, 1, "anna")), "it is of y.wav, and so is 'y'"),
         ("all.rttm", "SPEAKER y\n", r"all\.rttm:1: not a SPEAKER line"),
         ("all.uem", "y 1 3 2\n", r"all\.uem:1"),
         ("all.json", "{}", "no transcript"),
@@ -103,7 +105,7 @@ def test_speech_that_cannot_be_used_is_refused(tmp_path: Path, name: str, text: 
 
 def test_a_folder_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     file(tmp_path, "y.uem", "a 1 0 1\nb 1 0 1\n")
-    with pytest.raises(ConfigError, match=r"names none of its recordings as y\.wav"):
+    with pytest.raises(ConfigError, match=r"has no recordings with a name of y\.wav"):
         speech(tmp_path, INPUTS[2])
     with pytest.raises(ConfigError, match=r"no file for a/x\.wav. .*a--x\.rttm"):
         speech(tmp_path, INPUTS[0])
@@ -132,7 +134,7 @@ def test_known_turns_and_links_come_together(tmp_path: Path) -> None:
     assert found[0].known.apart == {(0, 1)}
     assert found[2].known is not None
     assert found[2].known.lines() == ((Segment(0, 2), Segment(20, 22)), (Segment(10, 12),))
-    assert found[2].facts()["known"].startswith("+".join(f"file:{digest}" for digest in digests) + " ")
+    assert found[2].annotation_digests()["known"].startswith("+".join(f"file:{digest}" for digest in digests) + " ")
 
 
 HEADER = "recording,link,start_1,end_1,start_2,end_2\n"
@@ -158,7 +160,7 @@ def test_links_that_are_wrong_are_refused_with_their_place(tmp_path: Path, text:
 
 def test_fault_33_more_people_than_speakers_asked_for_is_refused_before_any_work(tmp_path: Path) -> None:
     path = file(tmp_path, "known.rttm", rttm("y", (0, 2, "anna"), (10, 12, "bob"), (20, 22, "carl")))
-    with pytest.raises(ConfigError, match="than the 2 speakers allowed"):
+    with pytest.raises(ConfigError, match="known than the 2 speakers allowed"):
         known(jobs(INPUTS[2], cluster=ClusterConfig(num_speakers=2)), path)
     assert known(jobs(INPUTS[2], cluster=ClusterConfig(num_speakers=3)), path)[0].known is not None
 
@@ -166,24 +168,22 @@ def test_fault_33_more_people_than_speakers_asked_for_is_refused_before_any_work
 @pytest.mark.parametrize("settings", [{"audio": {"channel": "per-channel"}}, {"diarizer": "tests.cheap:diarizer"}])
 def test_what_finds_its_own_takes_neither_speech_nor_turns(tmp_path: Path, settings: dict[str, object]) -> None:
     path = file(tmp_path, "y.rttm", rttm("y", (0, 2, "anna")))
-    with pytest.raises(ConfigError, match=r"--speech.*finds its own"):
-        given.attach(jobs(INPUTS[2]), None, path, (), parse(settings, "test"))
-    with pytest.raises(ConfigError, match=r"--known-turns.*finds its own"):
-        given.attach(jobs(INPUTS[2]), None, None, (path,), parse(settings, "test"))
+    with pytest.raises(ConfigError, match=r"--speech.*cannot be used together"):
+        attach(jobs(INPUTS[2]), None, path, (), parse(settings, "test"))
+    with pytest.raises(ConfigError, match=r"--known-turns.*cannot be used together"):
+        attach(jobs(INPUTS[2]), None, None, (path,), parse(settings, "test"))
 
 
-def test_given_speech_is_cut_at_the_end_of_the_recording_and_that_is_said(tmp_path: Path) -> None:
+def test_marked_is_cut_at_the_end_of_the_recording_and_that_is_said(tmp_path: Path) -> None:
     path = file(tmp_path, "y.uem", "y 1 1 2\ny 1 9 12\ny 1 20 21\n")
-    given_speech = given.attach(jobs(INPUTS[2]), None, path, (), Config())[0].speech
-    assert given_speech is not None
-    assert given_speech.within(10).speech == (Segment(1, 2), Segment(9, 10))
-    assert given_speech.within(10).notes == (
-        "speech: 3.000 s of what was given lie beyond the recording's end and were cut",
-    )
-    assert given_speech.within(30).notes == ()
+    marked = attach(jobs(INPUTS[2]), None, path, (), Config())[0].speech
+    assert marked is not None
+    assert marked.within(10).speech == (Segment(1, 2), Segment(9, 10))
+    assert marked.within(10).notes == ("speech: 3.000 s are beyond the end of the recording and were cut off",)
+    assert marked.within(30).notes == ()
 
 
-MISNAMED = "the file that was given calls the recording 'other', and was heeded: is it of another one?"
+MISNAMED = "the file names the recording 'other'; it was used, but may be of another recording"
 
 
 @pytest.mark.parametrize("in_folder", [False, True])
@@ -196,7 +196,7 @@ def test_a_file_that_calls_its_recording_something_else_is_heeded_and_that_is_sa
     turns = file(tmp_path / "known", "y.rttm", rttm("other", (0, 2, "anna")))
     if in_folder:
         where, turns = where.parent, turns.parent
-    (job,) = given.attach(jobs(INPUTS[2]), None, where, (turns,), Config())
+    (job,) = attach(jobs(INPUTS[2]), None, where, (turns,), Config())
     assert job.speech is not None
     assert job.known is not None
     assert job.speech.within(10).notes == (f"speech: {MISNAMED}",)
@@ -212,4 +212,4 @@ def test_links_of_one_other_recording_are_said_too_and_decide_the_result(tmp_pat
     (own,) = known(jobs(replace(INPUTS[2], id="other")), links)
     assert own.known is not None
     assert own.known.notes == ()
-    assert own.facts() != found.facts()  # a note is part of a result
+    assert own.annotation_digests() != found.annotation_digests()  # a note is part of a result

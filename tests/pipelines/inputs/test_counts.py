@@ -9,9 +9,9 @@ import pytest
 from diarize.config import ClusterConfig
 from diarize.errors import ConfigError
 from pipelines.inputs import counts
-from pipelines.inputs.recordings import Input, identify
+from pipelines.inputs.recordings import Input, assign_ids
 
-INPUTS = identify([Input(Path(name), name) for name in ("a.wav", "day1/b.wav", "day2/b.wav")])
+INPUTS = assign_ids([Input(Path(name), name) for name in ("a.wav", "day1/b.wav", "day2/b.wav")])
 
 
 def configs(path: Path) -> list[ClusterConfig]:

@@ -21,7 +21,7 @@ def touch(path: Path) -> Path:
 
 
 def ids(*names: str) -> list[str]:
-    return [item.id for item in recordings.identify([Input(Path(name), name) for name in names])]
+    return [item.id for item in recordings.assign_ids([Input(Path(name), name) for name in names])]
 
 
 def test_folders_are_searched_at_any_depth_and_other_files_are_passed_over(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_folders_are_searched_at_any_depth_and_other_files_are_passed_over(tmp_p
     found = recordings.find([tmp_path])
     assert [item.name for item in found.inputs] == ["a.wav", "deep/er/b.MP3", "video.mkv"]
     assert [item.id for item in found.inputs] == ["a", "deep--er--b", "video"]
-    assert found.passed_over == ("notes.txt",)
+    assert found.skipped == ("notes.txt",)
 
 
 def test_a_file_named_by_itself_is_taken_whatever_it_is_called(tmp_path: Path) -> None:
@@ -61,9 +61,9 @@ def test_fault_05_links_that_lead_nowhere_or_out_are_rows_and_are_not_followed(t
     problems = {item.name: str(item.problem) if item.problem else "" for item in recordings.find([root]).inputs}
     assert set(problems) == {"real.wav", "nowhere.wav", "circle.wav", "outside.wav", "inside.wav"}
     assert problems["real.wav"] == problems["inside.wav"] == ""
-    assert "nowhere" in problems["nowhere.wav"]
+    assert "without a target" in problems["nowhere.wav"]
     assert "circle" in problems["circle.wav"]
-    assert "out of the folder" in problems["outside.wav"]
+    assert "outside of the folder" in problems["outside.wav"]
     assert recordings.find([root / "outside.wav"]).inputs[0].problem is None
 
 
