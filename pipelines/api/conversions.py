@@ -16,7 +16,7 @@ from diarize.types import Turn, Word
 from diarize.units import round_time
 from pipelines.api.keywords import AnyPath, path_of
 from pipelines.api.transcript import Transcript
-from pipelines.inputs.recordings import is_folder
+from pipelines.inputs.folders import is_folder
 from pipelines.results import outputs
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ from pipelines.api.transcript import Transcript
 from pipelines.batch.worker import Transcriber
 from pipelines.inputs import annotations as annotation_files
 from pipelines.inputs import recordings
+from pipelines.inputs.folders import is_folder
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
 from pipelines.plan import Plan
@@ -115,7 +116,7 @@ def process(
 
 def _input(path: Path) -> Input:
     """The recording, named as the command names a single file. Raises AudioError where there is no file."""
-    if recordings.is_folder(path):
+    if is_folder(path):
         raise AudioError(str(path), "is a folder, and one recording is processed", "For folders: diarize process.")
     if not path.is_file():
         reading.hash_recording(path)  # raises, before any model is fetched or loaded

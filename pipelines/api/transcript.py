@@ -14,7 +14,7 @@ from diarize.errors import ConfigError, MissingExtra, OutputError
 from diarize.formats.seglst import dumps as seglst_text
 from diarize.text import counted
 from pipelines.api.keywords import AnyPath, path_of
-from pipelines.inputs.recordings import is_folder
+from pipelines.inputs.folders import is_folder
 from pipelines.results import outputs, tables
 
 if TYPE_CHECKING:
