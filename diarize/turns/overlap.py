@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from diarize.activity import LocalActivity
 from diarize.config import SegmentationConfig
 from diarize.timeline import intersect, union
+from diarize.turns.votes import WindowVotes
 from diarize.types import ClusterTurn, Labels, Segment
 from diarize.units import round_time
 
@@ -18,6 +19,7 @@ Floats = NDArray[np.float32]
 _ALONE = 0.5  # probability from which a frame tells who a local speaker is
 _SHORTEST = 0.1  # s; a shorter run within speech is noise of the scores
 _PRIOR = 1e-3  # of the score: where nothing tells who else talks, it is who talks most
+_LEAST_VOTE = 1e-3  # of a window at its ends
 _BRIEF = 10  # such frames under which all frames tell it
 
 
@@ -38,15 +40,17 @@ def turns(
     share of the score that its speaker has beside those who do not talk. Pauses of up to `gap` s belong to a turn.
     """
     _, labels = np.unique(labels, return_inverse=True)
-    votes = _Votes(windows, labels, activity)
+    votes = WindowVotes(windows, labels, _LEAST_VOTE, np.float32)
+    frame_votes = _FrameVotes(votes, activity)
+    prior = np.asarray(np.bincount(labels) / len(labels), dtype=np.float32)  # (k,)
     clusters: list[Floats] = []
     talks = np.zeros((2, activity.frames), np.int32)
     shares = np.zeros((2, activity.frames), np.float32)
     for first in range(0, activity.frames, activity.hop):
         last = min(first + activity.hop, activity.frames)
-        clusters += (_clusters(activity, i, votes) for i in range(len(clusters), activity.over(first, last).stop))
-        score = _heard(activity, clusters, first, last) + np.float32(config.votes) * votes.count(first, last)
-        score += np.float32(_PRIOR) * votes.talk
+        clusters += (_clusters(activity, i, frame_votes) for i in range(len(clusters), activity.over(first, last).stop))
+        score = _heard(activity, clusters, first, last) + np.float32(config.votes) * frame_votes.between(first, last)
+        score += np.float32(_PRIOR) * prior
         order = np.argsort(-score, axis=1, kind="stable")[:, :2]
         values = np.take_along_axis(score, order, axis=1)
         total = np.maximum(score.sum(1), 1e-9)
@@ -56,55 +60,30 @@ def turns(
     return _turns(talks, shares, both, speech, activity, gap)
 
 
-class _Votes:
-    """Who the windows say talks, frame by frame: each frame's votes sum to one."""
+class _FrameVotes:
+    """Votes of the windows, frame by frame: each frame's votes sum to one."""
 
-    def __init__(self, windows: Sequence[Segment], labels: Labels, activity: LocalActivity) -> None:
-        self._activity = activity
-        self._starts, self._ends = np.array([w.start for w in windows]), np.array([w.end for w in windows])
-        self._longest = float((self._ends - self._starts).max())
-        self._labels = labels
-        self.clusters = int(labels.max()) + 1
-        self.talk = np.asarray(np.bincount(labels) / len(labels), dtype=np.float32)  # (k,)
-        self._blocks: dict[int, Floats] = {}  # of `hop` frames each, as long as they may be asked for again
+    def __init__(self, votes: WindowVotes, activity: LocalActivity) -> None:
+        self._votes, self._activity = votes, activity
+        self._blocks: dict[int, Floats] = {}  # of `hop` frames each: windows of the segmentation share most of them
 
-    def count(self, start: int, end: int) -> Floats:
-        """(end - start, k), asked for from the beginning of the recording to its end, give or take a window."""
+    def between(self, start: int, end: int) -> Floats:
+        """(end - start, k) of frames start .. end. Later calls may go back by the length of a window, no further."""
         hop = self._activity.hop
         first, last = start // hop, -(-end // hop)
         for past in [block for block in self._blocks if block * hop < start - self._activity.length]:
             del self._blocks[past]
         for block in range(first, last):
             if block not in self._blocks:
-                self._blocks[block] = self._counted(block * hop, (block + 1) * hop)
+                counted = self._votes.at(self._activity.middles(block * hop, (block + 1) * hop))
+                self._blocks[block] = np.asarray(counted / counted.sum(1, keepdims=True), dtype=np.float32)
         votes = np.concatenate([self._blocks[block] for block in range(first, last)])
         return votes[start - first * hop : end - first * hop]
 
-    def _counted(self, start: int, end: int) -> Floats:
-        """(end - start, k). Where no window lies, the nearest one decides."""
-        times = self._activity.middles(start, end)
-        first, last = np.searchsorted(self._starts, (times[0] - self._longest, times[-1]))
-        votes = np.zeros((len(times), self.clusters), np.float32)
-        starts, ends, labels = (of[first:last] for of in (self._starts, self._ends, self._labels))
-        places = zip(np.searchsorted(times, starts), np.searchsorted(times, ends), strict=True)
-        for (a, b), start, half, label in zip(places, starts, (ends - starts) / 2, labels, strict=True):
-            votes[a:b, label] += 1 - np.abs(times[a:b] - start - half) / half + 1e-3
-        silent = np.flatnonzero(votes.sum(1) == 0)
-        if len(silent):
-            votes[silent, self._labels[self._nearest(times[silent])]] = 1
-        return np.asarray(votes / votes.sum(1, keepdims=True), dtype=np.float32)
 
-    def _nearest(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The window nearest to each of `times` that is in none."""
-        place = np.searchsorted(self._starts, times)
-        before, after = (place - 1).clip(0), place.clip(0, len(self._starts) - 1)
-        earlier = times - self._ends[before] <= self._starts[after] - times
-        return np.asarray(np.where((before == place - 1) & earlier, before, after), dtype=np.int64)
-
-
-def _clusters(activity: LocalActivity, i: int, votes: _Votes) -> Floats:
+def _clusters(activity: LocalActivity, i: int, votes: _FrameVotes) -> Floats:
     """(3, k): which clusters each local speaker of window `i` is, in shares."""
-    counted = votes.count(i * activity.hop, i * activity.hop + activity.length)
+    counted = votes.between(i * activity.hop, i * activity.hop + activity.length)
     alone = activity.window(i)[:, 1:4]
     alone = np.where(alone > _ALONE, alone, 0)
     brief = alone.sum(0) < _BRIEF
