@@ -1,40 +1,41 @@
-"""Every error this library raises on purpose.
+"""All errors that this library raises on purpose.
 
 DiarizeError
 ├── ConfigError            a setting is unknown or out of range
 ├── BackendError           a backend cannot be used
-│   ├── UnknownBackend     no such name
-│   └── MissingExtra       the package behind it is not installed
-├── ModelError             a model file is not there, or is not what it should be
-│   ├── UnknownModel       no such name in the registry
-│   ├── ModelMissing       not in the store
+│   ├── UnknownBackend     no backend has this name
+│   └── MissingExtra       its package is not installed
+├── ModelError             a model file is missing, or is not the expected one
+│   ├── UnknownModel       no model in the registry has this name
+│   ├── ModelMissing       not in the model store
 │   ├── ModelDamaged       its digest is not the pinned one
-│   ├── ModelUnavailable   it cannot be fetched: offline, denied, no such source
-│   └── ModelRefused       it is of another kind than asked for, or holds more than data
-├── AudioError             a recording cannot be read, or holds no usable samples
+│   ├── ModelUnavailable   it cannot be fetched: offline, access denied, no such source
+│   └── ModelRefused       it is another kind of model, or holds more than data
 ├── FormatError            a value cannot be written in, or read from, a file format
-├── OutputError            a result cannot be written
-├── LibraryError           the library of enrolled speakers cannot do what was asked
-│   ├── LibraryMissing     there is none at that place
-│   ├── LibraryUnreadable  what is there is no library
-│   ├── LibraryNewer       a newer version of this package made it
-│   ├── LibraryLocked      another process is using it
-│   ├── LibraryReadOnly    it may not be written
-│   ├── LibraryFull        the disk it lies on is full
-│   ├── LibraryDamaged     it is not what was written
-│   ├── LibraryLockedAway  it is encrypted and the passphrase is missing or wrong, or the other way round
-│   └── UnknownPerson      nobody of that name or id is in it, or several are
-├── CalibrationError       a calibration cannot be made of these trials, or used on these scores
+├── FileError              an error of one file or folder
+│   ├── AudioError         a recording cannot be read, or holds no usable samples
+│   ├── OutputError        a result cannot be written
+│   └── LibraryError       an error of the library of enrolled speakers
+│       ├── LibraryMissing     it does not exist
+│       ├── LibraryUnreadable  the file is not a library
+│       ├── LibraryNewer       a newer version of this package created it
+│       ├── LibraryLocked      another process is using it
+│       ├── LibraryReadOnly    it may not be written
+│       ├── LibraryFull        its disk is full
+│       ├── LibraryDamaged     its content is damaged
+│       ├── PassphraseError    a passphrase is missing, wrong, or not needed
+│       └── UnknownPerson      no person of that name or id, or several of them
+├── CalibrationError       a calibration cannot be computed from these trials, or used for these scores
 └── StageError             a stage failed on one recording; carries recording and stage
 
-Every error carries its values, names the cure, and crosses process borders whole: constructor arguments go to
-`super().__init__`, the text is built in `__str__`.
+Every error carries its values, names the cure, and can be pickled: constructor arguments go to `super().__init__`, the
+text is built in `__str__`.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class DiarizeError(Exception):
@@ -62,9 +63,7 @@ class UnknownBackend(BackendError):
         self.stage, self.name, self.known = stage, name, tuple(known)
 
     def __str__(self) -> str:
-        close = difflib.get_close_matches(self.name, self.known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        return f"No {self.stage} backend is called {self.name!r}.{hint} Known: {', '.join(self.known)}."
+        return f"No {self.stage} backend is called {self.name!r}. {suggest(self.name, self.known)}"
 
 
 class MissingExtra(BackendError):
@@ -79,7 +78,7 @@ class MissingExtra(BackendError):
 
 
 class ModelError(DiarizeError):
-    """A model file is not there, or is not what it should be."""
+    """A model file is missing, or is not the expected one."""
 
 
 class UnknownModel(ModelError):
@@ -88,9 +87,7 @@ class UnknownModel(ModelError):
         self.name, self.known = name, tuple(known)
 
     def __str__(self) -> str:
-        close = difflib.get_close_matches(self.name, self.known, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        return f"No model is called {self.name!r}.{hint} Known: {', '.join(self.known)}."
+        return f"No model is called {self.name!r}. {suggest(self.name, self.known)}"
 
 
 class ModelMissing(ModelError):
@@ -105,13 +102,14 @@ class ModelMissing(ModelError):
 
 
 class ModelDamaged(ModelError):
-    def __init__(self, model: str, path: str, expected: str, found: str) -> None:
-        super().__init__(model, path, expected, found)
-        self.model, self.path, self.expected, self.found = model, path, expected, found
+    def __init__(self, model: str, path: str, expected: str, actual: str) -> None:
+        super().__init__(model, path, expected, actual)
+        self.model, self.path, self.expected, self.actual = model, path, expected, actual
 
     def __str__(self) -> str:
         return (
-            f"The model file {self.path} is damaged: sha256 {self.found}, but {self.model!r} is {self.expected}. "
+            f"The model file {self.path} is damaged: its sha256 is {self.actual}, that of {self.model!r} is "
+            f"{self.expected}. "
             f"Run: diarize models pull {self.model} --force"
         )
 
@@ -134,22 +132,6 @@ class ModelRefused(ModelError):
         return _sentence(f"The model {self.model!r} is refused: {self.problem}", self.cure)
 
 
-class AudioError(DiarizeError):
-    """A recording cannot be read, or holds no usable samples."""
-
-    def __init__(self, path: str, problem: str, cure: str = "") -> None:
-        super().__init__(path, problem, cure)
-        self.path, self.problem, self.cure = path, problem, cure
-
-    def __str__(self) -> str:
-        return f"{printable(self.path)}: {self.reason}"
-
-    @property
-    def reason(self) -> str:
-        """Problem and cure, without the path, which is another on every machine."""
-        return _sentence(self.problem, self.cure)
-
-
 class FormatError(DiarizeError):
     """A value cannot be written in, or read from, a file format. `where` is a file, with a line where there is one."""
 
@@ -161,38 +143,44 @@ class FormatError(DiarizeError):
         return _sentence(f"{printable(self.where)}: {self.problem}", self.cure)
 
 
-class OutputError(DiarizeError):
-    """A result cannot be written: no room, no rights, or a place that is refused."""
+class FileError(DiarizeError):
+    """An error of one file or folder."""
 
     def __init__(self, path: str, problem: str, cure: str = "") -> None:
         super().__init__(path, problem, cure)
         self.path, self.problem, self.cure = path, problem, cure
 
     def __str__(self) -> str:
-        return _sentence(f"{printable(self.path)}: {self.problem}", self.cure)
+        return f"{printable(self.path)}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """Problem and cure, without the path, which differs between machines."""
+        return _sentence(self.problem, self.cure)
 
 
-class LibraryError(DiarizeError):
-    """The library of enrolled speakers at `path` cannot do what was asked."""
+class AudioError(FileError):
+    """A recording cannot be read, or holds no usable samples."""
 
-    def __init__(self, path: str, problem: str, cure: str = "") -> None:
-        super().__init__(path, problem, cure)
-        self.path, self.problem, self.cure = path, problem, cure
 
-    def __str__(self) -> str:
-        return _sentence(f"{printable(self.path)}: {self.problem}", self.cure)
+class OutputError(FileError):
+    """A result cannot be written: the disk is full, access is denied, or the place is refused."""
+
+
+class LibraryError(FileError):
+    """An error of the library of enrolled speakers at `path`."""
 
 
 class LibraryMissing(LibraryError):
-    """There is no library at that place."""
+    """It does not exist."""
 
 
 class LibraryUnreadable(LibraryError):
-    """What is there is no library."""
+    """The file is not a library."""
 
 
 class LibraryNewer(LibraryError):
-    """A newer version of this package made it."""
+    """A newer version of this package created it."""
 
 
 class LibraryLocked(LibraryError):
@@ -204,23 +192,23 @@ class LibraryReadOnly(LibraryError):
 
 
 class LibraryFull(LibraryError):
-    """The disk it lies on is full."""
+    """Its disk is full."""
 
 
 class LibraryDamaged(LibraryError):
-    """It is not what was written."""
+    """Its content is damaged."""
 
 
-class LibraryLockedAway(LibraryError):
-    """It is encrypted and the passphrase is missing or wrong, or a passphrase was given and it is not encrypted."""
+class PassphraseError(LibraryError):
+    """It is encrypted and the passphrase is missing or wrong, or it is not encrypted and there is a passphrase."""
 
 
 class UnknownPerson(LibraryError):
-    """Nobody of that name or id is in it, or several are."""
+    """No person of that name or id, or several of them."""
 
 
 class CalibrationError(DiarizeError):
-    """A calibration cannot be made, or is not for the scores that it was to be used on."""
+    """A calibration cannot be computed, or does not fit the scores."""
 
     def __init__(self, problem: str, cure: str = "") -> None:
         super().__init__(problem, cure)
@@ -242,8 +230,15 @@ class StageError(DiarizeError):
 
 
 def printable(path: str) -> str:
-    """A file name that cannot disturb a terminal or a log: control characters and undecodable bytes are escaped."""
+    """A file name that is safe in a terminal or a log: control characters and undecodable bytes are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in path)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What to say about an unknown name: the most similar of the `known` ones, if any is similar, and all of them."""
+    names = tuple(known)
+    similar = difflib.get_close_matches(name, names, n=1)
+    return f"{f'Did you mean {similar[0]!r}? ' if similar else ''}Known: {', '.join(names)}."
 
 
 def _sentence(problem: str, cure: str) -> str:

@@ -12,7 +12,7 @@ import secrets
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from io import BufferedReader, FileIO
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -154,12 +154,10 @@ def regular(path: Path) -> Path:
     return path
 
 
-def sha256(source: Path | FileIO | BufferedReader) -> str:
+def sha256(source: Path | FileIO) -> str:
     """Hex sha256 of a file's bytes; of an open file, from its position on. Raises OSError if it cannot be read."""
-    if isinstance(source, Path):
-        with source.open("rb") as file:
-            return sha256(file)
-    return hashlib.file_digest(source, "sha256").hexdigest()
+    with source.open("rb") if isinstance(source, Path) else contextlib.nullcontext(source) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ EVERY = [
     errors.OutputError("out", "cannot be written: No space left on device", "Free some room."),
     errors.CalibrationError("two trials are too few", "Give more."),
     errors.LibraryError("speakers.db", "two people are one"),
-    errors.LibraryLockedAway("speakers.db", "the passphrase is wrong", "Give the right one."),
+    errors.PassphraseError("speakers.db", "the passphrase is wrong", "Give the right one."),
     errors.StageError("a", "detect", "boom"),
 ]
 

@@ -6,10 +6,9 @@ Every module has `dumps(transcript) -> str`; those that can be read back have `l
 
 from __future__ import annotations
 
-import difflib
 from importlib import import_module
 
-from diarize.errors import ConfigError
+from diarize.errors import ConfigError, suggest
 from diarize.types import Transcript
 
 FORMATS: dict[str, tuple[str, str, str]] = {
@@ -47,6 +46,4 @@ def suffix(format: str) -> str:
 def _entry(format: str) -> tuple[str, str, str]:
     if format in FORMATS:
         return FORMATS[format]
-    close = difflib.get_close_matches(format.lower().removeprefix("."), FORMATS, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise ConfigError("formats", repr(format), "no such format", f"{hint}Known: {', '.join(FORMATS)}.")
+    raise ConfigError("formats", repr(format), "no such format", suggest(format.lower().removeprefix("."), FORMATS))

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.errors import LibraryError, LibraryLockedAway, UnknownPerson, printable
+from diarize.errors import LibraryError, PassphraseError, UnknownPerson, printable
 from diarize.library import audit
 from diarize.library.database import address as addresses
 from diarize.library.database import encryption, fingerprint
@@ -61,7 +61,7 @@ def open(
 
     `clock` tells the time in UTC; `clock` and `new_id` alone make two libraries with the same content differ. Raises
     LibraryMissing, LibraryUnreadable, LibraryNewer, LibraryLocked, LibraryReadOnly, LibraryFull, LibraryDamaged;
-    LibraryLockedAway where the passphrase does not fit; ConfigError for an address of something else; MissingExtra
+    PassphraseError where the passphrase does not fit; ConfigError for an address of something else; MissingExtra
     where the package for encryption, or for PostgreSQL, is not installed.
     """
     place = addresses.parse(address)
@@ -106,13 +106,13 @@ class Library:
         if record == b"none" and passphrase is None:
             return encryption.Plain()
         if record == b"none":
-            raise LibraryLockedAway(
+            raise PassphraseError(
                 self.place,
                 "a passphrase was given, and this library is not encrypted",
                 "Leave the passphrase out; to encrypt it, export it and import that into a new library with one.",
             )
         if passphrase is None:
-            raise LibraryLockedAway(
+            raise PassphraseError(
                 self.place, "it is encrypted", "Give its passphrase in DIARIZE_PASSPHRASE or in a file."
             )
         return encryption.unlock(passphrase, record, self.place)

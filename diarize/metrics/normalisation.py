@@ -6,13 +6,12 @@ recognition. Which steps were taken decides a word error rate as much as the rec
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from unicodedata import category, normalize
 
 from diarize import text as _text
-from diarize.errors import ConfigError
+from diarize.errors import ConfigError, suggest
 
 DEFAULT = ("nfkc", "lower", "apostrophes", "punctuation", "unspaced")
 
@@ -59,9 +58,7 @@ def steps(names: Sequence[str]) -> tuple[str, ...]:
     """The same names, known to be steps. Raises ConfigError, which names the nearest step, for others."""
     for name in names:
         if name not in STEPS:
-            close = difflib.get_close_matches(name, STEPS, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            raise ConfigError("normalise", repr(name), "no such step", f"{hint}Known: {', '.join(STEPS)}.")
+            raise ConfigError("normalise", repr(name), "no such step", suggest(name, STEPS))
     return tuple(names)
 
 

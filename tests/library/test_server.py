@@ -12,11 +12,11 @@ import pytest
 
 from diarize.errors import (
     LibraryError,
-    LibraryLockedAway,
     LibraryMissing,
     LibraryNewer,
     LibraryReadOnly,
     LibraryUnreadable,
+    PassphraseError,
     UnknownPerson,
 )
 from diarize.library import portable, store
@@ -106,7 +106,7 @@ def test_encrypted_on_a_server(address: str, monkeypatch: pytest.MonkeyPatch) ->
                     held += b"".join(v if isinstance(v, bytes) else str(v).encode() for v in row)
         assert len(held) > 500
         assert not [s for s in (b"Karenina", b"kept sound", voice(1).tobytes()[:8]) if s in held]
-    with pytest.raises(LibraryLockedAway, match="the passphrase is wrong"):
+    with pytest.raises(PassphraseError, match="the passphrase is wrong"):
         store.open(address, "other")
 
 

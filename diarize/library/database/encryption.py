@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from diarize.errors import LibraryDamaged, LibraryLockedAway, MissingExtra
+from diarize.errors import LibraryDamaged, MissingExtra, PassphraseError
 
 COST = 2**17  # scrypt's N with r = 8, p = 1: 128 MiB and about half a second, the least that OWASP asks of a password
 MOST_COST = 2**20  # a file that asks for more is not believed: 1 GiB
@@ -108,7 +108,7 @@ def create(passphrase: str, library: str) -> tuple[Encrypted, bytes]:
 def unlock(passphrase: str, record: bytes, library: str) -> Encrypted:
     """The seal of a library whose key record this is.
 
-    Raises LibraryLockedAway for a wrong passphrase, LibraryDamaged for a record that is none.
+    Raises PassphraseError for a wrong passphrase, LibraryDamaged for a record that is none.
     """
     try:
         facts: dict[str, Any] = json.loads(record)
@@ -125,7 +125,7 @@ def unlock(passphrase: str, record: bytes, library: str) -> Encrypted:
     try:
         key = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(facts))
     except (InvalidTag, ValueError) as error:
-        raise LibraryLockedAway(
+        raise PassphraseError(
             library,
             "the passphrase is wrong",
             "Give the right one in DIARIZE_PASSPHRASE or a file: nothing else opens it.",
@@ -136,7 +136,7 @@ def unlock(passphrase: str, record: bytes, library: str) -> Encrypted:
 def passphrase_of(environment: Mapping[str, str], file: Path | None = None) -> str | None:
     """The passphrase the user gave: the first line of `file`, else DIARIZE_PASSPHRASE, else None.
 
-    Raises LibraryLockedAway for a file that cannot be read or is empty.
+    Raises PassphraseError for a file that cannot be read or is empty.
     """
     if file is None:
         return environment.get("DIARIZE_PASSPHRASE") or None
@@ -144,19 +144,19 @@ def passphrase_of(environment: Mapping[str, str], file: Path | None = None) -> s
         with file.open(encoding="utf-8") as held:  # perhaps a pipe from a keeper of passphrases, or endless
             text = held.readline(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise LibraryLockedAway(str(file), f"the passphrase cannot be read from it ({error})", "") from error
+        raise PassphraseError(str(file), f"the passphrase cannot be read from it ({error})", "") from error
     if len(text) > _LONGEST:
-        raise LibraryLockedAway(str(file), f"its first line is no passphrase: more than {_LONGEST} characters", "")
+        raise PassphraseError(str(file), f"its first line is no passphrase: more than {_LONGEST} characters", "")
     lines = text.splitlines()
     if not lines or not lines[0]:
-        raise LibraryLockedAway(str(file), "its first line is empty, and should be the passphrase", "")
+        raise PassphraseError(str(file), "its first line is empty, and should be the passphrase", "")
     return lines[0]
 
 
 def _derive(passphrase: str, salt: bytes, cost: int, library: str) -> bytes:
     """NFC first, so that one passphrase typed on two systems is one passphrase."""
     if not passphrase:
-        raise LibraryLockedAway(library, "an empty passphrase is none", "Leave it out, or give one of some length.")
+        raise PassphraseError(library, "an empty passphrase is none", "Leave it out, or give one of some length.")
     try:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
     except ImportError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from diarize.errors import LibraryDamaged, LibraryError, LibraryLockedAway, MissingExtra
+from diarize.errors import LibraryDamaged, LibraryError, MissingExtra, PassphraseError
 from diarize.library import portable, store
 from diarize.library.database import encryption
 from tests.library.voices import MODEL, opened, said, voice
@@ -83,12 +83,12 @@ def test_the_content_is_the_same_with_and_without(library: Path, tmp_path: Path)
 def test_fault_63_wrong_key(library: Path) -> None:
     for wrong in ("correct horse", PASS + " "):
         with pytest.raises(
-            LibraryLockedAway, match=r"the passphrase is wrong\. Give the right one in DIARIZE_PASSPHRASE"
+            PassphraseError, match=r"the passphrase is wrong\. Give the right one in DIARIZE_PASSPHRASE"
         ):
             store.open(library, wrong)
-    with pytest.raises(LibraryLockedAway, match="it is encrypted"):
+    with pytest.raises(PassphraseError, match="it is encrypted"):
         store.open(library)
-    with pytest.raises(LibraryLockedAway, match="an empty passphrase is none"):
+    with pytest.raises(PassphraseError, match="an empty passphrase is none"):
         store.open(library, "")
 
 
@@ -100,7 +100,7 @@ def test_one_passphrase_in_two_spellings_of_unicode(library: Path) -> None:
 def test_a_passphrase_for_a_library_that_is_not_encrypted(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as made:
         assert not made.encrypted
-    with pytest.raises(LibraryLockedAway, match="this library is not encrypted"):
+    with pytest.raises(PassphraseError, match="this library is not encrypted"):
         store.open(tmp_path / "s.db", PASS)
 
 
@@ -176,7 +176,7 @@ def test_where_a_passphrase_comes_from(tmp_path: Path) -> None:
     assert encryption.passphrase_of({"DIARIZE_PASSPHRASE": ""}) is None
     assert encryption.passphrase_of({"DIARIZE_PASSPHRASE": "x"}) == "x"
     assert encryption.passphrase_of({"DIARIZE_PASSPHRASE": "x"}, tmp_path / "p") == "from the file"
-    with pytest.raises(LibraryLockedAway, match="first line is empty"):
+    with pytest.raises(PassphraseError, match="first line is empty"):
         encryption.passphrase_of({}, tmp_path / "empty")
-    with pytest.raises(LibraryLockedAway, match="cannot be read"):
+    with pytest.raises(PassphraseError, match="cannot be read"):
         encryption.passphrase_of({}, tmp_path / "nothing")

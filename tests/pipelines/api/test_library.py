@@ -15,7 +15,7 @@ import pytest
 
 import diarize
 import run_pipeline
-from diarize.errors import LibraryLockedAway, LibraryMissing, LibraryUnreadable, UnknownPerson
+from diarize.errors import LibraryMissing, LibraryUnreadable, PassphraseError, UnknownPerson
 from diarize.library.database import encryption
 from diarize.models.store import Store
 from pipelines.api import processing
@@ -129,7 +129,7 @@ def test_a_library_that_cannot_be_opened_says_why(sounds: Path) -> None:
     with pytest.raises(LibraryUnreadable):
         diarize.Library(sounds / "text.db")
     diarize.Library(sounds / "plain.db").close()
-    with pytest.raises(LibraryLockedAway, match="is not encrypted"):
+    with pytest.raises(PassphraseError, match="is not encrypted"):
         diarize.Library(sounds / "plain.db", "words")
     with pytest.raises(LibraryMissing):
         process(sounds, library="nowhere.db")

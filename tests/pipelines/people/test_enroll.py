@@ -23,8 +23,8 @@ from diarize.errors import (
     FormatError,
     LibraryDamaged,
     LibraryError,
-    LibraryLockedAway,
     LibraryUnreadable,
+    PassphraseError,
     UnknownPerson,
 )
 from diarize.library import store as libraries
@@ -242,9 +242,9 @@ def test_fault_63_a_wrong_key_and_a_damaged_library(tmp_path: Path, empty: Store
         found = enroll.enroll(library, kept, [sing(tmp_path / "a.wav", (ANNA, 4))], CONFIG, empty)
         assert found.person is not None and found.seconds > 3
         assert enroll.re_embed(library, OTHER, empty).status == 0
-    with pytest.raises(LibraryLockedAway, match="passphrase"):
+    with pytest.raises(PassphraseError, match="passphrase"):
         speakers.open_library(place, {"DIARIZE_PASSPHRASE": "another"}, create=True)
-    with pytest.raises(LibraryLockedAway, match="it is encrypted"):
+    with pytest.raises(PassphraseError, match="it is encrypted"):
         speakers.open_library(place, {}, create=True)
     plain = tmp_path / "plain.db"
     with speakers.open_library(plain, {}, create=True) as library:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diarize.errors import ConfigError, LibraryLockedAway, LibraryMissing, UnknownPerson
+from diarize.errors import ConfigError, LibraryMissing, PassphraseError, UnknownPerson
 from diarize.library import portable
 from diarize.library.store import Library
 from pipelines.people import speakers
@@ -96,7 +96,7 @@ def test_opening(path: Path, tmp_path: Path) -> None:
         assert len(speakers.summarise(library).people) == 5
     with pytest.raises(LibraryMissing):
         speakers.open_library(tmp_path / "none.db", {})
-    with pytest.raises(LibraryLockedAway, match="not encrypted"):
+    with pytest.raises(PassphraseError, match="not encrypted"):
         speakers.open_library(path, {"DIARIZE_PASSPHRASE": "secret"})
 
 
