@@ -12,6 +12,7 @@ The nouns are in `diarize.types`, the verbs in `diarize.stages`; recipes that pu
 importing this package loads nothing heavy: no model runtime (torch, onnxruntime, faster_whisper), no numpy, no pandas.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,13 @@ if not TYPE_CHECKING:  # a type checker would take every misspelt name for one t
     def __getattr__(name):
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(_MODULES[name]), name)
+        try:
+            value = getattr(import_module(_MODULES[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name not in ("pipelines", "pipelines.api"):
+                raise
+            problem = "needs the package 'pipelines' that is installed beside it, and another one of that name hides it"
+            raise ImportError(f"diarize.{name} {problem}: {sys.modules.get('pipelines')}") from error
         globals()[name] = value
         return value
 

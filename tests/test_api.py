@@ -36,6 +36,16 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     assert not hasattr(diarize, "nowhere")
 
 
+def test_another_package_of_the_name_pipelines_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "__init__.py").touch()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-c", "import diarize; diarize.process('a.wav')"]
+    out = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    last = out.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: diarize.process needs the package 'pipelines'") and str(tmp_path) in last
+
+
 def test_importing_takes_less_than_a_third_of_a_second() -> None:
     code = "import time; t = time.process_time(); import diarize; print(time.process_time() - t)"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -28,7 +28,7 @@ def read(path: AnyPath) -> Transcript:
 
     Raises FormatError where there is none, or what is there is no transcript.
     """
-    place = path_of(path, "read: path")
+    place = path_of(path, "read")
     return Transcript.of(transcript_json.read(place / outputs.TRANSCRIPT if is_folder(place) else place))
 
 
@@ -75,7 +75,10 @@ def from_seglst(
     words = [
         word for row in rows for word in repair.repaired([Entry(row.text, row.start, row.end, row.speaker)], "segments")
     ]
-    return _transcript(name, turns, words, duration)
+    try:
+        return _transcript(name, turns, words, duration)
+    except ValueError as error:
+        raise FormatError("segments", str(error)) from None
 
 
 def _transcript(recording: str, turns: Sequence[Turn], words: Sequence[Word], duration: float | None) -> Transcript:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diarize.config import Config
-from diarize.errors import AudioError, ConfigError, LibraryError, StageError
+from diarize.errors import ConfigError, DiarizeError
 from pipelines.inputs import settings
 
 AnyPath = str | os.PathLike[str]
@@ -40,14 +40,16 @@ def resolve(values: Mapping[str, Any], config: Mapping[str, Any] | Config | AnyP
     return settings.of_options(plain, layer, os.environ).config
 
 
-def path_of(value: object, name: str) -> Path:
-    """A path that a caller named. Raises TypeError for what is none."""
-    if isinstance(value, str | os.PathLike):
-        path = os.fspath(value)
-        if isinstance(path, str):
-            return Path(path)
-    cure = " Call it once for each." if isinstance(value, Sequence) and not isinstance(value, str | bytes) else ""
-    raise TypeError(f"{name} is the path of a file, as a str or a Path, not {type(value).__name__}.{cure}")
+def path_of(value: object, name: str, wanted: str = "the path of a file") -> Path:
+    """A path that a caller named. Raises TypeError for what is none, ConfigError for an empty text."""
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        several = isinstance(value, Sequence) and not isinstance(value, bytes)
+        cure = ". Call it once for each" if several else ""
+        raise TypeError(f"{name}: {wanted} is needed, as a str or a Path, not {type(value).__name__}{cure}")
+    if not path:
+        raise ConfigError(name, "''", "is no path")
+    return Path(path)
 
 
 def paths_of(value: object, name: str) -> tuple[Path, ...]:
@@ -73,11 +75,15 @@ def python_messages(function: str) -> Iterator[None]:
     """Errors of the block speak of keyword arguments (`known_turns`) where commands have options (`--known-turns`)."""
     try:
         yield
-    except (AudioError, ConfigError, LibraryError, StageError) as error:
-        first = 0 if isinstance(error, ConfigError) else 1  # the others begin with a path or a name, which stays
-        texts = [text if i < first else _spelled(text, function) for i, text in enumerate(error.args)]
+    except DiarizeError as error:
+        named = len(error.args) > 1 and not isinstance(error, ConfigError)  # the first is a path or a name, which stays
         renewed: Any = error  # in place, so that there is one traceback
-        renewed.__init__(*texts)
+        renewed.__init__(
+            *(
+                _spelled(value, function) if isinstance(value, str) and not (named and at == 0) else value
+                for at, value in enumerate(error.args)
+            )
+        )
         raise
 
 

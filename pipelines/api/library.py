@@ -44,7 +44,7 @@ class Library:
         """
         secret = passphrase if passphrase is not None else encryption.passphrase_of(os.environ)
         with keywords.python_messages("Library"):
-            self._store: stores.Library | None = stores.open(_address(path, "Library: path"), secret, create=True)
+            self._store: stores.Library | None = stores.open(_address(path, "Library"), secret, create=True)
         self.place = self._store.place
 
     def __repr__(self) -> str:
@@ -110,7 +110,7 @@ class Library:
         keywords.refuse_unknown(self.enroll, unknown)
         if not isinstance(name, str):
             raise TypeError(f"name is a str, not {type(name).__name__}")
-        paths = keywords.paths_of(files, "enroll: files")
+        paths = keywords.paths_of(files, "files")
         calibrated = None if calibration is None else keywords.path_of(calibration, "calibration")
         asked = {"vad": vad, "embedder": embedder, "channel": channel, "device": device, "offline": offline}
         with keywords.python_messages("enroll"):
@@ -155,7 +155,9 @@ def opened(library: Library | AnyPath) -> tuple[stores.Library, bool]:
 
 def _address(value: AnyPath, name: str) -> str | Path:
     """A path, or a str that may be the address of a server. Raises TypeError for anything else."""
-    path = keywords.path_of(value, name)
+    path = keywords.path_of(
+        value, name, "a path or an address" if name == "Library" else "a Library, a path or an address"
+    )
     return value if isinstance(value, str) else path
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Never
@@ -20,6 +21,7 @@ from pipelines.api import keywords
 from pipelines.api.keywords import AnyPath
 from pipelines.api.library import Library, opened
 from pipelines.api.transcript import Transcript
+from pipelines.batch import cached_stages
 from pipelines.batch.worker import Transcriber
 from pipelines.inputs import annotations as annotation_files
 from pipelines.inputs import recordings
@@ -81,7 +83,9 @@ def process(
     ['SPEAKER_01', 'SPEAKER_02', 'SPEAKER_03', 'SPEAKER_04']
     """
     keywords.refuse_unknown(process, unknown)
-    item = _input(keywords.path_of(path, "process: path"))
+    if on_stage is not None and not callable(on_stage):
+        raise TypeError(f"on_stage: a function is needed, not {type(on_stage).__name__}")
+    item = _input(keywords.path_of(path, "path", "one recording's path"))
     words = None if transcript is None else keywords.path_of(transcript, "transcript")
     marked = None if speech is None else keywords.path_of(speech, "speech")
     known = keywords.paths_of(known_turns, "known_turns")
@@ -118,7 +122,11 @@ def _input(path: Path) -> Input:
     """The recording, named as the command names a single file. Raises AudioError where there is no file."""
     if is_folder(path):
         raise AudioError(str(path), "is a folder, and one recording is processed", "For folders: diarize process.")
-    if not path.is_file():
+    try:
+        is_file = path.is_file()
+    except OSError:  # a name that is too long
+        is_file = False
+    if not is_file:
         reading.hash_recording(path)  # raises, before any model is fetched or loaded
     return recordings.find([path]).inputs[0]
 
@@ -158,6 +166,8 @@ def _transcriber(chosen: Plan, store: Store) -> Transcriber:
     run = chosen.config.run.model_dump(mode="json")
     key = json.dumps([fingerprint.common(chosen, store), run, str(store.folder)])
     if key not in _loaded:
+        if problem := cached_stages.cache_problem(chosen.config.run):
+            warnings.warn(f"results of stages are not cached: {problem}", stacklevel=4)
         _loaded.clear()
         _loaded[key] = Transcriber(chosen, devices.cores())
     return _loaded[key]

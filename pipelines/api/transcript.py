@@ -142,7 +142,7 @@ class Transcript(types.Transcript):
         A folder is one that exists, or a path that ends in a slash. A file appears under its name when it is whole; a
         former one is replaced. Returns the path. Raises ConfigError for a suffix of no format, OutputError.
         """
-        place = path_of(path, "save: path")
+        place = path_of(path, "save")
         if is_folder(place) or os.fspath(path).endswith(("/", os.sep)):
             contents = outputs.derived(self, OutputConfig().formats)
             files.write_all(place, {**contents, outputs.TRANSCRIPT: self.to_json()}, outputs.TRANSCRIPT)

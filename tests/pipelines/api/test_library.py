@@ -139,7 +139,7 @@ def test_a_library_that_cannot_be_opened_says_why(sounds: Path) -> None:
     with pytest.raises(diarize.ConfigError) as caught:
         diarize.Library(f"mysql://anna:{SECRET}@host/db")
     assert SECRET not in str(caught.value) and "--" not in str(caught.value)
-    with pytest.raises(TypeError, match="Library: path is the path of a file, as a str or a Path, not NoneType"):
+    with pytest.raises(TypeError, match="Library: a path or an address is needed, as a str or a Path, not NoneType"):
         diarize.Library(None)  # type: ignore[arg-type]
 
 
@@ -172,7 +172,7 @@ def test_mistakes_are_told_in_the_words_of_python(sounds: Path) -> None:
         refused(
             "enroll() got an unexpected keyword argument 'concent'. Did you mean 'consent'?", TypeError, concent="x"
         )
-        refused("enroll: files is the path of a file", TypeError, files=3)
+        refused("files: the path of a file is needed, as a str or a Path, not int", TypeError, files=3)
         with pytest.raises(UnknownPerson, match="nobody is called Ben"):
             people.rename("Ben", "Anna")
         assert people.people() == ()

@@ -240,11 +240,17 @@ def refused(call: Callable[[], object]) -> tuple[str, str]:
         (
             {"speech": "nowhere.rttm", "channel": "per-channel"},
             "ConfigError",
-            "speech: channel per-channel: each channel is",
+            "speech: channel per-channel: ",
         ),
-        ({"known_turns": 3}, "TypeError", "known_turns is the path of a file, as a str or a Path, not int."),
+        ({"known_turns": 3}, "TypeError", "known_turns: the path of a file is needed, as a str or a Path, not int"),
+        ({"transcript": ""}, "ConfigError", "transcript: '': is no path."),
+        ({"on_stage": 3}, "TypeError", "on_stage: a function is needed, not int"),
         ({"library": "nowhere.db"}, "LibraryMissing", "nowhere.db: "),
-        ({"library": 3}, "TypeError", "library is the path of a file"),
+        (
+            {"library": 3},
+            "TypeError",
+            "library: a Library, a path or an address is needed, as a str or a Path, not int",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_the_words_of_python(
@@ -265,13 +271,14 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
         "empty.wav": "empty.wav: is empty (0 bytes).",
         ".": "is a folder, and one recording is processed. For folders: diarize process.",
         "text.wav": "text.wav: ",
+        "x" * 300: "File name too long",
     }.items():
         kind, text = refused(partial(diarize.process, tmp_path / name, **CHEAP))
         assert kind == "AudioError" and message in text
     kind, text = refused(lambda: diarize.process(["a.wav", "b.wav"], **CHEAP))  # type: ignore[arg-type]
     assert (kind, text) == (
         "TypeError",
-        "process: path is the path of a file, as a str or a Path, not list. Call it once for each.",
+        "path: one recording's path is needed, as a str or a Path, not list. Call it once for each",
     )
     assert refused(lambda: diarize.process(b"a.wav", **CHEAP))[0] == "TypeError"  # type: ignore[arg-type]
     tones = write_tones(tmp_path / "tones.wav", [(300, 2.0)])
@@ -288,6 +295,13 @@ def test_a_stage_that_fails_raises_and_the_next_call_works(tmp_path: Path) -> No
     with pytest.raises(diarize.StageError, match="memory: embed failed: MemoryError: no room for 1 TB"):
         diarize.process(bad, **{**CHEAP, "embedder": "tests.cheap:dying_embedder"})
     assert diarize.process(bad, **CHEAP).speakers
+
+
+def test_a_cache_that_cannot_be_written_is_warned_of_once(tones: Path) -> None:
+    with pytest.warns(UserWarning, match="results of stages are not cached: ") as warned:
+        first = diarize.process(tones, **CHEAP, cache=tones)
+        assert diarize.process(tones, **CHEAP, cache=tones) == first
+    assert [warning.filename for warning in warned] == [__file__]
 
 
 def test_silence_is_an_empty_transcript(tmp_path: Path) -> None:

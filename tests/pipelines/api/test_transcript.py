@@ -65,8 +65,10 @@ def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
         assert str(caught.value).startswith(f"save: {name}: names no format by its suffix. Known: .json, .txt, .srt,")
     with pytest.raises(OutputError, match=r"there is no folder .*nowhere\. Make it first"):
         HOSTILE.save(tmp_path / "nowhere" / "talk.srt")
-    with pytest.raises(TypeError, match="save: path is the path of a file, as a str or a Path, not NoneType"):
+    with pytest.raises(TypeError, match="save: the path of a file is needed, as a str or a Path, not NoneType"):
         HOSTILE.save(None)  # type: ignore[arg-type]
+    with pytest.raises(diarize.ConfigError, match="save: '': is no path"):
+        HOSTILE.save("")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         HOSTILE.save(f"{tmp_path / 'file'}{os.sep}")
@@ -162,6 +164,8 @@ def test_a_session_is_chosen_and_faults_are_told_by_number() -> None:
     ):
         with pytest.raises(FormatError, match=message):
             diarize.from_seglst(segments, **how)  # type: ignore[arg-type]
+    with pytest.raises(FormatError, match="a: a duration is finite and not negative, got -1"):
+        diarize.from_seglst([segment()], duration=-1)
     with pytest.raises(TypeError, match="takes a list of segments"):
         diarize.from_seglst(segment())  # type: ignore[arg-type]
     assert diarize.from_seglst([]).recording == "recording"
