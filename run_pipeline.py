@@ -44,7 +44,7 @@ FAMILIES = {  # command -> the module of pipelines.cli.commands that adds it; on
     "models": "models", "cache": "cache", "config": "machine", "doctor": "machine",
 }  # fmt: skip
 
-PURPOSE = "Who said what, when: recordings in, labelled transcripts and speaker timelines out."
+PURPOSE = "Speaker diarization and transcription: recordings in, labelled transcripts and speaker timelines out."
 
 STATUS: dict[type[DiarizeError], int] = {
     # the first that fits

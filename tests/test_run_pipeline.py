@@ -222,7 +222,7 @@ def test_nothing_to_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "notes.txt").touch()
     assert process(tmp_path / "in", "--out", tmp_path / "out") == 4
-    assert "1 file passed over" in capfd.readouterr().err
+    assert "1 file skipped" in capfd.readouterr().err
 
 
 def test_a_file_that_is_not_there_is_a_row(tmp_path: Path) -> None:

@@ -37,15 +37,15 @@ MOST_ROWS = 50  # of the closing table; longer runs show what failed
 STAGES = {  # what a stage is called while it runs
     "read": "decoding",
     "load": "loading the models",
-    "segment": "hearing who talks at once",
-    "detect": "finding speech",
-    "embed": "hearing voices",
-    "cluster": "telling speakers apart",
-    "diarize": "telling speakers apart",
+    "segment": "detecting local speakers",
+    "detect": "detecting speech",
+    "embed": "computing embeddings",
+    "cluster": "clustering speakers",
+    "diarize": "clustering speakers",
     "identify": "naming speakers",
     "recognize": "recognizing words",
     "write": "writing",
-    "again": "its worker died; it is tried once more when the others are done",
+    "again": "its worker process died; it is tried again after all others",
 }
 COLOURS = {"done": "green", "failed": "red", "crashed": "red", "interrupted": "yellow"}
 
@@ -163,7 +163,7 @@ def closing(report: Report) -> Table:
     table = Table(show_footer=True, box=box.SIMPLE)
     done = [row for row in rows if row.status == "done"]
     kept = sum(row.kept for row in rows)
-    summed = f"{len(done)} of {len(rows)} done" + (f", {kept} from before" if kept else "")
+    summed = f"{len(done)} of {len(rows)} done" + (f", {kept} from an earlier run" if kept else "")
     table.add_column("recording", summed, overflow="fold")
     table.add_column("length", clock(sum(row.duration or 0 for row in done)), justify="right", no_wrap=True)
     table.add_column("speakers", justify="right")
@@ -172,7 +172,7 @@ def closing(report: Report) -> Table:
     table.add_column("outcome", overflow="fold")
     for row in shown:
         if row.status == "done":
-            lost = "done" + (" before" if row.kept else "") + (f", {row.lost:.1f} s lost" if row.lost else "")
+            lost = "done" + (" earlier" if row.kept else "") + (f", {row.lost:.1f} s lost" if row.lost else "")
             cells = [clock(row.duration or 0), str(row.speakers), str(row.turns), str(row.words), lost]
         else:
             cells = ["", "", "", "", f"{row.status}: {row.reason}"]
@@ -188,20 +188,20 @@ def standing_lines(found: Sequence[Standing]) -> Iterator[str]:
         title = f"{run.part}: " if run.part else ""
         told = {
             "running": f"running ({run.holder})",
-            "killed": "ended without a word: killed, or the power failed; the same command goes on where it ended",
-            "interrupted": "interrupted; the same command goes on where it ended",
+            "killed": "stopped unexpectedly (killed, or power loss); rerun the command to resume",
+            "interrupted": "interrupted; rerun the command to resume",
             "finished": "finished",
         }[run.life]
         yield title + told
         done = run.counts.get("done", 0)
         bad = ", ".join(f"{number} {what}" for what, number in sorted(run.counts.items()) if what != "done")
         running = now.get("running", [])
-        kept = f" ({now['kept']} from before)" if now.get("kept") else ""
+        kept = f" ({now['kept']} from an earlier run)" if now.get("kept") else ""
         waits = f", {len(running)} running, {run.waiting} waiting" if now else ""
         yield f"  {done} done{kept}, {bad or '0 failed'}{waits}"
         if run.life == "running" and now:
             eta = f"ETA {clock(now['eta'])}" if now.get("eta") is not None else "ETA unknown until one is done"
-            yield f"  {clock(now['seconds'])} gone, {eta}, {now['speed']:.1f} h of sound an hour"
+            yield f"  {clock(now['seconds'])} elapsed, {eta}, {now['speed']:.1f} hours of audio per hour"
         for each in running:
             yield f"  {each['id']}: {STAGES.get(each['stage'], each['stage'])} since {each['since']}"
 
@@ -212,7 +212,7 @@ def model_lines(found: Sequence[ModelStatus]) -> Iterator[str]:
     for status in found:
         known = status.entry
         size = "?" if known.size is None else f"{known.size / 1e6:.1f}"
-        pinned = ", pinned by its first download" if status.pinned else ""
+        pinned = ", digest fixed by the first download" if status.pinned else ""
         yield f"{known.name:{longest}}  {status.state:7} {known.role:12} {size:>7} MB  {known.licence}{pinned}"
         yield f"    {status.problem or known.description}"
 
@@ -228,11 +228,11 @@ def setting_lines(found: Settings, origin: bool) -> Iterator[str]:
 
 def diagnosis(facts: Facts, verbose: bool = False) -> Iterator[str | Table]:
     """What `doctor` found: whether the main job can run, what that lacks, the machine; with `verbose` all there is."""
-    yield "ready: the main job can run" if facts.ready else "not ready: something that is needed is missing"
+    yield "ready: diarize process can run" if facts.ready else "not ready: something required is missing"
     needed = [lack for lack in facts.lacks if lack.needed]
     others = [lack for lack in facts.lacks if not lack.needed]
     if needed:
-        yield "missing, and needed:"
+        yield "missing, required:"
         yield from (f"  {lack.what}\n      {lack.cure}" for lack in needed)
     cores = counted(facts.cores, "core")
     yield f"diarize-pipeline {facts.version}, Python {facts.python}, {facts.system}, {cores}"
@@ -254,7 +254,7 @@ def diagnosis(facts: Facts, verbose: bool = False) -> Iterator[str | Table]:
     elif others:
         names = ", ".join(lack.what.partition(" (")[0] for lack in others)
         yield f"missing, optional: {names}"
-        yield "what these are for, how to get them, and all packages: diarize doctor --verbose"
+        yield "for details, commands to install them, and all packages: diarize doctor --verbose"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

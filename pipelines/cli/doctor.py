@@ -139,7 +139,7 @@ def examine(store: Store) -> Facts:
         models=store.list(),
         store=_writable(store.folder),
         temporary=_temporary(),
-        ffmpeg="not needed: PyAV brings its own" if find_spec("av") else "PyAV, which brings its own, is missing",
+        ffmpeg="not needed: PyAV includes FFmpeg" if find_spec("av") else "PyAV, which includes FFmpeg, is missing",
         cache=_cache(),
     )
 

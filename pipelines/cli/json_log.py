@@ -74,7 +74,7 @@ class JsonLog(Silent):
             self._stream.flush()
         except (OSError, ValueError) as error:
             self._open = False
-            self._lost(f"the log cannot be written any more, the run goes on: {error}")
+            self._lost(f"the log can no longer be written; the run continues: {error}")
 
 
 class Both:

@@ -93,11 +93,11 @@ class Live(Silent):
 
 def _bar(now: Progress) -> Table:
     over = now.done + now.failed
-    kept = f" ({now.kept} from before)" if now.kept else ""
+    kept = f" ({now.kept} from an earlier run)" if now.kept else ""
     facts = [f"{now.done} done{kept}", f"{now.failed} failed" if now.failed else "", f"of {now.recordings}"]
-    facts += [f"{clock(now.elapsed)} gone"]
+    facts += [f"{clock(now.elapsed)} elapsed"]
     facts += [f"ETA {clock(now.eta)}" if now.eta is not None else ""]
-    facts += [f"{now.speed:.1f} h of sound an hour" if now.audio else ""]
+    facts += [f"{now.speed:.1f} hours of audio per hour" if now.audio else ""]
     row = Table.grid(padding=(0, 1))
     row.add_row(ProgressBar(max(now.recordings, 1), over, width=24), Text(", ".join(filter(None, facts))))
     return row

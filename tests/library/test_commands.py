@@ -112,11 +112,11 @@ def test_all_commands(
         return [speaker["name"] for speaker in json.loads(text)["speakers"]]
 
     job = ("process", sounds / "in", "--out", tmp_path / "out", "--log-json", tmp_path / "log", "-v")
-    assert "done before" not in run(*job)
+    assert "done earlier" not in run(*job)
     assert names() == ["Lo Wagner", None]
     assert "done before" in run(*job)  # the library holds the same
     run("speakers", "rename", "Lo Wagner", "Lo W.")
-    assert "done before" not in run(*job)
+    assert "done earlier" not in run(*job)
     assert names() == ["Lo W.", None]
     (talk,) = json.loads(run("identify", sounds / "in", "--json"))["recordings"]
     assert [speaker["name"] for speaker in talk["speakers"]] == names()

@@ -19,12 +19,17 @@ UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its actions."""
-    store = commands.add_parser("cache", help="results of stages that later runs need not make again")
+    store = commands.add_parser("cache", help="manage the cache of stage results")
     actions = store.add_subparsers(required=True, metavar="ACTION")
-    status = actions.add_parser("status", help="where it is, and what it holds")
-    prune = actions.add_parser("prune", help="drop what was used longest ago")
-    prune.add_argument("--max-size", type=size, metavar="SIZE", help="5GB, 300MB, ...; default: the setting")
-    clear = actions.add_parser("clear", help="drop everything, words included")
+    status = actions.add_parser("status", help="print the location and size of the cache")
+    prune = actions.add_parser("prune", help="delete the entries that were used least recently")
+    prune.add_argument(
+        "--max-size",
+        type=size,
+        metavar="SIZE",
+        help="size to shrink to, for example 5GB or 300MB; default: run.cache_size",
+    )
+    clear = actions.add_parser("clear", help="delete all entries (they include recognized words)")
     for action, command in ((status, _status), (prune, _prune), (clear, _clear)):
         options.add(action, "cache")
         action.set_defaults(command=command)
@@ -47,7 +52,9 @@ def _opened(given: argparse.Namespace) -> Cache:
     config = options.resolve(given).config.run
     cache = cached_stages.open_cache(config)
     if cache is None:
-        raise ConfigError("settings", "run.cache", "names no folder: nothing is kept", "Name one with --cache.")
+        raise ConfigError(
+            "settings", "run.cache", "no cache folder is set (run.cache is none)", "Name one with --cache."
+        )
     return cache
 
 

@@ -17,10 +17,10 @@ from pipelines.cli.commands.speakers import library_options
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options."""
-    command = commands.add_parser("identify", help="who speaks in a recording, of the enrolled people")
-    command.add_argument("recordings", nargs="+", type=Path, help="files, and folders that are searched")
+    command = commands.add_parser("identify", help="find which enrolled people speak in a recording")
+    command.add_argument("recordings", nargs="+", type=Path, help="files, and folders to search for recordings")
     command.add_argument("--out", type=Path, help="folder that keeps the results, so that a rerun resumes")
-    command.add_argument("--json", action="store_true", help="for programs")
+    command.add_argument("--json", action="store_true", help="print JSON")
     library_options(command)
     names = (
         "num_speakers",

@@ -12,13 +12,15 @@ from pipelines.cli.commands import options
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Both commands."""
     actions = commands.add_parser("config", help="settings").add_subparsers(required=True, metavar="ACTION")
-    show = actions.add_parser("show", help="every setting and its value")
-    show.add_argument("--origin", action="store_true", help="also where each value comes from")
+    show = actions.add_parser("show", help="print every setting and its value")
+    show.add_argument("--origin", action="store_true", help="print also the origin and the meaning of each value")
     options.add(show)
     show.set_defaults(command=_config_show)
 
-    check = commands.add_parser("doctor", help="what is installed, what is missing, and how to get it")
-    check.add_argument("-v", "--verbose", action="store_true", help="also all packages, and all that could be added")
+    check = commands.add_parser("doctor", help="check the installation: what is missing, and how to get it")
+    check.add_argument(
+        "-v", "--verbose", action="store_true", help="list also all packages, optional models and extras"
+    )
     check.set_defaults(command=_doctor)
 
 

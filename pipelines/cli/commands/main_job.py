@@ -28,62 +28,106 @@ if TYPE_CHECKING:
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Both commands and their options."""
-    main_job = commands.add_parser("process", help="the main job: recordings in, labelled transcripts out")
-    main_job.add_argument(
-        "recordings", nargs="+", type=Path, help="files, and folders that are searched for recordings"
+    main_job = commands.add_parser(
+        "process", help="process recordings: write labelled transcripts and speaker timelines"
     )
-    main_job.add_argument("--out", required=True, type=Path, help="folder of the results")
-    main_job.add_argument("--match", action="append", default=[], metavar="PATTERN", help="take only what matches")
-    main_job.add_argument("--ignore", action="append", default=[], metavar="PATTERN", help="leave out what matches")
-    main_job.add_argument("--counts", type=Path, metavar="FILE", help="CSV or TOML with speaker counts per recording")
-    main_job.add_argument("--transcript", type=Path, metavar="FILE", help="words of another recognizer; or a folder")
-    main_job.add_argument("--speech", type=Path, metavar="FILE", help="where speech is: RTTM, UEM, JSON; or a folder")
+    main_job.add_argument("recordings", nargs="+", type=Path, help="files, and folders to search for recordings")
+    main_job.add_argument("--out", required=True, type=Path, help="folder for the results")
+    main_job.add_argument(
+        "--match",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="process only paths or file names that match (shell pattern; may be repeated)",
+    )
+    main_job.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="skip paths or file names that match (shell pattern; may be repeated)",
+    )
+    main_job.add_argument(
+        "--counts", type=Path, metavar="FILE", help="CSV or TOML file with the number of speakers of each recording"
+    )
+    main_job.add_argument(
+        "--transcript",
+        type=Path,
+        metavar="FILE",
+        help="use the words in this file, or in a folder of files, instead of a recognizer",
+    )
+    main_job.add_argument(
+        "--speech",
+        type=Path,
+        metavar="FILE",
+        help="use these speech regions instead of voice activity detection (RTTM, UEM or JSON file, or a folder "
+        "of files)",
+    )
     main_job.add_argument(
         "--known-turns",
         action="append",
         default=[],
         type=Path,
         metavar="FILE",
-        help="RTTM or JSON of turns whose speakers are known, CSV of links; or a folder",
+        help="known turns (RTTM, JSON) or links between spans (CSV), used as constraints: a file, or a folder of "
+        "files; may be repeated",
     )
     main_job.add_argument(
         "--library",
         metavar="LIB",
-        help="name the speakers who are enrolled in this file, or in postgresql://user@host/database",
+        help="library of enrolled speakers, who get their names: a file, or postgresql://user@host/database",
     )
     main_job.add_argument(
-        "--passphrase-file", type=Path, metavar="FILE", help="of an encrypted library; or DIARIZE_PASSPHRASE"
+        "--passphrase-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the passphrase of an encrypted library (default: DIARIZE_PASSPHRASE)",
     )
     main_job.add_argument(
-        "--link", action="store_true", help="unknown-1, ... in all recordings, also without a library"
+        "--link",
+        action="store_true",
+        help="give an unknown speaker the same label (unknown-1, ...) in all recordings; needs no library",
     )
     runs = main_job.add_argument_group("runs")
-    runs.add_argument("--force", action="store_true", help="do everything again, also under other settings")
-    runs.add_argument("--retry-failed", action="store_true", help="try again what failed or crashed before")
-    runs.add_argument("--wait", action="store_true", help="wait for another run on the same folder to end")
     runs.add_argument(
-        "--shard", type=shards.parse, metavar="I/N", help="only part I of N; diarize merge-runs joins them"
+        "--force",
+        action="store_true",
+        help="process everything again and replace existing results, also results of other settings",
     )
-    runs.add_argument("--log-json", metavar="FILE", help="what happens, as JSON lines; - for the output stream")
-    runs.add_argument("--log-names", action="store_true", help="the names of speakers, too, in --log-json")
-    main_job.add_argument("-q", "--quiet", action="store_true", help="say nothing but errors")
-    main_job.add_argument("-v", "--verbose", action="store_true", help="say each stage of each recording")
+    runs.add_argument(
+        "--retry-failed", action="store_true", help="process again the recordings that failed or crashed before"
+    )
+    runs.add_argument("--wait", action="store_true", help="if another run uses the folder, wait until it ends")
+    runs.add_argument(
+        "--shard",
+        type=shards.parse,
+        metavar="I/N",
+        help="process only part I of N; join the parts with diarize merge-runs",
+    )
+    runs.add_argument("--log-json", metavar="FILE", help="append events to FILE as JSON lines; - for standard output")
+    runs.add_argument("--log-names", action="store_true", help="include speaker names in --log-json")
+    main_job.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    main_job.add_argument("-v", "--verbose", action="store_true", help="print each stage of each recording")
     options.add(main_job)
     main_job.set_defaults(command=_process)
 
-    again = commands.add_parser("export", help="write formats again from transcript.json, without any model")
-    again.add_argument("folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder of one recording's results")
+    again = commands.add_parser("export", help="write formats from transcript.json, without any model")
+    again.add_argument(
+        "folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder with the results of one recording"
+    )
     again.add_argument("--formats", required=True, type=settings.split, metavar="A,B,...", help=", ".join(FORMATS))
     again.set_defaults(command=_export)
 
-    seen = commands.add_parser("status", help="how a run on a folder stands, also while another process is at it")
-    seen.add_argument("out", type=Path, metavar="OUT", help="folder of results")
-    seen.add_argument("--json", action="store_true", help="as JSON")
+    seen = commands.add_parser("status", help="show the progress of a run, also while it is running")
+    seen.add_argument("out", type=Path, metavar="OUT", help="result folder of a run")
+    seen.add_argument("--json", action="store_true", help="print JSON")
     seen.set_defaults(command=_status)
 
-    join = commands.add_parser("merge-runs", help="the reports and tables of parts of a run, as one")
-    join.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="folders of results of --shard runs")
-    join.add_argument("--out", type=Path, help="folder of the whole; may be left out where all parts share one")
+    join = commands.add_parser("merge-runs", help="join the parts of a run (process --shard) into one run")
+    join.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="result folders of the parts")
+    join.add_argument(
+        "--out", type=Path, help="folder for the joined results; not needed if all parts are in one folder"
+    )
     join.set_defaults(command=_merge)
 
 
@@ -97,7 +141,7 @@ def library_of(given: argparse.Namespace) -> Callable[[], Library]:
 def _process(given: argparse.Namespace) -> int:
     config = options.resolve(given).config
     if problem := cached_stages.cache_problem(config.run):
-        console.warn(f"note: results of stages are not kept: {problem}")
+        console.warn(f"note: the cache is not used: {problem}")
     request = process.Request(
         paths=tuple(given.recordings),
         out=given.out,
@@ -120,22 +164,22 @@ def _process(given: argparse.Namespace) -> int:
         if log is not None:
             log.ended(report.status)
     if report.part and not report.outcomes:
-        console.say("no recording is in this part of the run")
+        console.say("this part of the run has no recordings")
         return report.status
     if not report.outcomes:
         console.warn(
             "error: no recordings found"
-            + (f"; {counted(len(report.passed_over), 'file')} passed over" if report.passed_over else "")
+            + (f"; {counted(len(report.passed_over), 'file')} skipped" if report.passed_over else "")
         )
         return report.status
     if not given.quiet and given.log_json != "-":
         console.say(console.closing(report))
         if report.passed_over:
             others = counted(len(report.passed_over), "other file")
-            console.say(f"{others} in the folders passed over (run.json lists them)")
+            console.say(f"{others} in the folders skipped (run.json lists them)")
         if report.earlier:
             others = counted(len(report.earlier), "recording")
-            console.say(f"{others} of earlier runs in the same folder: run.json and the tables are of this run alone")
+            console.say(f"{others} of earlier runs are in the same folder: run.json and the tables cover this run only")
         console.say(f"results: {given.out}")
     elif report.status:
         for row in report.outcomes:
@@ -179,7 +223,7 @@ def _merge(given: argparse.Namespace) -> int:
     from pipelines.batch import merge
 
     if given.out is None and len(given.folders) > 1:
-        raise ConfigError("--out", "", "several folders, and none for the whole", "Name it: --out OUT.")
+        raise ConfigError("--out", "", "several folders, and no folder for the joined results", "Name it: --out OUT.")
     out = given.out or given.folders[0]
     joined = merge.merge(given.folders, out)
     console.say(f"{counted(joined, 'recording')} of {counted(len(given.folders), 'folder')}: {out}")

@@ -151,7 +151,7 @@ def running(folder: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes],
     environment = os.environ | {"TMPDIR": str(scratch), PLACE: str(folder)}
     parent = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, start_new_session=True)
     try:
-        assert says(parent, b"hearing voices")
+        assert says(parent, b"computing embeddings")
         yield parent, out
     finally:
         with contextlib.suppress(ProcessLookupError):

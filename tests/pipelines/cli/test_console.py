@@ -46,19 +46,19 @@ def test_names_that_one_has_to_type_are_whole_on_a_narrow_terminal(
 def test_the_doctor_tells_what_is_needed_first_and_the_rest_shortly(tmp_path: Path, store: Store) -> None:
     told = [part for part in console.diagnosis(doctor.examine(Store(tmp_path))) if isinstance(part, str)]
     assert told[0].startswith("not ready")
-    assert told[1] == "missing, and needed:"
+    assert told[1] == "missing, required:"
     assert "diarize models pull silero-vad-v6" in told[2]
     assert not any("diarize models pull whisper-small" in line for line in told)
     (optional,) = [line for line in told if line.startswith("missing, optional: ")]
     assert "model whisper-small, " in optional
     assert told[-1].endswith("diarize doctor --verbose")
     assert len(told) < 20
-    assert next(iter(console.diagnosis(doctor.examine(store)))) == "ready: the main job can run"
+    assert next(iter(console.diagnosis(doctor.examine(store)))) == "ready: diarize process can run"
 
 
 def test_a_model_that_its_first_download_pinned_is_shown_as_such() -> None:
     status = ModelStatus(REGISTRY["ge2e"], "present", Path("store"), pinned=True)
-    assert "pinned by its first download" in next(console.model_lines([status]))
+    assert "digest fixed by the first download" in next(console.model_lines([status]))
 
 
 def test_settings_are_shown_with_their_meaning() -> None:

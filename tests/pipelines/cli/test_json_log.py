@@ -70,7 +70,7 @@ def test_fault_64_a_full_log_disk_does_not_fail_the_run(
 ) -> None:
     write_tones(tmp_path / "in" / "a.wav", [(300, 2.0)])
     assert run(tmp_path / "in", tmp_path / "out", "--log-json", "/dev/full") == 0
-    assert "the run goes on" in capfd.readouterr().err
+    assert "the run continues" in capfd.readouterr().err
     assert run(tmp_path / "in", tmp_path / "out", "--log-json", tmp_path / "no" / "log") == 2
 
 
@@ -116,7 +116,7 @@ def test_the_table_on_a_terminal(tmp_path: Path) -> None:
     text = screen.export_text()
     assert "1.0 of 2.0 MB" in text and "waiting for process 1" in text
     assert "1 done, 1 failed, of 3" in text and "failed: c.wav: read: is empty" in text
-    assert "hearing voices" in text and "\x1b" not in text.replace("\x1b[", "")
+    assert "computing embeddings" in text and "\x1b" not in text.replace("\x1b[", "")
     assert "Ctrl-C again" in text
 
 
@@ -131,7 +131,7 @@ def test_status_tells_a_run_that_was_killed(tmp_path: Path, capfd: pytest.Captur
     (found,) = status.look(tmp_path)
     assert (found.life, found.waiting) == ("killed", 1)
     told = "\n".join(console.standing_lines([found]))
-    assert "the same command goes on" in told and "b: hearing voices since" in told and "1 waiting" in told
+    assert "rerun the command to resume" in told and "b: computing embeddings since" in told and "1 waiting" in told
 
 
 @pytest.mark.parametrize(
