@@ -356,14 +356,16 @@ class Counts:
     __slots__ = ()
 
     def __add__(self, other: Self) -> Self:
+        name = type(self).__name__
         if type(other) is not type(self):
-            raise TypeError(f"{type(self).__name__} adds to its like, not to {type(other).__name__}")
+            raise TypeError(f"{name} can only be added to {name}, not to {type(other).__name__}: add counts, not rates")
         names = [item.name for item in fields(self)]  # type: ignore[arg-type]  # every subclass is a dataclass
         return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
 
     def __radd__(self, other: int) -> Self:
+        name = type(self).__name__
         if other != 0 or not isinstance(other, int):  # sum() starts from int 0
-            raise TypeError(f"{type(self).__name__} adds to its like, not to {other!r}")
+            raise TypeError(f"{name} can only be added to {name}, not to {other!r}: add counts, not rates")
         return self
 
 

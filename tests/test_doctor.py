@@ -16,7 +16,7 @@ from pipelines.cli.doctor import Facts
 
 @pytest.fixture(autouse=True)
 def quick_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "found", lambda: (devices.Device("onnxruntime", False),))
+    monkeypatch.setattr(devices, "probe_runtimes", lambda: (devices.Device("onnxruntime", False),))
 
 
 def cures(facts: Facts) -> dict[str, str]:
@@ -103,8 +103,8 @@ def test_runtimes_are_asked_and_broken_ones_are_named(tmp_path: Path, monkeypatc
     def broken() -> bool:
         raise ImportError("libcudart.so: cannot open shared object file")
 
-    monkeypatch.setattr(devices, "_ctranslate2", broken)
-    monkeypatch.setattr(devices, "_torch", lambda: True)
+    monkeypatch.setattr(devices, "_ctranslate2_sees_cuda", broken)
+    monkeypatch.setattr(devices, "_torch_sees_cuda", lambda: True)
     monkeypatch.setattr(devices, "find_spec", lambda name: object())
     found = {device.runtime: device for device in devices.probe_runtimes()}
     assert found["torch"].cuda

@@ -190,9 +190,9 @@ def test_error_counts_add_and_rates_do_not() -> None:
     assert Errors().rate == 0
     assert Errors(false_alarm=1).rate == INF
     for wrong in (0.1, 1):
-        with pytest.raises(TypeError, match="Errors adds to its like"):
+        with pytest.raises(TypeError, match="Errors can only be added to Errors"):
             a + wrong  # type: ignore[operator]
-        with pytest.raises(TypeError, match="Errors adds to its like"):
+        with pytest.raises(TypeError, match="Errors can only be added to Errors"):
             wrong + a  # type: ignore[operator]
     with pytest.raises(ValueError, match="seconds"):
         Errors(-1)

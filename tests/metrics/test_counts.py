@@ -22,7 +22,7 @@ def test_counts_add_and_rates_do_not(kind: type[Share]) -> None:
 
 
 def test_counts_of_two_kinds_do_not_add() -> None:
-    with pytest.raises(TypeError, match="Share adds to its like, not to Jaccard"):
+    with pytest.raises(TypeError, match="Share can only be added to Share, not to Jaccard"):
         Share(1, 2) + Jaccard(1, 2)  # type: ignore[operator]
 
 
