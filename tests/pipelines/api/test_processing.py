@@ -283,10 +283,9 @@ def test_what_is_no_recording_is_refused(tmp_path: Path) -> None:
     assert refused(lambda: diarize.process(b"a.wav", **CHEAP))[0] == "TypeError"  # type: ignore[arg-type]
     tones = write_tones(tmp_path / "tones.wav", [(300, 2.0)])
     assert refused(lambda: diarize.process(tones, **CHEAP, library=tmp_path / "people.db"))[0] == "LibraryUnreadable"
-    assert refused(lambda: diarize.process(tones, **CHEAP, channel=3)) == (
-        "AudioError",
-        f"{tones}: there is no channel 3: the recording has 1 channel, counted from 0. Choose another with channel.",
-    )
+    kind, text = refused(lambda: diarize.process(tones, **CHEAP, channel=3))
+    assert kind == "AudioError" and text.startswith(f"{tones}: there is no channel 3:")
+    assert text.endswith("Choose another with channel.")
     assert issubclass(UnknownBackend, diarize.BackendError)
 
 
