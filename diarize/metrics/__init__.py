@@ -1,4 +1,5 @@
 """Measures: error counts that add up, scores of verification trials, and text made comparable.
 
-`counts` (diarization and words), `verification` (EER, minDCF, Cllr, DET, Tippett), `normalisation` (of texts).
+`counts` (diarization and words), `verification` (EER, minDCF, Cllr, DET, Tippett), `bootstrap` (their intervals),
+`normalisation` (of texts).
 """

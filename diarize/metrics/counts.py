@@ -8,7 +8,7 @@ it is None: there is nothing to tell.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,22 +99,3 @@ def word_diarization_errors(pairs: Iterable[tuple[str, str | None]]) -> Share:
     together = np.array([[counted[r, h] for h in hypothesis] for r in reference])
     right = together[linear_sum_assignment(-together)].sum() if together.size else 0
     return Share(float(counted.total() - right), float(counted.total()))
-
-
-def bootstrap(
-    parts: Sequence[float], wholes: Sequence[float], resamples: int = 1000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float] | None:
-    """Percentile interval of sum(parts) / sum(wholes) over recordings drawn with replacement; None for fewer than two.
-
-    Recordings are what is independent, so whole recordings are drawn (Bisani and Ney 2004, "Bootstrap estimates for
-    confidence intervals in ASR performance evaluation"). Draws with nothing below the line are left out.
-    """
-    if len(parts) < 2:
-        return None
-    drawn = np.random.default_rng(seed).integers(0, len(parts), (resamples, len(parts)))
-    above, below = np.asarray(parts, float)[drawn].sum(1), np.asarray(wholes, float)[drawn].sum(1)
-    if not (below > 0).any():
-        return None
-    tail = 50 * (1 - level)  # per cent
-    low, high = np.percentile(above[below > 0] / below[below > 0], [tail, 100 - tail])
-    return float(low), float(high)

@@ -9,7 +9,6 @@ one speaker; a trial is accepted where score >= threshold. A log-likelihood rati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -17,7 +16,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-Statistics = Callable[[Floats, Floats], Mapping[str, float]]  # (same, different) -> name -> value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,15 +25,6 @@ class ErrorCurve:
     thresholds: Floats
     miss: Floats
     false_alarm: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class ConfidenceInterval:
-    """A value and the interval that the bootstrap gives it."""
-
-    value: float
-    low: float
-    high: float
 
 
 def error_curve(same: ArrayLike, different: ArrayLike) -> ErrorCurve:
@@ -155,46 +144,6 @@ def tippett(same: ArrayLike, different: ArrayLike) -> tuple[Floats, Floats, Floa
     """
     found = error_curve(same, different)
     return found.thresholds[:-1], 1 - found.miss[:-1], found.false_alarm[:-1]
-
-
-def bootstrap(
-    same: ArrayLike,
-    different: ArrayLike,
-    speakers: tuple[Sequence[str], Sequence[tuple[str, str]]],
-    statistics: Statistics,
-    resamples: int = 200,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, ConfidenceInterval]:
-    """Each statistic with a percentile interval over speakers: trials share speakers and are not independent.
-
-    `speakers` are the speaker of each `same` trial and the two of each `different` one. Speakers are drawn with
-    replacement; a trial counts as often as its speaker was drawn, one of two speakers as often as both together
-    (product). After Bolle, Ratha and Pankanti 2004, "Error analysis of pattern recognition systems - the subsets
-    bootstrap", with both sides of a trial drawn. Draws without a trial of either kind are drawn again; where that
-    never ends, both ends of the interval are NaN.
-    """
-    same, different = check_scores(same, different)
-    everyone = sorted({*speakers[0], *(name for pair in speakers[1] for name in pair)})
-    place = {name: i for i, name in enumerate(everyone)}
-    one = np.array([place[name] for name in speakers[0]])
-    two = np.array([[place[a], place[b]] for a, b in speakers[1]])
-    rng = np.random.default_rng(seed)
-    drawn: list[Mapping[str, float]] = []
-    for _ in range(100 * resamples):  # a set of which most draws are empty has too few speakers to say anything
-        if len(drawn) == resamples:
-            break
-        times = np.bincount(rng.integers(0, len(everyone), len(everyone)), minlength=len(everyone))
-        n, m = times[one], times[two[:, 0]] * times[two[:, 1]]
-        if n.any() and m.any():
-            drawn.append(statistics(np.repeat(same, n), np.repeat(different, m)))
-    tail = 50 * (1 - level)  # per cent
-    found = {}
-    for name, value in statistics(same, different).items():
-        values = [row[name] for row in drawn] or [float("nan")]
-        low, high = np.percentile(values, [tail, 100 - tail])
-        found[name] = ConfidenceInterval(value, float(low), float(high))
-    return found
 
 
 def check_scores(same: ArrayLike, different: ArrayLike, infinite: bool = False) -> tuple[Floats, Floats]:

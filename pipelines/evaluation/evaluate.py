@@ -11,7 +11,7 @@ from pathlib import Path
 
 from diarize.errors import ConfigError, FormatError, MissingExtra
 from diarize.metrics import normalisation
-from diarize.metrics.counts import bootstrap
+from diarize.metrics.bootstrap import ratio_interval
 from diarize.types import Segment
 from pipelines.evaluation import files, turn_scores, word_scores
 from pipelines.evaluation.files import RecordingAnnotation
@@ -201,7 +201,7 @@ def _intervals(scores: Mapping[str, Score], rules: Rules) -> dict[str, tuple[flo
     intervals = {}
     for name, measure in MEASURES.items():
         counts = [pair for score in scores.values() if (pair := measure.counts(score)) is not None]
-        ends = bootstrap(
+        ends = ratio_interval(
             [part for part, _ in counts], [whole for _, whole in counts], rules.resamples, rules.level, rules.seed
         )
         if ends is not None:

@@ -22,7 +22,8 @@ from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring.calibration import Calibration
 from diarize.library.scoring.scores import Scorer
 from diarize.metrics import verification
-from diarize.metrics.verification import ConfidenceInterval, Floats
+from diarize.metrics.bootstrap import ConfidenceInterval, Statistics, speaker_intervals
+from diarize.metrics.verification import Floats
 from diarize.models.store import Store
 from diarize.text import counted
 from pipelines.inputs import recordings
@@ -188,12 +189,12 @@ def summarise(scored: ScoredTrials, resamples: int = RESAMPLES) -> dict[str, Any
     """All metrics, with 95 % intervals over speakers, and figures by duration. Plain data, ready for JSON."""
     same, pairs = scored.same, np.array(scored.speakers)
 
-    def measure(values: Floats, statistics: verification.Statistics) -> dict[str, Any] | None:
+    def measure(values: Floats, statistics: Statistics) -> dict[str, Any] | None:
         valid = np.isfinite(values)
         if not (valid & same).any() or not (valid & ~same).any():
             return None
         speakers = pairs[valid & same][:, 0].tolist(), [(str(a), str(b)) for a, b in pairs[valid & ~same]]
-        intervals = verification.bootstrap(values[valid & same], values[valid & ~same], speakers, statistics, resamples)
+        intervals = speaker_intervals(values[valid & same], values[valid & ~same], speakers, statistics, resamples)
         return {name: _rounded(interval) for name, interval in intervals.items()}
 
     return {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diarize.metrics.counts import Jaccard, Share, WordErrors, bootstrap, jaccard, word_diarization_errors
+from diarize.metrics.counts import Jaccard, Share, WordErrors, jaccard, word_diarization_errors
 
 
 @pytest.mark.parametrize("kind", [Share, Jaccard, WordErrors])
@@ -85,23 +85,3 @@ def test_wder_is_the_best_of_all_pairings(pairs: list[tuple[str, str | None]]) -
         for names in ({"1": "A", "2": "B"}, {"1": "B", "2": "A"})
     )
     assert word_diarization_errors(pairs) == Share(wrong, len(pairs))
-
-
-def test_an_interval_holds_the_rate_and_is_the_same_each_time() -> None:
-    parts, wholes = [1.0, 2.0, 3.0, 10.0], [20.0, 20.0, 30.0, 40.0]
-    ends = bootstrap(parts, wholes)
-    assert ends is not None and ends == bootstrap(parts, wholes)
-    assert bootstrap(parts, wholes, resamples=3) != bootstrap(parts, wholes, resamples=3, seed=1)
-    assert ends[0] < sum(parts) / sum(wholes) < ends[1]
-    assert min(p / w for p, w in zip(parts, wholes, strict=True)) <= ends[0]
-    narrow = bootstrap(parts, wholes, level=0.5)
-    assert narrow is not None and ends[0] < narrow[0] < narrow[1] < ends[1]
-
-
-def test_equal_recordings_leave_no_doubt() -> None:
-    assert bootstrap([1.0] * 5, [4.0] * 5) == (0.25, 0.25)
-
-
-def test_there_is_no_interval_for_one_recording_or_for_nothing() -> None:
-    assert bootstrap([1.0], [2.0]) is None
-    assert bootstrap([0.0, 0.0], [0.0, 0.0]) is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from math import inf, log
 
 import numpy as np
@@ -132,38 +131,6 @@ def test_a_tippett_plot_falls_from_all_to_few() -> None:
     assert values.tolist() == [-1, 0, 0.5, 1, 1.5, 2, 3, 4]
     assert same.tolist() == [1, 1, 1, 1, 0.75, 0.75, 0.5, 0.25]
     assert different.tolist() == [1, 0.75, 0.5, 0.25, 0.25, 0, 0, 0]
-
-
-def means(same: verification.Floats, different: verification.Floats) -> dict[str, float]:
-    return {"same": float(same.mean()), "different": float(different.mean())}
-
-
-def test_the_bootstrap_draws_speakers_not_trials() -> None:
-    """All trials of one speaker say the same: intervals are as wide as for one trial each, however many there are."""
-    rng = np.random.default_rng(0)
-    centre = rng.normal(0, 1, 30)
-    who = [f"s{i}" for i in range(30)]
-    pairs = [(f"s{i}", f"s{j}") for i in range(30) for j in range(i)]
-    different = [0.0] * len(pairs)
-    once = verification.bootstrap(centre, different, (who, pairs), means, 300)
-    often = verification.bootstrap(np.repeat(centre, 50), different, (np.repeat(who, 50).tolist(), pairs), means, 300)
-    assert astuple(once["same"]) == pytest.approx(astuple(often["same"]))
-    width = often["same"].high - often["same"].low
-    assert width == pytest.approx(2 * 1.96 * centre.std() / np.sqrt(30), rel=0.2)
-    assert often["same"].low < often["same"].value < often["same"].high
-
-
-def test_the_bootstrap_gives_the_same_interval_every_time() -> None:
-    same, different = noisy(3, 20, 40)
-    speakers = [f"s{i % 5}" for i in range(20)], [(f"s{i % 5}", f"s{(i + 1) % 5}") for i in range(40)]
-    first = verification.bootstrap(same, different, speakers, means, 50)
-    assert first == verification.bootstrap(same, different, speakers, means, 50)
-    assert first != verification.bootstrap(same, different, speakers, means, 50, seed=1)
-
-
-def test_one_speaker_has_no_interval() -> None:
-    found = verification.bootstrap([1.0], [0.0], (["a"], [("a", "a")]), means, 5)
-    assert (found["same"].low, found["same"].high) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def refused(call: Callable[[], object]) -> tuple[str, str]:
         (
             {"speech": "nowhere.rttm", "channel": "per-channel"},
             "ConfigError",
-            "speech: channel per-channel: ",
+            "speech: channel per-channel: cannot be used together: each channel is",
         ),
         ({"known_turns": 3}, "TypeError", "known_turns: the path of a file is needed, as a str or a Path, not int"),
         ({"transcript": ""}, "ConfigError", "transcript: '': is no path."),
