@@ -12,7 +12,7 @@ from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import bandwidth as bandwidths
 from diarize.audio.reading import Recording
 from diarize.clustering import constrained, constraints
-from diarize.clustering.constraints import NOTHING, Constraints
+from diarize.clustering.constraints import NO_CONSTRAINTS, Constraints
 from diarize.config import ClusterConfig, Config
 from diarize.errors import DiarizeError, OutputError, StageError
 from diarize.library.scoring.linking import Strangers
@@ -94,7 +94,7 @@ def transcribe(
     stages: Stages,
     config: Config,
     *,
-    known: Constraints = NOTHING,
+    known: Constraints = NO_CONSTRAINTS,
     words: Words | None = None,
     product: str = "",
     observe: Observer = lambda stage: None,
@@ -152,7 +152,9 @@ def transcribe(
     return replace(transcript, provenance=provenance), people.strangers
 
 
-def find_turns(channels: Sequence[Audio], stages: Stages, config: Config, known: Constraints = NOTHING) -> Diarization:
+def find_turns(
+    channels: Sequence[Audio], stages: Stages, config: Config, known: Constraints = NO_CONSTRAINTS
+) -> Diarization:
     """Who speaks when. `channels` has one item, unless each channel is taken for one speaker's line.
 
     Raises ValueError where the stages that this takes are missing.
@@ -265,7 +267,7 @@ def _backends(stages: Stages, known: Constraints, words: Words | None) -> dict[s
     return {stage: backend for stage, backend in backends.items() if backend is not None}
 
 
-def notes_of(stages: Stages, known: Constraints = NOTHING) -> tuple[str, ...]:
+def notes_of(stages: Stages, known: Constraints = NO_CONSTRAINTS) -> tuple[str, ...]:
     """What the backends say of how they run, as of a missing device, and what there is to know of known turns."""
     order = (stages.segment, stages.detect, stages.embed, known, stages.cluster, stages.identify, stages.recognize)
     return tuple(note for backend in (*order, stages.diarize) for note in getattr(backend, "notes", ()))

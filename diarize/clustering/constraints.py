@@ -1,7 +1,8 @@
-"""What a user knows of who speaks: turns of one person (must-link), of two (cannot-link) (docs/method/constraints.md).
+"""Known turns as constraints: spans of one person (must-link), of two people (cannot-link).
 
-Stretches of time become people: what must be one is joined by transitivity, then who cannot be one is kept apart
-(K. Wagstaff, C. Cardie, S. Rogers, S. Schroedl, "Constrained K-means clustering with background knowledge", ICML 2001).
+What must be one person is joined by transitivity, then who cannot be one is kept apart (K. Wagstaff, C. Cardie,
+S. Rogers, S. Schroedl, "Constrained K-means clustering with background knowledge", ICML 2001). See
+docs/method/constraints.md.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -19,18 +21,18 @@ from diarize.intervals import SpanIndex
 from diarize.timeline import intersect, union
 from diarize.types import Segment, Turn
 
-MOSTLY = 0.5  # share from which a window is known, and from which two stretches are the same one
-_STEPS = 100_000  # tries to tell people apart with few speakers before that is given up
+_MOSTLY = 0.5  # share of a window that its owner's turns cover, and of the shorter of two spans that are the same one
+_STEPS = 100_000  # limit of the search for labels: colouring a graph can take exponential time
 
-Link = Literal["must", "cannot"]
-Options = Callable[[int, Mapping[int, int]], Sequence[int]]  # labels to try for a person, as others have theirs
+LinkKind = Literal["must", "cannot"]
+Options = Callable[[int, Mapping[int, int]], Sequence[int]]  # (person, labels of others) -> labels to try, best first
 
 
 @dataclass(frozen=True, slots=True)
-class Linked:
-    """Two stretches of time that are known to be one person, or two, and where that is said."""
+class Link:
+    """Two spans of one person (must-link), or of two people (cannot-link), and the file and line that say so."""
 
-    link: Link
+    kind: LinkKind
     first: Segment
     second: Segment
     place: str
@@ -38,251 +40,255 @@ class Linked:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """Stretches of time and whose they are: person p of `people[i]` speaks in `stretches[i]`.
+    """Spans of time and who speaks in them: person `people[i]` in `spans[i]`.
 
-    `apart` holds the pairs (p, q), p < q, of people who are known to be two. `name`: identity, with digests. `notes`:
-    what a reader of the result should know of where all this comes from.
+    `cannot_link` holds the pairs (p, q), p < q, of people who are different. `name`: identity, with digests of the
+    files. `notes`: remarks on the files, for the reader of a result.
     """
 
-    stretches: tuple[Segment, ...] = ()
+    spans: tuple[Segment, ...] = ()
     people: tuple[int, ...] = ()
-    apart: frozenset[tuple[int, int]] = frozenset()
+    cannot_link: frozenset[tuple[int, int]] = frozenset()
     name: str = ""
     notes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
+        """Number of people."""
         return max(self.people, default=-1) + 1
 
-    def lines(self) -> tuple[tuple[Segment, ...], ...]:
-        """The stretches of each person: sorted, disjoint."""
-        own: list[list[Segment]] = [[] for _ in range(self.count)]
-        for person, stretch in zip(self.people, self.stretches, strict=True):
-            own[person].append(stretch)
-        return tuple(union(line) for line in own)
+    def by_person(self) -> tuple[tuple[Segment, ...], ...]:
+        """The spans of each person: sorted, disjoint."""
+        spans: list[list[Segment]] = [[] for _ in range(self.count)]
+        for person, span in zip(self.people, self.spans, strict=True):
+            spans[person].append(span)
+        return tuple(union(own) for own in spans)
 
 
-NOTHING = Constraints()  # is known
+NO_CONSTRAINTS = Constraints()
 
 
-def resolve(turns: Sequence[Turn], links: Sequence[Linked], name: str) -> Constraints:
-    """Turns of one speaker are one person, of two speakers two; links join and part stretches of time.
+def resolve(turns: Sequence[Turn], links: Sequence[Link], name: str) -> Constraints:
+    """Constraints from turns, whose speakers are different people, and from links.
 
-    A stretch of a link is whatever known turn, or stretch of another link, shares most of the shorter one's time with
-    it. Raises ValueError for a contradiction, with the places of both sides.
+    A span of a link belongs to the person of a turn, or of another link's span, if they share at least half of the
+    shorter one. Raises ValueError for a contradiction, with the places of both sides.
     """
+    # Nodes of a graph: the speakers of the turns, then the two spans of each link. Edges join what is one person.
     speakers = sorted({turn.speaker for turn in turns})
     node = {speaker: i for i, speaker in enumerate(speakers)}
-    spans = [span for link in links for span in (link.first, link.second)]
-    graph = _Graph(len(speakers) + len(spans))
-    first = len(speakers)
-    for a, b in _same(spans):
-        alike = f"{_told(spans[a])} and {_told(spans[b])} are mostly the same time"
-        graph.join(first + a, first + b, alike if spans[a] != spans[b] else "")
-    ordered = sorted(turns, key=lambda turn: (turn.start, turn.end))
-    index = SpanIndex(ordered)
-    for a, span in enumerate(spans):
-        near = [ordered[i] for i in index.overlapping(span)]
-        near = [turn for turn in near if _shared(span, turn) >= MOSTLY]
-        if near:
-            own = max(near, key=lambda turn: span.overlap(turn) / (union((span, turn))[0].duration))
-            graph.join(first + a, node[own.speaker], f"{_told(span)} is mostly a turn of {own.speaker!r}")
-    for i, link in enumerate(links):
-        if link.link == "must":
-            graph.join(first + 2 * i, first + 2 * i + 1, link.place)
-    people = graph.components()
-    for i, link in enumerate(links):
-        a, b = first + 2 * i, first + 2 * i + 1
-        if link.link == "cannot" and people[a] == people[b]:
-            why = "; ".join(graph.path(a, b))
-            raise ValueError(
-                f"{link.place} says that {_told(link.first)} and {_told(link.second)} are two people, but they are one "
-                f"by what else is said: {why}"
-            )
-    named: dict[int, str] = {}
-    for speaker in speakers:
-        other = named.setdefault(people[node[speaker]], speaker)
-        if other != speaker:
-            why = "; ".join(graph.path(node[other], node[speaker]))
-            raise ValueError(
-                f"{other!r} and {speaker!r} have turns of their own, but they are one by what is said: {why}"
-            )
-    known = [(turn.start, turn.end, people[node[turn.speaker]]) for turn in turns]
-    known += [(span.start, span.end, people[first + a]) for a, span in enumerate(spans)]
+    pairs = [(len(speakers) + 2 * i, len(speakers) + 2 * i + 1) for i in range(len(links))]  # nodes of each link
+    graph = _Graph(len(speakers) + 2 * len(links), _same_person(turns, links, node))
+    _refuse_contradictions(graph, links, pairs, node)
+
+    # People are numbered in order of their spans, so that the order of the files does not matter.
+    spans = [(turn.start, turn.end, graph.component[node[turn.speaker]]) for turn in turns]
+    for link, (a, b) in zip(links, pairs, strict=True):
+        spans += [(link.first.start, link.first.end, graph.component[a])]
+        spans += [(link.second.start, link.second.end, graph.component[b])]
+    spans.sort()
     number: dict[int, int] = {}
-    for _, _, person in sorted(known):
-        number.setdefault(person, len(number))
-    pairs = [
-        (people[first + 2 * i], people[first + 2 * i + 1]) for i, link in enumerate(links) if link.link == "cannot"
+    for _, _, component in spans:
+        number.setdefault(component, len(number))
+
+    # All speakers of turns are different people, and so are the two of each cannot-link.
+    different = list(combinations((graph.component[i] for i in range(len(speakers))), 2))
+    different += [
+        (graph.component[a], graph.component[b])
+        for link, (a, b) in zip(links, pairs, strict=True)
+        if link.kind == "cannot"
     ]
-    pairs += [(a, b) for a in named for b in named if a < b]
     return Constraints(
-        tuple(Segment(start, end) for start, end, _ in sorted(known)),
-        tuple(number[person] for _, _, person in sorted(known)),
-        frozenset((min(number[a], number[b]), max(number[a], number[b])) for a, b in pairs),
+        tuple(Segment(start, end) for start, end, _ in spans),
+        tuple(number[component] for _, _, component in spans),
+        frozenset((min(number[a], number[b]), max(number[a], number[b])) for a, b in different),
         name,
     )
 
 
-def fits(constraints: Constraints, most: int) -> bool:
-    """Whether `most` speakers are enough for everybody who is known to be somebody else."""
-    against = conflicts(constraints.apart, constraints.count)
-    # Whoever is apart from fewer than `most` finds a label when all others have theirs: they need not be asked, and
-    # nobody for whom that holds without them.
-    beside = {person: len(others) for person, others in enumerate(against)}
-    easy = [person for person, others in beside.items() if others < most]
+def _same_person(
+    turns: Sequence[Turn], links: Sequence[Link], node: Mapping[str, int]
+) -> Iterator[tuple[int, int, str]]:
+    """(node, node, reason) of nodes that are one person; `node` of each speaker, those of links follow."""
+    spans = [span for link in links for span in (link.first, link.second)]
+    for a, b in _same_spans(spans):
+        reason = f"{_times(spans[a])} and {_times(spans[b])} are mostly the same time" if spans[a] != spans[b] else ""
+        yield len(node) + a, len(node) + b, reason
+    ordered = sorted(turns, key=lambda turn: (turn.start, turn.end))
+    index = SpanIndex(ordered)
+    for a, span in enumerate(spans):
+        near = [ordered[i] for i in index.overlapping(span)]
+        near = [turn for turn in near if span.overlap(turn) / min(span.duration, turn.duration) >= _MOSTLY]
+        if near:  # where turns of two speakers overlap, the span is of the one that it is most like
+            own = max(near, key=lambda turn: span.overlap(turn) / (union((span, turn))[0].duration))
+            yield len(node) + a, node[own.speaker], f"{_times(span)} is mostly a turn of {own.speaker!r}"
+    for i, link in enumerate(links):
+        if link.kind == "must":
+            yield len(node) + 2 * i, len(node) + 2 * i + 1, link.place
+
+
+def _refuse_contradictions(
+    graph: _Graph, links: Sequence[Link], pairs: Sequence[tuple[int, int]], node: Mapping[str, int]
+) -> None:
+    """Raises ValueError where two who are different people are one by the edges of `graph`, and says by which."""
+    for link, (a, b) in zip(links, pairs, strict=True):
+        if link.kind == "cannot" and graph.component[a] == graph.component[b]:
+            raise ValueError(
+                f"{link.place} says that {_times(link.first)} and {_times(link.second)} are two people, but they are "
+                f"one person according to: {'; '.join(graph.path(a, b))}"
+            )
+    speaker_of: dict[int, str] = {}
+    for speaker, i in node.items():
+        other = speaker_of.setdefault(graph.component[i], speaker)
+        if other != speaker:
+            raise ValueError(
+                f"{other!r} and {speaker!r} are two speakers of the known turns, but they are one person according "
+                f"to: {'; '.join(graph.path(node[other], i))}"
+            )
+
+
+def satisfiable(constraints: Constraints, most: int) -> bool:
+    """Whether `most` speakers are enough to keep everybody apart who is known to be different."""
+    against = conflicts(constraints.cannot_link, constraints.count)
+    # Somebody with fewer than `most` conflicts gets a label whatever labels the others have: leave them out, and then
+    # those who have fewer than `most` conflicts with the rest.
+    degree = {person: len(others) for person, others in enumerate(against)}
+    easy = [person for person, others in degree.items() if others < most]
     for person in easy:
-        del beside[person]
+        del degree[person]
         for other in against[person]:
-            if other in beside:
-                beside[other] -= 1
-                if beside[other] == most - 1:
+            if other in degree:
+                degree[other] -= 1
+                if degree[other] == most - 1:
                     easy.append(other)
-    order = sorted(beside, key=lambda p: (-len(against[p]), p))
-    # Of those labels that nobody has yet one is as good as another: the first of them stands for all.
-    return placed(order, against, lambda p, used: range(min(most, max(used.values(), default=-1) + 2))) is not None
+    order = sorted(degree, key=lambda p: (-len(against[p]), p))
+    # Labels that nobody has yet are interchangeable: the first of them stands for all.
+    return assign(order, against, lambda p, used: range(min(most, max(used.values(), default=-1) + 2))) is not None
 
 
-def carried(windows: Sequence[Segment], constraints: Constraints) -> NDArray[np.int64]:
-    """Whose each of `windows` (n), sorted by start, is: (n,) persons; -1 where nobody, or more than one, is known.
-
-    A person has a window whose time is mostly theirs.
-    """
+def owners(windows: Sequence[Segment], constraints: Constraints) -> NDArray[np.int64]:
+    """(n,) the person whose turns cover most of a window, -1 for none or several. `windows` are sorted by start."""
     starts, ends = np.array([w.start for w in windows]), np.array([w.end for w in windows])
     longest = float((ends - starts).max(initial=0.0))
-    owner, owners = np.full(len(windows), -1, dtype=np.int64), np.zeros(len(windows), dtype=np.int64)
-    for person, line in enumerate(constraints.lines()):
+    owner, count = np.full(len(windows), -1, dtype=np.int64), np.zeros(len(windows), dtype=np.int64)
+    for person, spans in enumerate(constraints.by_person()):
         covered = np.zeros(len(windows))
-        for stretch in line:
-            near = slice(*np.searchsorted(starts, (stretch.start - longest, stretch.end)))
-            covered[near] += np.maximum(
-                np.minimum(ends[near], stretch.end) - np.maximum(starts[near], stretch.start), 0.0
-            )
-        has = covered >= MOSTLY * (ends - starts) - 1e-6
-        owner[has], owners[has] = person, owners[has] + 1
-    owner[owners > 1] = -1
+        for span in spans:
+            near = slice(*np.searchsorted(starts, (span.start - longest, span.end)))
+            covered[near] += np.maximum(np.minimum(ends[near], span.end) - np.maximum(starts[near], span.start), 0.0)
+        mostly = covered >= _MOSTLY * (ends - starts) - 1e-6
+        owner[mostly], count[mostly] = person, count[mostly] + 1
+    owner[count > 1] = -1
     return owner
 
 
 def remarks(
     constraints: Constraints, windows: Sequence[Segment], speech: Sequence[Segment], duration: float
 ) -> tuple[str, ...]:
-    """What could not be heeded of what is known, for the notes of a result."""
-    outside, silent, lost = [], [], []
-    owner = set(carried(windows, constraints).tolist())
-    for stretch, person in zip(constraints.stretches, constraints.people, strict=True):
-        if stretch.end > duration + 1e-3:
-            outside.append(stretch)
-        if stretch.start < duration and not intersect(speech, (stretch,)):
-            silent.append(stretch)
-        elif stretch.start < duration and person not in owner:
-            lost.append(stretch)
-    told = (
-        ("beyond the recording's end", outside),
-        ("no speech there, so they say nothing", silent),
-        ("too short, or too much at once, for a voice to be heard, so they say nothing", lost),
+    """Which known turns have no effect, and why, for the notes of a result."""
+    outside, silent, unclear = [], [], []
+    with_windows = set(owners(windows, constraints).tolist())
+    for span, person in zip(constraints.spans, constraints.people, strict=True):
+        if span.end > duration + 1e-3:
+            outside.append(span)
+        if span.start < duration and not intersect(speech, (span,)):
+            silent.append(span)
+        elif span.start < duration and person not in with_windows:
+            unclear.append(span)
+    reasons = (
+        ("that end after the recording", outside),
+        ("without detected speech, which have no effect", silent),
+        ("too short for a voice, or overlapped by other known turns, which have no effect", unclear),
     )
-    return tuple(f"known turns: {what}: {_listed(found)}" for what, found in told if found)
+    return tuple(f"known turns {reason}: {_list(spans)}" for reason, spans in reasons if spans)
 
 
-def conflicts(apart: Iterable[tuple[int, int]], count: int) -> list[set[int]]:
-    """Person -> those who are known to be somebody else."""
+def conflicts(cannot_link: Iterable[tuple[int, int]], count: int) -> list[set[int]]:
+    """Person -> those who are different people; `count` people."""
     against: list[set[int]] = [set() for _ in range(count)]
-    for a, b in apart:
+    for a, b in cannot_link:
         against[a].add(b)
         against[b].add(a)
     return against
 
 
-def placed(order: Sequence[int], against: Sequence[set[int]], options: Options) -> dict[int, int] | None:
-    """Person -> label, nobody on the label of one they are apart from; None where no way is found.
+def assign(order: Sequence[int], against: Sequence[set[int]], options: Options) -> dict[int, int] | None:
+    """Person -> label, such that no two people who are `against` each other share one; None where there is no way.
 
-    `order` says who chooses first, `options(person, labels given so far)` the labels to try, the dearest first. Depth
-    first, with a limit to the tries: whether few labels suffice is a colouring of a graph, which can take for ever.
+    People choose in `order`; `options(person, labels so far)` are the labels to try, best first. Depth first, and None
+    also after too many steps: whether few labels are enough is a colouring of a graph, which can take for ever.
     """
-    given: dict[int, int] = {}
-    tries: list[Iterator[int]] = []
+    labels: dict[int, int] = {}
+    untried: list[Iterator[int]] = []  # options of each person so far that were not tried yet
     for _ in range(_STEPS):
-        if len(given) == len(order):
-            return given
-        person = order[len(given)]
-        if len(tries) == len(given):
-            tries.append(iter(tuple(options(person, given))))
-        taken = {given[other] for other in against[person] if other in given}
-        label = next((label for label in tries[-1] if label not in taken), None)
+        if len(labels) == len(order):
+            return labels
+        person = order[len(labels)]
+        if len(untried) == len(labels):
+            untried.append(iter(tuple(options(person, labels))))
+        blocked = {labels[other] for other in against[person] if other in labels}
+        label = next((label for label in untried[-1] if label not in blocked), None)
         if label is not None:
-            given[person] = label
+            labels[person] = label
             continue
-        tries.pop()
-        if not tries:
+        untried.pop()
+        if not untried:
             return None
-        del given[order[len(given) - 1]]
+        del labels[order[len(labels) - 1]]
     return None
 
 
 class _Graph:
-    """What is one with what, and where that is said."""
+    """Nodes 0..n-1 that are one person where edges (node, node, reason) join them."""
 
-    def __init__(self, count: int) -> None:
-        self._beside: list[list[tuple[int, str]]] = [[] for _ in range(count)]
+    def __init__(self, count: int, edges: Iterable[tuple[int, int, str]]) -> None:
+        from scipy.cluster.hierarchy import DisjointSet  # half a second to import, and few recordings have links
 
-    def join(self, a: int, b: int, place: str) -> None:
-        self._beside[a].append((b, place))
-        self._beside[b].append((a, place))
-
-    def components(self) -> list[int]:
-        """The component of each node."""
-        found = [-1] * len(self._beside)
-        for start in range(len(found)):
-            if found[start] < 0:
-                found[start], waiting = start, [start]
-                while waiting:
-                    for other, _ in self._beside[waiting.pop()]:
-                        if found[other] < 0:
-                            found[other] = start
-                            waiting.append(other)
-        return found
+        sets = DisjointSet(range(count))
+        self._edges: list[list[tuple[int, str]]] = [[] for _ in range(count)]
+        for a, b, reason in edges:
+            sets.merge(a, b)
+            self._edges[a].append((b, reason))
+            self._edges[b].append((a, reason))
+        first: dict[int, int] = {}
+        self.component = [first.setdefault(sets[i], i) for i in range(count)]  # (n,): the first node of each component
 
     def path(self, start: int, end: int) -> list[str]:
-        """The places that make `start` and `end`, which are in one component, one."""
-        came: dict[int, tuple[int, str]] = {start: (start, "")}
+        """The reasons on a shortest path between two nodes of one component, which a disjoint set does not keep."""
+        previous: dict[int, tuple[int, str]] = {start: (start, "")}
         waiting = deque([start])
-        while end not in came:
+        while end not in previous:
             node = waiting.popleft()
-            for other, place in self._beside[node]:
-                if other not in came:
-                    came[other] = (node, place)
+            for other, reason in self._edges[node]:
+                if other not in previous:
+                    previous[other] = (node, reason)
                     waiting.append(other)
-        places = []
+        reasons = []
         while end != start:
-            end, place = came[end]
-            places.append(place)
-        return [place for place in places[::-1] if place]
+            end, reason = previous[end]
+            reasons.append(reason)
+        return [reason for reason in reversed(reasons) if reason]
 
 
-def _same(spans: Sequence[Segment]) -> Iterator[tuple[int, int]]:
+def _same_spans(spans: Sequence[Segment]) -> Iterator[tuple[int, int]]:
     """Pairs of positions of spans that are mostly the same time: as many as join all that are one by it. n log n.
 
-    The shorter of two spans is mostly in the longer one where its middle is. So spans come from the longest on, and
-    each asks which of those before lie over its middle. They are kept in a tree over all middles, a span at the few
-    nodes that together are the middles it covers. What is found at a node is one from then on: one of them stays.
+    The shorter of two spans is mostly in the longer one if its middle is. So spans come from the longest on, and each
+    asks which of those before lie over its middle. They are kept in a segment tree over all middles, a span at the few
+    nodes that together are the middles it covers. The spans at a node that was asked are one from then on, and one of
+    them stays there.
     """
+    from scipy.cluster.hierarchy import DisjointSet
+
     middles = sorted(span.start + span.end for span in spans)  # twice the middle: no rounding
     tree: list[list[int]] = [[] for _ in range(2 * len(spans))]
-    same = list(range(len(spans)))
-
-    def root(i: int) -> int:
-        while same[i] != i:
-            same[i] = i = same[same[i]]
-        return i
-
+    same = DisjointSet(range(len(spans)))
     for i in sorted(range(len(spans)), key=lambda i: -spans[i].duration):
         span = spans[i]
         node = len(spans) + bisect_left(middles, span.start + span.end)
         while node:
             for other in tree[node]:
-                if root(other) != root(i):
-                    same[root(other)] = root(i)
+                if same.merge(other, i):
                     yield other, i
             del tree[node][1:]
             node //= 2
@@ -298,15 +304,10 @@ def _same(spans: Sequence[Segment]) -> Iterator[tuple[int, int]]:
             low, high = low // 2, high // 2
 
 
-def _shared(a: Segment, b: Segment) -> float:
-    """The share of the shorter that is in both."""
-    return a.overlap(b) / min(a.duration, b.duration)
+def _times(span: Segment) -> str:
+    return f"{span.start:g}-{span.end:g} s"
 
 
-def _told(stretch: Segment) -> str:
-    return f"{stretch.start:g}-{stretch.end:g} s"
-
-
-def _listed(stretches: Sequence[Segment]) -> str:
-    more = f" and {len(stretches) - 5} more" if len(stretches) > 5 else ""
-    return ", ".join(map(_told, stretches[:5])) + more
+def _list(spans: Sequence[Segment]) -> str:
+    more = f" and {len(spans) - 5} more" if len(spans) > 5 else ""
+    return ", ".join(map(_times, spans[:5])) + more

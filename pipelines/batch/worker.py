@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diarize.audio.reading import Recording
-from diarize.clustering.constraints import NOTHING
+from diarize.clustering.constraints import NO_CONSTRAINTS
 from diarize.clustering.spectral import Spectral, afresh
 from diarize.errors import (
     AudioError,
@@ -88,7 +88,7 @@ class Transcriber:
             recording,
             stages,
             config.model_copy(update={"cluster": job.cluster}),
-            known=job.known or NOTHING,
+            known=job.known or NO_CONSTRAINTS,
             words=WordsFromFile(job.words) if job.words is not None else None,
             product=PRODUCT,
             observe=enter,

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from diarize import files, timeline
 from diarize.clustering import constraints
-from diarize.clustering.constraints import Linked
+from diarize.clustering.constraints import Link
 from diarize.config import Config
 from diarize.errors import ConfigError, FormatError
 from diarize.formats import rttm, transcript_json, uem
@@ -35,7 +35,7 @@ class KnownTurns:
     """What a file says about the speakers of one recording."""
 
     turns: tuple[Turn, ...] = ()
-    links: tuple[Linked, ...] = ()
+    links: tuple[Link, ...] = ()
 
 
 _T = TypeVar("_T")
@@ -105,7 +105,7 @@ def _constrain(job: Job, known: Sequence[tuple[KnownTurns, str]], notes: Sequenc
     except ValueError as error:
         raise ConfigError(KNOWN, job.input.name, str(error), "Remove the line that is wrong.") from error
     most = job.cluster.num_speakers or job.cluster.max_speakers
-    if not constraints.fits(resolved, most):
+    if not constraints.satisfiable(resolved, most):
         problem = f"more different people are known than the {counted(most, 'speaker')} allowed"
         raise ConfigError(KNOWN, job.input.name, problem, "Allow more speakers, or remove what is wrong.")
     return replace(job, known=resolved)
@@ -257,7 +257,7 @@ def _as_known(
 def _read_links(text: str, where: str) -> dict[str, KnownTurns]:
     """A CSV of links. Raises FormatError, with the line."""
     reader = csv.DictReader(text.splitlines(), strict=True)
-    links: dict[str, list[Linked]] = {}
+    links: dict[str, list[Link]] = {}
     try:
         if set(reader.fieldnames or ()) != set(COLUMNS):
             raise FormatError(f"{where}:1", f"the columns are {', '.join(COLUMNS)}")
@@ -270,7 +270,7 @@ def _read_links(text: str, where: str) -> dict[str, KnownTurns]:
                 raise FormatError(place, f"a link is must or cannot, not {kind!r}")
             times = [number(row[column], place) for column in COLUMNS[2:]]
             spans = [Segment(*segment(a, b, place)) for a, b in (times[:2], times[2:])]
-            link = Linked("must" if kind == "must" else "cannot", spans[0], spans[1], place)
+            link = Link("must" if kind == "must" else "cannot", spans[0], spans[1], place)
             links.setdefault(row["recording"], []).append(link)
     except csv.Error as error:
         raise FormatError(f"{where}:{reader.line_num}", str(error)) from error

@@ -77,7 +77,7 @@ class Job:
             digests["speech"] = _digest(self.speech.name, (self.speech.speech, self.speech.notes))
         if self.known is not None:
             known = self.known
-            digests["known"] = _digest(known.name, (known.stretches, known.people, sorted(known.apart), known.notes))
+            digests["known"] = _digest(known.name, (known.spans, known.people, sorted(known.cannot_link), known.notes))
         return digests
 
 

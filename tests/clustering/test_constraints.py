@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from diarize.clustering import constrained, constraints
-from diarize.clustering.constraints import NOTHING, Constraints, Link, Linked
+from diarize.clustering.constraints import NO_CONSTRAINTS, Constraints, Link, LinkKind
 from diarize.clustering.similarity import canonical
 from diarize.config import ClusterConfig
 from diarize.types import ClusterTurn, Embeddings, Labels, Segment, Turn, Vectors
@@ -18,8 +18,8 @@ from diarize.types import ClusterTurn, Embeddings, Labels, Segment, Turn, Vector
 people_of_windows = st.lists(st.integers(-1, 4), min_size=1, max_size=40)
 
 
-def linked(link: Link, first: tuple[float, float], second: tuple[float, float], place: str = "links.csv:2") -> Linked:
-    return Linked(link, Segment(*first), Segment(*second), place)
+def linked(link: LinkKind, first: tuple[float, float], second: tuple[float, float], place: str = "links.csv:2") -> Link:
+    return Link(link, Segment(*first), Segment(*second), place)
 
 
 def vectors(n: int, seed: int = 0) -> Vectors:
@@ -36,8 +36,8 @@ def voices(*who: int, spread: float = 0.2) -> Vectors:
 def test_turns_of_one_name_are_one_person_and_of_two_names_two() -> None:
     found = constraints.resolve([Turn(5, 6, "anna"), Turn(0, 2, "bob"), Turn(9, 12, "anna")], (), "it")
     assert found.people == (0, 1, 1)
-    assert found.apart == {(0, 1)}
-    assert found.lines() == ((Segment(0, 2),), (Segment(5, 6), Segment(9, 12)))
+    assert found.cannot_link == {(0, 1)}
+    assert found.by_person() == ((Segment(0, 2),), (Segment(5, 6), Segment(9, 12)))
 
 
 def test_links_are_transitive_and_meet_known_turns() -> None:
@@ -47,7 +47,7 @@ def test_links_are_transitive_and_meet_known_turns() -> None:
         linked("cannot", (30, 32), (50, 52)),
     ]
     found = constraints.resolve([Turn(0, 3, "anna")], links, "it")
-    assert dict(zip(found.stretches, found.people, strict=True)) == {
+    assert dict(zip(found.spans, found.people, strict=True)) == {
         Segment(0, 3): 0,
         Segment(1, 2): 0,
         Segment(20, 22): 0,
@@ -56,13 +56,13 @@ def test_links_are_transitive_and_meet_known_turns() -> None:
         Segment(30.5, 33): 0,
         Segment(50, 52): 1,
     }
-    assert found.apart == {(0, 1)}
+    assert found.cannot_link == {(0, 1)}
 
 
 def test_a_stretch_in_the_talk_of_two_belongs_to_the_turn_that_it_is_most_like() -> None:
     turns = [Turn(0, 10, "anna"), Turn(4, 6, "bob")]
     found = constraints.resolve(turns, [linked("must", (4, 6), (20, 22))], "it")
-    assert found.people[found.stretches.index(Segment(20, 22))] == found.people[found.stretches.index(Segment(4, 6))]
+    assert found.people[found.spans.index(Segment(20, 22))] == found.people[found.spans.index(Segment(4, 6))]
     assert found.count == 2
 
 
@@ -92,23 +92,23 @@ drawn = st.lists(st.tuples(st.sampled_from(("must", "cannot")), spans, spans), m
 
 
 @given(drawn)
-def test_a_contradiction_is_found_exactly_where_there_is_one(links: list[tuple[Link, Segment, Segment]]) -> None:
+def test_a_contradiction_is_found_exactly_where_there_is_one(links: list[tuple[LinkKind, Segment, Segment]]) -> None:
     of = {i: i for i in range(13)}  # by brute force
     for link, a, b in links:
         if link == "must":
             old, new = of[int(a.start)], of[int(b.start)]
             of = {i: new if person == old else person for i, person in of.items()}
     wrong = any(link == "cannot" and of[int(a.start)] == of[int(b.start)] for link, a, b in links)
-    said = [Linked(link, a, b, f"line {i}") for i, (link, a, b) in enumerate(links)]
+    said = [Link(link, a, b, f"line {i}") for i, (link, a, b) in enumerate(links)]
     if wrong:
         with pytest.raises(ValueError, match="line"):
             constraints.resolve([], said, "it")
         return
     found = constraints.resolve([], said, "it")
-    person = dict(zip(found.stretches, found.people, strict=True))
+    person = dict(zip(found.spans, found.people, strict=True))
     for link, a, b in links:
         assert (person[a] == person[b]) == (link == "must" or of[int(a.start)] == of[int(b.start)])
-        assert link == "must" or (min(person[a], person[b]), max(person[a], person[b])) in found.apart
+        assert link == "must" or (min(person[a], person[b]), max(person[a], person[b])) in found.cannot_link
     assert list(dict.fromkeys(found.people)) == list(range(found.count))
 
 
@@ -123,8 +123,8 @@ def test_stretches_are_one_where_half_of_the_shorter_is_in_both_whatever_lies_be
             if a.overlap(b) >= 0.5 * min(a.duration, b.duration):
                 of = [of[i] if person == of[j] else person for person in of]
     far = Segment(900, 901)
-    found = constraints.resolve([], [Linked("cannot", stretch, far, "") for stretch in stretches], "it")
-    person = dict(zip(found.stretches, found.people, strict=True))
+    found = constraints.resolve([], [Link("cannot", stretch, far, "") for stretch in stretches], "it")
+    person = dict(zip(found.spans, found.people, strict=True))
     assert [[person[a] == person[b] for b in stretches] for a in stretches] == [[a == b for b in of] for a in of]
 
 
@@ -134,26 +134,26 @@ def test_tens_of_thousands_of_links_over_the_same_minutes() -> None:
     links = [linked("must", (a, a + long), (b, b + short)) for a, long, b, short in drawn]
     found = constraints.resolve([], links, "it")
     assert found.count == 1
-    assert constraints.fits(found, 1)
+    assert constraints.satisfiable(found, 1)
 
 
 def test_thousands_of_links_apart_from_each_other() -> None:
     links = [linked("cannot", (3 * i, 3 * i + 2), (1e6 + 3 * i, 1e6 + 3 * i + 2)) for i in range(5_000)]
     found = constraints.resolve([], links, "it")
-    assert (found.count, len(found.apart)) == (10_000, 5_000)
-    assert constraints.fits(found, 2)
-    assert not constraints.fits(found, 1)
+    assert (found.count, len(found.cannot_link)) == (10_000, 5_000)
+    assert constraints.satisfiable(found, 2)
+    assert not constraints.satisfiable(found, 1)
 
 
 def test_a_window_is_known_where_it_is_mostly_one_persons() -> None:
     known = constraints.resolve([Turn(0, 2, "anna"), Turn(4, 8, "bob"), Turn(7, 10, "carl")], (), "it")
     windows = [Segment(a, a + 2) for a in (0.0, 1.0, 1.5, 5.0, 6.5, 7.0, 8.0, 20.0)]
-    assert constraints.carried(windows, known).tolist() == [0, 0, -1, 1, -1, -1, 2, -1]
+    assert constraints.owners(windows, known).tolist() == [0, 0, -1, 1, -1, -1, 2, -1]
 
 
 def test_two_turns_of_one_person_cover_a_window_together() -> None:
     known = constraints.resolve([Turn(0, 0.5, "anna"), Turn(1.5, 2, "anna"), Turn(0.1, 0.4, "anna")], (), "it")
-    assert constraints.carried([Segment(0, 2)], known).tolist() == [0]
+    assert constraints.owners([Segment(0, 2)], known).tolist() == [0]
 
 
 def test_what_cannot_be_heeded_is_said() -> None:
@@ -161,11 +161,11 @@ def test_what_cannot_be_heeded_is_said() -> None:
     windows, speech = [Segment(0, 2), Segment(4, 6), Segment(98, 100)], [Segment(0, 2), Segment(4, 6), Segment(98, 100)]
     notes = constraints.remarks(constraints.resolve(turns, (), "it"), windows, speech, 100)
     assert notes == (
-        "known turns: beyond the recording's end: 98-103 s, 200-201 s",
-        "known turns: no speech there, so they say nothing: 20-22 s",
-        "known turns: too short, or too much at once, for a voice to be heard, so they say nothing: 5-5.2 s",
+        "known turns that end after the recording: 98-103 s, 200-201 s",
+        "known turns without detected speech, which have no effect: 20-22 s",
+        "known turns too short for a voice, or overlapped by other known turns, which have no effect: 5-5.2 s",
     )
-    assert constraints.remarks(NOTHING, windows, speech, 100) == ()
+    assert constraints.remarks(NO_CONSTRAINTS, windows, speech, 100) == ()
 
 
 @pytest.mark.parametrize(("pairs", "most", "enough"), [
@@ -179,7 +179,7 @@ def test_fault_33_whether_the_speakers_allowed_are_enough(
     pairs: list[tuple[int, int]], most: int, enough: bool
 ) -> None:
     known = Constraints(tuple(Segment(i, i + 1) for i in range(5)), tuple(range(5)), frozenset(pairs))
-    assert constraints.fits(known, most) == enough
+    assert constraints.satisfiable(known, most) == enough
 
 
 @given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))), st.integers(1, 4))
@@ -190,7 +190,7 @@ def test_whether_speakers_are_enough_is_whether_people_can_be_told_apart_with_so
     known = Constraints(tuple(Segment(i, i + 1) for i in range(7)), tuple(range(7)), frozenset(apart))
     ways = itertools.product(range(most), repeat=7)
     enough = any(all(way[a] != way[b] for a, b in apart) for way in ways)  # by brute force
-    assert constraints.fits(known, most) == enough
+    assert constraints.satisfiable(known, most) == enough
 
 
 @given(
@@ -203,7 +203,7 @@ def test_labels_obey_whatever_they_were(
     apart = frozenset((min(a, b), max(a, b)) for a, b in pairs if a != b)
     given = canonical(np.random.default_rng(seed).integers(0, clusters, len(who)))
     most = 6
-    labels = constrained.obey(vectors(len(who), seed), given, who, apart, 1, most)
+    labels = constrained.enforce(vectors(len(who), seed), given, who, apart, 1, most)
     check(labels, who, apart)
     assert labels.max() < most
 
@@ -226,14 +226,14 @@ def test_a_count_that_is_known_is_kept_where_it_can_be(owner: list[int], count: 
     count = max(min(count, len(who)), len(people))
     given = canonical(np.random.default_rng(seed).integers(0, count, len(who)))
     apart = frozenset((a, b) for a in people for b in people if a < b)
-    labels = constrained.obey(vectors(len(who), seed), given, who, apart, count, count)
+    labels = constrained.enforce(vectors(len(who), seed), given, who, apart, count, count)
     check(labels, who, apart)
     assert labels.max() + 1 == min(count, atoms)
 
 
 def test_fault_33_more_people_than_speakers_asked_for_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"3 people, .* too many for 2 speakers"):
-        constrained.obey(
+    with pytest.raises(ValueError, match=r"3 people .* too many for 2 speakers"):
+        constrained.enforce(
             voices(0, 1, 2), np.array([0, 1, 0]), np.array([0, 1, 2]), frozenset({(0, 1), (0, 2), (1, 2)}), 2, 2
         )
 
@@ -241,36 +241,35 @@ def test_fault_33_more_people_than_speakers_asked_for_is_an_error() -> None:
 def test_without_anything_known_labels_stay() -> None:
     labels = np.array([0, 1, 1, 2, 0])
     nobody = np.full(5, -1)
-    assert np.array_equal(constrained.obey(vectors(5), labels, nobody, frozenset()), labels)
-    assert len(constrained.obey(vectors(0), np.zeros(0, np.int64), np.zeros(0, np.int64), frozenset())) == 0
+    assert np.array_equal(constrained.enforce(vectors(5), labels, nobody, frozenset()), labels)
+    assert len(constrained.enforce(vectors(0), np.zeros(0, np.int64), np.zeros(0, np.int64), frozenset())) == 0
 
 
 def test_two_people_in_one_cluster_part_it_between_them() -> None:
     who = [0, 0, 0, 1, 1, 0, 1, 1]
     owner = np.array([0, -1, -1, 1, -1, -1, -1, -1])
-    labels = constrained.obey(voices(*who), np.zeros(8, np.int64), owner, frozenset({(0, 1)}))
+    labels = constrained.enforce(voices(*who), np.zeros(8, np.int64), owner, frozenset({(0, 1)}))
     assert labels.tolist() == who
 
 
 def test_the_clusters_of_one_person_become_one() -> None:
     owner = np.array([0, 0, -1, 0, 0, -1, -1, -1])
     labels = np.array([0, 0, 0, 1, 1, 1, 2, 2])
-    assert constrained.obey(voices(0, 0, 0, 0, 0, 0, 1, 1), labels, owner, frozenset()).tolist() == [0] * 6 + [1] * 2
+    assert constrained.enforce(voices(0, 0, 0, 0, 0, 0, 1, 1), labels, owner, frozenset()).tolist() == [0] * 6 + [1] * 2
 
 
 def test_a_cluster_with_somebody_else_in_it_is_not_swallowed() -> None:
     owner = np.array([0, 0, 0, 0, 0, 1, 1])
     labels = np.array([0, 0, 0, 1, 1, 1, 1])
-    assert (
-        constrained.obey(voices(0, 0, 0, 0, 0, 1, 1), labels, owner, frozenset({(0, 1)})).tolist() == [0] * 5 + [1] * 2
-    )
+    found = constrained.enforce(voices(0, 0, 0, 0, 0, 1, 1), labels, owner, frozenset({(0, 1)}))
+    assert found.tolist() == [0] * 5 + [1] * 2
 
 
 def test_with_the_count_given_the_worse_fitting_goes_to_the_next_best_cluster() -> None:
     who = [0, 0, 0, 0, 1, 1, 1]
     labels = np.array([0, 0, 0, 0, 1, 1, 0])
     owner = np.array([0, 0, -1, -1, -1, -1, 1])
-    found = constrained.obey(voices(*who), labels, owner, frozenset({(0, 1)}), 2, 2)
+    found = constrained.enforce(voices(*who), labels, owner, frozenset({(0, 1)}), 2, 2)
     assert found.tolist() == who
 
 

@@ -44,8 +44,8 @@ def test_the_result_obeys_what_is_known() -> None:
     assert spoken(found) == [(0.0, 2.0, "SPEAKER_01"), (2.0, 5.0, "SPEAKER_02"), (5.0, 9.0, "SPEAKER_01")]
     assert found.provenance.stages["known"] == "file:123"
     assert found.provenance.notes == (
-        "known turns: beyond the recording's end: 9.5-20 s",
-        "known turns: no speech there, so they say nothing: 9.5-20 s",
+        "known turns that end after the recording: 9.5-20 s",
+        "known turns without detected speech, which have no effect: 9.5-20 s",
     )
 
 

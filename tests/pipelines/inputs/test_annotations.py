@@ -131,9 +131,9 @@ def test_known_turns_and_links_come_together(tmp_path: Path) -> None:
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (turns, links)]
     assert found[1].known is None
     assert found[0].known is not None
-    assert found[0].known.apart == {(0, 1)}
+    assert found[0].known.cannot_link == {(0, 1)}
     assert found[2].known is not None
-    assert found[2].known.lines() == ((Segment(0, 2), Segment(20, 22)), (Segment(10, 12),))
+    assert found[2].known.by_person() == ((Segment(0, 2), Segment(20, 22)), (Segment(10, 12),))
     assert found[2].annotation_digests()["known"].startswith("+".join(f"file:{digest}" for digest in digests) + " ")
 
 
