@@ -93,7 +93,7 @@ def test_fault_60_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_fault_60_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     facts = doctor.examine(Store(tmp_path / "file" / "store"))
-    assert facts.store.problem == f"{tmp_path / 'file'} is no folder"
+    assert facts.store.problem == f"{tmp_path / 'file'} is not a folder"
     assert "Set DIARIZE_MODELS to a folder that you may write to" in cures(facts).values()
 
 

@@ -68,7 +68,7 @@ def read_tensors(path: Path, part: str = "model_state") -> dict[str, NDArray[np.
     file = io.BytesIO(path.read_bytes())
     try:
         if _run(file) != _MAGIC or _run(file) != _PROTOCOL:
-            raise ValueError("it is no PyTorch checkpoint of the old layout")
+            raise ValueError("it is not a PyTorch checkpoint of the old layout")
         system = _run(file)
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise ValueError("it was written by a big-endian machine")

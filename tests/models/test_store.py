@@ -199,7 +199,7 @@ def test_the_first_download_pins_visibly_and_the_second_must_agree(tmp_path: Pat
 def test_files_that_nobody_pinned_are_not_trusted(tmp_path: Path) -> None:
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "tiny.onnx").write_bytes(WEIGHTS)
-    with pytest.raises(ModelDamaged, match="not pinned yet"):
+    with pytest.raises(ModelDamaged, match="no digest yet"):
         store_of(tmp_path, known(pinned=False)).path("tiny")
 
 
