@@ -1,4 +1,4 @@
-"""The model store: which models there are (registry), where they lie (store), how they come (fetch, checkpoint).
+"""The model store: which models exist (registry), where they are (store), how they get there (fetch, recognise).
 
-Nothing else in this project downloads anything.
+`checkpoint` reads PyTorch checkpoints without PyTorch. Nothing else in this project downloads anything.
 """

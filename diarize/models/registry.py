@@ -1,4 +1,4 @@
-"""Which models there are: `registry.toml` beside this file, as typed entries."""
+"""The known models: `registry.toml` beside this file, as typed entries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from diarize.errors import UnknownModel
 
-Progress = Callable[[str, int, int | None], None]  # told file, bytes so far, bytes in all where known, of a download
+Progress = Callable[[str, int, int | None], None]  # called with file, bytes so far, and total bytes if known
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model: what it is for, where it can be had, what its bytes are, and what it takes and gives."""
+    """One model: its purpose, its sources, the digests of its files, and its input and output."""
 
     name: str
     role: str  # "vad", "embedder", "segmentation", "asr"
@@ -44,7 +44,7 @@ class ModelEntry:
 
 
 class _Registry(Mapping[str, ModelEntry]):
-    """The entries by name, read when first asked for."""
+    """The entries by name, read at the first access."""
 
     def __getitem__(self, name: str) -> ModelEntry:
         return _entries()[name]
@@ -60,7 +60,7 @@ REGISTRY: Mapping[str, ModelEntry] = _Registry()
 
 
 def find_entry(name: str, registry: Mapping[str, ModelEntry] = REGISTRY) -> ModelEntry:
-    """The entry called `name`. Raises UnknownModel, which tells the nearest name."""
+    """The entry called `name`. Raises UnknownModel, which names the most similar one."""
     try:
         return registry[name]
     except KeyError:

@@ -1,11 +1,11 @@
-"""Where models lie on this machine: one folder a model, its files compared with the registry before they are read.
+"""The models on this machine: one folder for each model, its files compared with the registry before they are read.
 
-    STORE/<model>/<file>           the files, under the names of the registry
-    STORE/<model>/verified.json    what was hashed: file -> [bytes, mtime_ns, inode, sha256]; saves hashing again
-    STORE/<model>/pins.json        digests that the first download settled, where the registry knows none
+    STORE/<model>/<file>           the files, under the names of the registry STORE/<model>/verified.json    file ->
+    [bytes, mtime_ns, inode, sha256] at the last hashing, which saves hashing again STORE/<model>/pins.json
+    digests from the first download, of files without a digest in the registry
 
-A model appears as a whole, by one rename of a folder that was filled and flushed beside it. Files are compared with
-their digests whenever size, time or inode have changed since they were hashed last; `verify` hashes always.
+A model appears as a whole, by the rename of a folder that was filled and flushed under another name. Files are hashed
+again if size, time or inode have changed since the last hashing; `verify` always hashes.
 """
 
 from __future__ import annotations
@@ -33,53 +33,53 @@ from diarize.models.registry import REGISTRY, ModelEntry, Progress, find_entry
 State = Literal["present", "missing", "damaged"]
 
 _VERIFIED, _PINS = "verified.json", "pins.json"
-_ABANDONED = 86_400  # s after which a half-filled folder belongs to nobody any more
+_ABANDONED = 86_400  # s after which an unfinished folder is left from a process that ended
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """One model of the registry, and how it stands in the store."""
+    """One model of the registry, and its state in the store."""
 
     entry: ModelEntry
     state: State
     path: Path
-    pinned: bool = False  # a digest was settled by the first download or import, not by the registry
+    pinned: bool = False  # a digest comes from the first download or import, not from the registry
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What became of something that `import_folder` found."""
+    """The outcome for one model, or one unknown file, of `import_folder`."""
 
     path: Path
-    model: str | None  # None: not recognised, or not complete; `problem` says which
+    model: str | None  # None: not recognised or not complete, by `problem`
     pinned: bool = False
     problem: str = ""
 
 
 class Store:
-    """The models of this machine. Making one touches nothing; the folder is created by the first pull or import."""
+    """The models of this machine. The first pull or import creates the folder."""
 
     def __init__(
         self, folder: Path | None = None, offline: bool = False, registry: Mapping[str, ModelEntry] = REGISTRY
     ) -> None:
-        """`folder` None: DIARIZE_MODELS, else the platform's data folder. Raises ConfigError where there is none."""
+        """`folder` None: DIARIZE_MODELS, else the platform's data folder. Raises ConfigError if there is none."""
         self.folder = folder if folder is not None else default_folder()
         self.offline = offline
         self.registry = registry
 
     def path(self, name: str) -> Path:
-        """The file of a one-file model, the folder of another, its bytes being the pinned ones.
+        """The file of a model of one file, else the folder, after a check of the digests.
 
-        Raises UnknownModel, ModelMissing, ModelDamaged; ModelUnavailable where a file may not be read.
+        Raises UnknownModel, ModelMissing, ModelDamaged; ModelUnavailable if a file may not be read.
         """
-        known = find_entry(name, self.registry)
-        self._digests(known)
+        entry = find_entry(name, self.registry)
+        self._digests(entry)
         place = self.folder / name
-        return place / known.files[0].name if len(known.files) == 1 else place
+        return place / entry.files[0].name if len(entry.files) == 1 else place
 
     def find(self, name: str) -> Path | None:
-        """As `path`, but None where the model is missing."""
+        """As `path`, but None if the model is missing."""
         try:
             return self.path(name)
         except ModelMissing:
@@ -91,39 +91,39 @@ class Store:
         return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def pins(self, name: str) -> dict[str, str]:
-        """file -> sha256 of the files whose digest the first download settled."""
+        """file -> sha256 of the files whose digest comes from the first download."""
         return {key: value for key, value in _read(self.folder / name / _PINS).items() if isinstance(value, str)}
 
     def list(self) -> tuple[ModelStatus, ...]:
         """Every model of the registry, in its order."""
-        return tuple(self._status(known, rehash=False) for known in self.registry.values())
+        return tuple(self._status(entry, rehash=False) for entry in self.registry.values())
 
     def verify(self) -> tuple[ModelStatus, ...]:
-        """As `list`, of the models that are there, every byte read and hashed again."""
-        present = (known for known in self.registry.values() if (self.folder / known.name).exists())
-        return tuple(self._status(known, rehash=True) for known in present)
+        """As `list`, of the models that are present; reads and hashes every byte."""
+        present = (entry for entry in self.registry.values() if (self.folder / entry.name).exists())
+        return tuple(self._status(entry, rehash=True) for entry in present)
 
     def pull(self, name: str, progress: Progress | None = None, force: bool = False) -> Path:
-        """Fetch a model that is not there yet (or replace it: `force`), check it, and give its path.
+        """Fetch a missing model (with `force`, also replace one), check it, and return its path.
 
-        Raises UnknownModel; ModelUnavailable where no source can be reached, or the store is offline; ModelDamaged
-        where a source sends other bytes than the pinned ones, or where those in the store are damaged and not `force`.
+        Raises UnknownModel; ModelUnavailable if no source can be reached, or the store is offline; ModelDamaged if a
+        source sends other bytes than the pinned ones, or, without `force`, if those in the store are damaged.
         """
-        known = find_entry(name, self.registry)
-        if not force and (there := self.find(name)) is not None:
-            return there
-        from diarize.models import fetch  # and with it all that speaks with networks
+        entry = find_entry(name, self.registry)
+        if not force and (present := self.find(name)) is not None:
+            return present
+        from diarize.models import fetch  # imports the network modules
 
-        sources = [source for source in known.sources if not self.offline or fetch.is_local(source)]
+        sources = [source for source in entry.sources if not self.offline or fetch.is_local(source)]
         failures: list[ModelError] = []
-        with self._filling(known) as staging:
+        with self._staging(entry) as staging:
             for source in sources:
                 try:
-                    self._fill(known, source, staging, progress or _silent)
+                    self._fill(entry, source, staging, progress or _ignore_progress)
                 except (ModelUnavailable, ModelDamaged) as failure:
                     failures.append(failure)
                 else:
-                    self._install(known, staging)
+                    self._install(entry, staging)
                     return self.path(name)
             if self.offline:
                 raise ModelUnavailable(
@@ -134,89 +134,87 @@ class Store:
             raise _worst(name, failures)
 
     def import_folder(self, folder: Path) -> tuple[ImportResult, ...]:
-        """Copy in every model whose files lie anywhere under `folder`, recognised by digest (`recognise.match_models`).
+        """Copy every model whose files are anywhere under `folder`, recognised by digest (`recognise.match_models`).
 
-        Models that are not complete, and .onnx files that no entry pins, are reported and left. Raises ConfigError
-        where `folder` is none or cannot be read; ModelUnavailable where the store cannot be written; ModelDamaged where
-        a file differs from what was pinned earlier.
+        Incomplete models, and .onnx files that no entry pins, are reported and not copied. Raises ConfigError if
+        `folder` is no folder or cannot be read; ModelUnavailable if the store cannot be written; ModelDamaged if a file
+        differs from what was pinned earlier.
         """
         if not folder.is_dir():
-            raise ConfigError(
-                "models import", str(folder), "is not a folder", "Name the one that holds the model files."
-            )
+            raise ConfigError("models import", str(folder), "is not a folder", "Name the folder of the model files.")
         try:
-            found, strangers = recognise.match_models(folder, self.registry)
+            matches, unknown = recognise.match_models(folder, self.registry)
         except OSError as error:
             problem = f"cannot be read ({error.strerror})"
             cure = "Change its rights, or copy it to another place."
             raise ConfigError("models import", str(error.filename), problem, cure) from error
         return (
-            *(self._import(model, folder) for model in found),
-            *(ImportResult(path, None, problem="its sha256 is that of no known model") for path in strangers),
+            *(self._import(match, folder) for match in matches),
+            *(ImportResult(path, None, problem="its sha256 is that of no known model") for path in unknown),
         )
 
-    def _import(self, found: recognise.ModelMatch, folder: Path) -> ImportResult:
-        known = found.entry
-        if found.missing:
-            problem = f"{known.name} is not complete: {', '.join(found.missing)} missing"
-            return ImportResult(found.path, None, problem=problem)
-        if self._status(known, rehash=True).state != "present":
-            with self._filling(known) as staging:
-                for name, path in found.parts.items():
+    def _import(self, match: recognise.ModelMatch, folder: Path) -> ImportResult:
+        entry = match.entry
+        if match.missing:
+            problem = f"{entry.name} is not complete: {', '.join(match.missing)} missing"
+            return ImportResult(match.path, None, problem=problem)
+        if self._status(entry, rehash=True).state != "present":
+            with self._staging(entry) as staging:
+                for name, path in match.parts.items():
                     with path.open("rb") as source, (staging / name).open("xb") as sink:
                         shutil.copyfileobj(source, sink, 1 << 20)
                         sink.flush()
                         os.fsync(sink.fileno())
-                self._seal(known, str(folder), staging)
-                self._install(known, staging)
-        return ImportResult(found.path, known.name, pinned=bool(self.pins(known.name)))
+                self._check_digests(entry, str(folder), staging)
+                self._install(entry, staging)
+        return ImportResult(match.path, entry.name, pinned=bool(self.pins(entry.name)))
 
-    def _fill(self, known: ModelEntry, source: str, staging: Path, progress: Progress) -> None:
+    def _fill(self, entry: ModelEntry, source: str, staging: Path, progress: Progress) -> None:
         from diarize.models import fetch
 
-        for file in known.files:
+        for file in entry.files:
             target = staging / file.name
             target.unlink(missing_ok=True)
-            fetch.fetch(known.name, source, file, target, progress)
-        self._seal(known, source, staging)
+            fetch.fetch(entry.name, source, file, target, progress)
+        self._check_digests(entry, source, staging)
 
-    def _seal(self, known: ModelEntry, source: str, staging: Path) -> None:
-        """Compare the files in `staging` with their digests, and note what was found beside them."""
-        earlier = self.pins(known.name)
+    def _check_digests(self, entry: ModelEntry, source: str, staging: Path) -> None:
+        """Compare the files in `staging` with their digests, and write `verified.json` and `pins.json`."""
+        earlier = self.pins(entry.name)
         pins: dict[str, str] = {}
         verified: dict[str, Any] = {}
-        for file in known.files:
+        for file in entry.files:
             path = staging / file.name
             digest = files.sha256(path)
             expected = file.sha256 or earlier.get(file.name) or digest
             if digest != expected:
-                raise ModelDamaged(known.name, f"{source} ({file.name})", expected, digest)
+                raise ModelDamaged(entry.name, f"{source} ({file.name})", expected, digest)
             if file.sha256 is None:
                 pins[file.name] = digest
-            verified[file.name] = [*_mark(path), digest]
+            verified[file.name] = [*_fingerprint(path), digest]
         if pins:
             files.write(staging / _PINS, json.dumps(pins, indent=1))
         files.write(staging / _VERIFIED, json.dumps(verified, indent=1))
 
     @contextlib.contextmanager
-    def _filling(self, known: ModelEntry) -> Iterator[Path]:
-        """A folder beside the final one, gone at the end whatever happens; disk errors are told with their cure."""
-        staging = self.folder / f".{known.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    def _staging(self, entry: ModelEntry) -> Iterator[Path]:
+        """A temporary folder beside the final one, removed at the end. Disk errors become ModelUnavailable."""
+        staging = self.folder / f".{entry.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
-            if known.size is not None and (free := shutil.disk_usage(self.folder).free) < known.size:
-                raise OSError(errno.ENOSPC, f"{known.size} bytes are needed, {free} are free")
+            if entry.size is not None and (free := shutil.disk_usage(self.folder).free) < entry.size:
+                raise OSError(errno.ENOSPC, f"{entry.size} bytes are needed, {free} are free")
             staging.mkdir()
             yield staging
         except (OSError, OutputError) as error:
-            raise self._disk_failure(known.name, error) from error
+            raise self._disk_failure(entry.name, error) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _install(self, known: ModelEntry, staging: Path) -> None:
-        """Put the filled folder under its final name. Where another process was faster, its right bytes stay."""
-        final = self.folder / known.name
+    def _install(self, entry: ModelEntry, staging: Path) -> None:
+        """Rename the filled folder to its final name; right files of a faster process stay."""
+        final = self.folder / entry.name
         while True:
             try:
                 staging.rename(final)
@@ -224,59 +222,59 @@ class Store:
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                     raise
-                if self._status(known, rehash=True).state == "present":
+                if self._status(entry, rehash=True).state == "present":
                     return
-                aside = staging.with_name(f".{known.name}.{secrets.token_hex(4)}.part")
+                aside = staging.with_name(f".{entry.name}.{secrets.token_hex(4)}.part")
                 with contextlib.suppress(FileNotFoundError):
                     final.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
         files.sync_folder(self.folder)
 
     def _sweep(self) -> None:
-        """Remove what pulls that were killed left behind."""
+        """Remove the folders of pulls that were killed."""
         for path in self.folder.glob(".*.part"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _ABANDONED:
                     shutil.rmtree(path)
 
-    def _status(self, known: ModelEntry, rehash: bool) -> ModelStatus:
-        place = self.folder / known.name
+    def _status(self, entry: ModelEntry, rehash: bool) -> ModelStatus:
+        place = self.folder / entry.name
         try:
-            self._digests(known, rehash)
+            self._digests(entry, rehash)
         except ModelMissing:
-            return ModelStatus(known, "missing", place)
+            return ModelStatus(entry, "missing", place)
         except ModelError as error:
-            return ModelStatus(known, "damaged", place, problem=str(error))
-        return ModelStatus(known, "present", place, pinned=bool(self.pins(known.name)))
+            return ModelStatus(entry, "damaged", place, problem=str(error))
+        return ModelStatus(entry, "present", place, pinned=bool(self.pins(entry.name)))
 
-    def _digests(self, known: ModelEntry, rehash: bool = False) -> dict[str, str]:
+    def _digests(self, entry: ModelEntry, rehash: bool = False) -> dict[str, str]:
         """file -> sha256, each equal to the pinned one. Raises as `path`."""
-        place = self.folder / known.name
-        verified = {} if rehash else _noted(place / _VERIFIED)
-        pins = self.pins(known.name)
-        marks: dict[str, Any] = {}
-        for file in known.files:
+        place = self.folder / entry.name
+        verified = {} if rehash else _read_verified(place / _VERIFIED)
+        pins = self.pins(entry.name)
+        fingerprints: dict[str, Any] = {}
+        for file in entry.files:
             path = place / file.name
             try:
-                mark = _mark(path)
-                *noted, digest = verified.get(file.name) or [None]
-                if noted != mark:
+                fingerprint = _fingerprint(path)
+                *earlier, digest = verified.get(file.name) or [None]
+                if earlier != fingerprint:
                     digest = files.sha256(path)
             except (FileNotFoundError, NotADirectoryError):
-                raise ModelMissing(known.name, str(self.folder)) from None
+                raise ModelMissing(entry.name, str(self.folder)) from None
             except OSError as error:
                 problem = f"{path} cannot be read ({error.strerror})"
                 raise ModelUnavailable(
-                    known.name, problem, "Change the rights of the file, or set DIARIZE_MODELS"
+                    entry.name, problem, "Change the rights of the file, or set DIARIZE_MODELS"
                 ) from error
             expected = file.sha256 or pins.get(file.name)
             if digest != expected:
-                raise ModelDamaged(known.name, str(path), expected or "no digest yet", digest)
-            marks[file.name] = [*mark, digest]
-        if marks != verified:
-            with contextlib.suppress(OutputError):  # a store that is read-only is hashed every time
-                files.write(place / _VERIFIED, json.dumps(marks, indent=1))
-        return {name: mark[3] for name, mark in marks.items()}
+                raise ModelDamaged(entry.name, str(path), expected or "no digest yet", digest)
+            fingerprints[file.name] = [*fingerprint, digest]
+        if fingerprints != verified:
+            with contextlib.suppress(OutputError):  # the files of a read-only store are hashed every time
+                files.write(place / _VERIFIED, json.dumps(fingerprints, indent=1))
+        return {name: values[3] for name, values in fingerprints.items()}
 
     def _disk_failure(self, name: str, error: OSError | OutputError) -> ModelUnavailable:
         cause = error if isinstance(error, OSError) else error.__cause__
@@ -289,7 +287,7 @@ class Store:
 
 
 def default_folder() -> Path:
-    """DIARIZE_MODELS, else the platform's data folder. Raises ConfigError where neither names an absolute place."""
+    """DIARIZE_MODELS, else the platform's data folder. Raises ConfigError if neither is an absolute path."""
     cure = "Set DIARIZE_MODELS to the full path of a folder"
     try:
         wanted = os.environ.get("DIARIZE_MODELS") or str(
@@ -298,35 +296,33 @@ def default_folder() -> Path:
         folder = Path(wanted).expanduser()
         return folder if folder.is_absolute() else folder.absolute()
     except (RuntimeError, OSError, KeyError) as error:  # no home folder, or a working folder that was deleted
-        raise ConfigError(
-            "environment", "DIARIZE_MODELS", f"the folder of the model store cannot be determined ({error})", cure
-        ) from error
+        raise ConfigError("environment", "DIARIZE_MODELS", f"the folder of the model store cannot be determined ({error})", cure) from error
 
 
 def _worst(name: str, failures: list[ModelError]) -> ModelError:
-    """What to tell when every source failed: other bytes than the pinned ones before anything else."""
+    """The error to raise if every source failed: wrong bytes are more important than anything else."""
     for failure in failures:
         if isinstance(failure, ModelDamaged):
             return failure
-    told = [failure for failure in failures if isinstance(failure, ModelUnavailable)]
-    cures = [failure.cure for failure in told if failure.cure]
-    return ModelUnavailable(name, "; ".join(failure.problem for failure in told), cures[-1] if cures else "")
+    unavailable = [failure for failure in failures if isinstance(failure, ModelUnavailable)]
+    cures = [failure.cure for failure in unavailable if failure.cure]
+    return ModelUnavailable(name, "; ".join(failure.problem for failure in unavailable), cures[-1] if cures else "")
 
 
-def _mark(path: Path) -> list[int]:
-    """What changes when a file does: bytes, time of the last change (ns), inode."""
+def _fingerprint(path: Path) -> list[int]:
+    """Values that change with a file: bytes, time of the last change (ns), inode."""
     status = path.stat()
     return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
-def _noted(path: Path) -> dict[str, list[Any]]:
-    """What `verified.json` holds; empty where it is not there or is damaged, since it can be made again."""
+def _read_verified(path: Path) -> dict[str, list[Any]]:
+    """The content of `verified.json`; empty if it is missing or damaged, as it can be written again."""
     value = _read(path)
-    return {name: mark for name, mark in value.items() if isinstance(mark, list) and mark}
+    return {name: entry for name, entry in value.items() if isinstance(entry, list) and entry}
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A small JSON object; empty where it is not there or is damaged."""
+    """A small JSON object; empty if it is missing or damaged."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -334,4 +330,4 @@ def _read(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _silent(file: str, done: int, total: int | None) -> None: ...
+def _ignore_progress(file: str, done: int, total: int | None) -> None: ...
