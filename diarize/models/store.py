@@ -296,7 +296,9 @@ def default_folder() -> Path:
         folder = Path(wanted).expanduser()
         return folder if folder.is_absolute() else folder.absolute()
     except (RuntimeError, OSError, KeyError) as error:  # no home folder, or a working folder that was deleted
-        raise ConfigError("environment", "DIARIZE_MODELS", f"the folder of the model store cannot be determined ({error})", cure) from error
+        raise ConfigError(
+            "environment", "DIARIZE_MODELS", f"the folder of the model store cannot be determined ({error})", cure
+        ) from error
 
 
 def _worst(name: str, failures: list[ModelError]) -> ModelError:
