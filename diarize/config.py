@@ -261,6 +261,10 @@ class IdentifyConfig(Section):
         description="s of speech that a speaker needs to be named; less speech does not describe a voice",
     )
     top: int = Field(5, ge=1, description="number of candidates listed for each speaker")
+    exact: bool = Field(
+        False,
+        description="compare with every voice of the library, also where an index proposes the nearest of very many",
+    )
     calibration: str | None = Field(
         None, description="file written by diarize calibrate; unset: the one included for the embedder"
     )

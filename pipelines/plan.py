@@ -21,7 +21,7 @@ from pipelines.recording import NoSegmentation, Stages
 from pipelines.versions import versions
 
 if TYPE_CHECKING:
-    from diarize.library.enrolled import Known
+    from diarize.library.enrolled import EnrolledPeople
     from diarize.library.store import Library
 
 EMBEDDERS = ("wespeaker-resnet34-lm", "eres2netv2", "campplus", "ge2e")  # best first
@@ -67,7 +67,7 @@ class Plan:
     notes: tuple[str, ...]  # what was replaced or left out, and how to get better
     models: dict[str, str]  # name in the store -> sha256, of the models that this plan uses
     segment: Choice | None = None
-    people: Known | None = None  # whom to look for; None: nobody is named, nobody linked
+    people: EnrolledPeople | None = None  # whom to look for; None: nobody is named, nobody linked
     versions: dict[str, str] = field(default_factory=dict)  # of what is installed and may change a result
 
     @property
@@ -143,10 +143,10 @@ def make(
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
     people = None
     if library is not None or link:
-        from diarize.library.enrolled import known
+        from diarize.library.enrolled import enrolled_people
 
         embed = embed or _embedder(config, store, model, notes)
-        people = known(library, str(embed.load(1).name), config)
+        people = enrolled_people(library, str(embed.load(1).name), config)
         notes += people.notes
     return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, people, versions())
 

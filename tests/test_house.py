@@ -34,6 +34,7 @@ ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
     "diarize.library.search": {"diarize.library.database"},
     "diarize.library.scoring": {
         "diarize.audio", "diarize.clustering", "diarize.metrics", "diarize.turns", "diarize.library.database",
+        "diarize.library.search",
     },
     "diarize.library": {"diarize.library.database", "diarize.library.search", "diarize.library.scoring"},
 }  # fmt: skip

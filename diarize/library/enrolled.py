@@ -13,65 +13,70 @@ from diarize.library.database.records import Matrix
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring.calibration import Calibration
 from diarize.library.scoring.identification import OpenSet
-from diarize.library.search import mapped_matrix
-from diarize.library.search.mapped_matrix import Filed
+from diarize.library.search import approximate, mapped_matrix
+from diarize.library.search.approximate import IndexFile
+from diarize.library.search.mapped_matrix import MappedFiles
 from diarize.library.store import Library
 from diarize.text import counted
 
 
 @dataclass(frozen=True, slots=True)
-class Mapped:
-    """Voices that lie in files: each process maps them, none copies them."""
+class MappedVoices:
+    """The voices of a large library, which each process maps from its index files instead of a copy."""
 
     folder: Path
-    files: Filed
+    files: MappedFiles
     model: str
+    index: IndexFile | None  # None: every search is exact
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """Whom to look for, and how to decide."""
+class EnrolledPeople:
+    """The people whom a run looks for, and how it decides: plain data that crosses to the workers."""
 
-    voices: Matrix | Mapped
+    voices: Matrix | MappedVoices
     calibration: Calibration | None
     config: IdentifyConfig
     lacking: str = ""  # why nobody can be named; "" where somebody can
-    notes: tuple[str, ...] = ()  # no names: notes stand in logs
+    notes: tuple[str, ...] = ()  # without names of people, as they are written into logs
 
     def load(self) -> OpenSet:
-        """The identifier. Raises LibraryError where the files of a large library were replaced meanwhile."""
+        """The identifier. Raises LibraryError where the files of a large library have been replaced."""
         if isinstance(self.voices, Matrix):
             return OpenSet(self.voices, self.calibration, self.config, self.lacking)
-        folder = self.voices.folder
+        folder, file = self.voices.folder, self.voices.index
         try:
-            voices = mapped_matrix.mapped(folder, self.voices.files, self.voices.model)
+            voices = mapped_matrix.open_matrix(folder, self.voices.files, self.voices.model)
+            index = approximate.load(file) if file is not None else None
         except (OSError, ValueError) as error:
             problem = f"its index files were replaced while they were to be read ({error})"
             raise LibraryError(str(folder), problem, "Run the same command again.") from error
-        return OpenSet(voices, self.calibration, self.config, self.lacking)
+        return OpenSet(voices, self.calibration, self.config, self.lacking, index)
 
 
-def known(library: Library | None, model: str, config: Config) -> Known:
-    """What a library has for the embedder `model`; without one nobody is known, and strangers are linked all the same.
+def enrolled_people(library: Library | None, model: str, config: Config) -> EnrolledPeople:
+    """The people of a library who have a voice of the embedder `model`. Without a library (None) nobody is known, and
+    unknown speakers are linked across recordings all the same.
 
     Raises FormatError and CalibrationError for a calibration that cannot be read, or is not for this embedder.
     """
     calibration = calibration_of(model, config.identify)
     if library is None:
         nobody = Matrix(model, (), (), np.empty((0, 0), np.float32), np.empty(0), "")
-        return Known(nobody, calibration, config.identify, "no library was given")
+        return EnrolledPeople(nobody, calibration, config.identify, "no library was given")
     matrix = library.matrix(model)
-    place = library.index.place(model)
+    index = None if config.identify.exact else library.approximate_index(model)
+    files = library.index.files(model)
     people, expired = library.counts()
     without = people - expired - len(matrix)
-    held = ", ".join(name for name in library.models() if name != model)
+    others = ", ".join(name for name in library.models() if name != model)
     notes, lacking = [], ""
     if not people:
         lacking = "nobody is enrolled"
     elif people == expired:
         lacking = "the consent of everybody who is enrolled has ended"
     elif not len(matrix):
-        lacking = f"the library has no voice for this embedder ({model}), but for {held or 'none'}"
+        lacking = f"the library has no voice for this embedder ({model}), but for {others or 'none'}"
         notes.append(f"library: {lacking}, so every speaker is unknown; make them: diarize enroll --re-embed")
     elif without:
         notes.append(
@@ -87,18 +92,23 @@ def known(library: Library | None, model: str, config: Config) -> Known:
         notes.append(
             f"library: {reason}, so nobody is named; make one: diarize calibrate, and set identify.calibration"
         )
-    voices = Mapped(*place, model) if place is not None else matrix
-    return Known(voices, calibration, config.identify, lacking, tuple(notes))
+    if index is not None:
+        notes.append(
+            f"library: approximate search among {len(matrix)} voices: it finds the nearest one in "
+            f"{100 * index.recall:.1f} % of trials; all are compared with --exact"
+        )
+    voices = MappedVoices(*files, model, index) if files is not None else matrix
+    return EnrolledPeople(voices, calibration, config.identify, lacking, tuple(notes))
 
 
 def calibration_of(model: str, config: IdentifyConfig) -> Calibration | None:
-    """The calibration for scores of the embedder `model`; None where there is none. Raises as `known`."""
+    """The calibration for scores of the embedder `model`; None where there is none. Raises as `enrolled_people`."""
     if config.calibration is None:
         return calibrations.shipped(model)
-    made = calibrations.load(Path(config.calibration))
-    if made.model != model:
+    calibration = calibrations.load(Path(config.calibration))
+    if calibration.model != model:
         raise CalibrationError(
-            f"made for scores of {made.model}, not of {model}", "Make one for it: diarize calibrate."
+            f"made for scores of {calibration.model}, not of {model}", "Make one for it: diarize calibrate."
         )
-    made.scorer()  # refuses scores that would need a cohort
-    return made
+    calibration.scorer()  # refuses scores that would need a cohort
+    return calibration

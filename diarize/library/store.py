@@ -26,8 +26,9 @@ from diarize.library.database.engine import Engine, Sqlite
 from diarize.library.database.postgres import Postgres
 from diarize.library.database.records import AuditReport, Enrolled, Enrolment, Matrix, Person
 from diarize.library.database.rows import Rows
-from diarize.library.search import exact
-from diarize.library.search.index import Index, matrix_of
+from diarize.library.search import approximate, exact, index
+from diarize.library.search.approximate import IndexFile
+from diarize.library.search.index import VoiceIndex, matrix_of
 from diarize.types import Candidate, Voice
 
 Clock = Callable[[], datetime]
@@ -87,7 +88,7 @@ class Library:
         self._unswept = False  # something was deleted by the transaction that is still open
         try:
             self._rows = Rows(engine, self._unlocked(passphrase))
-            self.index = Index(self._rows)
+            self.index = VoiceIndex(self._rows)
             if engine.writable and self._rows.meta("purge"):  # a removal was cut short after its commit
                 with contextlib.suppress(LibraryError):
                     self._sweep()
@@ -296,6 +297,24 @@ class Library:
         matrix = self.matrix(model) if nearest is None else matrix_of(model, len(query), nearest, b"")
         return exact.search(query, matrix, top) if len(matrix) else ()
 
+    def approximate_index(self, model: str) -> IndexFile | None:
+        """The approximate index of the voices of a large library, made where it is missing and may be written.
+
+        None: few voices, faiss is not installed, or a library without index files (encrypted, on a server).
+        """
+        matrix = self.matrix(model)
+        if self._engine.writable:
+            with contextlib.suppress(OSError):  # no room: searches are exact
+                return approximate.update(self.index, matrix)
+        return approximate.current(self.index, matrix)
+
+    def update_indexes(self) -> None:
+        """Bring the index files of a large library up to date: for whoever reads it next and may not write."""
+        with contextlib.suppress(LibraryError):  # the change itself is done
+            for model in self.models():
+                if self._rows.count(model) >= index.MANY:
+                    self.approximate_index(model)
+
     def digest(self, model: str) -> str:
         """Content identity of the voices of a model: ids, names, seconds and vectors of all who are not expired."""
         with self._engine.reading():
@@ -367,7 +386,7 @@ class Library:
 
     def _sweep(self) -> None:
         """Overwrite what was deleted; until that is done the library remembers that it is due."""
-        self.index.sweep()
+        self.index.delete_unused()
         self._engine.purge()
         with self._engine.writing():
             self._rows.set_meta("purge", None)

@@ -41,6 +41,7 @@ OPTIONS = {  # option, without dashes: --num-speakers of the command line, num_s
     "channel": "audio.channel",
     "top": "identify.top",
     "prior": "identify.prior",
+    "exact": "identify.exact",
     "device": "run.device",
     "formats": "output.formats",
     "workers": "run.workers",

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,18 @@ def open_library(
     """
     place = address.default() if where is None else address.parse(where)
     return store.open(place, encryption.passphrase_of(environment, passphrase_file), create, read_only)
+
+
+@contextmanager
+def library_to_change(
+    where: str | Path | None, environment: Mapping[str, str], passphrase_file: Path | None = None, create: bool = False
+) -> Iterator[Library]:
+    """As `open_library`. What a run reads of a large library is brought up to date at the end of the change: runs do
+    not write into libraries.
+    """
+    with open_library(where, environment, passphrase_file, create) as library:
+        yield library
+        library.update_indexes()
 
 
 def summarise(library: Library) -> Overview:

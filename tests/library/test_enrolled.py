@@ -12,7 +12,7 @@ import pytest
 from diarize.config import Config, parse
 from diarize.errors import CalibrationError, FormatError, LibraryError
 from diarize.library import store
-from diarize.library.enrolled import Mapped, known
+from diarize.library.enrolled import MappedVoices, enrolled_people
 from diarize.library.search import index
 from tests.library.scoring.test_identification import PLAIN
 from tests.library.voices import MODEL, Clock, opened, said, voice
@@ -30,7 +30,7 @@ def test_the_voices_of_the_embedder_are_looked_for(tmp_path: Path, calibrated: C
     with opened(tmp_path / "people.db") as library:
         library.enrol("Anna", [said(1)])
         library.enrol("Bo", [said(2)])
-        found = known(library, MODEL, calibrated)
+        found = enrolled_people(library, MODEL, calibrated)
     assert (found.notes, found.lacking) == ((), "")
     (anna,) = pickle.loads(pickle.dumps(found)).load()(voice(1)[None], [10.0], 8000.0)
     assert anna.person is not None
@@ -39,7 +39,7 @@ def test_the_voices_of_the_embedder_are_looked_for(tmp_path: Path, calibrated: C
 
 def test_fault_63_an_empty_library_is_said(tmp_path: Path, calibrated: Config) -> None:
     with opened(tmp_path / "people.db") as library:
-        found = known(library, MODEL, calibrated)
+        found = enrolled_people(library, MODEL, calibrated)
     assert found.notes == ("library: nobody is enrolled, so every speaker is unknown; enrol somebody: diarize enroll",)
     assert found.load()(voice(1)[None], [10.0])[0].reason == "nobody is enrolled"
 
@@ -47,9 +47,9 @@ def test_fault_63_an_empty_library_is_said(tmp_path: Path, calibrated: Config) -
 def test_fault_63_a_library_of_another_model_is_said(tmp_path: Path, calibrated: Config) -> None:
     with opened(tmp_path / "people.db") as library:
         library.enrol("Anna", [said(1, model="made-15")])
-        found = known(library, MODEL, calibrated)
+        found = enrolled_people(library, MODEL, calibrated)
         library.enrol("Bo", [said(2)])
-        later = known(library, MODEL, calibrated)
+        later = enrolled_people(library, MODEL, calibrated)
     assert found.notes == (
         "library: the library has no voice for this embedder (made-16), but for made-15, so every speaker is unknown; "
         "make them: diarize enroll --re-embed",
@@ -61,9 +61,9 @@ def test_fault_63_a_library_of_another_model_is_said(tmp_path: Path, calibrated:
 def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibrated: Config) -> None:
     with opened(tmp_path / "people.db") as library:
         library.enrol("Anna", [said(1)], expires=OVER)
-        only = known(library, MODEL, calibrated)
+        only = enrolled_people(library, MODEL, calibrated)
         library.enrol("Bo", [said(2)])
-        found = known(library, MODEL, calibrated)
+        found = enrolled_people(library, MODEL, calibrated)
     assert only.lacking == "the consent of everybody who is enrolled has ended"
     assert found.notes == ("library: not looked for, as their consent has ended: 1 of 2 people",)
     (anna,) = found.load()(voice(1)[None], [10.0], 8000.0)
@@ -74,7 +74,7 @@ def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibra
 def test_without_a_calibration_nobody_is_named(tmp_path: Path) -> None:
     with opened(tmp_path / "people.db") as library:
         library.enrol("Anna", [said(1)])
-        found = known(library, MODEL, Config())
+        found = enrolled_people(library, MODEL, Config())
     (note,) = found.notes
     assert "no calibration for made-16, so nobody is named; make one: diarize calibrate" in note
     (anna,) = found.load()(voice(1)[None], [10.0])
@@ -84,13 +84,13 @@ def test_without_a_calibration_nobody_is_named(tmp_path: Path) -> None:
 def test_a_calibration_that_does_not_fit_is_refused(tmp_path: Path, calibrated: Config) -> None:
     with opened(tmp_path / "people.db") as library:
         with pytest.raises(CalibrationError, match="made for scores of made-16, not of other"):
-            known(library, "other", calibrated)
+            enrolled_people(library, "other", calibrated)
         with pytest.raises(FormatError, match="cannot be read: No such file"):
-            known(library, MODEL, parse({"identify": {"calibration": str(tmp_path / "none.json")}}, "test"))
+            enrolled_people(library, MODEL, parse({"identify": {"calibration": str(tmp_path / "none.json")}}, "test"))
 
 
 def test_strangers_are_linked_without_a_library(calibrated: Config) -> None:
-    found = known(None, MODEL, calibrated)
+    found = enrolled_people(None, MODEL, calibrated)
     assert (found.notes, found.lacking) == ((), "no library was given")
     assert found.load()(voice(1)[None], [10.0])[0].person is None
 
@@ -104,8 +104,8 @@ def test_a_large_library_is_mapped_by_each_worker(
             library.enrol(f"P{seed}", [said(seed)])
         library.matrix(MODEL)
     with store.open(tmp_path / "people.db", read_only=True, clock=Clock()) as library:
-        found = known(library, MODEL, calibrated)
-    assert isinstance(found.voices, Mapped)
+        found = enrolled_people(library, MODEL, calibrated)
+    assert isinstance(found.voices, MappedVoices)
     (one,) = pickle.loads(pickle.dumps(found)).load()(voice(3)[None], [10.0], 8000.0)
     assert one.person is not None
     assert one.person.name == "P3"

@@ -20,6 +20,7 @@ from diarize.config import IdentifyConfig
 from diarize.library.database.records import Matrix
 from diarize.library.scoring.calibration import Calibration, Side
 from diarize.library.scoring.scores import Centred, Cosine
+from diarize.library.search.approximate import ApproximateIndex
 from diarize.metrics import verification
 from diarize.types import Candidate, Identity, Vectors
 
@@ -27,6 +28,7 @@ Floats = NDArray[np.float64]
 
 MANY = 30  # enrolled voices from which on their mean and deviation say something
 BLOCK = 65_536  # enrolled voices at a time
+SAMPLE = 32_768  # voices that stand for the whole library beside an index: mean and deviation within half a per cent
 _NEVER = -1e9  # gain of what may not be assigned
 _DIGITS = 4  # decimals of ratios, so that a decision can be checked on what the transcript says
 
@@ -39,6 +41,7 @@ class OpenSet:
     calibration: Calibration | None
     config: IdentifyConfig = field(default_factory=IdentifyConfig)
     lacking: str = ""  # why nobody can be named, where that is known beforehand
+    index: ApproximateIndex | None = None  # None: every search is exact
 
     @cached_property
     def name(self) -> str:
@@ -46,7 +49,8 @@ class OpenSet:
         made = "none" if self.calibration is None else digest(self.calibration)
         kept = self.config
         settings = f"prior={kept.prior:g},chance={kept.chance:g},margin={kept.margin:g},seconds={kept.seconds:g}"
-        return f"open-set(library={self.library.digest[:16]},calibration={made},{settings},top={kept.top})"
+        search = "" if self.index is None else f",index={self.index.hash[:16]}"
+        return f"open-set(library={self.library.digest[:16]},calibration={made},{settings},top={kept.top}{search})"
 
     def __call__(
         self, vectors: Vectors, seconds: Sequence[float], bandwidth: float | None = None
@@ -181,14 +185,19 @@ class OpenSet:
         return f"{told}; {table.stands[k, n]:.2f} deviations above the others, {self._outstanding:.2f} needed"
 
     def _table(self, vectors: Vectors, sides: Sequence[Side], drift: float) -> Table:
-        """Speakers against the enrolled who can matter: with k speakers, nobody beyond the k + 1 best of each."""
+        """Speakers against the enrolled who can matter: with k speakers, nobody beyond the k + 1 best of each.
+
+        With an index these are the best of its proposals and of a sample of the library, which also stands for the
+        whole where the mean and deviation of all others are asked for.
+        """
         most = max(self.config.top, len(vectors) + 1)
         moved = self._scorer.moved(vectors)
         heard = np.array([side.seconds for side in sides])[:, None]
         near = [np.empty(0, np.int64) for _ in sides]
         sums, squares = np.zeros(len(sides)), np.zeros(len(sides))
-        for start in range(0, len(self.library), BLOCK):
-            rows = slice(start, start + BLOCK)
+        compared = len(self.library) if self.index is None else min(SAMPLE, len(self.library))
+        for start in range(0, compared, BLOCK):
+            rows = slice(start, min(start + BLOCK, compared))
             strength = self._ordered(self._scorer.against(moved, self.library.vectors[rows]), heard, rows, drift)
             sums += strength.sum(axis=1)
             squares += np.square(strength).sum(axis=1)
@@ -199,8 +208,11 @@ class OpenSet:
                     else np.argpartition(-row, most - 1)[:most]
                 )
                 near[k] = np.concatenate([near[k], best + start])
+        if self.index is not None:
+            late = np.arange(self.index.covered, len(self.library))
+            near += [*self.index.propose(self._scorer.directions(moved).astype(np.float32)), late]
         columns = np.unique(np.concatenate(near))
-        if len(columns) > most * len(sides):  # of several blocks: once more among the best of each
+        if len(columns) > most * len(sides):  # of several blocks, or proposed: the best of these
             strength = self._exact(moved, heard, columns, drift)[1]
             columns = np.unique(columns[np.argsort(-strength, axis=1, kind="stable")[:, :most]])
         columns = columns[np.argsort([self.library.ids[int(n)] for n in columns], kind="stable")]
@@ -216,9 +228,10 @@ class OpenSet:
         allowed = enough & (np.nan_to_num(ratios, nan=-np.inf) >= self._threshold)
         stands = None
         if len(self.library) >= MANY:
-            others = len(self.library) - 1
-            means = (sums[:, None] - strength) / others
-            spread = np.sqrt(np.maximum((squares[:, None] - np.square(strength)) / others - np.square(means), 1e-12))
+            own = np.where(columns < compared, strength, 0.0)  # the sums of the others are without it
+            others = compared - (columns < compared)
+            means = (sums[:, None] - own) / others
+            spread = np.sqrt(np.maximum((squares[:, None] - np.square(own)) / others - np.square(means), 1e-12))
             stands = np.round((strength - means) / spread, 2)
             allowed &= stands >= self._outstanding
         ids = tuple(self.library.ids[int(n)] for n in columns)

@@ -49,6 +49,10 @@ class Cosine:
         """The rows as they are: their inner products are the scores."""
         return vectors.astype(np.float64)
 
+    def directions(self, moved: Floats) -> Floats:
+        """The vectors (k, d) whose inner products with voices as they are order these as the scores do."""
+        return moved
+
     def against(self, moved: Floats, vectors: Vectors) -> Floats:
         """Scores (k, n) of `moved` rows (k, d) with many vectors (n, d), in single precision."""
         return np.asarray(moved.astype(np.float32) @ vectors.T, np.float64)
@@ -85,6 +89,12 @@ class Centred:
         rows = rows - SHARE * self.mean - off
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float64)
 
+    def directions(self, moved: Floats) -> Floats:
+        """The vectors (k, d) whose inner products with voices as they are order these nearly as the scores do: A a'
+        of `against`, without the lengths of the voices.
+        """
+        return moved - self._off(moved)
+
     def against(self, moved: Floats, vectors: Vectors) -> Floats:
         """Scores (k, n) of `moved` rows (k, d) with many vectors (n, d), in single precision and without moving those.
 
@@ -92,7 +102,7 @@ class Centred:
         a'.v' = (A a'.v + a'.b) / sqrt(v.v - |C v|^2 + 2 A b.v + b.b), C being the rows of `channels`.
         """
         k, shift = len(moved), self._off(self.mean[None])[0] - SHARE * self.mean
-        rows = np.concatenate([moved - self._off(moved), self.channels, (shift - self._off(shift[None])[0])[None]])
+        rows = np.concatenate([self.directions(moved), self.channels, (shift - self._off(shift[None])[0])[None]])
         products = (rows.astype(np.float32) @ vectors.T).astype(np.float64)
         squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float32).astype(np.float64)
         lengths = squares - np.square(products[k:-1]).sum(axis=0) + 2 * products[-1] + shift @ shift

@@ -1,90 +1,139 @@
-"""Approximate search for libraries of very many voices, by faiss (extra `faiss`); its answers are scored exactly.
+"""Approximate search for libraries of very many voices, by faiss (extra `faiss`); what it proposes is scored exactly.
 
 An inverted file (IVF; Jegou, Douze, Schmid 2011, "Product Quantization for Nearest Neighbor Search", section IV): the
-voices are put into cells around k-means centroids, and a query looks into the nearest cells alone. There each number of
-a vector takes 8 bits, so that the index takes a quarter of the vectors. What it proposes is scored again on the exact
-vectors, and voices that came after it was made are searched exactly: it may miss somebody, and never gives a score that
-the exact search would not give.
+voices are put into cells around k-means centroids, and a query is compared with the voices of the nearest cells alone.
+There each number of a vector takes 8 bits, so that the index takes a quarter of the vectors' room. Whoever searches
+scores the proposals, and all voices that came after the index was made, on the exact vectors: the index may miss
+somebody, and changes no score.
 
-The index is a file beside the matrix (index.py): derived, named by the library with its SHA-256, read whole and hashed
-before faiss sees it, made anew where it does not fit. That of an encrypted library is made in memory alone.
+The index is a file beside the mapped matrix (index.py): derived from it, named by the library with its SHA-256, and
+checked before faiss reads it. A library without index files (encrypted, small, on a server) has none: it would have to
+be made again in every run, which takes longer than an exact search of a hundred recordings.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.errors import MissingExtra
 from diarize.library.database.records import Matrix
-from diarize.library.search.exact import BLOCK, best
-from diarize.library.search.index import Index
-from diarize.types import Candidate
+from diarize.library.search import exact, mapped_matrix
+from diarize.library.search.index import VoiceIndex
+from diarize.types import Vectors
 
 KIND = "faiss"
-FEWEST = 1000  # voices: below that the exact search takes less than a millisecond
+LARGE = 100_000  # voices from which on it is used: an exact search for four speakers takes 50 ms there, this one 15 ms
 TRAINING = 40  # voices a cell that k-means looks at: faiss warns below 39
-PROBES = 0.1  # of the cells are looked into: see docs/method/search.md for what other shares find and cost
-FEWEST_PROBES = 8  # cells
-PROPOSALS = 100  # voices that are scored exactly
-GROWN = 1.1  # times as many voices as when it was made: then it is made anew
+SHARE = 0.3  # of the cells are compared: docs/method/search.md has the recall and time of other shares
+FEWEST_CELLS = 8  # that are compared
+PROPOSALS = 100  # voices a query
+GROWTH = 1.1  # times as many voices as when it was made: then it is made again
+TRIALS = 200  # queries by which the recall of an index is measured
+ALIKE = 0.75  # cosine of a trial query and its voice: one person on two days
 
 
-class FaissIndex:
-    """Search among the voices of one model. The first `covered` rows are in the index, later ones searched exactly."""
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """The file of an index, as the library names it."""
 
-    def __init__(self, index: Any, matrix: Matrix) -> None:
-        self._index, self._matrix = index, matrix
-        self.covered: int = index.ntotal
-        index.nprobe = max(FEWEST_PROBES, round(PROBES * index.nlist))
-
-    def search(self, query: NDArray[np.float32], top: int = 5) -> tuple[Candidate, ...]:
-        """At most `top` voices, best first, ties by id; scores as of `search.search`. Raises ValueError for a shape."""
-        if query.shape != self._matrix.vectors.shape[1:]:
-            raise ValueError(f"a query is {self._matrix.vectors.shape[1:]} here, got {query.shape}")
-        wanted = np.ascontiguousarray(query[np.newaxis], dtype=np.float32)
-        rows = self._index.search(wanted, max(top, PROPOSALS))[1][0]
-        late = np.arange(self.covered, len(self._matrix), dtype=np.int64)
-        return best(wanted[0], self._matrix, np.concatenate([rows[rows >= 0], late]), top)
+    path: Path
+    hash: str  # sha256
+    covered: int  # the first rows of the matrix, which are in it
+    recall: float  # share of trial queries whose nearest voice it proposed
 
 
-def of(files_of: Index, matrix: Matrix) -> FaissIndex | None:
-    """The index of the voices in `matrix`, which `files_of` gave; None where they are few.
+class ApproximateIndex:
+    """Proposes voices of a library."""
 
-    Read from its file, else made and written.
+    def __init__(self, index: Any, hash: str = "") -> None:
+        self._index, self.hash = index, hash
+        self.covered: int = index.ntotal  # the first rows of the matrix; later ones are for the caller to compare
+        index.nprobe = max(FEWEST_CELLS, round(SHARE * index.nlist))
 
-    Making one of a million voices takes a minute. Raises MissingExtra where faiss is not installed.
+    def propose(self, queries: Vectors, count: int = PROPOSALS) -> list[NDArray[np.int64]]:
+        """For each query (k, d) the rows of about `count` voices, among them most of those with the largest inner
+        products.
+        """
+        rows = self._index.search(np.ascontiguousarray(queries), count)[1]
+        return [row[row >= 0] for row in rows]  # faiss fills up with -1
+
+
+def load(file: IndexFile) -> ApproximateIndex:
+    """Raises OSError, and ValueError where the file is not the one that the library names."""
+    import faiss
+
+    return ApproximateIndex(faiss.deserialize_index(np.frombuffer(_checked(file), dtype=np.uint8)), file.hash)
+
+
+def current(index: VoiceIndex, matrix: Matrix) -> IndexFile | None:
+    """The file of an index of the voices in `matrix`, which `index` returned. None: there is none, or it is damaged or
+    covers too few of them; few voices need none; faiss is not installed.
     """
-    if len(matrix) < FEWEST:
+    if len(matrix) < LARGE or find_spec("faiss") is None:
         return None
+    facts = index.derived(matrix.model, KIND)
+    if facts is None or "recall" not in facts or not facts["covered"] <= len(matrix) <= GROWTH * facts["covered"]:
+        return None
+    file = IndexFile(facts["path"], facts["hash"], facts["covered"], facts["recall"])
     try:
-        import faiss
-    except ImportError as error:
-        raise MissingExtra("approximate search", "faiss") from error
-    files = files_of.files(matrix.model)
-    if files is not None and (data := files_of.kept(matrix.model, KIND, files)) is not None:
-        index = faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
-        if index.d == matrix.vectors.shape[1] and index.ntotal <= len(matrix) <= index.ntotal * GROWN:
-            return FaissIndex(index, matrix)
-    index = _made(faiss, matrix)
-    if files is not None:
-        with contextlib.suppress(OSError):  # no room: the next process makes it again
-            files_of.keep(matrix.model, KIND, files, faiss.serialize_index(index).tobytes())
-    return FaissIndex(index, matrix)
+        _checked(file)
+    except (OSError, ValueError):
+        return None
+    return file
 
 
-def _made(faiss: Any, matrix: Matrix) -> Any:
+def update(index: VoiceIndex, matrix: Matrix) -> IndexFile | None:
+    """As `current`, but makes an index that is missing, damaged or too old. A million voices take about two minutes.
+
+    Raises OSError where there is no room.
+    """
+    file, files = current(index, matrix), index.files(matrix.model)
+    if file is not None or files is None or len(matrix) < LARGE or find_spec("faiss") is None:
+        return file
+    import faiss
+
+    made = _build(faiss, matrix)
+    facts = {"covered": len(matrix), "recall": _recall(ApproximateIndex(made), matrix)}
+    index.add_derived(matrix.model, KIND, files[1], faiss.serialize_index(made).tobytes(), facts)
+    return current(index, matrix)
+
+
+def _checked(file: IndexFile) -> bytes:
+    """Raises OSError, and ValueError where the content is not the one that the library names."""
+    data = mapped_matrix.read_file(file.path)
+    if hashlib.sha256(data).hexdigest() != file.hash:
+        raise ValueError("its content has changed")
+    return data
+
+
+def _build(faiss: Any, matrix: Matrix) -> Any:
     count, dimension = matrix.vectors.shape
     cells = round(sqrt(count))
     index = faiss.IndexIVFScalarQuantizer(
         faiss.IndexFlatIP(dimension), dimension, cells, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT, False
     )
-    step = max(1, count // (cells * TRAINING))  # ids are random, so voices are in no order that means anything
+    step = max(1, count // (cells * TRAINING))  # ids are random, so rows are in no order that means anything
     index.train(np.ascontiguousarray(matrix.vectors[::step]))
-    for start in range(0, count, BLOCK):
-        index.add(np.ascontiguousarray(matrix.vectors[start : start + BLOCK]))
+    for start in range(0, count, exact.BLOCK):
+        index.add(np.ascontiguousarray(matrix.vectors[start : start + exact.BLOCK]))
     return index
+
+
+def _recall(index: ApproximateIndex, matrix: Matrix) -> float:
+    """The share of trial queries, each `ALIKE` to a voice of the library, whose nearest voice the index proposes."""
+    rng = np.random.default_rng(0)
+    voices = matrix.vectors[np.sort(rng.choice(len(matrix), min(TRIALS, len(matrix)), replace=False))]
+    noise = rng.standard_normal(voices.shape)
+    noise -= np.einsum("nd,nd->n", noise, voices)[:, None] * voices
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    queries = (ALIKE * voices + sqrt(1 - ALIKE**2) * noise).astype(np.float32)
+    nearest = [candidates[0].voice for candidates in exact.search_all(queries, matrix, 1)]
+    proposed = [{matrix.ids[int(row)] for row in rows} for rows in index.propose(queries)]
+    return round(float(np.mean([voice in ids for voice, ids in zip(nearest, proposed, strict=True)])), 3)

@@ -80,7 +80,8 @@ def run(given: argparse.Namespace) -> int:
     store = options.store(config)
     if not given.re_embed and given.name is None:
         raise ConfigError("command line", "NAME", "nobody was named", "Say: diarize enroll NAME AUDIO...")
-    with speakers.open_library(given.library, os.environ, given.passphrase_file, create=not given.re_embed) as library:
+    create = not given.re_embed
+    with speakers.library_to_change(given.library, os.environ, given.passphrase_file, create) as library:
         result = (
             re_embed(library, config, store, who=given.name)
             if given.re_embed

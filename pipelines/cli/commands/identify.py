@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "segmentation",
         "channel",
     )
-    options.add(command, *names, "top", "prior", "device", "workers", "cache")
+    options.add(command, *names, "top", "prior", "exact", "device", "workers", "cache")
     command.set_defaults(command=run)
 
 

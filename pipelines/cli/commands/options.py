@@ -29,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "channel": {"metavar": "auto|mix|N|per-channel"},
     "top": {"type": int, "metavar": "N"},
     "prior": {"type": float, "metavar": "P"},
+    "exact": {"action": "store_true"},
     "device": {"choices": ("auto", "cpu", "cuda")},
     "formats": {"metavar": "A,B,...", "type": settings.split},
     "workers": {"type": int, "metavar": "N"},

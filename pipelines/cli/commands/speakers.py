@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     action("audit", _audit, "check the log of all changes, and the database")
 
 
-def _open(given: argparse.Namespace, **how: bool) -> Library:
-    return speakers.open_library(given.library, os.environ, given.passphrase_file, **how)
+def _to_read(given: argparse.Namespace) -> Library:
+    return speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True)
+
+
+def _to_change(given: argparse.Namespace, create: bool = False) -> AbstractContextManager[Library]:
+    return speakers.library_to_change(given.library, os.environ, given.passphrase_file, create)
 
 
 def _list(given: argparse.Namespace) -> int:
-    with _open(given, read_only=True) as library:
+    with _to_read(given) as library:
         overview = speakers.summarise(library)
     if given.json:
         console.say(json.dumps([speakers.person_as_dict(person) for person in overview.people], indent=1))
@@ -101,7 +106,7 @@ def _list(given: argparse.Namespace) -> int:
 
 
 def _show(given: argparse.Namespace) -> int:
-    with _open(given, read_only=True) as library:
+    with _to_read(given) as library:
         person = library.find(given.who)
         utterances = library.utterances(person.id)
     if given.json:
@@ -124,19 +129,19 @@ def _show(given: argparse.Namespace) -> int:
 
 
 def _rename(given: argparse.Namespace) -> int:
-    with _open(given) as library:
+    with _to_change(given) as library:
         person = speakers.rename(library, given.who, given.name)
     return _print_person(person, speakers.notes_on(person))
 
 
 def _merge(given: argparse.Namespace) -> int:
-    with _open(given) as library:
+    with _to_change(given) as library:
         person = speakers.merge(library, given.keep, given.gone)
     return _print_person(person, speakers.notes_on(person))
 
 
 def _remove(given: argparse.Namespace) -> int:
-    with _open(given) as library:
+    with _to_change(given) as library:
         person = library.find(given.who)
         library.remove(person.id)
     note = "transcripts, exports and copies of the library that were made before still contain this person"
@@ -150,7 +155,7 @@ def _print_person(person: Person, notes: Iterable[str], before: str = "") -> int
 
 
 def _export(given: argparse.Namespace) -> int:
-    with _open(given, read_only=True) as library:
+    with _to_read(given) as library:
         portable.write(library, given.file)
         people = library.people()
     console.say(f"{counted(len(people), 'person')} to {given.file}")
@@ -159,7 +164,7 @@ def _export(given: argparse.Namespace) -> int:
 
 
 def _import(given: argparse.Namespace) -> int:
-    with _open(given, create=True) as library:
+    with _to_change(given, create=True) as library:
         people = portable.read(library, given.file)
     console.say(f"{counted(len(people), 'person')} from {given.file}")
     print_notes(note for person in people for note in speakers.notes_on(person))
@@ -167,7 +172,7 @@ def _import(given: argparse.Namespace) -> int:
 
 
 def _audit(given: argparse.Namespace) -> int:
-    with _open(given, read_only=True) as library:
+    with _to_read(given) as library:
         report = library.audit()
     for problem in report.problems:
         console.say(str(problem))

@@ -1,21 +1,15 @@
-"""Exact search against the definition, and approximate search against the exact one."""
+"""Exact search against the definition."""
 
 from __future__ import annotations
-
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diarize.errors import MissingExtra
-from diarize.library import store
 from diarize.library.database.records import Matrix, Texts
-from diarize.library.search import approximate
 from diarize.library.search.exact import search, search_all
-from tests.library.voices import MODEL, opened, said, voice
+from tests.library.voices import MODEL
 
 
 def matrix(vectors: np.ndarray[tuple[int, int], np.dtype[np.float32]], ids: list[str] | None = None) -> Matrix:
@@ -81,85 +75,3 @@ def test_texts() -> None:
         texts[6]
     assert texts == words
     assert texts != words[1:]
-
-
-@pytest.fixture
-def crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """400 people in a library that keeps index files."""
-    pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
-    monkeypatch.setattr("diarize.library.search.index.MANY", 1)
-    monkeypatch.setattr(approximate, "FEWEST", 100)
-    monkeypatch.setattr(approximate, "TRAINING", 20)
-    with opened(tmp_path / "s.db") as library, library.batch():
-        for seed in range(400):
-            library.enrol(f"person {seed}", [said(seed)])
-    return tmp_path / "s.db"
-
-
-def kept(library: Path) -> list[Path]:
-    return list(library.with_name("s.db.index").glob("*.faiss"))
-
-
-@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of faiss's own bindings
-def test_faiss_finds_them_and_scores_exactly(crowd: Path) -> None:
-    with store.open(crowd) as library:
-        index, exact = approximate.of(library.index, library.matrix(MODEL)), library.matrix(MODEL)
-        assert index is not None
-        assert index.covered == 400
-        for seed in range(0, 400, 13):
-            assert index.search(voice(seed))[0] == search(voice(seed), exact)[0]
-        everyone = {c.voice: c.score for c in search(voice(999), exact, 400)}
-        assert all(everyone[c.voice] == c.score for c in index.search(voice(999)))
-        with pytest.raises(ValueError, match="a query is"):
-            index.search(voice(1, 8))
-    (file,) = kept(crowd)
-    with store.open(crowd) as library:
-        again = approximate.of(library.index, library.matrix(MODEL))
-        assert again is not None
-        assert again.search(voice(7)) == index.search(voice(7))
-    assert kept(crowd) == [file]
-
-
-@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
-def test_faiss_knows_who_came_later_and_forgets_who_left(crowd: Path) -> None:
-    with opened(crowd, ids="new") as library:
-        approximate.of(library.index, library.matrix(MODEL))
-        files = kept(crowd)
-        late = library.enrol("late", [said(5000)])
-        index = approximate.of(library.index, library.matrix(MODEL))
-        assert index is not None
-        assert index.covered == 400  # the file stays, the late one is searched exactly
-        assert kept(crowd) == files
-        assert index.search(voice(5000))[0].voice == late.id
-        library.remove(late.id)
-        assert kept(crowd) == []
-        index = approximate.of(library.index, library.matrix(MODEL))
-        assert index is not None
-        assert late.id not in {c.voice for c in index.search(voice(5000), 400)}
-
-
-@pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
-def test_fault_57_58_a_damaged_or_planted_index_never_reaches_faiss(crowd: Path) -> None:
-    with store.open(crowd) as library:
-        approximate.of(library.index, library.matrix(MODEL))
-    (file,) = kept(crowd)
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-    with store.open(crowd) as library:
-        index = approximate.of(library.index, library.matrix(MODEL))
-        assert index is not None
-        assert index.search(voice(3))[0].name == "person 3"
-    assert kept(crowd) != [file]
-
-
-def test_few_voices_need_no_index(tmp_path: Path) -> None:
-    with opened(tmp_path / "s.db") as library:
-        library.enrol("Anna", [said(1)])
-        assert approximate.of(library.index, library.matrix(MODEL)) is None
-
-
-def test_without_its_package(crowd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with store.open(crowd) as library, pytest.raises(MissingExtra, match=r"diarize-pipeline\[faiss\]"):
-        approximate.of(library.index, library.matrix(MODEL))
