@@ -44,7 +44,7 @@ from diarize.models.store import Store
 from diarize.types import Speaker, Turn
 from pipelines import plan
 from pipelines.batch import process
-from pipelines.cli.console import Silent
+from pipelines.cli.observers import NullObserver
 from pipelines.people import enroll, enrolment_audio, enrolment_checks
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import load_embedder
@@ -154,10 +154,10 @@ def _tracks(spans: Iterable[tuple[str, Turn]], steps: int) -> dict[str, np.ndarr
 
 def main_job(heard: Sequence[Heard], place: Path, out: Path, config: Config, store: Store) -> Iterator[Row]:
     """Everybody is enrolled; what `process --library` writes is scored."""
-    request = process.Request(
+    request = process.ProcessRequest(
         tuple(one.path for one in heard), out, library=partial(libraries.open, place, read_only=True)
     )
-    report = process.process(request, config, store, Silent())
+    report = process.process(request, config, store, NullObserver())
     ids = {Path(row.name).stem: row.id for row in report.outcomes}
     for one in heard:
         transcript = outputs.read(out / ids[one.path.stem])
@@ -203,7 +203,7 @@ def linked(heard: Sequence[Heard], identify: OpenSet, gap: float) -> dict[str, i
             main[one.path.stem, speaker.id] = _most(one.truth, found.turns, speaker)
     assert identify.calibration is not None
     settings = identify.config
-    called = linking.labels(unknown, identify.calibration, settings.prior, settings.seconds)
+    called = linking.label_strangers(unknown, identify.calibration, settings.prior, settings.seconds)
     everybody = [(recording, id, label) for recording, own in called.items() for id, label in own.items()]
     counts = Counter((main[a[:2]] == main[b[:2]], a[2] == b[2]) for a, b in combinations(everybody, 2) if a[0] != b[0])
     names = ("one person, linked", "one person, not linked", "two people, linked", "two people, not linked")

@@ -11,7 +11,7 @@ import diarize
 from diarize.backends import devices
 from diarize.models.store import Store
 from pipelines.cli import doctor
-from pipelines.cli.doctor import Facts
+from pipelines.cli.doctor import Diagnosis
 
 
 @pytest.fixture(autouse=True)
@@ -19,42 +19,42 @@ def quick_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "probe_runtimes", lambda: (devices.Device("onnxruntime", False),))
 
 
-def cures(facts: Facts) -> dict[str, str]:
-    return {lack.what: lack.cure for lack in facts.lacks}
+def cures(diagnosis: Diagnosis) -> dict[str, str]:
+    return {each.what: each.cure for each in diagnosis.missing}
 
 
 def test_what_is_installed_is_told_with_its_version(tmp_path: Path) -> None:
-    facts = doctor.examine(Store(tmp_path))
-    packages = {package.name: package.version for package in facts.core}
-    assert facts.version == diarize.__version__
+    diagnosis = doctor.examine(Store(tmp_path))
+    packages = {package.name: package.version for package in diagnosis.core}
+    assert diagnosis.version == diarize.__version__
     assert packages["numpy"] == metadata.version("numpy")
-    assert all(package.version for package in facts.core)
-    assert {"whisper", "pocketsphinx", "pyannote", "dev"} <= {extra.name for extra in facts.extras}
-    assert facts.cores >= 1
-    assert facts.python.startswith("3.")
-    assert facts.ffmpeg.startswith("not needed")
+    assert all(package.version for package in diagnosis.core)
+    assert {"whisper", "pocketsphinx", "pyannote", "dev"} <= {extra.name for extra in diagnosis.extras}
+    assert diagnosis.cores >= 1
+    assert diagnosis.python.startswith("3.")
+    assert diagnosis.ffmpeg.startswith("not needed")
 
 
 def test_missing_models_come_with_the_command_that_gets_them(tmp_path: Path) -> None:
-    facts = doctor.examine(Store(tmp_path / "empty"))
-    assert not facts.ready
-    assert "diarize models pull silero-vad-v6" in cures(facts).values()
-    assert "diarize models pull whisper-small" in cures(facts).values()
-    assert [lack.needed for lack in facts.lacks][:2] == [True, True]
+    diagnosis = doctor.examine(Store(tmp_path / "empty"))
+    assert not diagnosis.ready
+    assert "diarize models pull silero-vad-v6" in cures(diagnosis).values()
+    assert "diarize models pull whisper-small" in cures(diagnosis).values()
+    assert [each.needed for each in diagnosis.missing][:2] == [True, True]
     assert not (tmp_path / "empty").exists()  # looking changes nothing
 
 
 def test_with_the_needed_models_it_is_ready(store: Store) -> None:
-    facts = doctor.examine(store)
-    assert facts.ready
-    assert {status.entry.name for status in facts.models if status.state == "present"} >= {"silero-vad-v6", "ge2e"}
+    diagnosis = doctor.examine(store)
+    assert diagnosis.ready
+    assert {status.entry.name for status in diagnosis.models if status.state == "present"} >= {"silero-vad-v6", "ge2e"}
 
 
 def test_a_damaged_model_is_told_apart_from_a_missing_one(tmp_path: Path) -> None:
     (tmp_path / "ge2e").mkdir()
     (tmp_path / "ge2e" / "pretrained.pt").write_bytes(b"cut short")
-    lacks = cures(doctor.examine(Store(tmp_path)))
-    assert lacks["model ge2e (damaged)"] == "diarize models pull ge2e --force"
+    missing = cures(doctor.examine(Store(tmp_path)))
+    assert missing["model ge2e (damaged)"] == "diarize models pull ge2e --force"
 
 
 def test_a_missing_package_comes_with_its_requirement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,10 +66,10 @@ def test_a_missing_package_comes_with_its_requirement(tmp_path: Path, monkeypatc
         return real(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    facts = doctor.examine(Store(tmp_path))
-    assert cures(facts)["scipy"].startswith("pip install 'scipy>=")
-    assert cures(facts)["extra whisper (faster-whisper)"] == "pip install 'diarize-pipeline[whisper]'"
-    assert not facts.ready
+    diagnosis = doctor.examine(Store(tmp_path))
+    assert cures(diagnosis)["scipy"].startswith("pip install 'scipy>=")
+    assert cures(diagnosis)["extra whisper (faster-whisper)"] == "pip install 'diarize-pipeline[whisper]'"
+    assert not diagnosis.ready
 
 
 def test_a_project_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,16 +85,16 @@ def test_fault_60_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.Monkey
         raise FileNotFoundError(2, "No usable temporary directory found")
 
     monkeypatch.setattr("tempfile.NamedTemporaryFile", none)
-    facts = doctor.examine(Store(tmp_path))
-    assert facts.temporary.problem
-    assert "Set TMPDIR to a folder that you may write to" in cures(facts).values()
+    diagnosis = doctor.examine(Store(tmp_path))
+    assert diagnosis.temporary.problem
+    assert "Set TMPDIR to a folder that you may write to" in cures(diagnosis).values()
 
 
 def test_fault_60_a_store_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    facts = doctor.examine(Store(tmp_path / "file" / "store"))
-    assert facts.store.problem == f"{tmp_path / 'file'} is not a folder"
-    assert "Set DIARIZE_MODELS to a folder that you may write to" in cures(facts).values()
+    diagnosis = doctor.examine(Store(tmp_path / "file" / "store"))
+    assert diagnosis.store.problem == f"{tmp_path / 'file'} is not a folder"
+    assert "Set DIARIZE_MODELS to a folder that you may write to" in cures(diagnosis).values()
 
 
 def test_runtimes_are_asked_and_broken_ones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +110,6 @@ def test_runtimes_are_asked_and_broken_ones_are_named(tmp_path: Path, monkeypatc
     assert found["torch"].cuda
     assert "libcudart" in found["ctranslate2"].problem
     assert not found["onnxruntime"].problem
-    facts = doctor.examine(Store(tmp_path))
-    assert facts.cuda
-    assert any("libcudart" in what for what in cures(facts))
+    diagnosis = doctor.examine(Store(tmp_path))
+    assert diagnosis.cuda
+    assert any("libcudart" in what for what in cures(diagnosis))

@@ -151,8 +151,10 @@ def _transcribed(job: Job, chosen: Plan, store: Store, on_stage: Callable[[str],
     if strangers is not None:  # unknown people are called unknown-1, ..., as in a run of this one recording
         labels = {}
         if people is not None and people.calibration is not None:
-            labels = linking.labels([(job.input.id, strangers)], people.calibration, config.prior, config.seconds)
-        transcript = linking.linked(transcript, labels.get(job.input.id, {}))
+            labels = linking.label_strangers(
+                [(job.input.id, strangers)], people.calibration, config.prior, config.seconds
+            )
+        transcript = linking.with_labels(transcript, labels.get(job.input.id, {}))
     return Transcript.of(transcript)
 
 
@@ -166,7 +168,7 @@ def _transcriber(chosen: Plan, store: Store) -> Transcriber:
     The number of speakers may differ: it is part of the job.
     """
     run = chosen.config.run.model_dump(mode="json")
-    key = json.dumps([fingerprint.common(chosen, store), run, str(store.folder)])
+    key = json.dumps([fingerprint.hash_plan(chosen, store), run, str(store.folder)])
     if key not in _loaded:
         if problem := cached_stages.cache_problem(chosen.config.run):
             warnings.warn(f"results of stages are not cached: {problem}", stacklevel=4)

@@ -144,7 +144,7 @@ class Transcript(types.Transcript):
         """
         place = path_of(path, "save")
         if is_folder(place) or os.fspath(path).endswith(("/", os.sep)):
-            contents = outputs.derived(self, OutputConfig().formats)
+            contents = outputs.render(self, OutputConfig().formats)
             files.write_all(place, {**contents, outputs.TRANSCRIPT: self.to_json()}, outputs.TRANSCRIPT)
             return place
         text = formats.dumps(_format_of(place), self)

@@ -1,9 +1,12 @@
 """One run at a time on a folder of results, also where several machines share it.
 
-The lock is a file in the folder that names host, process and a count that goes up while the process lives. Of a process
-of the same machine it is known at once whether it lives: by its number and the time it was started. Of another
-machine's, of one before a restart, and where the system does not tell (Windows), it is known by watching the count; no
-clock is ever compared with another.
+The lock is a file in the folder with the host, the process, and a count that the process increases as long as it lives.
+Whether a process of the same machine lives is known at once, by its number and start time. Of a process of another
+machine, from before a restart, or where the system does not tell (Windows), it is known after some seconds: the count
+goes up or not. Clocks are never compared.
+
+The start time is read from /proc, in ticks since the machine started, and not from psutil: its `create_time` is that of
+the wall clock, which changes when the clock is set, and a living run would be taken for dead.
 """
 
 from __future__ import annotations
@@ -27,20 +30,20 @@ from diarize.errors import ConfigError, OutputError, printable
 from pipelines.inputs.shards import Shard
 
 BEAT = 1.0  # s between two counts
-WATCH = 8.0  # s that a count must stand still for its process to be taken for dead; network file systems lag by seconds
-LOOK = 0.5  # s between looks at a lock that is waited for
-ATTEMPTS = 100  # at a lock that others take and leave, or that cannot be taken away
+WATCH = 8.0  # s without a new count until its process is taken for dead; network file systems lag by seconds
+POLL = 0.5  # s between two attempts of a run that waits for the lock
+ATTEMPTS = 100  # at a lock that other runs take and release, or that cannot be removed
 _NAME = re.compile(r"\.lock(?:\.shard-([0-9]+)-of-([0-9]+))?")
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock, as the file says."""
+    """The process that holds a lock, as the file says."""
 
     host: str
     pid: int
-    started: str  # when the process was started, in the system's ticks
-    machine: str  # its boot and its space of process numbers: within one, numbers and ticks can be compared
+    started: str  # start time of the process, in ticks of the system
+    machine: str  # its boot and process namespace: numbers and ticks can be compared within one
     token: str
     count: int
 
@@ -49,21 +52,25 @@ class Holder:
 
 
 class Lock:
-    """Held while its block runs. Raises ConfigError where another run holds it, OutputError where it cannot be."""
+    """Held inside its block. Raises ConfigError where another run holds it, OutputError where it cannot be written."""
 
     def __init__(
-        self, out: Path, shard: Shard | None = None, wait: bool = False, say: Callable[[str], None] = lambda text: None
+        self,
+        out: Path,
+        shard: Shard | None = None,
+        wait: bool = False,
+        on_wait: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        """`wait` for another run to end, which `say` is told; parts of one division do not exclude each other."""
-        self._out, self._shard, self._wait, self._say = out, shard, wait, say
+        """`wait`: until another run ends; `on_wait` is called once with the reason. Parts of one run share a folder."""
+        self._out, self._shard, self._wait, self._on_wait = out, shard, wait, on_wait
         self._path = out / (".lock" if shard is None else f".lock.{shard.name}")
         self._token = secrets.token_hex(8)
-        self._over, self.lost = threading.Event(), False
-        self._beating = threading.Thread(target=self._beat, daemon=True)
+        self._released, self.lost = threading.Event(), False
+        self._heartbeat = threading.Thread(target=self._count_up, daemon=True)
 
     def __enter__(self) -> Lock:
-        told = False
-        while (holder := self._taken()) is not None:
+        waiting = False
+        while (holder := self._acquire()) is not None:
             if not self._wait:
                 raise ConfigError(
                     "--out",
@@ -71,98 +78,100 @@ class Lock:
                     f"{holder} is writing its results there",
                     "Wait for it (--wait), end it, or name another folder.",
                 )
-            if not told:
-                self._say(f"waiting for {holder}, which is writing its results to {self._out}")
-            told = True
-            time.sleep(LOOK + secrets.randbelow(100) / 200)  # two that wait for each other do not go on in step
-        self._beating.start()
+            if not waiting:
+                self._on_wait(f"waiting for {holder}, which is writing its results to {self._out}")
+            waiting = True
+            time.sleep(POLL + secrets.randbelow(100) / 200)  # at random, so that two do not block each other for ever
+        self._heartbeat.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._over.set()
-        self._beating.join()
-        self._leave()
+        self._released.set()
+        self._heartbeat.join()
+        self._release()
 
     def check(self) -> None:
-        """Raises OutputError where another run has taken this one for dead, as after a long suspension."""
+        """Raises OutputError where another run has taken this one for dead, for example after a long suspension."""
         if self.lost:
-            cure = "Run the same command again when that one is over."
-            raise OutputError(
-                str(self._path), "is gone: somebody took it away, or another run took this one for dead", cure
-            )
+            problem = "is gone: somebody removed it, or another run took this one for dead"
+            raise OutputError(str(self._path), problem, "Rerun the command when the other run has ended.")
 
-    def _taken(self) -> Holder | None:
-        """None: the lock is ours now. Else who has it."""
+    def _acquire(self) -> Holder | None:
+        """Take the lock; the holder where another run has it."""
         for _ in range(ATTEMPTS):
-            for path in rivals(self._out, self._shard, self._path):
+            # Locks of dead runs are removed, one of a living run ends the attempt.
+            for path in conflicting(self._out, self._shard, self._path):
                 dead = read(path)
-                if (holder := alive(path)) is not None:
+                if (holder := living_holder(path)) is not None:
                     return holder
                 _remove(path, dead)
             try:
                 _create(self._path, self._token)
-            except FileExistsError:  # somebody came first, and may be gone again
+            except FileExistsError:  # another run was first, and may be gone again
                 continue
             except OSError as error:
                 problem = f"cannot be written: {error.strerror or error}"
                 raise OutputError(str(self._path), problem, files.suggest_cure(error)) from error
-            for path in rivals(self._out, self._shard, self._path):  # both of two that came at once see the other here
+            # Of two runs that created different files at once (a whole run and a part), both see the other one here.
+            for path in conflicting(self._out, self._shard, self._path):
                 if path != self._path and (holder := read(path)) is not None:
-                    self._leave()
+                    self._release()
                     return holder
             return None
-        raise OutputError(str(self._path), "is a dead run's, and cannot be taken away", "Remove it.")
+        raise OutputError(str(self._path), "belongs to a dead run, and cannot be removed", "Remove it.")
 
-    def _leave(self) -> None:
-        if self._ours():
+    def _release(self) -> None:
+        if self._is_ours():
             with contextlib.suppress(OSError):
                 self._path.unlink()
 
-    def _ours(self) -> bool:
+    def _is_ours(self) -> bool:
         holder = read(self._path)
         return holder is not None and holder.token == self._token
 
-    def _beat(self) -> None:
+    def _count_up(self) -> None:
         count = 0
-        while not self._over.wait(BEAT):
+        while not self._released.wait(BEAT):
             count += 1
             try:
-                if not self._ours() and not self._over.wait(BEAT / 4) and not self._ours():
+                if not self._is_ours() and not self._released.wait(BEAT / 4) and not self._is_ours():
                     self.lost = True
                     return
-                with self._path.open("r+b", buffering=0) as file:  # in place: a renamed file shows later over networks
+                with self._path.open(
+                    "r+b", buffering=0
+                ) as file:  # in place: a renamed file is seen later over networks
                     file.write(_text(self._token, count))
-            except OSError:  # a full disk is met elsewhere
+            except OSError:  # a full disk is reported by those who write results
                 continue
 
 
-def rivals(out: Path, shard: Shard | None, own: Path) -> Iterator[Path]:
-    """The lock files in `out` that exclude a run of `shard`."""
+def conflicting(out: Path, shard: Shard | None, own: Path) -> Iterator[Path]:
+    """The lock files in `out` that exclude a run of `shard`, also its `own` one."""
     try:
         names = sorted(path.name for path in out.glob(".lock*"))
     except OSError:
         return
     for name in names:
-        found = _NAME.fullmatch(name)
-        if found is None:
+        match = _NAME.fullmatch(name)
+        if match is None:
             continue
-        beside = shard is not None and found[2] is not None and int(found[2]) == shard.count
-        if not beside or name == own.name:
+        other_part = shard is not None and match[2] is not None and int(match[2]) == shard.count
+        if not other_part or name == own.name:
             yield out / name
 
 
 def running(out: Path) -> dict[str, Holder]:
-    """Lock file -> who holds it, of the runs that are going on in a folder."""
-    found = {path.name: alive(path) for path in rivals(out, None, out / ".lock")}
-    return {name: holder for name, holder in found.items() if holder is not None}
+    """Name of the lock file -> holder, of the runs that are running on a folder."""
+    holders = {path.name: living_holder(path) for path in conflicting(out, None, out / ".lock")}
+    return {name: holder for name, holder in holders.items() if holder is not None}
 
 
-def alive(path: Path) -> Holder | None:
-    """Who holds the lock at `path`; None where nobody does, or one who is dead. Watches for some seconds if need be."""
+def living_holder(path: Path) -> Holder | None:
+    """The holder of the lock at `path`; None where there is none, or it is dead. May watch the count for seconds."""
     holder = read(path)
     if holder is None:
         return None
-    started = _start_of(holder.pid) if holder.machine == _machine() else None
+    started = _start_time(holder.pid) if holder.machine == _machine() else None
     if started is not None:
         return holder if started == holder.started else None
     end = time.monotonic() + WATCH
@@ -175,27 +184,26 @@ def alive(path: Path) -> Holder | None:
 
 
 def read(path: Path) -> Holder | None:
-    """What a lock file says; None where it is gone, or no lock."""
+    """The holder that a lock file names; None where the file is gone, or no lock."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return Holder(**found)
+        return Holder(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
 def _create(path: Path, token: str) -> None:
-    """Make the file, whole from its first moment. Raises FileExistsError and OSError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    beside.write_bytes(_text(token, 0))
+    """Create the file with its content in one step. Raises FileExistsError and OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    temporary.write_bytes(_text(token, 0))
     try:
-        os.link(beside, path)
+        os.link(temporary, path)
     except FileExistsError:
         raise
     except OSError:  # no hard links here
         with path.open("xb") as file:
             file.write(_text(token, 0))
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _text(token: str, count: int) -> bytes:
@@ -203,7 +211,7 @@ def _text(token: str, count: int) -> bytes:
     holder = {
         "host": platform.node(),
         "pid": pid,
-        "started": _start_of(pid) or "",
+        "started": _start_time(pid) or "",
         "machine": _machine(),
         "token": token,
     }
@@ -211,7 +219,7 @@ def _text(token: str, count: int) -> bytes:
 
 
 def _remove(path: Path, dead: Holder | None) -> None:
-    """Take a dead process's lock away, unless somebody else has done so and holds it now."""
+    """Remove a dead process's lock, unless another run has done so and holds it now."""
     aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     with contextlib.suppress(OSError):
         path.rename(aside)
@@ -229,10 +237,10 @@ def _machine() -> str:
     return platform.node()
 
 
-def _start_of(pid: int) -> str | None:
-    """When a process of this machine was started; "" where there is no such process, or only what is left of it.
+def _start_time(pid: int) -> str | None:
+    """Start time of a process of this machine; "" where there is no such process, or it is a zombie.
 
-    None on Windows, where asking for a process as elsewhere, by signal 0, would send it Ctrl-C.
+    None on Windows, where signal 0, which tests for a process elsewhere, would send it Ctrl-C.
     """
     if sys.platform == "win32":
         return None

@@ -1,6 +1,6 @@
-"""Parts of a run -> the run: one report, one set of tables, and unknown people called alike in all of it.
+"""Parts of a run -> the run: one report, one set of tables, and unknown speakers linked across all recordings.
 
-What comes of it is, byte for byte, what one run over all recordings would have written.
+The result is, byte for byte, what one run over all recordings would have written.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pipelines.inputs.shards import Shard, file
 from pipelines.results import RUN, journal, linking, outputs, resume, tables, voiceprints
 from pipelines.results.outcomes import Outcome
 
-FORMER = ".transcript.former.json"  # of a recording, before its unknown speakers were called alike
-_ALIKE = (
+UNLINKED = ".transcript.former.json"  # the transcript of a recording before its unknown speakers were linked
+_SHARED = (
     "product",
     "settings",
     "versions",
@@ -33,7 +33,7 @@ _ALIKE = (
     "passed_over",
     "inputs",
     "voices",
-)  # in all parts of one run
+)  # keys of run.json that are equal in all parts of one run
 
 
 @dataclass(frozen=True)
@@ -44,41 +44,47 @@ class Part:
 
 
 def merge(folders: Sequence[Path], out: Path) -> int:
-    """Join all parts that lie in `folders` into `out`; how many recordings they have.
+    """Join all parts that are in `folders` into `out`; the number of their recordings.
 
-    Results that lie elsewhere are copied there. Raises ConfigError where a part is missing, unfinished, there twice, or
-    of another run; FormatError and OutputError.
+    Results that are in another folder are copied. Raises ConfigError where a part is missing, unfinished, there twice,
+    or of another run; FormatError and OutputError.
     """
-    if joined := _joined(out):
+    # An earlier merge may have been killed while it removed the parts.
+    if joined := _joined_parts(out):
         with Lock(out):
-            return _tidied(out, joined)
-    parts = found(folders)
-    outputs.make(out)
-    with ExitStack() as held:
+            return _remove_parts(out, joined)
+
+    parts = find_parts(folders)
+    outputs.make_folder(out)
+    with ExitStack() as locks:
         for folder in {part.folder.resolve(): part.folder for part in parts}.values():
             if folder.resolve() != out.resolve():
-                held.enter_context(Lock(folder))
-        held.enter_context(Lock(out))
-        files.sweep(out)  # what a merging that was killed left half written
-        placed = [(at, row, part) for part in parts for at, row in zip(part.run["positions"], _rows(part), strict=True)]
-        placed.sort(key=lambda each: each[0])
-        if [at for at, _, _ in placed] != list(range(len(placed))):
+                locks.enter_context(Lock(folder))
+        locks.enter_context(Lock(out))
+        files.sweep(out)  # what a killed merge left half written
+
+        # The rows of all parts, in the order of the whole run.
+        numbered = [(i, row, part) for part in parts for i, row in zip(part.run["positions"], _rows(part), strict=True)]
+        numbered.sort(key=lambda each: each[0])
+        if [i for i, _, _ in numbered] != list(range(len(numbered))):
             raise ConfigError(
-                "merge-runs", str(out), "the parts are of other recordings", "Run all of them over the same ones."
+                "merge-runs", str(out), "the parts are of different recordings", "Run all of them over the same ones."
             )
-        for _, row, part in placed:
+        for _, row, part in numbered:
             if row.status == "done" and part.folder.resolve() != out.resolve():
-                _bring(part.folder / row.id, out / row.id)
-        rows = [row for _, row, _ in placed]
-        _linked(out, rows, parts[0].run)
+                _copy_result(part.folder / row.id, out / row.id)
+        rows = [row for _, row, _ in numbered]
+
+        # What one run writes at its end; then the parts are no longer needed.
+        _link(out, rows, parts[0].run)
         tables.write(out, (outputs.read(out / row.id) for row in rows if row.status == "done"))
         here = [part.shard for part in parts if part.folder.resolve() == out.resolve()]
-        told = [file(outputs.PROVENANCE, shard) for shard in here]
-        journal.write_whole(out, parts[0].run, rows, {name: files.sha256(out / name) for name in told})
-        return _tidied(out, here)
+        records = [file(outputs.PROVENANCE, shard) for shard in here]
+        journal.write_merged(out, parts[0].run, rows, {name: files.sha256(out / name) for name in records})
+        return _remove_parts(out, here)
 
 
-def found(folders: Sequence[Path]) -> list[Part]:
+def find_parts(folders: Sequence[Path]) -> list[Part]:
     """The parts of one run, all of them, by number. Raises ConfigError."""
     parts: dict[int, Part] = {}
     for folder in dict.fromkeys(folders):
@@ -88,10 +94,10 @@ def found(folders: Sequence[Path]) -> list[Part]:
             part = Part(folder, shard, journal.read_json(path))
             _check(path, part, next(iter(parts.values()), part))
             if part.shard.index in parts:
-                raise ConfigError("merge-runs", str(path), "this part is there twice", "Name one folder of each part.")
+                raise ConfigError("merge-runs", str(path), "this part exists twice", "Name one folder of each part.")
             parts[part.shard.index] = part
     if not parts:
-        raise ConfigError("merge-runs", ", ".join(map(str, folders)), "no part of a run is there", "See --shard.")
+        raise ConfigError("merge-runs", ", ".join(map(str, folders)), "there is no part of a run", "See --shard.")
     count = next(iter(parts.values())).shard.count
     missing = [f"{index}/{count}" for index in range(1, count + 1) if index not in parts]
     if missing:
@@ -103,93 +109,97 @@ def _check(path: Path, part: Part, first: Part) -> None:
     state = part.run.get("state")
     if state != "finished":
         problem = "is no report of a part" if state is None else "is not finished"
-        raise ConfigError("merge-runs", str(path), problem, "Run the same --shard again.")
+        raise ConfigError("merge-runs", str(path), problem, "Rerun its command, with the same --shard.")
     if part.shard.count != first.shard.count:
         problem = f"is one of {counted(part.shard.count, 'part')}, others are of {first.shard.count}"
-        raise ConfigError("merge-runs", str(path), problem, "Take away what is of another run.")
-    for key in _ALIKE:
+        raise ConfigError("merge-runs", str(path), problem, "Remove the parts of the other run.")
+    for key in _SHARED:
         if part.run.get(key) != first.run.get(key):
-            raise ConfigError("merge-runs", str(path), f"has other {key} than the other parts", "Run it like them.")
+            raise ConfigError(
+                "merge-runs",
+                str(path),
+                f"has other {key} than the other parts",
+                "Rerun it with the options of the others.",
+            )
 
 
 def _rows(part: Part) -> list[Outcome]:
-    return [Outcome(**{**row, "notes": tuple(row["notes"])}) for row in part.run["recordings"]]
+    return [Outcome.from_row(row) for row in part.run["recordings"]]
 
 
-def _bring(folder: Path, to: Path) -> None:
-    """A finished recording's folder, copied; `transcript.json` last, as it says that all is there."""
-    outputs.make(to)
+def _copy_result(folder: Path, to: Path) -> None:
+    """Copy a finished recording's folder; `transcript.json` last, as the commit point."""
+    outputs.make_folder(to)
     try:
         voiceprints.copy(folder, to)
-        shown = [each for each in folder.iterdir() if not each.name.startswith(".")]
-        files.write_all(to, {each.name: each.read_bytes() for each in shown}, outputs.TRANSCRIPT)
+        visible = [each for each in folder.iterdir() if not each.name.startswith(".")]
+        files.write_all(to, {each.name: each.read_bytes() for each in visible}, outputs.TRANSCRIPT)
     except OSError as error:
         raise OutputError(str(folder), f"cannot be copied: {error.strerror or error}") from error
 
 
-def _joined(out: Path) -> list[Shard]:
-    """Parts in `out` that one who was killed while it tidied up had joined: voices that they need may be gone.
+def _joined_parts(out: Path) -> list[Shard]:
+    """Parts in `out` that are already joined, left by a merge that was killed: the voices that they need may be gone.
 
-    Raises ConfigError where what they were joined into is gone as well.
+    Raises ConfigError where the report of the joined run is gone as well.
     """
     recorded = journal.read_json(out / outputs.PROVENANCE).get("joined")
     if not isinstance(recorded, dict):
         return []
-    left = {path: shard for path, shard in shards.found(out, outputs.PROVENANCE) if path.name in recorded}
-    if any(files.sha256(path) != recorded[path.name] for path in left):  # it was run again since
+    remaining = {path: shard for path, shard in shards.found(out, outputs.PROVENANCE) if path.name in recorded}
+    if any(files.sha256(path) != recorded[path.name] for path in remaining):  # it ran again since
         return []
-    if left and "recordings" not in journal.read_json(out / RUN):
-        cure = "Run every --shard again, which keeps what is done, and then merge-runs."
+    if remaining and "recordings" not in journal.read_json(out / RUN):
+        cure = "Rerun the commands of all --shard parts, which reuse their results, and then merge-runs."
         raise ConfigError("merge-runs", str(out / RUN), "the report of the joined run is gone, or damaged", cure)
-    return [shard for shard in left.values() if shard is not None]
+    return [shard for shard in remaining.values() if shard is not None]
 
 
-def _tidied(out: Path, joined: Sequence[Shard]) -> int:
-    """Take away what nobody needs any more when all is joined; how many recordings there are."""
+def _remove_parts(out: Path, joined: Sequence[Shard]) -> int:
+    """Delete what is not needed when all is joined: voices, and files of the parts; the number of recordings."""
     ids = [str(row["id"]) for row in journal.read_json(out / RUN)["recordings"]]
     for id in ids:
-        voiceprints.forget(out / id)
-        (out / id / FORMER).unlink(missing_ok=True)
+        voiceprints.delete(out / id)
+        (out / id / UNLINKED).unlink(missing_ok=True)
     for shard in joined:
-        _forget(out, shard)
+        _remove_part(out, shard)
     return len(ids)
 
 
-def _linked(out: Path, rows: Sequence[Outcome], run: Mapping[str, Any]) -> None:
-    """Call unknown people alike in all recordings. Raises ConfigError where voices are missing, and OutputError."""
+def _link(out: Path, rows: Sequence[Outcome], run: Mapping[str, Any]) -> None:
+    """Link unknown speakers across all recordings. Raises ConfigError where voices are missing, and OutputError."""
     if run["voices"] is None:
         return
     config = settings.parse(run["settings"], RUN)
     calibration = calibration_of(run["voices"], config.identify)
-    heard = [_heard(out, row, config.output.formats) for row in rows]
-    for row in linking.link_all(out, heard, calibration, config):
+    with_voices = [_with_voices(out, row, config.output.formats) for row in rows]
+    for row in linking.link(out, with_voices, calibration, config):
         if row.environment:
-            raise OutputError(str(out / row.id), row.reason, "Run the same command again.")
+            raise OutputError(str(out / row.id), row.reason, "Rerun the command.")
 
 
-def _heard(out: Path, row: Outcome, formats: Sequence[str]) -> Outcome:
-    """The row with the voices of its unknown speakers, and its transcript made safe.
+def _with_voices(out: Path, row: Outcome, formats: Sequence[str]) -> Outcome:
+    """The row with the voices of its unknown speakers; a copy of its transcript is stored until the end of the merge.
 
-    A transcript that is rewritten is gone for a moment, and no part would make it again: a copy stays until the end.
+    A transcript that is written again is missing for a moment, and no rerun of a part would bring it back.
     """
     if row.status != "done":
         return row
-    folder, former = out / row.id, out / row.id / FORMER
-    if not (folder / outputs.TRANSCRIPT).exists() and former.exists():  # killed at that moment
-        transcript = transcript_json.read(former)
+    folder, copy = out / row.id, out / row.id / UNLINKED
+    if not (folder / outputs.TRANSCRIPT).exists() and copy.exists():  # killed at that moment
+        transcript = transcript_json.read(copy)
         if transcript.provenance.source is not None and transcript.provenance.source.digest == row.digest:
             outputs.rewrite(folder, transcript, formats)
-    there = resume.read(folder)
-    known = resume.recall(out, there) if there is not None else None
-    if there is None or known is None:
-        problem = "its results are gone" if there is None else "the voices of its unknown speakers are gone"
-        raise ConfigError("merge-runs", row.id, problem, "Run its --shard again with --force.")
-    if known.strangers is not None:
-        files.write(former, (folder / outputs.TRANSCRIPT).read_bytes())
-    return replace(row, strangers=known.strangers)
+    stored = resume.read(folder)
+    restored = resume.restore(out, stored) if stored is not None else None
+    if stored is None or restored is None:
+        problem = "its results are gone" if stored is None else "the voices of its unknown speakers are gone"
+        raise ConfigError("merge-runs", row.id, problem, "Rerun its --shard with --force.")
+    if restored.strangers is not None:
+        files.write(copy, (folder / outputs.TRANSCRIPT).read_bytes())
+    return replace(row, strangers=restored.strangers)
 
 
-def _forget(out: Path, shard: Shard) -> None:
-    """Take away the report and the tables of a part, which those of the whole stand for now."""
-    for name in (RUN, *tables.NAMES, outputs.PROVENANCE):  # it says what is left
+def _remove_part(out: Path, shard: Shard) -> None:
+    for name in (RUN, *tables.NAMES, outputs.PROVENANCE):  # the last one says which parts are left
         (out / file(name, shard)).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines import plan
 from pipelines.batch.lock import Lock
-from pipelines.batch.run import Run, Watcher
+from pipelines.batch.run import Run, RunObserver
 from pipelines.inputs import counts, recordings
 from pipelines.inputs.annotations import WORDS, attach
 from pipelines.inputs.folders import is_folder
@@ -35,33 +35,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a user asks for, beside the settings."""
+class ProcessRequest:
+    """The arguments of the main job, beside the settings."""
 
     paths: tuple[Path, ...]
     out: Path
     match: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
-    counts: Path | None = None  # speaker counts known per recording
-    words: Path | None = None  # a transcript made elsewhere; a folder of them, named like the recordings
-    library: Callable[[], Library] | None = None  # opens the library of enrolled speakers, to be read
-    link: bool = False  # unknown people are called alike in all recordings, also without a library
-    speech: Path | None = None  # where somebody speaks: RTTM, UEM or JSON; a folder of them, named like the recordings
-    known_turns: tuple[Path, ...] = ()  # what is known of who speaks: RTTM, JSON or CSV of links; or folders of them
+    counts: Path | None = None  # speaker counts of recordings: CSV or TOML
+    words: Path | None = None  # a transcript of another recognizer; or a folder of them, named like the recordings
+    library: Callable[[], Library] | None = None  # opens the library of enrolled speakers for reading
+    link: bool = False  # label unknown speakers across recordings, also without a library
+    speech: Path | None = None  # speech regions: RTTM, UEM or JSON; or a folder of them, named like the recordings
+    known_turns: tuple[Path, ...] = ()  # turns of known speakers: RTTM, JSON or CSV of links; or folders of them
     shard: Shard | None = None  # only a part of the recordings
-    force: bool = False  # everything again, also where `out` holds results of other settings
-    retry: bool = False  # what failed or crashed before again
-    wait: bool = False  # for another run on `out` to end
+    force: bool = False  # process everything again, also where `out` holds results of other settings
+    retry: bool = False  # try failed and crashed recordings again
+    wait: bool = False  # until another run on `out` ends
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     outcomes: tuple[Outcome, ...]  # one an input, in their order
-    passed_over: tuple[str, ...]  # files that were not taken for recordings
-    notes: tuple[str, ...]  # what the plan leaves to be desired
+    skipped: tuple[str, ...]  # files that are no recordings
+    notes: tuple[str, ...]  # of the plan: what is missing, and what would be better
     interrupted: bool = False
-    earlier: tuple[str, ...] = ()  # recordings of earlier runs whose results lie in the same folder
-    part: bool = False  # of a run; a part may be empty
+    earlier: tuple[str, ...] = ()  # recordings of earlier runs with results in the same folder
+    part: bool = False  # whether it is of a part of a run, which may be empty
 
     @property
     def status(self) -> int:
@@ -76,74 +76,77 @@ class Report:
         return 4 if done == 0 else 3 if done < len(self.outcomes) else 0
 
 
-def process(request: Request, config: Config, store: Store, watcher: Watcher) -> Report:
-    """Do the main job. Raises ConfigError, BackendError, ModelError and OutputError before any work is done.
+def process(request: ProcessRequest, config: Config, store: Store, observer: RunObserver) -> RunReport:
+    """Do the main job. Raises ConfigError, BackendError, ModelError and OutputError before any recording is processed.
 
-    After that, whatever happens to a recording is a row of the report. Ctrl-C once: what runs is finished, nothing is
-    begun; twice: what runs is given up (`interrupt.Interrupt`).
+    After that, every problem of a recording is a row of the report. Ctrl-C once: running recordings are finished, no
+    other one starts; twice: running recordings are given up (`interrupt.Interrupt`).
     """
+    # Everything that can be refused is refused before a file is written.
     for name in config.output.formats:
         formats.suffix(name)
-    refuse_odd_output(request.out, request.paths)
-    found = recordings.find(request.paths, request.match, request.ignore)
-    if not found.inputs:
-        return Report((), found.skipped, ())
-    jobs = _jobs(found.inputs, request, config)
+    _check_output(request.out, request.paths)
+    search = recordings.find(request.paths, request.match, request.ignore)
+    if not search.inputs:
+        return RunReport((), search.skipped, ())
+    jobs = _jobs(search.inputs, request, config)
     with request.library() if request.library is not None else nullcontext() as library:
         recognize, detect = request.words is None, request.speech is None
-        chosen = plan.make(config, store, watcher.fetching, recognize, library, request.link, detect)
-    common = fingerprint.common(chosen, store)
+        chosen = plan.make(config, store, observer.fetching, recognize, library, request.link, detect)
+    plan_digest = fingerprint.hash_plan(chosen, store)
     shard = request.shard
     positions = [i for i, job in enumerate(jobs) if shard is None or shard.holds(job.input)]
-    jobs = [replace(jobs[i], recipe=_recipe(common, jobs[i])) for i in positions]
-    outputs.make(request.out)
-    with Lock(request.out, shard, request.wait, watcher.waiting) as lock:
-        former = journal.former(request.out, shard)
+    jobs = [replace(jobs[i], recipe=_recipe(plan_digest, jobs[i])) for i in positions]
+
+    # From here on the folder belongs to this run.
+    outputs.make_folder(request.out)
+    with Lock(request.out, shard, request.wait, observer.waiting) as lock:
+        previous = journal.read_previous(request.out, shard)
         if not request.force:
-            settings_conflict.refuse_others(request.out, config)
-        _sweep(request.out, jobs, shard, former.clean)
-        watcher.planned(chosen, jobs)
-        with Interrupt(watcher.ending) as interrupt:
-            run = Run(request.out, chosen, jobs, former, interrupt, lock, watcher, shard)
-            outcomes = run(request.force, request.retry, _head(chosen, found, shard, positions))
-        earlier = _earlier(request.out, found.inputs)
+            settings_conflict.check(request.out, config)
+        _remove_partial_files(request.out, jobs, shard, previous.ended)
+        observer.planned(chosen, jobs)
+        with Interrupt(observer.stopping) as interrupt:
+            run = Run(request.out, chosen, jobs, previous, interrupt, lock, observer, shard)
+            outcomes = run.execute(request.force, request.retry, _head(chosen, search, shard, positions))
+        earlier = _earlier(request.out, search.inputs)
         part = shard is not None
-        return Report(outcomes, found.skipped, chosen.notes, interrupt.stopping, earlier, part)
+        return RunReport(outcomes, search.skipped, chosen.notes, interrupt.stopping, earlier, part)
 
 
-def _head(chosen: Plan, found: SearchResult, shard: Shard | None, positions: Sequence[int]) -> dict[str, Any]:
-    """What run.json says beside its rows; of a part of a run also what puts the whole together again."""
+def _head(chosen: Plan, search: SearchResult, shard: Shard | None, positions: Sequence[int]) -> dict[str, Any]:
+    """What run.json says beside its rows; of a part of a run also what `merge-runs` needs."""
     head = {
         "product": PRODUCT,
-        "settings": settings_conflict.plain(chosen.config),
+        "settings": settings_conflict.result_settings(chosen.config),
         "versions": versions(),
         "models": chosen.models,
         "notes": chosen.notes,
-        "passed_over": found.skipped,
+        "passed_over": search.skipped,
     }
     if shard is None:
         return head
     voices = chosen.people.voices.model if chosen.people is not None else None
-    names = hashlib.sha256(json.dumps([item.name for item in found.inputs]).encode()).hexdigest()
+    names = hashlib.sha256(json.dumps([item.name for item in search.inputs]).encode()).hexdigest()
     return {**head, "shard": [shard.index, shard.count], "inputs": names, "positions": positions, "voices": voices}
 
 
-def _recipe(common: str, job: Job) -> str:
-    """Raises ConfigError where what was given with a recording cannot be read."""
+def _recipe(plan_digest: str, job: Job) -> str:
+    """Raises ConfigError where an annotation of the recording cannot be read."""
     try:
-        return fingerprint.recipe(common, job.cluster, job.annotation_digests())
+        return fingerprint.hash_recipe(plan_digest, job.cluster, job.annotation_digests())
     except OSError as error:
-        problem = f"cannot be read: {error.strerror or error}"
-        raise ConfigError(WORDS, str(job.words), problem, "Change its rights, or take it away.") from error
+        problem, cure = f"cannot be read: {error.strerror or error}", "Change its rights, or remove it."
+        raise ConfigError(WORDS, str(job.words), problem, cure) from error
 
 
-def _sweep(out: Path, jobs: Sequence[Job], shard: Shard | None, clean: bool) -> None:
-    """Take away what a run that was killed left half written. Other parts of a run may be writing beside this one.
+def _remove_partial_files(out: Path, jobs: Sequence[Job], shard: Shard | None, ended: bool) -> None:
+    """Delete files that a killed run left half written. Other parts of a run may be writing at the same time.
 
-    Before a run touches the folder of a recording its report says so: `clean` is what that of the last one says.
+    A run writes its report before it touches the folder of a recording: where the last one `ended`, these are clean.
     """
     files.sweep(out, "" if shard is None else shard.name)
-    if clean:
+    if ended:
         return
     if shard is not None:
         folders = [out / job.input.id for job in jobs]
@@ -153,37 +156,33 @@ def _sweep(out: Path, jobs: Sequence[Job], shard: Shard | None, clean: bool) -> 
         files.sweep(folder)
 
 
-def _earlier(out: Path, found: Sequence[Input]) -> tuple[str, ...]:
-    """The recordings in `out` that are not of this run: its tables and `run.json` say nothing of them."""
-    own = {item.id for item in found}
+def _earlier(out: Path, inputs: Sequence[Input]) -> tuple[str, ...]:
+    """The recordings in `out` that are not in this run, nor in its tables and `run.json`."""
+    own = {item.id for item in inputs}
     return tuple(sorted(p.parent.name for p in out.glob(f"*/{outputs.TRANSCRIPT}") if p.parent.name not in own))
 
 
-def refuse_odd_output(out: Path, paths: Iterable[Path]) -> None:
+def _check_output(out: Path, paths: Iterable[Path]) -> None:
     """Raises ConfigError where results would go through a link, over a file, or into the folder of the inputs."""
     try:
-        place, kind = out.resolve(), _kind(out)
+        target, is_link, is_file = out.resolve(), out.is_symlink(), out.exists() and not out.is_dir()
     except (OSError, RuntimeError) as error:  # a name that is too long, a folder on the way that may not be entered
         problem = getattr(error, "strerror", None) or str(error)
-        raise ConfigError("--out", str(out), f"cannot be looked at: {problem}", "Name another folder.") from error
-    if kind == "link":
+        raise ConfigError("--out", str(out), f"cannot be accessed: {problem}", "Name another folder.") from error
+    if is_link:
         raise ConfigError("--out", str(out), "is a link, and results are not written through links", "Name its target.")
-    if kind == "file":
+    if is_file:
         raise ConfigError("--out", str(out), "is a file", "Name a folder.")
     for path in paths:
-        if is_folder(path) and place == path.resolve():
+        if is_folder(path) and target == path.resolve():
             raise ConfigError(
-                "--out", str(out), "is the folder of the recordings", "Name another one: inputs stay as they are."
+                "--out", str(out), "is the folder of the recordings", "Name another one: inputs are not changed."
             )
 
 
-def _kind(out: Path) -> str:
-    return "link" if out.is_symlink() else "file" if out.exists() and not out.is_dir() else "folder"
-
-
-def _jobs(found: Sequence[Input], request: Request, config: Config) -> list[Job]:
-    settings = [config.cluster] * len(found)
+def _jobs(inputs: Sequence[Input], request: ProcessRequest, config: Config) -> list[Job]:
+    settings = [config.cluster] * len(inputs)
     if request.counts is not None:
-        settings = counts.apply(counts.read(request.counts), found, config.cluster, str(request.counts))
-    jobs = [Job(item, cluster) for item, cluster in zip(found, settings, strict=True)]
+        settings = counts.apply(counts.read(request.counts), inputs, config.cluster, str(request.counts))
+    jobs = [Job(item, cluster) for item, cluster in zip(inputs, settings, strict=True)]
     return attach(jobs, request.words, request.speech, request.known_turns, config)

@@ -1,4 +1,4 @@
-"""A run under the lock of its folder: what is done is kept, what is there is copied, the rest is done."""
+"""A run under the lock of its folder: earlier results are reused or copied, and the rest is processed."""
 
 from __future__ import annotations
 
@@ -16,179 +16,196 @@ from pipelines.inputs.jobs import Job
 from pipelines.inputs.shards import Shard, file
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
-from pipelines.results import fingerprint, journal, linking, outputs, resume, tables, voiceprints
-from pipelines.results.journal import Failure, Former, Journal
+from pipelines.results import fingerprint, linking, outputs, resume, tables, voiceprints
+from pipelines.results.journal import Failure, Journal, PreviousRun
 from pipelines.results.outcomes import Outcome
-from pipelines.results.resume import Finished, Remains
+from pipelines.results.resume import PendingWork, StoredResult
 
 TRIES = 3  # at a recording that ends its worker, over all runs of one set of settings
 
 
-class Watcher(Protocol):
-    """What is told of a run while it goes on."""
+class RunObserver(Protocol):
+    """Is notified of the events of a run."""
 
     def fetching(self, file: str, done: int, total: int | None) -> None: ...
-    def waiting(self, why: str) -> None: ...
+    def waiting(self, reason: str) -> None: ...
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None: ...
-    def entered(self, id: str, stage: str) -> None: ...
-    def finished(self, outcome: Outcome) -> None: ...
-    def ending(self, running: int) -> None: ...
+    def stage_started(self, id: str, stage: str) -> None: ...
+    def recording_finished(self, outcome: Outcome) -> None: ...
+    def stopping(self, running: int) -> None: ...
 
 
 class Run:
-    """One run, from what is there already to the tables."""
+    """One run, from the search for earlier results to the tables."""
 
     def __init__(
         self,
         out: Path,
-        chosen: Plan,
+        plan: Plan,
         jobs: Sequence[Job],
-        former: Former,
+        previous: PreviousRun,
         interrupt: Interrupt,
         lock: Lock,
-        watcher: Watcher,
+        observer: RunObserver,
         shard: Shard | None = None,
     ) -> None:
-        self._out, self._plan, self._jobs, self._former = out, chosen, jobs, former
-        self._interrupt, self._lock, self._watcher, self._shard = interrupt, lock, watcher, shard
-        self._failed: dict[str, tuple[Job, Failure]] = {}  # rows of the last run that stand
-        self._remains = Remains()
+        self._out, self._plan, self._jobs, self._previous = out, plan, jobs, previous
+        self._interrupt, self._lock, self._observer, self._shard = interrupt, lock, observer, shard
+        self._failed: dict[str, tuple[Job, Failure]] = {}  # failures of the last run that are not tried again
+        self._work = PendingWork()
 
-    def __call__(self, force: bool, retry: bool, head: Mapping[str, Any]) -> tuple[Outcome, ...]:
-        """One row a recording, in their order. `force`: nothing is kept; `retry`: no failure is.
+    def execute(self, force: bool, retry: bool, head: Mapping[str, Any]) -> tuple[Outcome, ...]:
+        """One row a recording, in their order. `force`: nothing is reused; `retry`: failed recordings are tried again.
 
         `head` is what run.json says beside the rows. Raises OutputError where the run's own files cannot be written.
         """
-        self._look(force, retry)
-        sizes = {id: seen["size"] for id, seen in self._remains.looks.items() if seen is not None}
-        config = self._plan.config.run
-        circumstances = {"machine": outputs.machine(), "run": config.model_dump(mode="json")}
-        failures = {} if force or retry else self._former.failures
-        kept = Journal(self._out, self._shard, head, circumstances, self._jobs, sizes, failures)
-        with kept as self._journal:
+        failures = {} if force or retry else self._previous.failures
+        self._find_work(force, failures)
+        sizes = {id: state["size"] for id, state in self._work.states.items() if state is not None}
+        settings = self._plan.config.run.model_dump(mode="json")
+        circumstances = {"machine": outputs.describe_machine(), "run": settings}
+        with Journal(self._out, self._shard, head, circumstances, self._jobs, sizes, failures) as self._journal:
             with suppress(KeyboardInterrupt):
-                self._keep()
-                waiting = list(self._copied())
+                self._report_earlier()
+                waiting = list(self._copy_results())
                 self._process([job for job in waiting if job.input.id not in self._failed])
-            if not force:  # of what was there before nobody could tell
-                self._committed()
+            if not force:  # then results of this run and older ones look the same
+                self._recover_unreported()
             return self._close()
 
-    def _look(self, force: bool, retry: bool) -> None:
-        failures = {} if force or retry else self._former.failures
-        known = {id: (each.looks, each.digest) for id, each in failures.items()}
-        look = partial(resume.look, self._out, self._jobs, known, force, ending=lambda: self._interrupt.stopping)
-        self._remains = look()
-        self._failed = dict(self._standing(failures))
-        silent = [each for each in self._remains.kept.values() if resume.recall(self._out, each) is None]
-        if silent and not self._in_old_company():
-            self._remains = look(unless={each.row.id for each in silent})
-            self._failed = dict(self._standing(failures))
+    def _find_work(self, force: bool, failures: Mapping[str, Failure]) -> None:
+        known = {id: (failure.state, failure.digest) for id, failure in failures.items()}
+        find = partial(resume.find_work, self._out, self._jobs, known, force, stopping=lambda: self._interrupt.stopping)
+        self._work = find()
+        self._failed = dict(self._lasting(failures))
+        # Voices are deleted once they are linked. To link again, their recordings must be processed again.
+        unlinkable = {each.row.id for each in self._work.reused.values() if resume.restore(self._out, each) is None}
+        if unlinkable and not self._links_are_valid():
+            self._work = find(unusable=unlinkable)
+            self._failed = dict(self._lasting(failures))
 
-    def _standing(self, failures: Mapping[str, Failure]) -> Iterator[tuple[str, tuple[Job, Failure]]]:
+    def _lasting(self, failures: Mapping[str, Failure]) -> Iterator[tuple[str, tuple[Job, Failure]]]:
         """The failures that would happen again: of the recording's own bytes, or after `TRIES` crashes."""
-        for job in self._remains.waiting:
-            before = failures.get(job.input.id)
-            same = before is not None and (before.name, before.recipe) == (job.input.name, job.recipe)
-            if before is None or not same or before.digest != self._remains.digests.get(job.input.id):
+        for job in self._work.waiting:
+            failure = failures.get(job.input.id)
+            if failure is None or (failure.name, failure.recipe) != (job.input.name, job.recipe):
                 continue
-            row = before.outcome
-            if (row.status == "failed" and row.stage == "read") or (row.status == "crashed" and before.tries >= TRIES):
-                yield job.input.id, (job, before)
+            if failure.digest != self._work.digests.get(job.input.id):
+                continue
+            row = failure.outcome
+            if (row.status == "failed" and row.stage == "read") or (row.status == "crashed" and failure.tries >= TRIES):
+                yield job.input.id, (job, failure)
 
-    def _in_old_company(self) -> bool:
-        """Whether those with unknown speakers are the same as when they were linked, so that all are called right."""
-        done = len(self._remains.waiting) == len(self._failed) and not self._remains.copies
-        new = any(twins for id, twins in self._remains.twins.items() if id in self._remains.kept)
-        return done and not new and resume.company(self._kept()) == self._former.linked
+    def _links_are_valid(self) -> bool:
+        """Whether the recordings with unknown speakers are the same as when these were linked."""
+        all_done = len(self._work.waiting) == len(self._failed) and not self._work.copies
+        new = any(jobs for id, jobs in self._work.duplicates.items() if id in self._work.reused)
+        return all_done and not new and resume.hash_strangers(self._reused()) == self._previous.linked
 
-    def _kept(self) -> list[Finished]:
-        kept = self._remains.kept
-        return [kept[job.input.id] for job in self._jobs if job.input.id in kept]
+    def _reused(self) -> list[StoredResult]:
+        reused = self._work.reused
+        return [reused[job.input.id] for job in self._jobs if job.input.id in reused]
 
-    def _keep(self) -> None:
+    def _report_earlier(self) -> None:
         for job in self._jobs:
-            if (there := self._remains.kept.get(job.input.id)) is not None:
-                resume.refresh(self._out, job, there, self._remains.looks[job.input.id])
-                self._done(job, resume.recall(self._out, there) or replace(there.row, kept=True))
+            if (stored := self._work.reused.get(job.input.id)) is not None:
+                resume.update_record(self._out, job, stored, self._work.states[job.input.id])
+                self._finish(job, resume.restore(self._out, stored) or replace(stored.row, reused=True))
         for job, failure in self._failed.values():
-            self._done(job, failure.outcome, failure)
+            self._finish(job, failure.outcome, failure)
 
-    def _copied(self) -> Iterator[Job]:
-        """Copies what is there under another name; gives those that are to be processed."""
-        yield from self._remains.waiting
-        for job, there in self._remains.copies:
+    def _copy_results(self) -> Iterator[Job]:
+        """Copies results that exist under another id; yields the jobs that are to be processed."""
+        yield from self._work.waiting
+        for job, stored in self._work.copies:
             self._interrupt.check()
-            source = resume.recall(self._out, there)
-            if source is None or not resume.whole(self._out / there.row.id, there):  # a copy took its place
+            original = resume.restore(self._out, stored)
+            if original is None or not resume.is_intact(self._out / stored.row.id, stored):  # a copy took its place
                 yield job
                 continue
-            row = resume.again(self._out, job, source, self._plan, self._remains)
-            self._done(job, replace(row, kept=row.status == "done"))
+            row = resume.copy_result(self._out, job, original, self._plan.config, self._work)
+            self._finish(job, replace(row, reused=row.status == "done"))
 
     def _process(self, waiting: Sequence[Job]) -> None:
-        if not waiting:  # no worker is begun, and no cluster asked for one
+        if not waiting:  # no worker is started, and no cluster is asked for one
             return
         by_id = {job.input.id: job for job in waiting}
-        threading.Thread(target=tables.load).start()
+        threading.Thread(target=tables.preload).start()
         workers = self._plan.config.run.workers
-        begun = worker_pool.run(waiting, self._plan, self._out, workers, self._entered, self._interrupt)
-        with closing(begun):
-            for row in begun:
+        rows = worker_pool.run(waiting, self._plan, self._out, workers, self._start_stage, self._interrupt)
+        with closing(rows):
+            for row in rows:
                 self._lock.check()
-                before = self._former.failures.get(row.id)
+                before = self._previous.failures.get(row.id)
                 crashes = before.tries if before is not None and before.row["status"] == "crashed" else 0
-                job = by_id[row.id]
-                self._done(job, row, journal.failure(job, row, self._remains.looks[row.id], crashes + row.tries))
-                if row.environment:  # the next recording would meet the same
+                job, state = by_id[row.id], self._work.states[row.id]
+                self._finish(job, row, Failure.of(job, row, state, crashes + row.tries))
+                if row.environment:  # the next recording would meet the same problem
                     return
 
-    def _entered(self, id: str, stage: str) -> None:
-        self._journal.entered(id, stage)
-        self._watcher.entered(id, stage)
+    def _start_stage(self, id: str, stage: str) -> None:
+        self._journal.stage_started(id, stage)
+        self._observer.stage_started(id, stage)
 
-    def _done(self, job: Job, row: Outcome, failure: Failure | None = None) -> None:
-        """Takes note of a row, and does the twins of its recording."""
-        self._journal.finished(row, failure)
-        self._watcher.finished(row)
-        for twin in self._remains.twins.get(job.input.id, []):
+    def _finish(self, job: Job, row: Outcome, failure: Failure | None = None) -> None:
+        """Record a row, and copy its results to recordings of the same bytes."""
+        self._journal.recording_finished(row, failure)
+        self._observer.recording_finished(row)
+        for duplicate in self._work.duplicates.get(job.input.id, []):
             self._interrupt.check()
-            copy = resume.again(self._out, twin, row, self._plan, self._remains, twin=job.input.name)
-            self._done(twin, replace(copy, kept=False))
+            copy = resume.copy_result(self._out, duplicate, row, self._plan.config, self._work, job.input.name)
+            self._finish(duplicate, replace(copy, reused=False))
 
-    def _committed(self) -> None:
-        """Take note of what was whole on the disk when its worker was stopped, before it could say so."""
+    def _recover_unreported(self) -> None:
+        """Record results that were complete on the disk when their worker was stopped, before it sent the row."""
         for job in self._jobs:
             if job.input.id in self._journal.rows or job.input.id not in self._journal.progress.running:
                 continue
-            there = resume.read(self._out / job.input.id)
-            if there is None or there.fingerprint != fingerprint.of(job.recipe, there.row.digest):
+            stored = resume.read(self._out / job.input.id)
+            if stored is None or stored.fingerprint != fingerprint.compute(job.recipe, stored.row.digest):
                 continue
-            row = resume.recall(self._out, there)
-            if row is not None and resume.whole(self._out / job.input.id, there):
-                self._journal.finished(replace(row, kept=False))
+            row = resume.restore(self._out, stored)
+            if row is not None and resume.is_intact(self._out / job.input.id, stored):
+                self._journal.recording_finished(replace(row, reused=False))
 
     def _close(self) -> tuple[Outcome, ...]:
+        """Link unknown speakers, and write the tables and the final report."""
         self._lock.check()
-        rows, interrupted = self._journal.rows, self._interrupt.stopping
-        reason = "the run was interrupted" if interrupted else "not begun: the run was ended by a fault of the machine"
-        found = [
+        rows = self._journal.rows
+        reason = (
+            "the run was interrupted"
+            if self._interrupt.stopping
+            else "not started: a fault of the machine ended the run"
+        )
+        all_rows = tuple(
             rows.get(job.input.id) or Outcome(job.input.id, job.input.name, "interrupted", reason=reason, tries=0)
             for job in self._jobs
-        ]
-        complete = not any(row.status == "interrupted" for row in found)
+        )
+        complete = not any(row.status == "interrupted" for row in all_rows)
         linked = ""
-        if self._shard is None:
-            named = [row for row in found if row.strangers is not None]
-            silent = any(each.strangers and rows[each.row.id].strangers is None for each in self._kept())
-            found = list(linking.link(self._out, found, self._plan))
-            if silent:
-                linked = self._former.linked
-            elif complete and named:
-                linked = resume.company(filter(None, (resume.read(self._out / row.id) for row in found)))
-                for row in named:
-                    voiceprints.forget(self._out / row.id)
-        done = (outputs.read(self._out / row.id) for row in found if row.status == "done")
-        tables.write(self._out, done, partial(file, shard=self._shard))
-        self._journal.close(found, "finished" if complete else "interrupted", linked)
-        return tuple(found)
+        if self._shard is None:  # the parts of a run are linked when they are merged
+            all_rows, linked = self._link(all_rows, complete)
+        transcripts = (outputs.read(self._out / row.id) for row in all_rows if row.status == "done")
+        tables.write(self._out, transcripts, partial(file, shard=self._shard))
+        self._journal.close(all_rows, "finished" if complete else "interrupted", linked)
+        return all_rows
+
+    def _link(self, rows: tuple[Outcome, ...], complete: bool) -> tuple[tuple[Outcome, ...], str]:
+        """The rows with linked speakers, and the digest of what was compared.
+
+        Voices are deleted when all recordings were compared; an incomplete run leaves them for the next one.
+        """
+        with_strangers = [row for row in rows if row.strangers is not None]
+        already_linked = any(
+            each.strangers and self._journal.rows[each.row.id].strangers is None for each in self._reused()
+        )
+        people = self._plan.people
+        rows = linking.link(self._out, rows, None if people is None else people.calibration, self._plan.config)
+        if already_linked:
+            return rows, self._previous.linked
+        if not complete or not with_strangers:
+            return rows, ""
+        linked = resume.hash_strangers(filter(None, (resume.read(self._out / row.id) for row in rows)))
+        for row in with_strangers:
+            voiceprints.delete(self._out / row.id)
+        return rows, linked

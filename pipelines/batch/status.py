@@ -1,4 +1,4 @@
-"""How the runs on a folder of results stand, seen from outside: from their run.json and their locks."""
+"""The state of the runs on a folder of results, from their run.json and their locks."""
 
 from __future__ import annotations
 
@@ -15,54 +15,54 @@ from pipelines.batch.lock import Holder
 from pipelines.inputs import shards
 from pipelines.results import journal
 
-Life = Literal["running", "finished", "interrupted", "killed"]
+RunState = Literal["running", "finished", "interrupted", "killed"]
 
 
 @dataclass(frozen=True)
-class Standing:
-    """One run, or part of one."""
+class RunStatus:
+    """The state of one run, or of a part of one."""
 
     part: str  # "" of a whole run, else shard-1-of-4
-    life: Life
-    holder: Holder | None  # who is at work
+    life: RunState
+    holder: Holder | None  # the process that runs it
     counts: Mapping[str, int]  # done, failed, crashed, interrupted
-    waiting: int  # recordings that nobody has begun
-    progress: Mapping[str, Any]  # while it runs, or where it was killed: what journal.Progress tells
+    waiting: int  # recordings that have not started
+    progress: Mapping[str, Any]  # while it runs, or when it was killed: `RunProgress.as_dict`
 
 
-def look(out: Path) -> tuple[Standing, ...]:
-    """How each run on `out` stands; of parts, each part.
+def read(out: Path) -> tuple[RunStatus, ...]:
+    """The state of each run on `out`, and of each part of a run.
 
-    Raises ConfigError where there never was any, and for a report that is none.
+    Raises ConfigError where there was no run, and for a file that is no report of a run.
     """
     holders = lock.running(out)
-    found = []
+    statuses = []
     for path, shard in shards.found(out, results.RUN):
         part = shard.name if shard is not None else ""
         holder = holders.pop(f".lock.{part}" if part else ".lock", None)
         try:
-            found.append(_standing(part, journal.read_json(path), holder))
+            statuses.append(_status(part, journal.read_json(path), holder))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            cure = "Run the same command again."
+            cure = "Rerun the command that wrote it."
             raise ConfigError("status", str(path), "is no report of a run", cure) from error
-    for locked, holder in holders.items():  # begun, and still looking at what is there
+    for locked, holder in holders.items():  # started, and still looking for earlier results
         part = locked.removeprefix(".lock").lstrip(".")
-        found.append(Standing(part, "running", holder, {}, 0, {}))
-    if not found:
-        raise ConfigError("status", str(out), "no run has left anything there", "Name the folder that --out named.")
-    return tuple(found)
+        statuses.append(RunStatus(part, "running", holder, {}, 0, {}))
+    if not statuses:
+        raise ConfigError("status", str(out), "there are no results of a run", "Name the --out folder of a run.")
+    return tuple(statuses)
 
 
-def _standing(part: str, run: Mapping[str, Any], holder: Holder | None) -> Standing:
+def _status(part: str, run: Mapping[str, Any], holder: Holder | None) -> RunStatus:
     """Raises KeyError, TypeError, ValueError, AttributeError where `run` is no report."""
     counts = Counter(str(row["status"]) for row in run["recordings"])
-    state: Life = run["state"]
+    state: RunState = run["state"]
     if state not in ("running", "finished", "interrupted"):
         raise ValueError(f"a run that is {state!r}")
     progress = _progress(run["progress"]) if state == "running" else {}
-    life: Life = "running" if holder is not None else "killed" if state == "running" else state
+    life: RunState = "running" if holder is not None else "killed" if state == "running" else state
     rows = counts.total()
-    return Standing(
+    return RunStatus(
         part,
         life,
         holder,
@@ -72,12 +72,12 @@ def _standing(part: str, run: Mapping[str, Any], holder: Holder | None) -> Stand
     )
 
 
-def _progress(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What `journal.Progress` told, as what it is."""
-    eta = told["eta"]
+def _progress(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What `RunProgress.as_dict` made, with the right types."""
+    eta = fields["eta"]
     return {
-        **{key: int(told[key]) for key in ("recordings", "done", "kept", "failed")},
-        **{key: float(told[key]) for key in ("seconds", "speed")},
+        **{key: int(fields[key]) for key in ("recordings", "done", "kept", "failed")},
+        **{key: float(fields[key]) for key in ("seconds", "speed")},
         "eta": None if eta is None else int(eta),
-        "running": [{key: str(each[key]) for key in ("id", "stage", "since")} for each in told["running"]],
+        "running": [{key: str(each[key]) for key in ("id", "stage", "since")} for each in fields["running"]],
     }

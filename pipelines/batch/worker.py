@@ -32,7 +32,7 @@ from pipelines.plan import Plan
 from pipelines.processes import decoding
 from pipelines.recording import Stages, transcribe
 from pipelines.results import fingerprint, outputs
-from pipelines.results.outcomes import PRODUCT, Outcome, outcome
+from pipelines.results.outcomes import PRODUCT, Outcome
 
 
 class Transcriber:
@@ -48,12 +48,12 @@ class Transcriber:
     def __call__(
         self,
         job: Job,
-        watch: Callable[[str], None] = lambda stage: None,
-        measured: Callable[[float], None] = lambda seconds: None,
+        on_stage: Callable[[str], None] = lambda stage: None,
+        on_duration: Callable[[float], None] = lambda seconds: None,
     ) -> tuple[Transcript, Strangers | None]:
         """The labelled transcript of a recording, with its whole provenance; and the voices of its unknown speakers.
 
-        `watch` is called with the name of each stage as it begins, `measured` with the length of the recording (s).
+        `on_stage` is called with the name of each stage as it begins, `on_duration` with that of the recording (s).
         Raises AudioError, StageError, OutputError where the scratch folder is full, and whatever building the stages
         raises: BackendError, ConfigError, LibraryError, ModelError.
         """
@@ -63,7 +63,7 @@ class Transcriber:
         def enter(stage: str) -> None:
             nonlocal current
             current = stage
-            watch(stage)
+            on_stage(stage)
 
         def decode() -> Recording:
             before = current
@@ -76,7 +76,7 @@ class Transcriber:
 
         enter("read")
         recording = cached_reading.read(item, config.audio.channel, self._cache, decode, self.plan.versions)
-        measured(recording.audios[0].duration)
+        on_duration(recording.audios[0].duration)
         if self._stages is None:
             enter("load")
             self._stages = cached_stages.build(self.plan, self._threads, self._cache)
@@ -114,15 +114,15 @@ class Worker:
         plan: Plan,
         out: Path,
         threads: int = 0,
-        watch: Callable[[str, str], None] = lambda id, stage: None,
-        measured: Callable[[float], None] = lambda seconds: None,
+        on_stage: Callable[[str, str], None] = lambda id, stage: None,
+        on_duration: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        """`watch` is called with (recording id, stage) as each stage begins; `measured` as `Transcriber` does."""
+        """`on_stage` is called with (recording id, stage) as each stage begins; `on_duration` as by `Transcriber`."""
         self._transcribe, self._out = Transcriber(plan, threads), out
-        self._watch, self._measured = watch, measured
+        self._on_stage, self._on_duration = on_stage, on_duration
 
     def __call__(self, job: Job) -> Outcome:
-        """Never raises for a recording's own faults; whatever goes wrong becomes a row."""
+        """Every problem of the recording or the machine becomes a row; nothing is raised."""
         item = job.input
         row = Outcome(item.id, item.name, "failed")
         try:
@@ -130,16 +130,21 @@ class Worker:
                 raise item.problem
             return self._process(job)
         except StageError as error:
-            return replace(row, stage=error.stage, reason=error.reason, passing=_passing(error))
+            return replace(row, stage=error.stage, reason=error.reason, transient=_is_transient(error))
         except AudioError as error:
-            return replace(row, stage="read", reason=error.reason, passing=_passing(error))
+            return replace(row, stage="read", reason=error.reason, transient=_is_transient(error))
         except OutputError as error:
             return replace(row, stage="write", reason=str(error), environment=True)
-        except (BackendError, ConfigError, LibraryError, ModelError) as error:  # the next recording would meet the same
+        except (
+            BackendError,
+            ConfigError,
+            LibraryError,
+            ModelError,
+        ) as error:  # the next recording would meet the same problem
             return replace(row, stage="load", reason=str(error), environment=True)
         except DiarizeError as error:
             return replace(row, stage="read", reason=str(error))
-        except (Exception, SystemExit) as error:  # a mistake of ours, or of a backend, must not end the batch either
+        except (Exception, SystemExit) as error:  # a defect here or in a backend must not end the batch
             return replace(row, stage="unexpected", reason=f"{type(error).__name__}: {error}")
 
     def _process(self, job: Job) -> Outcome:
@@ -154,25 +159,26 @@ class Worker:
             if current:
                 seconds[current] = round(seconds.get(current, 0.0) + now - clock, 3)
             current, clock = stage, now
-            self._watch(item.id, stage)
+            self._on_stage(item.id, stage)
 
-        def measured(length: float) -> None:
+        def set_duration(length: float) -> None:
             nonlocal duration
             duration = length
-            self._measured(length)
+            self._on_duration(length)
 
-        seen = fingerprint.settled(fingerprint.looks(item.path))  # before the file is read
-        transcript, strangers = self._transcribe(job, enter, measured)
+        state = fingerprint.if_resting(fingerprint.file_state(item.path))  # before the file is read
+        transcript, strangers = self._transcribe(job, enter, set_duration)
         enter("write")
-        row = replace(outcome(transcript, item), strangers=strangers)
-        told = outputs.circumstances(started, seconds, duration) | {"cache": self._transcribe.cache_use()}
-        made_of = fingerprint.of(job.recipe, row.digest)
-        outputs.publish(self._out, transcript, row, item.path, config.output.formats, made_of, told, seen)
+        row = replace(Outcome.of(transcript, item), strangers=strangers)
+        circumstances = outputs.describe_circumstances(started, seconds, duration)
+        circumstances["cache"] = self._transcribe.cache_use()
+        wanted = fingerprint.compute(job.recipe, row.digest)
+        outputs.publish(self._out, transcript, row, item.path, config.output.formats, wanted, circumstances, state)
         return row
 
 
 def serve(pipe: Connection) -> None:
-    """A worker's side of `supervise.Child`: it is told the plan, then job after job, until nobody has more."""
+    """The worker's side of `SupervisedWorker`: it receives the plan, then job after job, until the pipe is closed."""
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(("ready",))
         import scipy.sparse  # noqa: F401 - what clustering will need; the run is still being planned
@@ -191,8 +197,8 @@ def serve(pipe: Connection) -> None:
             pipe.send(("row", worker(job)))
 
 
-def _passing(error: BaseException | None) -> bool:
-    """Whether an error comes of one of the disk or the network, and not of a decoder that broke off."""
+def _is_transient(error: BaseException | None) -> bool:
+    """Whether the disk or the network caused an error, and not a decoder that broke."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__
     return error is not None and not isinstance(error, ConnectionError)

@@ -1,4 +1,4 @@
-"""What is installed, which models are there, what is missing, and how to get it: facts, for somebody else to print."""
+"""What is installed, which models are in the store, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import diarize
 from diarize.backends import devices
 from diarize.cache import store as cache
 from diarize.models.store import ModelStatus, Store
-from pipelines.cli import models
 
 DISTRIBUTION = "diarize-pipeline"
+NEEDED = ("silero-vad-v6", "ge2e")  # models that the main job uses when nothing better is in the store
+RECOMMENDED = ("pyannote-segmentation-3.0-int8",)  # small, and much better turns; the main job runs without it
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """One required package: its version here (None: not installed), and the requirement as the project states it."""
+    """A required package: its installed version (None: not installed), and the requirement of the project."""
 
     name: str
     version: str | None
@@ -47,16 +48,16 @@ class Extra:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A folder that must be writable; `problem` is empty where it is."""
+class Folder:
+    """A folder that must be writable; `problem` says why it is not."""
 
     path: str
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
-    """Something that is not there: what it is for, how to get it, and whether the main job cannot do without."""
+class Missing:
+    """A missing part: what it is, how to get it, and whether the main job needs it."""
 
     what: str
     cure: str
@@ -64,8 +65,8 @@ class Lack:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All that a report of a fault should begin with."""
+class Diagnosis:
+    """The state of this machine, for the start of every bug report."""
 
     version: str
     python: str  # version and implementation
@@ -76,21 +77,23 @@ class Facts:
     extras: tuple[Extra, ...]
     devices: tuple[devices.Device, ...]
     models: tuple[ModelStatus, ...]
-    store: Place
-    temporary: Place
-    ffmpeg: str  # decoding needs none of the system
-    cache: str  # of results of stages: where, and how much is there
+    store: Folder
+    temporary: Folder
+    ffmpeg: str
+    cache: str  # of results of stages: folder and size
 
     @property
     def cuda(self) -> bool:
         return any(device.cuda for device in self.devices)
 
     @property
-    def lacks(self) -> tuple[Lack, ...]:
-        """What is missing, what the main job needs first."""
-        found = [Lack(package.name, f"pip install '{package.requirement}'", True) for package in _absent(self.core)]
-        found += [
-            Lack(
+    def missing(self) -> tuple[Missing, ...]:
+        """What is missing; first the parts that the main job needs."""
+        missing = [
+            Missing(package.name, f"pip install '{package.requirement}'", True) for package in _absent(self.core)
+        ]
+        missing += [
+            Missing(
                 f"{device.runtime} ({device.problem})",
                 f"pip install --force-reinstall {device.runtime}",
                 device.runtime == "onnxruntime",
@@ -98,36 +101,37 @@ class Facts:
             for device in self.devices
             if device.problem
         ]
-        found += [
-            Lack(f"{place.path} ({place.problem})", cure, True)
-            for place, cure in (
+        missing += [
+            Missing(f"{folder.path} ({folder.problem})", cure, True)
+            for folder, cure in (
                 (self.store, "Set DIARIZE_MODELS to a folder that you may write to"),
                 (self.temporary, "Set TMPDIR to a folder that you may write to"),
             )
-            if place.problem
+            if folder.problem
         ]
         for status in self.models:
-            name, needed = status.entry.name, status.entry.name in models.NEEDED
+            name, needed = status.entry.name, status.entry.name in NEEDED
+            pull = f"diarize models pull {name}"
             if status.state == "damaged":
-                found.append(Lack(f"model {name} (damaged)", f"{models.command(name)} --force", needed))
+                missing.append(Missing(f"model {name} (damaged)", f"{pull} --force", needed))
             elif status.state == "missing":
-                found.append(Lack(f"model {name} ({status.entry.description})", models.command(name), needed))
+                missing.append(Missing(f"model {name} ({status.entry.description})", pull, needed))
         for extra in self.extras:
             if not extra.installed:
                 names = ", ".join(package.name for package in _absent(extra.packages))
-                found.append(Lack(f"extra {extra.name} ({names})", extra.command, False))
-        return tuple(sorted(found, key=lambda lack: not lack.needed))
+                missing.append(Missing(f"extra {extra.name} ({names})", extra.command, False))
+        return tuple(sorted(missing, key=lambda each: not each.needed))
 
     @property
     def ready(self) -> bool:
-        """True where the main job can run as things are."""
-        return not any(lack.needed for lack in self.lacks)
+        """Whether the main job can run."""
+        return not any(each.needed for each in self.missing)
 
 
-def examine(store: Store) -> Facts:
-    """Look at everything; nothing is changed, fetched or installed."""
+def examine(store: Store) -> Diagnosis:
+    """Examine this machine and the model store; nothing is changed, fetched or installed."""
     core, extras = _requirements()
-    return Facts(
+    return Diagnosis(
         version=diarize.__version__,
         python=f"{platform.python_version()} ({platform.python_implementation()})",
         executable=sys.executable,
@@ -145,7 +149,7 @@ def examine(store: Store) -> Facts:
 
 
 def _requirements() -> tuple[tuple[Package, ...], tuple[Extra, ...]]:
-    """The packages that the installed project asks for. Where it is not installed, that is what is missing."""
+    """The packages that the installed project requires: of the core, and of each extra."""
     try:
         lines = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -155,7 +159,7 @@ def _requirements() -> tuple[tuple[Package, ...], tuple[Extra, ...]]:
     for line in lines:
         requirement, _, marker = (part.strip() for part in line.partition(";"))
         name = re.split(r"[\s\[<>=!~(]", requirement, maxsplit=1)[0]
-        if name == DISTRIBUTION:  # an extra that is made of other extras
+        if name == DISTRIBUTION:  # an extra that consists of other extras
             continue
         package = Package(name, _version(name), requirement)
         extra = re.search(r"""extra\s*==\s*['"]([^'"]+)""", marker)
@@ -174,16 +178,16 @@ def _absent(packages: tuple[Package, ...]) -> tuple[Package, ...]:
     return tuple(package for package in packages if package.version is None)
 
 
-def _writable(folder: Path) -> Place:
+def _writable(folder: Path) -> Folder:
     """Whether `folder`, or the nearest folder above it that exists, can be written to."""
-    there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
-    if not there.is_dir():
-        return Place(str(folder), f"{there} is not a folder")
-    return Place(str(folder), "" if os.access(there, os.W_OK | os.X_OK) else f"{there} is not writable")
+    nearest = next((each for each in (folder, *folder.parents) if each.exists()), folder)
+    if not nearest.is_dir():
+        return Folder(str(folder), f"{nearest} is not a folder")
+    return Folder(str(folder), "" if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} is not writable")
 
 
 def _cache() -> str:
-    """Where results of stages are kept by default, and how much there is; it is never missing, as runs do without."""
+    """The default folder of cached results, and its size; it is never missing, as runs work without it."""
     folder = cache.cache_folder("auto")
     if folder is None:
         return "none"
@@ -193,10 +197,10 @@ def _cache() -> str:
         return f"{folder} (cannot be read: {error.strerror or error})"
 
 
-def _temporary() -> Place:
+def _temporary() -> Folder:
     try:
         with tempfile.NamedTemporaryFile() as file:
             file.write(b"x")
-            return Place(tempfile.gettempdir())
+            return Folder(tempfile.gettempdir())
     except OSError as error:
-        return Place(os.environ.get("TMPDIR", "the temporary folder"), error.strerror or str(error))
+        return Folder(os.environ.get("TMPDIR", "the temporary folder"), error.strerror or str(error))

@@ -1,113 +1,113 @@
-"""The picture of a run on a terminal: what is done, what runs in which stage, and how long it will take."""
+"""The live display of a run on a terminal: what is done, what runs in which stage, and how long it will take."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from types import TracebackType
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.live import Live as Screen
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from diarize.errors import printable
 from diarize.text import counted
-from pipelines.batch.run import Watcher
-from pipelines.cli.console import COLOURS, STAGES, Lines, Silent, clock, console, last_words, summary
+from pipelines.cli.console import clock, open_console
+from pipelines.cli.observers import NullObserver
+from pipelines.cli.run_report import COLOURS, STAGES, progress_facts, reused_note, stopping_line, summary_line
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
-from pipelines.results.fingerprint import looks
-from pipelines.results.journal import Progress
+from pipelines.results.fingerprint import file_state
+from pipelines.results.journal import RunProgress
 from pipelines.results.outcomes import Outcome
 
 ROWS = 12  # running recordings that are shown
-PER_SECOND = 4  # pictures
+PER_SECOND = 4  # updates
 
 
-@contextlib.contextmanager
-def watcher(quiet: bool, verbose: bool) -> Iterator[Watcher]:
-    """The watcher that fits the terminal: a live one, plain lines, or silence."""
-    if quiet:
-        yield Silent()
-    elif sys.stderr.isatty() and not verbose:
-        live = Live(console(sys.stderr))
-        with live.screen:
-            yield live
-    else:
-        yield Lines(verbose)
+class LiveObserver(NullObserver):
+    """A table that is drawn again several times a second; each finished recording leaves a line above it."""
 
-
-class Live(Silent):
-    """A table that is drawn anew several times a second; each recording that ends leaves a line above it."""
-
-    def __init__(self, screen: Console) -> None:
-        self._progress: Progress | None = None
+    def __init__(self, console: Console | None = None) -> None:
+        self._progress: RunProgress | None = None
         self._sizes: dict[str, int] = {}
-        self._fetched: dict[str, str] = {}
+        self._fetches: dict[str, str] = {}
         self._waiting = ""
-        self.screen = Screen(get_renderable=self.picture, console=screen, refresh_per_second=PER_SECOND, transient=True)
+        self._console = console or open_console(sys.stderr)
+        self._live = Live(
+            get_renderable=self.render, console=self._console, refresh_per_second=PER_SECOND, transient=True
+        )
 
-    def picture(self) -> RenderableType:
-        """How things stand now."""
-        lines: list[RenderableType] = [Text(text) for text in (*self._fetched.values(), self._waiting) if text]
+    def __enter__(self) -> LiveObserver:
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._live.stop()
+
+    def render(self) -> RenderableType:
+        """What is shown now."""
+        lines: list[RenderableType] = [Text(text) for text in (*self._fetches.values(), self._waiting) if text]
         if self._progress is not None:
             lines += [_bar(self._progress), _running(self._progress)]
         return Group(*lines)
 
     def fetching(self, file: str, done: int, total: int | None) -> None:
         of = f" of {total / 1e6:.1f}" if total else ""
-        self._fetched[file] = f"fetching {printable(file)}: {done / 1e6:.1f}{of} MB"
+        self._fetches[file] = f"fetching {printable(file)}: {done / 1e6:.1f}{of} MB"
         if total is not None and done >= total:
-            del self._fetched[file]
+            del self._fetches[file]
 
-    def waiting(self, why: str) -> None:
-        self._waiting = printable(why)
+    def waiting(self, reason: str) -> None:
+        self._waiting = printable(reason)
 
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None:
         self._waiting = ""
         for note in plan.notes:
-            self._leave(f"note: {note}", "yellow")
-        self._sizes = {job.input.id: (looks(job.input.path) or {"size": 0})["size"] for job in jobs}
-        self._progress = Progress(len(jobs), sum(self._sizes.values()))
+            self._print(f"note: {note}", "yellow")
+        self._sizes = {job.input.id: (file_state(job.input.path) or {"size": 0})["size"] for job in jobs}
+        self._progress = RunProgress(len(jobs), sum(self._sizes.values()))
 
-    def entered(self, id: str, stage: str) -> None:
+    def stage_started(self, id: str, stage: str) -> None:
         if self._progress is not None:
-            self._progress.entered(id, stage)
+            self._progress.stage_started(id, stage)
 
-    def finished(self, outcome: Outcome) -> None:
+    def recording_finished(self, outcome: Outcome) -> None:
         if self._progress is not None:
-            self._progress.finished(outcome, self._sizes.get(outcome.id, 0))
-        if not outcome.kept:
-            self._leave(summary(outcome), COLOURS[outcome.status])
+            self._progress.recording_finished(outcome, self._sizes.get(outcome.id, 0))
+        if not outcome.reused:
+            self._print(summary_line(outcome), COLOURS[outcome.status])
 
-    def ending(self, running: int) -> None:
-        self._leave(last_words(running), "yellow")
+    def stopping(self, running: int) -> None:
+        self._print(stopping_line(running), "yellow")
 
-    def _leave(self, text: str, style: str) -> None:
-        self.screen.console.print(Text(text, style=style), soft_wrap=True)
+    def _print(self, text: str, style: str) -> None:
+        self._console.print(Text(text, style=style), soft_wrap=True)
 
 
-def _bar(now: Progress) -> Table:
-    over = now.done + now.failed
-    kept = f" ({now.kept} from an earlier run)" if now.kept else ""
-    facts = [f"{now.done} done{kept}", f"{now.failed} failed" if now.failed else "", f"of {now.recordings}"]
-    facts += [f"{clock(now.elapsed)} elapsed"]
-    facts += [f"ETA {clock(now.eta)}" if now.eta is not None else ""]
-    facts += [f"{now.speed:.1f} hours of audio per hour" if now.audio else ""]
+def _bar(progress: RunProgress) -> Table:
+    finished = progress.done + progress.failed
+    facts = [
+        f"{progress.done} done{reused_note(progress.reused)}",
+        f"{progress.failed} failed" if progress.failed else "",
+    ]
+    facts += [f"of {progress.recordings}", *progress_facts(progress.elapsed, progress.eta, progress.speed)]
     row = Table.grid(padding=(0, 1))
-    row.add_row(ProgressBar(max(now.recordings, 1), over, width=24), Text(", ".join(filter(None, facts))))
+    row.add_row(
+        ProgressBar(max(progress.recordings, 1), finished, width=24), Text(", ".join(fact for fact in facts if fact))
+    )
     return row
 
 
-def _running(now: Progress) -> Table:
-    found = list(now.running.items())
+def _running(progress: RunProgress) -> Table:
+    running = list(progress.running.items())
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    for id, (stage, since, _) in found[:ROWS]:
+    for id, (stage, since, _) in running[:ROWS]:
         table.add_row(Text(printable(id)), STAGES.get(stage, stage), clock(time.monotonic() - since))
-    if len(found) > ROWS:
-        table.add_row(f"and {counted(len(found) - ROWS, 'recording')} more", "", "")
+    if len(running) > ROWS:
+        table.add_row(f"and {counted(len(running) - ROWS, 'recording')} more", "", "")
     return table

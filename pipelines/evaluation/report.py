@@ -67,11 +67,11 @@ def write(out: Path, evaluation: Evaluation, pictures: bool = True) -> tuple[Pat
 
     Raises OutputError.
     """
-    outputs.make(out)
+    outputs.make_folder(out)
     written: list[Path] = []
     drawn: dict[str, str] = {}
     if pictures and evaluation.timelines:
-        outputs.make(out / PICTURES)
+        outputs.make_folder(out / PICTURES)
         for number, (recording, timelines) in enumerate(evaluation.timelines.items(), 1):
             name = f"{number:03d}-{token(recording)[:80]}.png"
             drawn[recording] = f"{PICTURES}/{name}"

@@ -103,7 +103,7 @@ def compare(
 
 def write(out: Path, comparison: Comparison) -> None:
     """`comparison.csv`, `heatmap.png` and, last, `comparison.json`. Raises OutputError and MissingExtra."""
-    outputs.make(out)
+    outputs.make_folder(out)
     files.write(out / "comparison.csv", comparison.as_csv())
     plots.heat_map(out / "heatmap.png", comparison.names, *comparison.matrix())
     files.write(out / "comparison.json", outputs.as_json(comparison.as_dict()))

@@ -14,8 +14,8 @@ from diarize.config import Config
 from diarize.models.store import Store
 from diarize.types import Speaker, Transcript
 from diarize.units import round_time
-from pipelines.batch.process import Request, process
-from pipelines.batch.run import Watcher
+from pipelines.batch.process import ProcessRequest, process
+from pipelines.batch.run import RunObserver
 from pipelines.results import outputs
 from pipelines.results.outcomes import Outcome
 
@@ -64,7 +64,7 @@ def identify(
     library: Callable[[], Library],
     config: Config,
     store: Store,
-    watcher: Watcher,
+    observer: RunObserver,
     out: Path | None = None,
 ) -> Identification:
     """The speakers of the recordings that `paths` (files and folders) stand for; a bad one is a row of its own.
@@ -77,8 +77,8 @@ def identify(
         "output": config.output.model_copy(update={"formats": ("json",)}),
     }
     with tempfile.TemporaryDirectory(prefix="diarize-") if out is None else nullcontext(out) as folder:
-        request = Request(tuple(paths), Path(folder), library=library)
-        report = process(request, config.model_copy(update=only), store, watcher)
+        request = ProcessRequest(tuple(paths), Path(folder), library=library)
+        report = process(request, config.model_copy(update=only), store, observer)
         recordings = tuple(_recording(outcome, Path(folder)) for outcome in report.outcomes)
     return Identification(recordings, report.notes, report.status)
 

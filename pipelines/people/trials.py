@@ -253,7 +253,7 @@ def duration_metrics(scored: ScoredTrials) -> list[dict[str, Any]]:
 def write(out: Path, scored: ScoredTrials, summary: Mapping[str, Any]) -> None:
     """`scores.csv`, `det.png`, `tippett.png` (with a calibration) and, last, `summary.json`. Raises OutputError and
     MissingExtra."""
-    outputs.make(out)
+    outputs.make_folder(out)
     same = scored.same
     values = scored.llr if scored.calibration is not None and summary["llr"] is not None else scored.scores
     valid = np.isfinite(values)

@@ -1,7 +1,7 @@
-"""Results of a run: what a recording leaves in its folder, tables over all of them, and what is known of earlier runs.
+"""Results of a run: the files of a recording, tables over all recordings, and what earlier runs have done.
 
 In order: `outcomes` (one row a recording), `outputs` (a recording's folder), `journal` (run.json), `fingerprint`
-and `resume` (what is done already), `settings_conflict`, `linking` and `voiceprints` (unknown people across
+and `resume` (what is done already), `settings_conflict`, `linking` and `voiceprints` (unknown speakers across
 recordings), `tables`, `integrity` (has anything changed since?), `export`.
 """
 

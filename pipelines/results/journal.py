@@ -1,7 +1,7 @@
-"""How a run stands, on the disk at any time: `run.json`, which anybody may read, and what the next run must know.
+"""The state of a run on disk, at any time: `run.json`, for everybody, and what the next run must know.
 
-`run.json` is rewritten while the run goes on, at most once a second. At its end it holds nothing that differs from that
-of an undisturbed run; times, tries and what was kept are in `provenance.json`.
+`run.json` is written again while the run goes on, at most once a second. At the end it is the same as that of an
+undisturbed run; times, tries and the number of reused results are in `provenance.json`.
 """
 
 from __future__ import annotations
@@ -11,46 +11,44 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from diarize import files
 from diarize.errors import OutputError
-from pipelines import results
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.shards import Shard, file
-from pipelines.results import fingerprint, outputs
-from pipelines.results.fingerprint import Looks
-from pipelines.results.outcomes import Outcome, plain
+from pipelines.results import RUN, fingerprint, outputs
+from pipelines.results.fingerprint import FileState
+from pipelines.results.outcomes import Outcome
 
 SCHEMA = "diarize-run/1"
-RUN = results.RUN
-EVERY = 1.0  # s between two states on the disk, and at least
-SHARE = 20  # times what the last one took to write: a very long run spends a twentieth of a core on it
+EVERY = 1.0  # s at least between two states on the disk
+SHARE = 20  # times what the last write took: a very long run spends a twentieth of a core on it
 
 State = Literal["running", "finished", "interrupted"]
 
 
 @dataclass
-class Progress:
-    """How far a run is. Lengths are known of what is done only; what is left is judged by the bytes of the files."""
+class RunProgress:
+    """How far a run is. Durations are known only of recordings that are done; the rest is estimated by file size."""
 
     recordings: int
-    bytes: int  # of all files; those whose results were there already leave
+    bytes: int  # of all files, without those whose results are reused
     done: int = 0
-    kept: int = 0
+    reused: int = 0
     failed: int = 0
     bytes_done: int = 0
     audio: float = 0.0  # s of sound that were processed
-    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     running: dict[str, tuple[str, float, datetime]] = field(default_factory=dict)  # id -> stage, since when
 
     @property
     def elapsed(self) -> float:
-        """s since the run began."""
-        return time.monotonic() - self.began
+        """s since the run started."""
+        return time.monotonic() - self.started
 
     @property
     def speed(self) -> float:
@@ -59,29 +57,29 @@ class Progress:
 
     @property
     def eta(self) -> float | None:
-        """s until all is done, as it goes now; None: nothing is done yet."""
+        """s until all is done, at the present speed; None as long as nothing is done."""
         return self.elapsed * (self.bytes - self.bytes_done) / self.bytes_done if self.bytes_done else None
 
-    def entered(self, id: str, stage: str) -> None:
+    def stage_started(self, id: str, stage: str) -> None:
         self.running[id] = (stage, time.monotonic(), datetime.now(UTC))
 
-    def finished(self, row: Outcome, size: int) -> None:
+    def recording_finished(self, row: Outcome, size: int) -> None:
         self.running.pop(row.id, None)
         self.done += row.status == "done"
         self.failed += row.status != "done"
-        self.kept += row.kept
-        if row.kept:
+        self.reused += row.reused
+        if row.reused:
             self.bytes -= size
         else:
             self.bytes_done += size
             self.audio += row.duration or 0.0
 
-    def facts(self) -> dict[str, Any]:
-        """The same as plain data, for another process."""
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as `run.json` has it."""
         return {
             "recordings": self.recordings,
             "done": self.done,
-            "kept": self.kept,
+            "kept": self.reused,
             "failed": self.failed,
             "seconds": round(self.elapsed, 1),
             "speed": round(self.speed, 2),
@@ -95,57 +93,84 @@ class Progress:
 
 @dataclass(frozen=True)
 class Failure:
-    """What is known of a recording that could not be processed, and of its file."""
+    """A recording that could not be processed, for the next run."""
 
     name: str
-    looks: Looks | None
+    state: FileState | None
     digest: str  # sha256 of the file; "" where it cannot be read, or changed meanwhile
     recipe: str
     row: Mapping[str, Any]
     tries: int
 
+    @classmethod
+    def of(cls, job: Job, row: Outcome, before: FileState | None, tries: int) -> Failure | None:
+        """What the next run must know of a row that is not done; None where it will simply try again.
+
+        The file is hashed; the digest counts only where its state is the one `before` it was processed.
+        """
+        if row.status not in ("failed", "crashed") or row.environment or row.transient:
+            return None
+        state = fingerprint.file_state(job.input.path) if job.input.problem is None else None
+        if state is None or state != before:
+            return None
+        try:
+            digest = files.sha256(job.input.path)
+        except OSError:
+            return None
+        return cls(job.input.name, fingerprint.if_resting(state), digest, job.recipe, row.as_row(), tries)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Failure:
+        """What `as_dict` made. Raises TypeError, KeyError and AttributeError where it did not."""
+        failure = cls(*(fields[key] for key in ("name", "looks", "digest", "recipe", "row", "tries")))
+        Outcome.from_row(failure.row)
+        return failure
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, as `provenance.json` has it."""
+        of_file = {"name": self.name, "looks": self.state, "digest": self.digest}
+        return {**of_file, "recipe": self.recipe, "row": self.row, "tries": self.tries}
+
     @property
     def outcome(self) -> Outcome:
-        return Outcome(**{**self.row, "notes": tuple(self.row["notes"])}, tries=self.tries, kept=True)
+        return Outcome.from_row(self.row, tries=self.tries, reused=True)
 
 
 @dataclass(frozen=True)
-class Former:
-    """What the last run on a folder left behind of itself."""
+class PreviousRun:
+    """What the last run on a folder recorded of itself."""
 
-    run: Mapping[str, Any]  # its run.json; {} where there is none
+    report: Mapping[str, Any]  # its run.json; {} where there is none
     failures: Mapping[str, Failure]
     linked: str  # which unknown speakers it compared, as a digest
 
     @property
-    def clean(self) -> bool:
+    def ended(self) -> bool:
         """Whether it came to its end."""
-        return self.run.get("state") in ("finished", "interrupted")
+        return self.report.get("state") in ("finished", "interrupted")
 
 
-def former(out: Path, shard: Shard | None) -> Former:
-    """What the last run left; empty where it left nothing that can be read."""
-    run, circumstances = read_json(out / file(RUN, shard)), read_json(out / file(outputs.PROVENANCE, shard))
+def read_previous(out: Path, shard: Shard | None) -> PreviousRun:
+    """The last run's record; empty where it left nothing that can be read."""
+    report, provenance = read_json(out / file(RUN, shard)), read_json(out / file(outputs.PROVENANCE, shard))
     try:
-        failures = {id: Failure(**each) for id, each in circumstances.get("failures", {}).items()}
-        for each in failures.values():
-            _ = each.outcome
+        failures = {id: Failure.from_dict(fields) for id, fields in provenance.get("failures", {}).items()}
     except (TypeError, KeyError, AttributeError):
         failures = {}
-    return Former(run, failures, str(circumstances.get("linked", "")))
+    return PreviousRun(report, failures, str(provenance.get("linked", "")))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; {} where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 class Journal:
-    """Takes note of what happens in a run, while its block lasts; a thread of its own brings it to the disk."""
+    """Records what happens in a run, while its block lasts; a thread of its own writes it to the disk."""
 
     def __init__(
         self,
@@ -159,18 +184,18 @@ class Journal:
     ) -> None:
         """`head` is what run.json says of the run beside its rows, `sizes` id -> bytes of the recording.
 
-        `failures` are those of the last run, known until the recordings are done with.
+        `failures` are those of the last run; each counts until its recording is processed.
         """
-        self._run, self._told = out / file(RUN, shard), out / file(outputs.PROVENANCE, shard)
+        self._run, self._provenance = out / file(RUN, shard), out / file(outputs.PROVENANCE, shard)
         self._head, self._circumstances = head, circumstances
-        self._jobs, self._sizes = {job.input.id: job for job in jobs}, sizes
+        self._ids, self._sizes = [job.input.id for job in jobs], sizes
         self.rows: dict[str, Outcome] = {}
-        self._texts: dict[str, str] = {}  # the same as JSON, so that a state is written as quickly late as early
-        self.failures = {id: each for id, each in failures.items() if id in self._jobs}
-        self.progress = Progress(len(jobs), sum(sizes.values()))
+        self._texts: dict[str, str] = {}  # the same as JSON, so that a write is as quick at the end as at the start
+        self.failures = {id: failures[id] for id in self._ids if id in failures}
+        self.progress = RunProgress(len(jobs), sum(sizes.values()))
         self._started = datetime.now(UTC)
         self._changed, self._lock, self._over = True, threading.Lock(), threading.Event()
-        self._writer = threading.Thread(target=self._follow, daemon=True)
+        self._writer = threading.Thread(target=self._save_regularly, daemon=True)
 
     def __enter__(self) -> Journal:
         self._save("running")
@@ -181,100 +206,84 @@ class Journal:
         self._over.set()
         self._writer.join()
 
-    def entered(self, id: str, stage: str) -> None:
+    def stage_started(self, id: str, stage: str) -> None:
         """A recording is in a new stage."""
         with self._lock:
-            self.progress.entered(id, stage)
+            self.progress.stage_started(id, stage)
             self._changed = True
 
-    def finished(self, row: Outcome, failure: Failure | None = None) -> None:
-        """A recording is done with; `failure` is what the next run must know of it."""
-        text = _text(row)
+    def recording_finished(self, row: Outcome, failure: Failure | None = None) -> None:
+        """A recording has its row; `failure` is what the next run must know of it."""
+        text = _row_text(row)
         with self._lock:
             self.rows[row.id], self._texts[row.id] = row, text
             self.failures.pop(row.id, None)
             if failure is not None:
                 self.failures[row.id] = failure
-            self.progress.finished(row, self._sizes.get(row.id, 0))
+            self.progress.recording_finished(row, self._sizes.get(row.id, 0))
             self._changed = True
 
     def close(self, rows: Iterable[Outcome], state: State, linked: str) -> None:
-        """The last word. Raises OutputError."""
+        """Write the final state. Raises OutputError."""
         self.__exit__()
         self.rows = {row.id: row for row in rows}
-        self._texts = {id: _text(row) for id, row in self.rows.items()}
+        self._texts = {id: _row_text(row) for id, row in self.rows.items()}
         self._save(state, linked)
 
-    def _follow(self) -> None:
+    def _save_regularly(self) -> None:
         pause = EVERY
         while not self._over.wait(pause):
             if self._changed:
                 began = time.monotonic()
-                with contextlib.suppress(OutputError):  # what matters more will meet the same
+                with contextlib.suppress(OutputError):  # writing results meets the same error, and reports it
                     self._save("running")
                 pause = max(EVERY, SHARE * (time.monotonic() - began))
 
     def _save(self, state: State, linked: str = "") -> None:
+        # Under the lock only a copy of the state: writing takes long, and events must not wait for it.
         with self._lock:
             self._changed = False
-            texts = [self._texts[id] for id in self._jobs if id in self._texts]
-            kept = sum(row.kept for row in self.rows.values())
-            going = {} if state != "running" else {"progress": self.progress.facts()}
-            failures = {id: asdict(each) for id, each in self.failures.items()}
+            texts = [self._texts[id] for id in self._ids if id in self._texts]
+            reused = sum(row.reused for row in self.rows.values())
+            progress = {} if state != "running" else {"progress": self.progress.as_dict()}
+            failures = {id: failure.as_dict() for id, failure in self.failures.items()}
         now = datetime.now(UTC)
         times = {
             "started": self._started.isoformat(timespec="seconds"),
-            "finished" if not going else "seen": now.isoformat(timespec="seconds"),
+            "finished" if not progress else "seen": now.isoformat(timespec="seconds"),
             "seconds": round(self.progress.elapsed, 3),
-            "kept": kept,
+            "kept": reused,
         }
-        told = {**times, **self._circumstances, "failures": failures, "linked": linked}
-        files.write(self._told, outputs.as_json(told))
-        files.write(self._run, _run_json({"schema": SCHEMA, "state": state, **self._head}, texts, going))
+        provenance = {**times, **self._circumstances, "failures": failures, "linked": linked}
+        files.write(self._provenance, outputs.as_json(provenance))
+        files.write(self._run, _run_text({"schema": SCHEMA, "state": state, **self._head}, texts, progress))
 
 
-def _text(row: Outcome) -> str:
+def _row_text(row: Outcome) -> str:
     """A row as it stands in run.json."""
-    return json.dumps(plain(row), indent=1).replace("\n", "\n  ")
+    return json.dumps(row.as_row(), indent=1).replace("\n", "\n  ")
 
 
-def _run_json(head: Mapping[str, Any], rows: Sequence[str], more: Mapping[str, Any]) -> str:
-    """`head`, rows as JSON under `recordings`, and `more`."""
+def _run_text(head: Mapping[str, Any], rows: Sequence[str], tail: Mapping[str, Any]) -> str:
+    """The text of run.json: `head`, rows (as JSON) under `recordings`, and `tail`."""
     before = outputs.as_json({**head, "recordings": []}).removesuffix("[]\n}\n")
     listed = "[\n  " + ",\n  ".join(rows) + "\n ]" if rows else "[]"
-    after = outputs.as_json(more).removeprefix("{\n") if more else "}\n"
-    return f"{before}{listed}{',' if more else ''}\n{after}"
+    after = outputs.as_json(tail).removeprefix("{\n") if tail else "}\n"
+    return f"{before}{listed}{',' if tail else ''}\n{after}"
 
 
-def write_whole(out: Path, part: Mapping[str, Any], rows: Iterable[Outcome], joined: Mapping[str, str]) -> None:
-    """The run.json of a run whose parts are like `part`; what they tell lay in the files `joined`, name -> sha256.
+def write_merged(out: Path, part: Mapping[str, Any], rows: Iterable[Outcome], joined: Mapping[str, str]) -> None:
+    """Write the run.json of a run from its parts: the head of one `part`, and all rows.
 
-    Raises OutputError.
+    `joined` is name -> sha256 of the parts' provenance files. Raises OutputError.
     """
-    own = ("schema", "state", "recordings", "shard", "inputs", "positions", "voices")
-    head = {key: value for key, value in part.items() if key not in own}
-    told = {
+    of_part = ("schema", "state", "recordings", "shard", "inputs", "positions", "voices")
+    head = {key: value for key, value in part.items() if key not in of_part}
+    provenance = {
         "merged": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": outputs.machine(),
+        "machine": outputs.describe_machine(),
         "failures": {},
         "joined": joined,
     }
-    files.write(out / RUN, _run_json({"schema": SCHEMA, "state": "finished", **head}, [*map(_text, rows)], {}))
-    files.write(out / outputs.PROVENANCE, outputs.as_json(told))
-
-
-def failure(job: Job, row: Outcome, before: Looks | None, tries: int) -> Failure | None:
-    """What the next run must know of a row that is not done; None where it will simply try again.
-
-    The file is read for its digest, which counts only where the file looks as it did before it was processed.
-    """
-    if row.status not in ("failed", "crashed") or row.environment or row.passing:
-        return None
-    seen = fingerprint.looks(job.input.path) if job.input.problem is None else None
-    if seen is None or seen != before:
-        return None
-    try:
-        digest = files.sha256(job.input.path)
-    except OSError:
-        return None
-    return Failure(job.input.name, fingerprint.settled(seen), digest, job.recipe, plain(row), tries)
+    files.write(out / RUN, _run_text({"schema": SCHEMA, "state": "finished", **head}, [*map(_row_text, rows)], {}))
+    files.write(out / outputs.PROVENANCE, outputs.as_json(provenance))

@@ -1,7 +1,8 @@
-"""What became of a recording: one row of the report."""
+"""The outcome of a recording: one row of the report."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -33,32 +34,35 @@ class Outcome:
     turns: int = 0
     words: int = 0
     notes: tuple[str, ...] = ()
-    tries: int = 1  # how often it was begun; a worker's death costs one
-    passing: bool = False  # the disk or the network failed that the recording is on: the next run tries again
+    tries: int = 1  # how often it was started; a worker's death costs one
+    transient: bool = False  # the disk or the network of the recording failed: the next run tries again
     environment: bool = False  # the machine is at fault (a full disk, a missing model), not the recording
-    strangers: Strangers | None = None  # voices of those whom nobody knows, until they are linked
-    kept: bool = False  # done by an earlier run, of the same file and settings, and left as it was
+    strangers: Strangers | None = None  # voices of unknown speakers, until they are linked
+    reused: bool = False  # the result of an earlier run, of the same file and settings
 
+    @classmethod
+    def of(cls, transcript: Transcript, item: Input) -> Outcome:
+        """The row of a finished recording."""
+        source = transcript.provenance.source
+        return cls(
+            id=item.id,
+            name=item.name,
+            status="done",
+            digest=source.digest if source is not None else "",
+            duration=transcript.duration,
+            lost=round_time(total(transcript.lost)),
+            speakers=len(transcript.speakers),
+            turns=len(transcript.turns),
+            words=len(transcript.words),
+            notes=(*(source.notes if source is not None else ()), *transcript.provenance.notes),
+        )
 
-def outcome(transcript: Transcript, item: Input) -> Outcome:
-    """The row of a finished recording."""
-    source = transcript.provenance.source
-    return Outcome(
-        id=item.id,
-        name=item.name,
-        status="done",
-        digest=source.digest if source is not None else "",
-        duration=transcript.duration,
-        lost=round_time(total(transcript.lost)),
-        speakers=len(transcript.speakers),
-        turns=len(transcript.turns),
-        words=len(transcript.words),
-        notes=(*(source.notes if source is not None else ()), *transcript.provenance.notes),
-    )
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], **changes: Any) -> Outcome:
+        """What `as_row` made. Raises TypeError and KeyError where it did not."""
+        return cls(**{**row, "notes": tuple(row["notes"]), **changes})
 
-
-def plain(row: Outcome) -> dict[str, Any]:
-    """What a row says of a recording, without what differs from run to run."""
-    return {
-        f.name: getattr(row, f.name) for f in fields(row) if f.name not in ("strangers", "kept", "tries", "passing")
-    }
+    def as_row(self) -> dict[str, Any]:
+        """Plain data, without what differs from run to run."""
+        omitted = ("strangers", "reused", "tries", "transient")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in omitted}

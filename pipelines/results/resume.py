@@ -1,229 +1,223 @@
-"""What of a run is done already: results of earlier runs that are whole, and made of the same bytes and settings."""
+"""What of a run is done already: results of earlier runs that are intact, and made of the same bytes and settings."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from diarize import files
+from diarize.config import Config
 from diarize.errors import AudioError, FormatError, OutputError
 from pipelines.inputs.jobs import Job
-from pipelines.plan import Plan
 from pipelines.results import fingerprint, outputs, voiceprints
-from pipelines.results.fingerprint import Looks
+from pipelines.results.fingerprint import FileState
 from pipelines.results.outcomes import Outcome
-from pipelines.results.outputs import copy
-
-STRANGERS = "strangers"
 
 
 @dataclass(frozen=True)
-class Finished:
+class StoredResult:
     """What `provenance.json` in a recording's folder says of its results."""
 
     row: Outcome
     fingerprint: str
     size: int  # bytes, of the recording
-    looks: Looks | None  # of the recording, when its digest was made
-    path: str  # where the recording lay, absolute
-    twin: str  # name of the recording of the same run that has the same bytes
-    strangers: str  # sha256 of the voices of unknown speakers that were kept with it; "" where there are none
+    state: FileState | None  # of the recording, when its digest was computed
+    path: str  # of the recording, absolute
+    same_bytes_as: str  # name of the recording of the same run that has the same bytes
+    strangers: str  # sha256 of the stored voices of unknown speakers; "" where there are none
     files: Mapping[str, str]  # name -> sha256
 
 
-def read(folder: Path) -> Finished | None:
-    """What is known of the results in `folder`; None where they are not finished. Nothing is verified."""
+def read(folder: Path) -> StoredResult | None:
+    """The record of the results in `folder`; None where they are not finished. Nothing is verified."""
     if not (folder / outputs.TRANSCRIPT).exists():
         return None
     try:
-        told = outputs.provenance(folder)
-        row = Outcome(**{**told["row"], "notes": tuple(told["row"]["notes"])})
-        known = told["input"]
-        texts = (told["fingerprint"], told["same_bytes_as"], told[STRANGERS], *told["files"].values())
-        if not (isinstance(known["size"], int) and all(isinstance(text, str) for text in texts)):
-            raise TypeError("no record of ours")
-        return Finished(
-            replace(row, id=folder.name),
-            told["fingerprint"],
-            known["size"],
-            known["looks"],
-            told["source"]["path"],
-            told["same_bytes_as"],
-            told[STRANGERS],
-            told["files"],
+        record = outputs.read_provenance(folder)
+        recording = record["input"]
+        texts = (record["fingerprint"], record["same_bytes_as"], record["strangers"], *record["files"].values())
+        if not (isinstance(recording["size"], int) and all(isinstance(text, str) for text in texts)):
+            return None
+        return StoredResult(
+            Outcome.from_row(record["row"], id=folder.name),
+            record["fingerprint"],
+            recording["size"],
+            recording["looks"],
+            record["source"]["path"],
+            record["same_bytes_as"],
+            record["strangers"],
+            record["files"],
         )
-    except (FormatError, KeyError, TypeError, AttributeError):  # made by another version, or by nobody
+    except (FormatError, KeyError, TypeError, AttributeError):  # of another version, or of another program
         return None
 
 
-def whole(folder: Path, found: Finished) -> bool:
+def is_intact(folder: Path, result: StoredResult) -> bool:
     """Whether each file is what was written."""
     try:
-        return outputs.TRANSCRIPT in found.files and all(
-            hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in found.files.items()
+        return outputs.TRANSCRIPT in result.files and all(
+            hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest for name, digest in result.files.items()
         )
     except OSError:
         return False
 
 
 @dataclass
-class Remains:
-    """What a run has to do, and what is there already."""
+class PendingWork:
+    """What a run has to do, and which results exist already."""
 
     waiting: list[Job] = field(default_factory=list)  # to be processed
-    kept: dict[str, Finished] = field(default_factory=dict)  # id -> results that stay as they are
-    copies: list[tuple[Job, Finished]] = field(default_factory=list)  # results that lie under another id
-    twins: dict[str, list[Job]] = field(default_factory=dict)  # id -> later recordings of the same bytes and settings
+    reused: dict[str, StoredResult] = field(default_factory=dict)  # id -> results that stay as they are
+    copies: list[tuple[Job, StoredResult]] = field(default_factory=list)  # results of the same bytes under another id
+    duplicates: dict[str, list[Job]] = field(default_factory=dict)  # id -> later jobs of the same bytes and settings
     digests: dict[str, str] = field(default_factory=dict)  # id -> sha256, of the files that were read, or known
-    looks: dict[str, Looks | None] = field(default_factory=dict)
+    states: dict[str, FileState | None] = field(default_factory=dict)  # of all jobs
 
 
-def look(
+def find_work(
     out: Path,
     jobs: Sequence[Job],
-    known: Mapping[str, tuple[Looks | None, str]],
+    known: Mapping[str, tuple[FileState | None, str]],
     force: bool = False,
-    unless: Collection[str] = (),
-    ending: Callable[[], bool] = lambda: False,
-) -> Remains:
-    """What remains to be done of `jobs`. With `force` everything, in which only equal files are found.
+    unusable: Collection[str] = (),
+    stopping: Callable[[], bool] = lambda: False,
+) -> PendingWork:
+    """What of `jobs` has to be done. With `force` all of it; then only equal files are found.
 
-    Results of those in `unless` are not kept. Once `ending` says so nothing is read any more: then too much waits, of
-    which nothing will be begun.
-
-    `known` is id -> (looks, sha256) of files of which it is known from elsewhere. Files are read only where their size
-    is that of another one, of which they may be the twin, or of finished results.
+    `known` is id -> (state, sha256) of files whose digest is known from elsewhere; results of the ids in `unusable` are
+    not reused. Once `stopping` says so no file is read any more: then too many jobs wait, of which none will start.
     """
-    found = Remains()
+    work = PendingWork()
     own = {} if force else {job.input.id: read(out / job.input.id) for job in jobs}
-    others = {} if force else dict(_others(out, own))
-    results = [each for each in (*own.values(), *others.values()) if each is not None]
-    for job in jobs:
-        found.looks[job.input.id] = None if job.input.problem is not None else fingerprint.looks(job.input.path)
-    sizes: dict[int, int] = {}
-    for seen in found.looks.values():
-        if seen is not None:
-            sizes[seen["size"]] = sizes.get(seen["size"], 0) + 1
+    results = [] if force else [each for each in (*own.values(), *_others(out, own)) if each is not None]
+    by_fingerprint: dict[str, list[StoredResult]] = {}
     for each in results:
-        sizes[each.size] = sizes.get(each.size, 0) + 1
-    by_print: dict[str, list[Finished]] = {}
-    for each in results:
-        by_print.setdefault(each.fingerprint, []).append(each)
-    firsts: dict[str, Job] = {}
+        by_fingerprint.setdefault(each.fingerprint, []).append(each)
+
+    # To hash a file takes long. It is needed only where another file, or one with results, has the same size.
+    work.states = {
+        job.input.id: None if job.input.problem is not None else fingerprint.file_state(job.input.path) for job in jobs
+    }
+    sizes = Counter(state["size"] for state in work.states.values() if state is not None)
+    sizes.update(each.size for each in results)
+
+    first: dict[str, Job] = {}  # of each fingerprint
     for job in jobs:
-        id = job.input.id
-        recorded = own.get(id)
-        digest = "" if ending() else _digest(job, found.looks[id], recorded, known.get(id), sizes)
+        id, stored = job.input.id, own.get(job.input.id)
+        digest = "" if stopping() else _digest(job, work.states[id], stored, known.get(id), sizes)
         if not digest:
-            found.waiting.append(job)
+            work.waiting.append(job)
             continue
-        found.digests[id] = digest
-        made_of = fingerprint.of(job.recipe, digest)
-        first = firsts.setdefault(made_of, job)
-        twin = first.input.name if first is not job else ""
+        work.digests[id] = digest
+        wanted = fingerprint.compute(job.recipe, digest)
+        original = first.setdefault(wanted, job)
+        same_bytes_as = original.input.name if original is not job else ""
+
+        # Its own results stay, if they also say the same name and the same original: the transcript shows both.
         if (
-            recorded is not None
-            and (recorded.fingerprint, recorded.row.name, recorded.twin) == (made_of, job.input.name, twin)
-            and id not in unless
-            and whole(out / id, recorded)
+            stored is not None
+            and (stored.fingerprint, stored.row.name, stored.same_bytes_as) == (wanted, job.input.name, same_bytes_as)
+            and id not in unusable
+            and is_intact(out / id, stored)
         ):
-            found.kept[id] = recorded
-            continue
-        if twin:
-            found.twins.setdefault(first.input.id, []).append(job)
-            continue
-        source = next((each for each in by_print.get(made_of, []) if usable(out, each, unless)), None)
-        if source is not None:
-            found.copies.append((job, source))
+            work.reused[id] = stored
+        elif original is not job:
+            work.duplicates.setdefault(original.input.id, []).append(job)
+        elif copy := next((each for each in by_fingerprint.get(wanted, []) if _is_usable(out, each, unusable)), None):
+            work.copies.append((job, copy))
         else:
-            found.waiting.append(job)
-    return found
+            work.waiting.append(job)
+    return work
 
 
-def usable(out: Path, found: Finished, unless: Collection[str] = ()) -> bool:
-    """Whether results can be copied: they are whole, and so are the voices that are needed to link them."""
-    lacking = found.row.id in unless or (found.strangers and recall(out, found) is None)
-    return not lacking and whole(out / found.row.id, found)
+def _is_usable(out: Path, result: StoredResult, unusable: Collection[str]) -> bool:
+    """Whether results can be copied: they are intact, and so are the voices that are needed to link them."""
+    if result.row.id in unusable or restore(out, result) is None:
+        return False
+    return is_intact(out / result.row.id, result)
 
 
-def company(kept: Iterable[Finished]) -> str:
-    """Digest of the recordings with unknown speakers, in their order: who is called alike depends on all of them."""
-    found = [(each.row.id, each.fingerprint) for each in kept if each.strangers]
-    return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else ""
+def hash_strangers(results: Iterable[StoredResult]) -> str:
+    """Digest of the recordings with unknown speakers, in their order: how these are called depends on all of them."""
+    recordings = [(each.row.id, each.fingerprint) for each in results if each.strangers]
+    return hashlib.sha256(json.dumps(recordings).encode()).hexdigest() if recordings else ""
 
 
-def recall(out: Path, found: Finished) -> Outcome | None:
-    """The row of kept results, with the voices of unknown speakers; None where those are not there any more."""
-    row = replace(found.row, kept=True)
-    if not found.strangers:
+def restore(out: Path, result: StoredResult) -> Outcome | None:
+    """The row of reused results, with the voices of unknown speakers; None where those are gone."""
+    row = replace(result.row, reused=True)
+    if not result.strangers:
         return row
-    strangers = voiceprints.recall(out / row.id, found.strangers)
+    strangers = voiceprints.load(out / row.id, result.strangers)
     return None if strangers is None else replace(row, strangers=strangers)
 
 
-def again(out: Path, job: Job, source: Outcome, plan: Plan, remains: Remains, twin: str = "") -> Outcome:
-    """The results of `source` for a recording of the same bytes and settings; a row that says why not, where not."""
+def copy_result(
+    out: Path, job: Job, original: Outcome, config: Config, work: PendingWork, same_bytes_as: str = ""
+) -> Outcome:
+    """The results of `original` for a recording of the same bytes and settings; or a row that says why not."""
     item = job.input
-    if source.status != "done":
-        return replace(source, id=item.id, name=item.name, reason=f"the same bytes as {source.name}: {source.reason}")
-    seen, digest = fingerprint.settled(remains.looks[item.id]), remains.digests[item.id]
+    if original.status != "done":
+        reason = f"the same bytes as {original.name}: {original.reason}"
+        return replace(original, id=item.id, name=item.name, reason=reason)
+    state, digest = fingerprint.if_resting(work.states[item.id]), work.digests[item.id]
     try:
-        return copy(out, source, item, plan.config, fingerprint.of(job.recipe, digest), seen, twin)
+        wanted = fingerprint.compute(job.recipe, digest)
+        return outputs.copy_result(out, original, item, config, wanted, state, same_bytes_as)
     except OutputError as error:
         return Outcome(item.id, item.name, "failed", "write", str(error), environment=True)
-    except AudioError as error:  # it changed meanwhile
+    except AudioError as error:  # the recording changed meanwhile
         return Outcome(item.id, item.name, "failed", "read", error.reason)
-    except FormatError as error:  # somebody has been at the first one's results
-        return Outcome(item.id, item.name, "failed", "write", f"the same bytes as {source.name}: {error}")
+    except FormatError as error:  # the results of the original changed meanwhile
+        return Outcome(item.id, item.name, "failed", "write", f"the same bytes as {original.name}: {error}")
 
 
-def refresh(out: Path, job: Job, found: Finished, seen: Looks | None) -> None:
-    """Note how a file looks that was read again and has not changed, so that next time it need not be read; and where
-    it lies now, for `verify`."""
-    seen, path = fingerprint.settled(seen) or found.looks, str(job.input.path.absolute())
-    if (seen, path) == (found.looks, found.path):
+def update_record(out: Path, job: Job, result: StoredResult, state: FileState | None) -> None:
+    """Record the state of a file that was hashed again and has not changed, so that the next run need not hash it; and
+    where it lies now, for `verify`."""
+    state, path = fingerprint.if_resting(state) or result.state, str(job.input.path.absolute())
+    if (state, path) == (result.state, result.path):
         return
     folder = out / job.input.id
     try:
-        told: dict[str, Any] = outputs.provenance(folder)
-        told["input"] = {"size": found.size, "looks": seen}
-        told["source"] = {**told["source"], "path": path}
-        files.write(folder / outputs.PROVENANCE, outputs.as_json(told))
-    except (FormatError, OutputError):  # the results are whole without it
+        record: dict[str, Any] = outputs.read_provenance(folder)
+        record["input"] = {"size": result.size, "looks": state}
+        record["source"] = {**record["source"], "path": path}
+        files.write(folder / outputs.PROVENANCE, outputs.as_json(record))
+    except (FormatError, OutputError):  # the results are complete without it
         return
 
 
-def _others(out: Path, own: Mapping[str, Any]) -> Iterator[tuple[str, Finished]]:
-    """Finished results in `out` that have the name of no recording of this run."""
+def _others(out: Path, own: Mapping[str, Any]) -> Iterator[StoredResult | None]:
+    """Results in `out` that have the id of no recording of this run."""
     try:
         names = sorted(entry.name for entry in os.scandir(out) if entry.name not in own and entry.is_dir())
     except OSError:
         return
-    for name in names:
-        if (found := read(out / name)) is not None:
-            yield name, found
+    yield from (read(out / name) for name in names)
 
 
 def _digest(
     job: Job,
-    seen: Looks | None,
-    recorded: Finished | None,
-    known: tuple[Looks | None, str] | None,
+    state: FileState | None,
+    stored: StoredResult | None,
+    known: tuple[FileState | None, str] | None,
     sizes: Mapping[int, int],
 ) -> str:
-    """sha256 of a recording's file; "" where it is not needed, or cannot be had."""
-    if seen is None or not seen["size"]:  # what the system calls empty may be a pipe into itself
+    """sha256 of a recording's file; "" where it is not needed, or the file cannot be read."""
+    if state is None or not state["size"]:  # what the system calls empty may be a pipe into itself
         return ""
-    if recorded is not None and recorded.looks == seen:
-        return recorded.row.digest
-    if known is not None and known[0] == seen:
+    if stored is not None and stored.state == state:
+        return stored.row.digest
+    if known is not None and known[0] == state:
         return known[1]
-    if known is None and sizes[seen["size"]] < 2:
+    if known is None and sizes[state["size"]] < 2:
         return ""
     try:
         return files.sha256(job.input.path)

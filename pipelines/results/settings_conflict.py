@@ -1,4 +1,4 @@
-"""One folder of results, one set of settings: results that were made differently do not stand side by side."""
+"""One folder of results, one set of settings: results of different settings are not mixed in one folder."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from pipelines import results
 from pipelines.inputs import shards
 from pipelines.results import journal
 
-SHOWN = 5  # differences that are told
+SHOWN = 5  # differences in the message
 
 
-def plain(config: Config) -> dict[str, Any]:
-    """The settings that decide results, as they stand in run.json."""
+def result_settings(config: Config) -> dict[str, Any]:
+    """The settings that decide results, as run.json has them."""
     return config.model_dump(mode="json", exclude={"run"})
 
 
-def refuse_others(out: Path, config: Config) -> None:
-    """Raises ConfigError where the runs in `out`, or parts of runs, had other settings; it says which."""
+def check(out: Path, config: Config) -> None:
+    """Raises ConfigError, with the differences, where the runs in `out`, or parts of runs, had other settings."""
     for path, _ in shards.found(out, results.RUN):
-        former = journal.read_json(path).get("settings")
-        if not isinstance(former, dict):
+        earlier = journal.read_json(path).get("settings")
+        if not isinstance(earlier, dict):
             continue
-        found = list(differences(former, plain(config)))
-        if found:
-            more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        changes = list(differences(earlier, result_settings(config)))
+        if changes:
+            more = f", and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
             raise ConfigError(
                 "--out",
                 str(out),
-                f"holds results of other settings: {'; '.join(found[:SHOWN])}{more}",
-                "Name another folder, or do everything again with --force.",
+                f"holds results of other settings: {'; '.join(changes[:SHOWN])}{more}",
+                "Name another folder, or process everything again with --force.",
             )
 
 
-def differences(former: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """`vad.pad is 0.2 there, 0.1 now` for each setting that both know and that differs."""
-    for key in sorted(former.keys() & now.keys()):
-        name = f"{above}{key}"
-        if isinstance(former[key], dict) and isinstance(now[key], dict):
-            yield from differences(former[key], now[key], f"{name}.")
-        elif former[key] != now[key]:
-            yield f"{name} is {_shown(former[key])} there, {_shown(now[key])} now"
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """`vad.pad is 0.2 there, 0.1 now` for each setting that both have and that differs."""
+    for key in sorted(earlier.keys() & now.keys()):
+        name = f"{prefix}{key}"
+        if isinstance(earlier[key], dict) and isinstance(now[key], dict):
+            yield from differences(earlier[key], now[key], f"{name}.")
+        elif earlier[key] != now[key]:
+            yield f"{name} is {_as_text(earlier[key])} there, {_as_text(now[key])} now"
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return "unset" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)

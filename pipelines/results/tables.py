@@ -1,6 +1,6 @@
-"""The tables of a run: every turn of every recording (timeline), and what each speaker adds up to (speakers).
+"""The tables of a run: every turn of every recording (timeline), and the sums of each speaker (speakers).
 
-One transcript is held at a time and rows go to the disk in blocks, so that memory does not grow with the run.
+Only one transcript is in memory at a time and rows are written in blocks, so that memory does not grow with the run.
 """
 
 from __future__ import annotations
@@ -58,13 +58,14 @@ WORDS = {
     "name": "string",
 }
 _OPTIONAL = ("speaker", "name")
-_BLOCK = 50_000  # rows held before they are written: some tens of megabytes
+_BLOCK = 50_000  # rows in memory before they are written: some tens of megabytes
 
 
 def timeline(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
-    """One row a turn: recording, start, end, duration (s), speaker, name, text; by recording as given, then by start.
+    """One row a turn: recording, start, end, duration (s), speaker, name, text.
 
-    What was said in no turn has rows too; their speaker is missing (`pandas.NA`) where nobody was heard.
+    Recordings are in the order of `transcripts`, the turns of each by start. Words outside all turns have rows too;
+    their speaker is missing (`pandas.NA`) where they have none.
     """
     return _frame([row for transcript in transcripts for row in _timeline(rounded(transcript))], TIMELINE)
 
@@ -73,7 +74,7 @@ def speakers(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
     """One row a speaker of a recording: recording, speaker, name, seconds, share, turns, words.
 
     `seconds` is the time in which the speaker talks (their own overlapping turns count once), `share` its part of the
-    sum over the speakers of the recording, in [0, 1]. Words of nobody have a row whose speaker is missing.
+    sum over the speakers of the recording, in [0, 1]. Words without a speaker have a row whose speaker is missing.
     """
     return _frame([row for transcript in transcripts for row in _speakers(rounded(transcript))], SPEAKERS)
 
@@ -81,20 +82,20 @@ def speakers(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
 def words(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
     """One row a word: recording, start, end (s), text, probability, speaker, name; in the order of the transcripts.
 
-    The speaker is missing (`pandas.NA`) where nobody was heard.
+    The speaker is missing (`pandas.NA`) where the word has none.
     """
     return _frame([row for transcript in transcripts for row in _words(rounded(transcript))], WORDS)
 
 
-def load() -> None:
-    """Load what `write` needs: it takes a tenth of a second, which nobody waits for while recordings are processed."""
+def preload() -> None:
+    """Import what `write` needs: that takes a tenth of a second, and costs nothing while recordings are processed."""
     import pyarrow.parquet  # noqa: F401
 
 
-def write(out: Path, transcripts: Iterable[Transcript], called: Callable[[str], str] = str) -> None:
-    """`timeline.csv`, `timeline.parquet` and `speakers.csv` into `out`, each whole or not at all.
+def write(out: Path, transcripts: Iterable[Transcript], rename: Callable[[str], str] = str) -> None:
+    """Write `timeline.csv`, `timeline.parquet` and `speakers.csv` into `out`, each completely or not at all.
 
-    `called` gives the names under which they are written, where those are others.
+    `rename` gives the names of the files of a part of a run.
 
     Reads `transcripts` once; the same ones give the same bytes. Cells of the CSV files are guarded against formulas
     (see `diarize.formats.csv`), those of the Parquet file are exact. Raises OutputError.
@@ -102,13 +103,13 @@ def write(out: Path, transcripts: Iterable[Transcript], called: Callable[[str], 
     import pyarrow.parquet
 
     with ExitStack() as stack:
-        sheet, parquet, summary = (stack.enter_context(files.replacing(out / called(name))) for name in NAMES)
+        sheet, parquet, summary = (stack.enter_context(files.replacing(out / rename(name))) for name in NAMES)
         schema = pyarrow.schema([(name, _arrow(kind)) for name, kind in TIMELINE.items()])
         columns = stack.enter_context(pyarrow.parquet.ParquetWriter(parquet, schema, compression="zstd"))
         sheet.write(_csv([TIMELINE]))
         summary.write(_csv([SPEAKERS]))
         for block, kinds in _blocks(transcripts):
-            (sheet if kinds is TIMELINE else summary).write(_csv(_shown(row, kinds) for row in block))
+            (sheet if kinds is TIMELINE else summary).write(_csv(_csv_cells(row, kinds) for row in block))
             if kinds is TIMELINE:
                 cells = zip(*block, strict=True)
                 arrays = [_array(column, kind) for column, kind in zip(cells, kinds.values(), strict=True)]
@@ -116,7 +117,7 @@ def write(out: Path, transcripts: Iterable[Transcript], called: Callable[[str], 
 
 
 def read(path: Path) -> pandas.DataFrame:
-    """A CSV file of `write` as it was: texts are texts (`NA`, `01`), only the columns of numbers are numbers.
+    """A CSV file of `write`: texts stay texts (`NA`, `01`), only the columns of numbers are numbers.
 
     Raises FormatError where the file is not one of them.
     """
@@ -142,16 +143,18 @@ def read(path: Path) -> pandas.DataFrame:
 
 
 def _blocks(transcripts: Iterable[Transcript]) -> Iterator[tuple[list[tuple[Any, ...]], dict[str, str]]]:
-    held: dict[int, tuple[list[tuple[Any, ...]], dict[str, str]]] = {0: ([], TIMELINE), 1: ([], SPEAKERS)}
+    timeline: list[tuple[Any, ...]] = []
+    speakers: list[tuple[Any, ...]] = []
+    tables = ((timeline, TIMELINE), (speakers, SPEAKERS))
     for transcript in transcripts:
         transcript = rounded(transcript)
-        held[0][0].extend(_timeline(transcript))
-        held[1][0].extend(_speakers(transcript))
-        for block, kinds in held.values():
+        timeline.extend(_timeline(transcript))
+        speakers.extend(_speakers(transcript))
+        for block, kinds in tables:
             if len(block) >= _BLOCK:
                 yield block, kinds
                 block.clear()
-    yield from (kept for kept in held.values() if kept[0])
+    yield from (table for table in tables if table[0])
 
 
 def _timeline(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
@@ -183,10 +186,10 @@ def _speakers(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
         yield transcript.recording, None, None, 0.0, 0.0, 0, words[None]
 
 
-def _frame(found: list[tuple[Any, ...]], kinds: dict[str, str]) -> pandas.DataFrame:
+def _frame(rows: list[tuple[Any, ...]], kinds: dict[str, str]) -> pandas.DataFrame:
     import pandas
 
-    cells = zip(*found, strict=True) if found else ([] for _ in kinds)
+    cells = zip(*rows, strict=True) if rows else ([] for _ in kinds)
     columns = {
         name: pandas.Series([_cell(value) for value in column], dtype=kind)
         for (name, kind), column in zip(kinds.items(), cells, strict=True)
@@ -199,7 +202,7 @@ def _cell(value: Any) -> Any:
 
 
 def _array(column: Sequence[Any], kind: str) -> pyarrow.Array:
-    """A column for Parquet. `pyarrow.array` would load pandas, to see that this is none of it: a third of a second."""
+    """A column for Parquet. `pyarrow.array` would import pandas, to check for its types: a third of a second."""
     import pyarrow
 
     if kind == "float64":
@@ -210,7 +213,7 @@ def _array(column: Sequence[Any], kind: str) -> pyarrow.Array:
     return builder.finish()
 
 
-def _shown(row: tuple[Any, ...], kinds: dict[str, str]) -> Iterator[str]:
+def _csv_cells(row: tuple[Any, ...], kinds: dict[str, str]) -> Iterator[str]:
     """The cells of a row as the CSV files have them."""
     for (name, kind), value in zip(kinds.items(), row, strict=True):
         if kind == "string":
@@ -230,7 +233,7 @@ def _decimal(value: float, name: str) -> str:
 
 
 def _kinds(frame: pandas.DataFrame) -> dict[str, str]:
-    """The table that has these columns; {} where there is none."""
+    """The columns of the table that has these names; {} where there is none."""
     return next((kinds for kinds in (TIMELINE, SPEAKERS) if list(frame.columns) == list(kinds)), {})
 
 

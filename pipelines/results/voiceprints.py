@@ -1,8 +1,7 @@
-"""The voices of a recording's unknown speakers, kept beside its results until the run that needs them is over.
+"""The voices of a recording's unknown speakers, stored beside its results until the end of the run that needs them.
 
-They are biometric data of strangers: readable by their owner alone, taken away as soon as the recordings of the run are
-linked (pipelines/results/linking.py). JSON, arrays in base64; what was written is known by its sha256, nothing else is
-read.
+They are biometric data of strangers: readable by their owner alone, and deleted as soon as the recordings of the run
+are linked (pipelines/results/linking.py). JSON, arrays in base64; only a file of the recorded sha256 is read.
 """
 
 from __future__ import annotations
@@ -22,49 +21,49 @@ from diarize.library.scoring.linking import Strangers
 NAME = ".strangers.json"
 
 
-def keep(folder: Path, found: Strangers) -> str:
-    """Write them into the folder of a recording's results; gives the sha256 that `recall` takes. Raises OutputError."""
-    plain = {
-        "speakers": found.speakers,
-        "vectors": _text(found.vectors.astype("<f4")),
-        "seconds": found.seconds,
-        "bandwidth": found.bandwidth,
-        "mean": _text(found.mean.astype("<f8")),
+def save(folder: Path, strangers: Strangers) -> str:
+    """Write them into the folder of a recording's results; returns the sha256 for `load`. Raises OutputError."""
+    fields = {
+        "speakers": strangers.speakers,
+        "vectors": _encode(strangers.vectors.astype("<f4")),
+        "seconds": strangers.seconds,
+        "bandwidth": strangers.bandwidth,
+        "mean": _encode(strangers.mean.astype("<f8")),
     }
-    data = json.dumps(plain).encode()
+    data = json.dumps(fields).encode()
     _write(folder, data)
     return hashlib.sha256(data).hexdigest()
 
 
 def copy(folder: Path, to: Path) -> None:
-    """What is kept in one folder into another one, which has none where there is none. Raises OSError, OutputError."""
+    """Copy them to another folder, or delete them there if there are none. Raises OSError and OutputError."""
     if (folder / NAME).exists():
         _write(to, (folder / NAME).read_bytes())
     else:
-        forget(to)
+        delete(to)
 
 
-def recall(folder: Path, digest: str) -> Strangers | None:
-    """What `keep` wrote; None where it is not there, or not what was written."""
+def load(folder: Path, digest: str) -> Strangers | None:
+    """What `save` wrote; None where it is gone or has changed."""
     try:
         data = (folder / NAME).read_bytes()
     except OSError:
         return None
     if hashlib.sha256(data).hexdigest() != digest:
         return None
-    plain: dict[str, Any] = json.loads(data)
-    speakers = tuple(plain["speakers"])
+    fields: dict[str, Any] = json.loads(data)
+    speakers = tuple(fields["speakers"])
     return Strangers(
         speakers,
-        _array(plain["vectors"], "<f4").reshape(len(speakers), -1).astype(np.float32),
-        tuple(plain["seconds"]),
-        plain["bandwidth"],
-        _array(plain["mean"], "<f8").astype(np.float64),
+        _decode(fields["vectors"], "<f4").reshape(len(speakers), -1).astype(np.float32),
+        tuple(fields["seconds"]),
+        fields["bandwidth"],
+        _decode(fields["mean"], "<f8").astype(np.float64),
     )
 
 
-def forget(folder: Path) -> None:
-    """Take them away."""
+def delete(folder: Path) -> None:
+    """Delete them, where there are any."""
     with contextlib.suppress(OSError):
         (folder / NAME).unlink(missing_ok=True)
 
@@ -75,9 +74,9 @@ def _write(folder: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _text(array: np.ndarray[Any, Any]) -> str:
+def _encode(array: np.ndarray[Any, Any]) -> str:
     return base64.b64encode(array.tobytes()).decode("ascii")
 
 
-def _array(text: str, kind: str) -> np.ndarray[Any, Any]:
+def _decode(text: str, kind: str) -> np.ndarray[Any, Any]:
     return np.frombuffer(base64.b64decode(text), dtype=kind)

@@ -10,7 +10,8 @@ import pytest
 from diarize.errors import ConfigError, ModelDamaged, UnknownModel
 from diarize.models.registry import REGISTRY
 from diarize.models.store import Store
-from pipelines.cli import models
+from pipelines.cli import doctor
+from pipelines.cli.commands import models
 from tests.models.toys import CONFIG, TINY, WEIGHTS, Hub, known, names, pair, sha, store_of
 
 
@@ -25,7 +26,7 @@ def test_import_recognises_bytes_not_names(tmp_path: Path) -> None:
     (stick / "loop").symlink_to(stick)
     (stick / "dangling.onnx").symlink_to(stick / "nowhere")
     store = store_of(tmp_path / "store", known(), pair(), offline=True)
-    found = models.bring(store, stick)
+    found = store.import_folder(stick)
     assert [(one.model, one.path.name, bool(one.problem)) for one in found] == [
         ("tiny", "renamed.dat", False),
         ("pair", "renamed.dat", False),
@@ -34,7 +35,7 @@ def test_import_recognises_bytes_not_names(tmp_path: Path) -> None:
     assert [status.state for status in store.verify()] == ["present", "present"]
     assert store.path("tiny").read_bytes() == WEIGHTS
     assert (stick / "deep" / "er" / "renamed.dat").exists()
-    assert models.bring(store, stick) == found  # again: nothing changes
+    assert store.import_folder(stick) == found  # again: nothing changes
 
 
 def test_import_tells_what_is_not_complete(tmp_path: Path) -> None:
@@ -100,9 +101,9 @@ def test_one_model_that_cannot_be_had_does_not_stop_the_others(tmp_path: Path, h
     assert "moved or removed" in gone.problem
     assert tiny.path == store.path("tiny")
     assert tiny.problem == ""
-    assert models.path(store) == tmp_path
-    assert [status.state for status in models.overview(store)] == ["missing", "present"]
-    assert [status.state for status in models.verify(store)] == ["present"]
+    assert store.folder == tmp_path
+    assert [status.state for status in store.list()] == ["missing", "present"]
+    assert [status.state for status in store.verify()] == ["present"]
 
 
 def test_an_unknown_name_stops_a_pull_before_it_begins(tmp_path: Path, hub: Hub) -> None:
@@ -112,14 +113,14 @@ def test_an_unknown_name_stops_a_pull_before_it_begins(tmp_path: Path, hub: Hub)
 
 
 def test_what_the_main_job_needs_is_in_the_registry() -> None:
-    assert all(name in REGISTRY for name in models.NEEDED)
+    assert all(name in REGISTRY for name in doctor.NEEDED)
 
 
 def test_what_is_only_welcome_may_be_missing(tmp_path: Path) -> None:
     found = {pulled.name: pulled for pulled in models.pull(Store(tmp_path, offline=True))}
-    assert set(found) == {*models.NEEDED, *models.WELCOME}
-    assert all(found[name].needed for name in models.NEEDED)
-    assert not any(found[name].needed for name in models.WELCOME)
-    (asked,) = models.pull(Store(tmp_path, offline=True), models.WELCOME)
+    assert set(found) == {*doctor.NEEDED, *doctor.RECOMMENDED}
+    assert all(found[name].needed for name in doctor.NEEDED)
+    assert not any(found[name].needed for name in doctor.RECOMMENDED)
+    (asked,) = models.pull(Store(tmp_path, offline=True), doctor.RECOMMENDED)
     assert asked.needed  # whoever asks for it by name is told that it failed
     assert asked.problem

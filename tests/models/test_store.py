@@ -16,7 +16,7 @@ import diarize.models
 from diarize.errors import ConfigError, ModelDamaged, ModelMissing, ModelUnavailable
 from diarize.models.registry import ModelFile
 from diarize.models.store import Store, default_folder
-from pipelines.cli import models
+from pipelines.cli.commands import models
 from tests.models.toys import CONFIG, TINY, WEIGHTS, Hub, known, names, pair, sha, store_of
 
 

@@ -125,7 +125,7 @@ def test_a_merging_that_is_cut_short_is_completed_by_the_same_command(
     assert run(place / "in", place / "whole", *LINK) == 0
     for index in (1, 2):
         assert run(place / "in", place / "parts", *LINK, "--shard", f"{index}/2") == 0
-    places = ((files, "_remove"), (voiceprints, "forget"), (merge, "_forget"))
+    places = ((files, "_remove"), (voiceprints, "delete"), (merge, "_remove_part"))
     for moment in range(1, 100):
         out = shutil.copytree(place / "parts", place / f"out{moment}")
         left = [moment]
@@ -165,10 +165,12 @@ def test_a_merging_that_was_cut_short_and_lost_its_report_is_refused_with_what_t
     assert run(place / "in", place / "whole", *LINK) == 0
     parts()
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(merge, "_forget", killed)
+        patch.setattr(merge, "_remove_part", killed)
         merge.merge([place / "out"], place / "out")
     (place / "out" / "run.json").unlink()
-    with pytest.raises(ConfigError, match=r"run\.json: the report of the joined run is gone.*every --shard again"):
+    with pytest.raises(
+        ConfigError, match=r"run\.json: the report of the joined run is gone.*commands of all --shard parts"
+    ):
         merge.merge([place / "out"], place / "out")
     parts()
     merge.merge([place / "out"], place / "out")
@@ -177,7 +179,7 @@ def test_a_merging_that_was_cut_short_and_lost_its_report_is_refused_with_what_t
 
 def test_voices_that_are_not_what_was_written_are_nothing(tmp_path: Path) -> None:
     (tmp_path / voiceprints.NAME).write_text("{}")
-    assert voiceprints.recall(tmp_path, "0" * 64) is None
-    assert voiceprints.recall(tmp_path / "nowhere", "0" * 64) is None
-    voiceprints.forget(tmp_path)
+    assert voiceprints.load(tmp_path, "0" * 64) is None
+    assert voiceprints.load(tmp_path / "nowhere", "0" * 64) is None
+    voiceprints.delete(tmp_path)
     assert not (tmp_path / voiceprints.NAME).exists()

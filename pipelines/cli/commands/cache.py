@@ -1,4 +1,4 @@
-"""`cache`: the results of stages that later runs need not make again (docs/cache.md)."""
+"""`cache`: results of stages that later runs need not compute again (docs/cache.md)."""
 
 from __future__ import annotations
 
@@ -36,21 +36,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def size(text: str) -> int:
-    """Bytes that a text means: 5GB, 300 MB, 1.5G. Raises ValueError for anything else."""
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)B?", text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no size, as 5GB is")
-    return round(float(found[1]) * UNITS[found[2]])
+    """Bytes of a size as people write it: 5GB, 300 MB, 1.5G. Raises ValueError for anything else."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)B?", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size; examples: 5GB, 300MB")
+    return round(float(match[1]) * UNITS[match[2]])
 
 
-def told(status: CacheUsage) -> str:
-    """How much a cache holds, for people."""
-    return f"{counted(status.entries, 'entry')}, {status.size / 1e6:.1f} MB"
-
-
-def _opened(given: argparse.Namespace) -> Cache:
-    config = options.resolve(given).config.run
-    cache = cached_stages.open_cache(config)
+def _open(given: argparse.Namespace) -> Cache:
+    cache = cached_stages.open_cache(options.resolve(given).config.run)
     if cache is None:
         raise ConfigError(
             "settings", "run.cache", "no cache folder is set (run.cache is none)", "Name one with --cache."
@@ -58,31 +52,33 @@ def _opened(given: argparse.Namespace) -> Cache:
     return cache
 
 
-def _told(folder: Path, work: Callable[[], CacheUsage]) -> int:
+def _print_usage(folder: Path, action: Callable[[], CacheUsage]) -> int:
+    """Do something with the cache in `folder`, and print how large it is then."""
     try:
-        console.say(f"{folder}: {told(work())}")
+        usage = action()
     except OSError as error:
         raise OutputError(str(folder), f"cannot be read or changed: {error.strerror or error}") from error
+    console.say(f"{folder}: {counted(usage.entries, 'entry')}, {usage.size / 1e6:.1f} MB")
     return 0
 
 
 def _status(given: argparse.Namespace) -> int:
-    cache = _opened(given)
+    cache = _open(given)
     console.say(f"at most {cache.most_bytes / 1e9:g} GB (run.cache_size)")
-    return _told(cache.folder, cache.status)
+    return _print_usage(cache.folder, cache.status)
 
 
 def _prune(given: argparse.Namespace) -> int:
-    cache = _opened(given)
+    cache = _open(given)
     most = cache.most_bytes if given.max_size is None else given.max_size
-    return _told(cache.folder, lambda: cache.prune(most))
+    return _print_usage(cache.folder, lambda: cache.prune(most))
 
 
 def _clear(given: argparse.Namespace) -> int:
-    cache = _opened(given)
+    cache = _open(given)
 
-    def work() -> CacheUsage:
+    def clear() -> CacheUsage:
         cache.clear()
         return cache.status()
 
-    return _told(cache.folder, work)
+    return _print_usage(cache.folder, clear)

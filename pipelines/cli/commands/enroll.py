@@ -111,7 +111,7 @@ def _enroll(given: argparse.Namespace, library: Library, config: Config, store: 
     if given.speaker is None:
         raise ConfigError("command line", "--speaker", "is needed with --from", "Name one, as SPEAKER_02.")
     if len(given.recordings) > 1:
-        options.exactly(given.recordings, 1, "with --from: the transcript's own")
+        options.require_count(given.recordings, 1, "with --from: the transcript's own")
     return enroll_from_transcript(
         library,
         request,

@@ -78,7 +78,7 @@ def run(given: argparse.Namespace) -> int:
     evaluation = evaluate(request)
     for line in report.settings(evaluation):
         console.say(line)
-    width = max(console.console(sys.stdout).width, console.NARROWEST)
+    width = max(console.open_console(sys.stdout).width, console.NARROWEST)
     for table in report.tables(evaluation):
         for title, fitted in figures.fitted(table.title, table.columns, table.rows, table.names, width):
             console.say()

@@ -13,6 +13,7 @@ from diarize.text import counted
 from pipelines.cli import console
 from pipelines.cli.commands import options
 from pipelines.cli.commands.speakers import library_options
+from pipelines.cli.observers import NullObserver
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +43,7 @@ def run(given: argparse.Namespace) -> int:
 
     config = options.resolve(given).config
     opened = partial(speakers.open_library, given.library, os.environ, given.passphrase_file, read_only=True)
-    result = identify(given.recordings, opened, config, options.store(config), console.Silent(), given.out)
+    result = identify(given.recordings, opened, config, options.store(config), NullObserver(), given.out)
     if given.json:
         console.say(json.dumps(result.as_dict(), indent=1))
         return result.status

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from diarize.models.store import Store
-from pipelines.cli import console, live, models
+from diarize.errors import ModelError
+from diarize.models.registry import Progress, find_entry
+from diarize.models.store import ModelStatus, Store
+from pipelines.cli import console
+from pipelines.cli.doctor import NEEDED, RECOMMENDED
+from pipelines.cli.observers import open_observer
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,44 +30,86 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     pull.add_argument("--force", action="store_true", help="download again models that are in the store")
     pull.set_defaults(command=_pull)
     actions.add_parser("verify", help="check the sha256 of every file in the store").set_defaults(command=_verify)
-    bring = actions.add_parser("import", help="copy models from a folder; files are recognized by their sha256")
-    bring.add_argument("folder", type=Path)
-    bring.set_defaults(command=_import)
+    from_folder = actions.add_parser("import", help="copy models from a folder; files are recognized by their sha256")
+    from_folder.add_argument("folder", type=Path)
+    from_folder.set_defaults(command=_import)
     actions.add_parser("path", help="print the path of the store").set_defaults(command=_path)
 
 
 def _list(given: argparse.Namespace) -> int:
-    for line in console.model_lines(models.overview(Store())):
+    for line in model_lines(Store().list()):
         console.say(line)
     return 0
 
 
 def _pull(given: argparse.Namespace) -> int:
     failed = False
-    with live.watcher(quiet=False, verbose=False) as watcher:
-        for pulled in models.pull(Store(offline=bool(given.offline)), given.names, watcher.fetching, given.force):
-            failed |= bool(pulled.problem) and pulled.needed
-            welcome = "" if pulled.needed else "optional: "
-            console.say(welcome + pulled.problem if pulled.problem else f"{pulled.name}: {pulled.path}")
-            for file, digest in pulled.pins:
+    with open_observer(quiet=False, verbose=False) as observer:
+        for result in pull(Store(offline=bool(given.offline)), given.names, observer.fetching, given.force):
+            failed |= bool(result.problem) and result.needed
+            optional = "" if result.needed else "optional: "
+            console.say(optional + result.problem if result.problem else f"{result.name}: {result.path}")
+            for file, digest in result.pins:
                 console.say(f"  pinned by this download: {file} sha256 {digest}")
     return 5 if failed else 0
 
 
 def _verify(given: argparse.Namespace) -> int:
-    found = models.verify(Store())
-    for line in console.model_lines(found) if found else ["there is no model in the store"]:
+    statuses = Store().verify()
+    for line in model_lines(statuses) if statuses else ["there is no model in the store"]:
         console.say(line)
-    return 6 if any(status.state == "damaged" for status in found) else 0
+    return 6 if any(status.state == "damaged" for status in statuses) else 0
 
 
 def _import(given: argparse.Namespace) -> int:
-    found = models.bring(Store(), given.folder)
-    for item in found:
-        console.say(f"{item.path}: {item.model or 'not copied'}" + (f" ({item.problem})" if item.problem else ""))
-    return 0 if any(item.model for item in found) else 4
+    results = Store().import_folder(given.folder)
+    for result in results:
+        problem = f" ({result.problem})" if result.problem else ""
+        console.say(f"{result.path}: {result.model or 'not copied'}{problem}")
+    return 0 if any(result.model for result in results) else 4
 
 
 def _path(given: argparse.Namespace) -> int:
-    console.say(str(models.path(Store())))
+    console.say(str(Store().folder))
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """The outcome for one model: where it is now, or what went wrong (with the cure)."""
+
+    name: str
+    path: Path | None
+    pins: tuple[tuple[str, str], ...] = ()  # (file, sha256) that no registry has: pinned by this download
+    problem: str = ""
+    needed: bool = True  # False: not asked for by name, and the main job runs without it
+
+
+def pull(
+    store: Store, names: Sequence[str] = (), progress: Progress | None = None, force: bool = False
+) -> Iterator[PullResult]:
+    """Fetch models, by default NEEDED and RECOMMENDED; one result each as it comes.
+
+    Raises UnknownModel before anything is fetched. A model that cannot be fetched does not stop the others.
+    """
+    wanted = tuple(dict.fromkeys(names)) or (*NEEDED, *RECOMMENDED)
+    for name in wanted:
+        find_entry(name, store.registry)
+    for name in wanted:
+        try:
+            path = store.pull(name, progress, force)
+        except ModelError as error:
+            yield PullResult(name, None, problem=str(error), needed=bool(names) or name in NEEDED)
+        else:
+            yield PullResult(name, path, tuple(sorted(store.pins(name).items())))
+
+
+def model_lines(statuses: Sequence[ModelStatus]) -> Iterator[str]:
+    """Two lines a model: its state in the store, role, size and licence; and what it is, or what is wrong with it."""
+    longest = max((len(status.entry.name) for status in statuses), default=0)
+    for status in statuses:
+        entry = status.entry
+        size = "?" if entry.size is None else f"{entry.size / 1e6:.1f}"
+        pinned = ", digest fixed by the first download" if status.pinned else ""
+        yield f"{entry.name:{longest}}  {status.state:7} {entry.role:12} {size:>7} MB  {entry.licence}{pinned}"
+        yield f"    {status.problem or entry.description}"

@@ -1,4 +1,4 @@
-"""Options that give settings, shared by the commands; what a setting means stands in diarize/config.py."""
+"""Options that are settings, shared by the commands; diarize/config.py says what each setting means."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diarize.models.store import Store
 from pipelines.inputs import settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    # option -> how it is read; `settings.OPTIONS` has the setting that it gives
+    # name of the option -> arguments of argparse; `settings.OPTIONS` has its setting
     "num_speakers": {"type": int, "metavar": "N"},
     "min_speakers": {"type": int, "metavar": "N"},
     "max_speakers": {"type": int, "metavar": "N"},
@@ -40,9 +40,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def add(command: argparse.ArgumentParser, *options: str) -> None:
-    """`--config`, `--offline` and the named options (all, where none is named)."""
+    """Add `--config`, `--offline` and the named options (all, where none is named)."""
     group = command.add_argument_group("settings")
-    group.add_argument("--config", type=Path, metavar="FILE.toml", help="settings from a file")
+    group.add_argument("--config", type=Path, metavar="FILE.toml", help="file with settings")
     group.add_argument(
         "--offline", dest="run.offline", action="store_true", default=None, help="never open a network connection"
     )
@@ -53,7 +53,7 @@ def add(command: argparse.ArgumentParser, *options: str) -> None:
 
 
 def resolve(given: argparse.Namespace) -> settings.Settings:
-    """The settings that the options, the file and the environment give.
+    """The settings of the command line, the file and the environment.
 
     Raises ConfigError, which names options as they are typed.
     """
@@ -66,11 +66,11 @@ def _typed(name: str) -> str:
 
 
 def store(config: Config) -> Store:
-    """The model store, under the settings' leave to use the network."""
+    """The model store, which uses the network only if the settings allow it."""
     return Store(offline=config.run.offline)
 
 
-def exactly(values: Sequence[Any], count: int, why: str) -> None:
-    """Raises ConfigError where a command was given another number of recordings."""
-    if len(values) != count:
-        raise ConfigError("command line", "recordings", f"{len(values)} given, {count} needed {why}")
+def require_count(recordings: Sequence[Path], count: int, why: str) -> None:
+    """Raises ConfigError where a command got another number of recordings."""
+    if len(recordings) != count:
+        raise ConfigError("command line", "recordings", f"{len(recordings)} given, {count} needed {why}")

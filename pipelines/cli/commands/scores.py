@@ -118,12 +118,12 @@ def _verify(given: argparse.Namespace) -> int:
     config, scoring = options.resolve(given).config, _scoring(given)
     store = options.store(config)
     if given.claim is not None:
-        options.exactly(given.recordings, 1, "with --claim")
+        options.require_count(given.recordings, 1, "with --claim")
         with speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True) as library:
             result = verify_claim(given.claim, given.recordings[0], library, config, store, scoring)
     else:
         why = "to compare; to check a claim, add --claim NAME; one folder of results is checked for changes"
-        options.exactly(given.recordings, 2, why)
+        options.require_count(given.recordings, 2, why)
         result = verify(given.recordings[0], given.recordings[1], config, store, scoring)
     if given.json:
         console.say(json.dumps(result.as_dict(), indent=1))

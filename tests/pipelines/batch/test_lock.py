@@ -24,7 +24,7 @@ from tests.pipelines.inprocess import InProcess
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "WATCH", 0.4)
     monkeypatch.setattr(lock, "BEAT", 0.1)
-    monkeypatch.setattr(lock, "LOOK", 0.02)
+    monkeypatch.setattr(lock, "POLL", 0.02)
 
 
 def another(out: Path, name: str = ".lock", **facts: Any) -> Path:
@@ -113,7 +113,7 @@ def test_who_waits_gets_the_folder_when_it_is_free(tmp_path: Path) -> None:
         threading.Timer(0.1, (tmp_path / ".lock").unlink).start()
 
     another(tmp_path)
-    with Lock(tmp_path, wait=True, say=hear):
+    with Lock(tmp_path, wait=True, on_wait=hear):
         assert "waiting for process" in said[0]
     assert len(said) == 1
 
@@ -152,7 +152,7 @@ def test_a_run_that_was_taken_for_dead_ends(tmp_path: Path) -> None:
     with Lock(tmp_path) as held:
         held.check()
         another(tmp_path)
-        held._beating.join(5)
+        held._heartbeat.join(5)
         with pytest.raises(OutputError, match="took this one for dead"):
             held.check()
     assert (tmp_path / ".lock").exists()  # it is the other one's
@@ -174,7 +174,7 @@ def test_a_lock_that_was_taken_and_left_meanwhile_is_tried_again(
     with Lock(tmp_path):
         assert list(lock.running(tmp_path)) == [".lock"]
     refused += [1] * lock.ATTEMPTS
-    with pytest.raises(OutputError, match="cannot be taken away"):
+    with pytest.raises(OutputError, match="cannot be removed"):
         Lock(tmp_path).__enter__()
 
 
@@ -194,7 +194,7 @@ def test_a_lock_that_was_away_for_a_moment_is_not_lost(tmp_path: Path) -> None:
         for _ in range(30):
             path.rename(aside)
             aside.rename(path)
-            held._over.wait(0.01)
+            held._released.wait(0.01)
         held.check()
 
 

@@ -10,15 +10,15 @@ from diarize.config import Config
 from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines.batch import process
-from pipelines.batch.process import Request
-from pipelines.cli.console import Silent
+from pipelines.batch.process import ProcessRequest
+from pipelines.cli.observers import NullObserver
 from pipelines.inputs.recordings import Input, assign_ids
 
 INPUTS = assign_ids([Input(Path(name), name) for name in ("a/x.wav", "b/x.wav", "y.wav")])
 
 
 def words(folder: Path, *found: Input) -> list[str | None]:
-    jobs = process._jobs(found, Request((), Path(), words=folder), Config())
+    jobs = process._jobs(found, ProcessRequest((), Path(), words=folder), Config())
     return [None if job.words is None else job.words.name for job in jobs]
 
 
@@ -51,6 +51,6 @@ def test_a_transcript_must_be_there_for_each_recording(tmp_path: Path) -> None:
 def test_fault_40_a_place_that_cannot_be_looked_at_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").touch()
-    request = Request((tmp_path / "in", Path("n" * 300)), tmp_path / ("n" * 300))
-    with pytest.raises(ConfigError, match="cannot be looked at: File name too long"):
-        process.process(request, Config(), Store(offline=True), Silent())
+    request = ProcessRequest((tmp_path / "in", Path("n" * 300)), tmp_path / ("n" * 300))
+    with pytest.raises(ConfigError, match="cannot be accessed: File name too long"):
+        process.process(request, Config(), Store(offline=True), NullObserver())

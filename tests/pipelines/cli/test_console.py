@@ -15,8 +15,10 @@ from diarize.config import parse
 from diarize.models.registry import REGISTRY
 from diarize.models.store import ModelStatus, Store
 from pipelines import plan
-from pipelines.batch.process import Report
-from pipelines.cli import console, doctor
+from pipelines.batch.process import RunReport
+from pipelines.cli import console, doctor, run_report
+from pipelines.cli.commands.machine import doctor_lines, setting_lines
+from pipelines.cli.commands.models import model_lines
 from pipelines.inputs import settings
 from pipelines.results.outcomes import Outcome
 from tests.cheap import SETTINGS, write_tones
@@ -32,11 +34,11 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_that_one_has_to_type_are_whole_on_a_narrow_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for line in console.model_lines(Store(tmp_path).list()):
+    for line in model_lines(Store(tmp_path).list()):
         console.say(line)
     listed = capfd.readouterr().out
     assert all(re.search(rf"^{re.escape(name)} ", listed, re.MULTILINE) for name in REGISTRY)
-    for part in console.diagnosis(doctor.examine(Store(tmp_path)), verbose=True):
+    for part in doctor_lines(doctor.examine(Store(tmp_path)), verbose=True):
         console.say(part)
     told = capfd.readouterr().out
     assert all(f"diarize models pull {name}\n" in told for name in REGISTRY)
@@ -44,7 +46,7 @@ def test_names_that_one_has_to_type_are_whole_on_a_narrow_terminal(
 
 
 def test_the_doctor_tells_what_is_needed_first_and_the_rest_shortly(tmp_path: Path, store: Store) -> None:
-    told = [part for part in console.diagnosis(doctor.examine(Store(tmp_path))) if isinstance(part, str)]
+    told = [part for part in doctor_lines(doctor.examine(Store(tmp_path))) if isinstance(part, str)]
     assert told[0].startswith("not ready")
     assert told[1] == "missing, required:"
     assert "diarize models pull silero-vad-v6" in told[2]
@@ -53,17 +55,17 @@ def test_the_doctor_tells_what_is_needed_first_and_the_rest_shortly(tmp_path: Pa
     assert "model whisper-small, " in optional
     assert told[-1].endswith("diarize doctor --verbose")
     assert len(told) < 20
-    assert next(iter(console.diagnosis(doctor.examine(store)))) == "ready: diarize process can run"
+    assert next(iter(doctor_lines(doctor.examine(store)))) == "ready: diarize process can run"
 
 
 def test_a_model_that_its_first_download_pinned_is_shown_as_such() -> None:
     status = ModelStatus(REGISTRY["ge2e"], "present", Path("store"), pinned=True)
-    assert "digest fixed by the first download" in next(console.model_lines([status]))
+    assert "digest fixed by the first download" in next(model_lines([status]))
 
 
 def test_settings_are_shown_with_their_meaning() -> None:
     found = settings.resolve({"cluster.min_speakers": 2}, None, {})
-    lines = list(console.setting_lines(found, origin=False))
+    lines = list(setting_lines(found, origin=False))
     assert lines[lines.index("cluster.min_speakers = 2") + 1] == "    lowest possible number of speakers"
     assert "asr.language = unset" in lines
 
@@ -71,15 +73,17 @@ def test_settings_are_shown_with_their_meaning() -> None:
 def test_nothing_that_is_said_commands_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     hostile = "a\x1b]0;mine\x07\x1b[2J\u202eb.wav"
     console.say(f"results: {hostile}\nand more")
-    console.say(console.closing(Report((replace(DONE, name=hostile),), (), ())))
+    console.say(run_report.summary_table(RunReport((replace(DONE, name=hostile),), (), ())))
     said = capfd.readouterr().out
     assert not {"\x1b", "\x07", "\u202e"} & set(said)
     assert said.splitlines()[1] == "and more"
 
 
 def test_the_closing_table_adds_up_and_long_runs_show_what_failed(capfd: pytest.CaptureFixture[str]) -> None:
-    rows = tuple(replace(DONE, name=f"{i}.wav") for i in range(console.MOST_ROWS))
-    console.say(console.closing(Report((*rows, Outcome("bad", "bad.wav", "failed", reason="is empty")), (), ())))
+    rows = tuple(replace(DONE, name=f"{i}.wav") for i in range(run_report.MOST_ROWS))
+    console.say(
+        run_report.summary_table(RunReport((*rows, Outcome("bad", "bad.wav", "failed", reason="is empty")), (), ()))
+    )
     said = capfd.readouterr().out
     assert "50 of 51 done" in said
     assert "bad.wav" in said
@@ -87,7 +91,7 @@ def test_the_closing_table_adds_up_and_long_runs_show_what_failed(capfd: pytest.
 
 
 def test_one_is_singular() -> None:
-    assert console.summary(DONE) == "done: talk.wav: 0:01:23, 1 speaker, 2 turns, 1 word"
+    assert run_report.summary_line(DONE) == "done: talk.wav: 0:01:23, 1 speaker, 2 turns, 1 word"
 
 
 def test_every_stage_that_is_told_has_its_words() -> None:
@@ -95,7 +99,7 @@ def test_every_stage_that_is_told_has_its_words() -> None:
     everything |= {"asr": {"backend": "tests.cheap:recognizer"}, "segmentation": {"backend": "tests.cheap:embedder"}}
     chosen = plan.make(parse(everything, "test"), Store(Path("nowhere"), offline=True))
     assert set(chosen.stages) == {"segment", "detect", "embed", "cluster", "recognize"}
-    assert set(chosen.stages) <= set(console.STAGES)
+    assert set(chosen.stages) <= set(run_report.STAGES)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -113,7 +117,7 @@ def test_a_table_keeps_its_columns_on_a_terminal_of_20(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "20")
-    console.say(console.closing(Report((DONE,), (), ())))
+    console.say(run_report.summary_table(RunReport((DONE,), (), ())))
     assert "talk.wav" in capfd.readouterr().out
 
 

@@ -16,12 +16,12 @@ from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines import plan
 from pipelines.batch import lock, status
-from pipelines.cli import console, live
+from pipelines.cli import live, run_report
 from pipelines.cli.json_log import JsonLog
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
 from pipelines.results import journal
-from pipelines.results.journal import Progress
+from pipelines.results.journal import RunProgress
 from pipelines.results.outcomes import Outcome
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess
@@ -77,24 +77,24 @@ def test_fault_64_a_full_log_disk_does_not_fail_the_run(
 def test_a_log_that_was_lost_is_told_once(tmp_path: Path) -> None:
     told: list[str] = []
     stream = io.StringIO()
-    log = JsonLog(stream, tmp_path, lost=told.append)
+    log = JsonLog(stream, tmp_path, on_failure=told.append)
     stream.close()
-    log.entered("a", "read")
-    log.finished(DONE)
+    log.stage_started("a", "read")
+    log.recording_finished(DONE)
     assert len(told) == 1
 
 
 def test_progress_tells_how_long_it_will_take_by_bytes() -> None:
-    now = Progress(4, 400, began=time.monotonic() - 10)
+    now = RunProgress(4, 400, started=time.monotonic() - 10)
     assert now.eta is None
-    now.finished(replace(DONE, kept=True), 100)
+    now.recording_finished(replace(DONE, reused=True), 100)
     assert now.eta is None
-    now.entered("b", "read")
-    now.finished(replace(DONE, id="b"), 100)
+    now.stage_started("b", "read")
+    now.recording_finished(replace(DONE, id="b"), 100)
     assert now.eta == pytest.approx(20, rel=0.1)
     assert now.speed == pytest.approx(9, rel=0.1)
     assert now.running == {}
-    assert (now.done, now.kept, now.failed) == (2, 1, 0)
+    assert (now.done, now.reused, now.failed) == (2, 1, 0)
 
 
 def test_the_table_on_a_terminal(tmp_path: Path) -> None:
@@ -102,17 +102,17 @@ def test_the_table_on_a_terminal(tmp_path: Path) -> None:
     chosen = plan.make(settings, Store(tmp_path / "models", offline=True), recognize=False)
     jobs = [Job(Input(tmp_path / f"{id}.wav", f"{id}.wav", id), settings.cluster) for id in ("talk", "b\x1b", "c")]
     screen = Console(file=io.StringIO(), width=120, record=True)
-    shown = live.Live(screen)
+    shown = live.LiveObserver(screen)
     shown.fetching("model.onnx", 1_000_000, 2_000_000)
     shown.waiting("waiting for process 1 on tower")
-    screen.print(shown.picture())
+    screen.print(shown.render())
     shown.fetching("model.onnx", 2_000_000, 2_000_000)
     shown.planned(chosen, jobs)
-    shown.entered("b\x1b", "embed")
-    shown.finished(DONE)
-    shown.finished(Outcome("c", "c.wav", "failed", "read", "is empty"))
-    shown.ending(1)
-    screen.print(shown.picture())
+    shown.stage_started("b\x1b", "embed")
+    shown.recording_finished(DONE)
+    shown.recording_finished(Outcome("c", "c.wav", "failed", "read", "is empty"))
+    shown.stopping(1)
+    screen.print(shown.render())
     text = screen.export_text()
     assert "1.0 of 2.0 MB" in text and "waiting for process 1" in text
     assert "1 done, 1 failed, of 3" in text and "failed: c.wav: read: is empty" in text
@@ -121,16 +121,16 @@ def test_the_table_on_a_terminal(tmp_path: Path) -> None:
 
 
 def test_status_tells_a_run_that_was_killed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match="no run has left anything"):
-        status.look(tmp_path)
-    now = Progress(3, 300)
-    now.finished(DONE, 100)
-    now.entered("b", "embed")
-    run = {"state": "running", "recordings": [{"status": "done"}], "progress": now.facts()}
+    with pytest.raises(ConfigError, match="there are no results of a run"):
+        status.read(tmp_path)
+    now = RunProgress(3, 300)
+    now.recording_finished(DONE, 100)
+    now.stage_started("b", "embed")
+    run = {"state": "running", "recordings": [{"status": "done"}], "progress": now.as_dict()}
     (tmp_path / "run.json").write_text(json.dumps(run))
-    (found,) = status.look(tmp_path)
+    (found,) = status.read(tmp_path)
     assert (found.life, found.waiting) == ("killed", 1)
-    told = "\n".join(console.standing_lines([found]))
+    told = "\n".join(run_report.status_lines([found]))
     assert "rerun the command to resume" in told and "b: computing embeddings since" in told and "1 waiting" in told
 
 
@@ -148,7 +148,7 @@ def test_status_tells_a_run_that_was_killed(tmp_path: Path, capfd: pytest.Captur
 def test_a_report_that_is_none_is_said_to_be_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ConfigError, match="is no report of a run"):
-        status.look(tmp_path)
+        status.read(tmp_path)
 
 
 def test_whoever_holds_a_folder_says_nothing_to_the_terminal() -> None:
@@ -158,5 +158,5 @@ def test_whoever_holds_a_folder_says_nothing_to_the_terminal() -> None:
 def test_a_journal_that_cannot_be_read_is_that_of_no_run(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("[1, 2")
     (tmp_path / "provenance.json").write_text('{"failures": {"a": {"name": 1}}}')
-    former = journal.former(tmp_path, None)
-    assert (former.run, former.failures, former.clean) == ({}, {}, False)
+    previous = journal.read_previous(tmp_path, None)
+    assert (previous.report, previous.failures, previous.ended) == ({}, {}, False)

@@ -101,7 +101,7 @@ def test_parts_that_do_not_make_a_whole_are_refused(run: InProcess, place: Path)
     with pytest.raises(ConfigError, match="2/3: these parts are missing"):
         merge.merge([out], out)
     run(place / "in", place / "again", "--shard", "1/3")
-    with pytest.raises(ConfigError, match="there twice"):
+    with pytest.raises(ConfigError, match="exists twice"):
         merge.merge([out, place / "again"], place / "joined")
     run(place / "in", place / "other", "--shard", "2/3", "--max-speakers", 2)
     with pytest.raises(ConfigError, match="has other settings"):

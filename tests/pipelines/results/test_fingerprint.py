@@ -13,7 +13,7 @@ from pipelines.results import fingerprint
 
 def common(folder: Path, model: object) -> str:
     pyannote = Choice("diarizer", "pyannote", {"model": str(model), "device": "auto", "offline": True})
-    return fingerprint.common(Plan(Config(), None, None, None, pyannote, (), {}), Store(folder / "store"))
+    return fingerprint.hash_plan(Plan(Config(), None, None, None, pyannote, (), {}), Store(folder / "store"))
 
 
 def test_fault_56_a_pipeline_that_changed_in_its_folder_counts(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_what_was_killed_before_it_said_that_it_runs_is_swept_away(run: InProces
 def test_a_file_at_rest_is_not_read_again_one_of_just_now_is(
     run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fingerprint, "RESTING", 3600 * 10**9)  # however slow this machine is, they are of just now
     assert run(place / "in", place / "out") == 0
     read: list[str] = []
     real = files.sha256
@@ -107,7 +108,7 @@ def test_a_file_at_rest_is_not_read_again_one_of_just_now_is(
     assert run(place / "in", place / "out") == 0
     assert sorted(read) == ["a", "b", "c", "twin"]
     read.clear()
-    monkeypatch.setattr(fingerprint, "SETTLED", -(10**18))  # as if time had passed
+    monkeypatch.setattr(fingerprint, "RESTING", -(10**18))  # as if time had passed
     assert run(place / "in", place / "out") == 0
     assert sorted(read) == ["a", "b", "c", "twin"]  # from now on it is known how they look
     read.clear()
@@ -148,12 +149,12 @@ def test_files_that_were_renamed_moved_and_swapped_get_their_results_by_copy(run
     assert contents(place / "out") == contents(place / "swapped")
 
 
-@pytest.mark.parametrize("settled", [-(10**18), fingerprint.SETTLED], ids=["at rest", "just written"])
+@pytest.mark.parametrize("settled", [-(10**18), fingerprint.RESTING], ids=["at rest", "just written"])
 def test_where_recordings_lie_now_is_on_record(
     run: InProcess, place: Path, monkeypatch: pytest.MonkeyPatch, settled: int
 ) -> None:
     """A folder above them was renamed: the files themselves look as they did."""
-    monkeypatch.setattr(fingerprint, "SETTLED", settled)
+    monkeypatch.setattr(fingerprint, "RESTING", settled)
     assert run(place / "in", place / "out") == 0
     (place / "in").rename(place / "moved")
     assert run(place / "moved", place / "out") == 0
@@ -331,10 +332,10 @@ def test_given_words_that_may_not_be_read_are_refused_before_any_work(
 
 
 def test_run_json_says_where_a_run_is_while_it_goes_on(run: InProcess, place: Path) -> None:
-    seen: list[status.Standing] = []
+    seen: list[status.RunStatus] = []
 
     def look(job: Job) -> Outcome | None:
-        seen.extend(status.look(place / "out"))
+        seen.extend(status.read(place / "out"))
         return None
 
     run.before = look
@@ -342,7 +343,7 @@ def test_run_json_says_where_a_run_is_while_it_goes_on(run: InProcess, place: Pa
     assert [each.life for each in seen] == ["running"] * 3
     assert seen[0].holder is not None and seen[0].holder.pid == os.getpid()
     assert seen[0].waiting + len(seen[0].progress["running"]) == 4
-    (after,) = status.look(place / "out")
+    (after,) = status.read(place / "out")
     assert (after.life, after.counts, after.waiting) == ("finished", {"done": 4}, 0)
 
 

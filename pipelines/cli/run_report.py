@@ -1,0 +1,113 @@
+"""Lines and tables about a run: its stages, its rows, its state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from diarize.errors import printable
+from diarize.text import counted
+from pipelines.cli.console import clock
+
+if TYPE_CHECKING:
+    from pipelines.batch.process import RunReport
+    from pipelines.batch.status import RunStatus
+    from pipelines.results.outcomes import Outcome
+
+MOST_ROWS = 50  # of the table at the end; for longer runs it has the recordings that failed
+STAGES = {  # stage -> what is shown while it runs
+    "read": "decoding",
+    "load": "loading the models",
+    "segment": "detecting local speakers",
+    "detect": "detecting speech",
+    "embed": "computing embeddings",
+    "cluster": "clustering speakers",
+    "diarize": "clustering speakers",
+    "identify": "naming speakers",
+    "recognize": "recognizing words",
+    "write": "writing",
+    "again": "its worker process died; it is tried again after all others",
+    "lost": "its node was lost; it is tried again on another",
+}
+COLOURS = {"done": "green", "failed": "red", "crashed": "red", "interrupted": "yellow"}
+
+
+def stopping_line(running: int) -> str:
+    """The message after the first Ctrl-C."""
+    return f"finishing {counted(running, 'recording')}; Ctrl-C again to stop now"
+
+
+def summary_line(row: Outcome) -> str:
+    """One line about one recording."""
+    name = printable(row.name)
+    if row.status != "done":
+        return f"{row.status}: {name}: " + (f"{row.stage}: " if row.stage else "") + row.reason
+    counts = (counted(row.speakers, "speaker"), counted(row.turns, "turn"), counted(row.words, "word"))
+    lost = f", {row.lost:.1f} s lost" if row.lost else ""
+    return f"done: {name}: {clock(row.duration or 0)}, {', '.join(counts)}{lost}"
+
+
+def summary_table(report: RunReport) -> Table:
+    """The table at the end of a run. For long runs it has only the recordings that failed, and the sums."""
+    rows = report.outcomes
+    shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if row.status != "done"][:MOST_ROWS]
+    done = [row for row in rows if row.status == "done"]
+    reused = sum(row.reused for row in rows)
+    table = Table(show_footer=True, box=box.SIMPLE)
+    table.add_column("recording", f"{len(done)} of {len(rows)} done" + reused_note(reused), overflow="fold")
+    table.add_column("length", clock(sum(row.duration or 0 for row in done)), justify="right", no_wrap=True)
+    table.add_column("speakers", justify="right")
+    table.add_column("turns", str(sum(row.turns for row in done)), justify="right")
+    table.add_column("words", str(sum(row.words for row in done)), justify="right")
+    table.add_column("outcome", overflow="fold")
+    for row in shown:
+        if row.status == "done":
+            outcome = "done" + (" earlier" if row.reused else "") + (f", {row.lost:.1f} s lost" if row.lost else "")
+            cells = [clock(row.duration or 0), str(row.speakers), str(row.turns), str(row.words), outcome]
+        else:
+            cells = ["", "", "", "", f"{row.status}: {row.reason}"]
+        style = COLOURS[row.status] if row.status != "done" or row.lost else ""
+        table.add_row(Text(printable(row.name)), *(Text(cell, style=style) for cell in cells))
+    return table
+
+
+def status_lines(statuses: Sequence[RunStatus]) -> Iterator[str]:
+    """The state of each run on a folder: which process runs it, what is done, and what runs in which stage."""
+    for run in statuses:
+        title = f"{run.part}: " if run.part else ""
+        yield (
+            title
+            + {
+                "running": f"running ({run.holder})",
+                "killed": "stopped unexpectedly (killed, or power loss); rerun the command to resume",
+                "interrupted": "interrupted; rerun the command to resume",
+                "finished": "finished",
+            }[run.life]
+        )
+        progress = run.progress
+        running = progress.get("running", [])
+        failed = ", ".join(f"{n} {status}" for status, n in sorted(run.counts.items()) if status != "done")
+        waiting = f", {len(running)} running, {run.waiting} waiting" if progress else ""
+        done = f"{run.counts.get('done', 0)} done{reused_note(progress.get('kept', 0))}"
+        yield f"  {done}, {failed or '0 failed'}{waiting}"
+        if run.life == "running" and progress:
+            yield "  " + ", ".join(progress_facts(progress["seconds"], progress["eta"], progress["speed"]))
+        for each in running:
+            yield f"  {each['id']}: {STAGES.get(each['stage'], each['stage'])} since {each['since']}"
+
+
+def progress_facts(seconds: float, eta: float | None, speed: float) -> Iterator[str]:
+    """How long a run takes: `seconds` until now, `eta` s to the end, `speed` in hours of audio an hour."""
+    yield f"{clock(seconds)} elapsed"
+    yield f"ETA {clock(eta)}" if eta is not None else "ETA unknown until one is done"
+    if speed:
+        yield f"{speed:.1f} hours of audio per hour"
+
+
+def reused_note(count: int) -> str:
+    """How many results are not of this run."""
+    return f" ({count} from an earlier run)" if count else ""
