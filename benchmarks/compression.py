@@ -97,13 +97,13 @@ def heard(scene: Scene, data: Path, config: Config) -> Heard:
 
 
 def by_mixture(many: int, of: Heard) -> Labels:
-    with mock.patch.object(cluster, "_MANY", many):
-        tracks = splitting.tracks(of.voices.segments, of.activity)
-        return cluster.Spectral().informed(of.voices.vectors, of.voices.model, tracks)
+    with mock.patch.object(cluster, "_MIXTURE_MOST", many):
+        occupancy = splitting.occupancy(of.voices.segments, of.activity)
+        return cluster.Spectral().of_embedder(of.voices.vectors, of.voices.model, occupancy)
 
 
 def by_spectrum(groups: int, of: Heard) -> Labels:
-    with mock.patch.object(cluster, "_ITEMS", groups):
+    with mock.patch.object(cluster, "_MOST_ITEMS", groups):
         return cluster.Spectral().of_vectors(of.voices.vectors)
 
 
@@ -117,7 +117,7 @@ def compared(of: Heard, name: str, default: Way, exact: Way | None, config: Conf
         began = time.perf_counter()
         labels = way(of)
         seconds = time.perf_counter() - began
-        labels = splitting.clusters(of.voices, labels, of.activity, config.segmentation)
+        labels = splitting.split(of.voices, labels, of.activity, config.segmentation)
         voices, sections = of.voices.segments, (config.turns, config.segmentation)
         turns = merging.merge(voices, labels, of.speech, of.activity, (), *sections)
         found = score("", of.id, of.truth, turns, of.whole)
@@ -133,10 +133,10 @@ def measured(scene: Scene, data: Path, spectral: bool) -> list[Row]:
     """All ways on one conversation."""
     config = parse({"embedder": {"backend": "ge2e"}, "segmentation": {"backend": "auto"}}, "options")
     of = heard(scene, data, config)
-    rows = compared(of, "mixture", partial(by_mixture, cluster._MANY), partial(by_mixture, ALL), config)
+    rows = compared(of, "mixture", partial(by_mixture, cluster._MIXTURE_MOST), partial(by_mixture, ALL), config)
     if spectral:
         dense = partial(by_spectrum, ALL) if len(of.voices.segments) <= DENSE else None
-        rows += compared(of, "spectral", partial(by_spectrum, cluster._ITEMS), dense, config)
+        rows += compared(of, "spectral", partial(by_spectrum, cluster._MOST_ITEMS), dense, config)
     return rows
 
 

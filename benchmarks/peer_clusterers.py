@@ -33,7 +33,7 @@ def ours(settings: dict[str, Any]) -> Clusterer:
     """`model`, of each recording, is the embedder that its vectors are of."""
     from diarize.clustering.spectral import Spectral
 
-    return lambda vectors: Spectral().informed(vectors, settings["model"])
+    return lambda vectors: Spectral().of_embedder(vectors, settings["model"])
 
 
 def spectralcluster(settings: dict[str, Any]) -> Clusterer:

@@ -8,7 +8,6 @@ speaker diarization", Interspeech 2023, arXiv:2310.13025.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,24 +17,17 @@ from diarize.units import round_time
 
 Floats = NDArray[np.float32]
 
-LOCAL = 3  # speakers of a window
-# (7, 3): who talks in each class. Nobody, one of the three, two of them.
-TALKING = np.array(
+LOCAL_SPEAKERS = 3  # of a window
+# (7, 3): which local speakers speak in each class. None, one of the three, two of them.
+POWERSET = np.array(
     [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32
 )  # fmt: skip
-CLASSES = len(TALKING)
-
-
-class Present(NamedTuple):
-    """The fewest speakers there can be: as many as one window of the segmentation has."""
-
-    alone: int = 1  # who talk alone for a while, so that their voices can be compared
-    talking: int = 1  # who talk for a while, alone or not
+CLASSES = len(POWERSET)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalActivity:
-    """`posteriors` (windows, frames, 7), each frame's probabilities of `TALKING`; window i starts at frame i * `hop`.
+    """`posteriors` (windows, frames, 7), each frame's probabilities of `POWERSET`; window i starts at frame i * `hop`.
 
     Frame f of the recording is `step` seconds long, around f * step + `lag`. Every frame is in a window.
     """
@@ -70,9 +62,13 @@ class LocalActivity:
         """Posteriors of one window (frames, 7)."""
         return np.asarray(self.posteriors[i], dtype=np.float32)
 
-    def talking(self, i: int) -> Floats:
-        """(frames, 3): how probably each local speaker of window `i` talks, alone or not."""
-        return np.asarray(self.window(i) @ TALKING, dtype=np.float32)
+    def speaking(self, i: int) -> Floats:
+        """(frames, 3): probability that each local speaker of window `i` speaks, alone or not."""
+        return np.asarray(self.window(i) @ POWERSET, dtype=np.float32)
+
+    def alone(self, i: int) -> Floats:
+        """(frames, 3): probability that each local speaker of window `i` speaks, and no other."""
+        return self.window(i)[:, 1 : 1 + LOCAL_SPEAKERS]
 
     def middles(self, start: int, end: int) -> NDArray[np.float64]:
         """Times in the middle of frames start .. end, s."""

@@ -29,8 +29,8 @@ def test_windows_over_frames(frames: tuple[int, int], windows: list[int]) -> Non
 
 
 def test_who_talks_in_each_class() -> None:
-    talking = classes("0123456000").talking(0)
-    assert talking[:7].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]]
+    speaking = classes("0123456000").speaking(0)
+    assert speaking[:7].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]]
 
 
 def test_windows_are_averaged_and_believed_most_in_their_middle() -> None:

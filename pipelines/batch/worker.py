@@ -13,7 +13,7 @@ from typing import Any
 
 from diarize.audio.reading import Recording
 from diarize.clustering.constraints import NO_CONSTRAINTS
-from diarize.clustering.spectral import Spectral, afresh
+from diarize.clustering.spectral import Spectral, uncached
 from diarize.errors import (
     AudioError,
     BackendError,
@@ -80,7 +80,7 @@ class Transcriber:
         if self._stages is None:
             enter("load")
             self._stages = cached_stages.build(self.plan, self._threads, self._cache)
-        memo = self._cache.memo if self._cache else afresh
+        memo = self._cache.memo if self._cache else uncached
         stages = self._stages.bounded(Spectral(job.cluster, memo, config.segmentation), job.cluster)
         if job.speech is not None:
             stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))

@@ -27,44 +27,44 @@ def voices(who: NDArray[np.bool_], apart: float) -> Embeddings:
 
 
 def test_two_in_one_window_are_two() -> None:
-    labels = splitting.clusters(voices(SECOND, 0.8), ONE, HEARD)
+    labels = splitting.split(voices(SECOND, 0.8), ONE, HEARD)
     assert np.array_equal(labels, SECOND.astype(np.int64)) or np.array_equal(labels, (~SECOND).astype(np.int64))
 
 
 def test_two_who_sound_alike_are_one_whom_the_segmentation_took_for_two() -> None:
-    assert np.array_equal(splitting.clusters(voices(SECOND, 0.1), ONE, HEARD), ONE)
+    assert np.array_equal(splitting.split(voices(SECOND, 0.1), ONE, HEARD), ONE)
 
 
 def test_clusters_that_are_apart_stay_as_they_are() -> None:
     labels = SECOND.astype(np.int64)
-    assert np.array_equal(splitting.clusters(voices(SECOND, 0.8), labels, HEARD), labels)
+    assert np.array_equal(splitting.split(voices(SECOND, 0.8), labels, HEARD), labels)
 
 
 def test_no_more_clusters_than_wanted() -> None:
-    assert np.array_equal(splitting.clusters(voices(SECOND, 0.8), ONE, HEARD, most=1), ONE)
+    assert np.array_equal(splitting.split(voices(SECOND, 0.8), ONE, HEARD, most=1), ONE)
 
 
 def test_a_brief_local_speaker_proves_nothing() -> None:
     config = SegmentationConfig(alone=3.5)
-    assert np.array_equal(splitting.clusters(voices(SECOND, 0.8), ONE, HEARD, config), ONE)
+    assert np.array_equal(splitting.split(voices(SECOND, 0.8), ONE, HEARD, config), ONE)
 
 
 def test_labels_given_are_not_changed() -> None:
     labels = ONE.copy()
-    splitting.clusters(voices(SECOND, 0.8), labels, HEARD)
+    splitting.split(voices(SECOND, 0.8), labels, HEARD)
     assert np.array_equal(labels, ONE)
 
 
 def test_nothing_is_nothing() -> None:
     nobody = Embeddings((), np.zeros((0, 64), np.float32), "made")
-    assert len(splitting.clusters(nobody, np.zeros(0, np.int64), HEARD)) == 0
+    assert len(splitting.split(nobody, np.zeros(0, np.int64), HEARD)) == 0
 
 
 def test_as_many_are_present_as_talk_in_one_window() -> None:
-    assert splitting.present(activity("1" * 10 + "0" * 10, "2" * 10 + "3" * 10)) == (2, 0)
-    assert splitting.present(activity("1" * 10 + "2" * 9 + "0")) == (1, 0)  # nine frames are less than a second
-    assert splitting.present(activity("4" * 13 + "5" * 13)) == (0, 3)  # nobody is alone
-    assert splitting.present(activity("4" * 13 + "5" * 12)) == (0, 2)  # twelve are less than 1.25 s
+    assert splitting.fewest_speakers(activity("1" * 10 + "0" * 10, "2" * 10 + "3" * 10)) == (2, 0)
+    assert splitting.fewest_speakers(activity("1" * 10 + "2" * 9 + "0")) == (1, 0)  # nine frames are less than a second
+    assert splitting.fewest_speakers(activity("4" * 13 + "5" * 13)) == (0, 3)  # nobody is alone
+    assert splitting.fewest_speakers(activity("4" * 13 + "5" * 12)) == (0, 2)  # twelve are less than 1.25 s
 
 
 def _long(places: list[int]) -> tuple[Embeddings, LocalActivity]:
@@ -86,7 +86,7 @@ def _long(places: list[int]) -> tuple[Embeddings, LocalActivity]:
 def test_in_a_long_recording_one_place_does_not_make_two_of_one_and_two_do() -> None:
     for places, count in (([50], 1), ([50, 200], 2)):
         found, heard = _long(places)
-        assert splitting.clusters(found, np.zeros(len(found.segments), np.int64), heard).max() + 1 == count
+        assert splitting.split(found, np.zeros(len(found.segments), np.int64), heard).max() + 1 == count
 
 
 def test_halves_of_one_voice_stay_together() -> None:
@@ -97,9 +97,7 @@ def test_halves_of_one_voice_stay_together() -> None:
     rows += 0.02 * rng.standard_normal((len(spans), 64))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     heard = activity(*["1" * 30 + "2" * 30] * 60)
-    found = splitting.clusters(
-        Embeddings(spans, rows.astype(np.float32), "made"), np.zeros(len(spans), np.int64), heard
-    )
+    found = splitting.split(Embeddings(spans, rows.astype(np.float32), "made"), np.zeros(len(spans), np.int64), heard)
     assert found.max() == 0
 
 
@@ -118,7 +116,7 @@ def test_what_is_known_of_an_embedder_undoes_a_cut_through_one_voice() -> None:
     heard = activity(*["1" * 30 + "2" * 30] * 20)
     config = SegmentationConfig(alike=1.0)
     found = [
-        splitting.clusters(Embeddings(spans, rows, name), np.zeros(len(spans), np.int64), heard, config).max() + 1
+        splitting.split(Embeddings(spans, rows, name), np.zeros(len(spans), np.int64), heard, config).max() + 1
         for name in (model, "made")
     ]
     assert found[0] == 1
