@@ -133,7 +133,7 @@ def make(
     recognizer = _recognizer(config, store, model, notes) if recognize else None
     diarize = None
     if config.diarizer is not None and by_channel:
-        notes.append(f"diarizer: {config.diarizer} is not used, as each channel is taken for one speaker's line")
+        notes.append(f"diarizer: {config.diarizer} is not used: with --channel per-channel each channel is one speaker")
     elif config.diarizer is not None:
         name, _, argument = config.diarizer.partition(":")
         if name == "pyannote":
@@ -165,8 +165,8 @@ def _segmenter(config: Config, store: Store, model: Callable[[str], Path], notes
     if wanted == "auto":
         if store.find(SEGMENTATION_MODEL) is None:
             notes.append(
-                "overlap: one speaker at a time, as the segmentation model is not in the model store; "
-                f"for better turns: diarize models pull {SEGMENTATION_MODEL}"
+                "overlap is not detected, because the segmentation model is not in the model store; "
+                f"to get it: diarize models pull {SEGMENTATION_MODEL}"
             )
             return None
         wanted = SEGMENTATION_MODEL
@@ -188,7 +188,7 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
         wanted = next((name for name in EMBEDDERS if store.find(name) is not None), EMBEDDERS[-1])
         if wanted != EMBEDDERS[0]:
             notes.append(
-                f"embedder: {wanted}, the best that is in the model store; better: diarize models pull {EMBEDDERS[0]}"
+                f"embedder: {wanted}, the best in the model store; a better one: diarize models pull {EMBEDDERS[0]}"
             )
     if wanted == "ge2e":
         return Choice("embedder", "ge2e", {"model": model("ge2e"), **options}, threaded=True)
@@ -198,7 +198,7 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
         return Choice("embedder", "onnx", {"model": model(wanted), "format": format, **options}, threaded=True)
     if wanted.endswith(".onnx"):
         if not Path(wanted).is_file():
-            raise ConfigError("settings", "embedder.backend", f"{wanted} is no file")
+            raise ConfigError("settings", "embedder.backend", f"{wanted} is not a file")
         return Choice("embedder", "onnx", {"model": Path(wanted), "format": {}, **options}, threaded=True)
     if ":" in wanted:
         return _own("embedder", wanted, config.embedder, config)
@@ -236,7 +236,7 @@ def _own(stage: str, factory: str, section: Section, config: Config) -> Choice:
 def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice | None:
     """The best Whisper in the store, else one that can be fetched, else pocketsphinx, else none; said in `notes`."""
     if find_spec("faster_whisper") is None:
-        notes.append("recognizer: Whisper is not installed; for better words: pip install 'diarize-pipeline[whisper]'")
+        notes.append("recognizer: Whisper is not installed; to install it: pip install 'diarize-pipeline[whisper]'")
     else:
         there = next((name for name in WHISPERS if store.find(name) is not None), None)
         if there is not None:
@@ -245,15 +245,15 @@ def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path],
             return _whisper(config, model(WHISPER_TO_FETCH), store.digest(WHISPER_TO_FETCH))
         except ModelUnavailable as error:
             notes.append(
-                f"recognizer: no Whisper model is in the store, and none could be fetched ({error.problem}); "
-                f"for better words: diarize models pull {WHISPER_TO_FETCH}"
+                f"recognizer: no Whisper model is in the model store, and none could be downloaded ({error.problem}); "
+                f"to get one: diarize models pull {WHISPER_TO_FETCH}"
             )
     english = config.asr.language in (None, "en")
     if find_spec("pocketsphinx") is not None and english:
-        notes.append("recognizer: pocketsphinx instead, a draft to find places by (docs/words.md)")
+        notes.append("recognizer: pocketsphinx is used instead; its words are a draft (docs/words.md)")
         return Choice("asr", "pocketsphinx", {"config": config.asr})
     notes.append(
-        "recognizer: none, so the transcript has no words"
+        "recognizer: none; the transcript has no words"
         + ("" if english else f" (pocketsphinx has no {config.asr.language!r})")
     )
     return None

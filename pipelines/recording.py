@@ -280,10 +280,10 @@ def _remarks(transcript: Transcript, speech: Sequence[Segment], has_words: bool,
         remarks += ("no speech was found",)
     wanted, count = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in transcript.speakers)
     if wanted is not None and 0 < count < wanted:
-        remarks += (f"{wanted} speakers were asked for, but there is speech enough for {count} only",)
+        remarks += (f"{wanted} speakers were requested, but there is only enough speech for {count}",)
     if config.audio.channel == "per-channel" and len(transcript.speakers) == 1:
-        remarks += ("one speaker a channel was asked for, and only one channel was heard: all of it is one speaker",)
+        remarks += ("--channel per-channel, but only one channel is used: the whole recording is one speaker",)
     most = ClusterConfig().max_speakers
     if wanted is None and count == config.cluster.max_speakers == most:  # a bound that nobody chose
-        remarks += (f"{most} speakers were found, and no more are looked for: if there are, raise --max-speakers",)
+        remarks += (f"{most} speakers were found, which is the maximum: if there are more, raise --max-speakers",)
     return remarks

@@ -176,7 +176,7 @@ def test_fault_33_more_speakers_than_there_is_speech_for_are_clamped_and_it_is_s
     assert process(tmp_path / "in", "--out", tmp_path / "out", "-q", "--num-speakers", "1000000") == 0
     transcript = transcript_json.loads((tmp_path / "out" / "one" / "transcript.json").read_text(), "one")
     assert len(transcript.speakers) >= 1
-    assert "1000000 speakers were asked for" in " ".join(transcript.provenance.notes)
+    assert "1000000 speakers were requested" in " ".join(transcript.provenance.notes)
 
 
 @pytest.mark.parametrize(

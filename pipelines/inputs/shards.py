@@ -31,7 +31,10 @@ class Shard:
     def __post_init__(self) -> None:
         if not 1 <= self.index <= self.count <= MOST:
             raise ConfigError(
-                "--shard", f"{self.index}/{self.count}", "no part of a run", "Parts are 1/4, 2/4, 3/4, 4/4, say."
+                "--shard",
+                f"{self.index}/{self.count}",
+                "is not a part of a run",
+                "Write I/N, for example 1/4, 2/4, 3/4 or 4/4.",
             )
 
     @property
@@ -47,7 +50,7 @@ def parse(text: str) -> Shard:
     """The part that "2/4" names. Raises ConfigError."""
     found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if found is None:
-        raise ConfigError("--shard", text, "no part of a run", "Give i/n, as 2/4.")
+        raise ConfigError("--shard", text, "is not a part of a run", "Write I/N, for example 2/4.")
     return Shard(int(found[1]), int(found[2]))
 
 

@@ -132,7 +132,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(section: str, wanted: str,
 
 
 def test_a_network_of_ones_own_must_be_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gone\.onnx is no file"):
+    with pytest.raises(ConfigError, match=r"gone\.onnx is not a file"):
         plan.make(config(embedder={"backend": str(tmp_path / "gone.onnx")}), Shelf())
 
 
