@@ -36,7 +36,7 @@ FEWEST_CELLS = 8  # that are compared
 PROPOSALS = 100  # voices a query
 GROWTH = 1.1  # times as many voices as when it was made: then it is made again
 TRIALS = 200  # queries by which the recall of an index is measured
-ALIKE = 0.75  # cosine of a trial query and its voice: one person on two days
+ALIKE = 0.75  # cosine of a trial query and its voice around the mean of all: one person on two days
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,17 @@ def _build(faiss: Any, matrix: Matrix) -> Any:
 
 
 def _recall(index: ApproximateIndex, matrix: Matrix) -> float:
-    """The share of trial queries, each `ALIKE` to a voice of the library, whose nearest voice the index proposes."""
+    """The share of trial queries whose nearest voice the index proposes.
+
+    A query is a voice v on another day: m + r (v - m) + sqrt((1 - r^2) / 2) (u - w) for the mean m, r = `ALIKE` and two
+    other voices u and w, so that the days differ in the directions in which the voices of this library do.
+    """
     rng = np.random.default_rng(0)
-    voices = matrix.vectors[np.sort(rng.choice(len(matrix), min(TRIALS, len(matrix)), replace=False))]
-    noise = rng.standard_normal(voices.shape)
-    noise -= np.einsum("nd,nd->n", noise, voices)[:, None] * voices
-    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
-    queries = (ALIKE * voices + sqrt(1 - ALIKE**2) * noise).astype(np.float32)
-    nearest = [candidates[0].voice for candidates in exact.search_all(queries, matrix, 1)]
-    proposed = [{matrix.ids[int(row)] for row in rows} for rows in index.propose(queries)]
+    v, u, w = (matrix.vectors[np.sort(rng.integers(len(matrix), size=TRIALS))].astype(np.float64) for _ in range(3))
+    mean = np.concatenate([v, u, w]).mean(axis=0)
+    queries = mean + ALIKE * (v - mean) + sqrt((1 - ALIKE**2) / 2) * (rng.permutation(u) - rng.permutation(w))
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    trials = queries.astype(np.float32)
+    nearest = [candidates[0].voice for candidates in exact.search_all(trials, matrix, 1)]
+    proposed = [{matrix.ids[int(row)] for row in rows} for rows in index.propose(trials)]
     return round(float(np.mean([voice in ids for voice, ids in zip(nearest, proposed, strict=True)])), 3)
