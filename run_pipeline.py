@@ -88,8 +88,8 @@ def _obeyed(top: argparse.ArgumentParser, words: Sequence[str]) -> int:
     from pipelines.cli import console
 
     try:
-        given = parse(top, words)
-        return int(given.command(given))
+        args = parse(top, words)
+        return int(args.command(args))
     except DiarizeError as error:
         console.warn(f"error: {error}")
         return next(status for kind, status in STATUS.items() if isinstance(error, kind))
@@ -103,12 +103,12 @@ def _obeyed(top: argparse.ArgumentParser, words: Sequence[str]) -> int:
 
 def parse(top: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
     """The arguments, recordings also behind options, where argparse by itself would not know them."""
-    given, rest = top.parse_known_args(words)
-    if rest and (not hasattr(given, "recordings") or any(word.startswith("-") for word in rest)):
+    args, rest = top.parse_known_args(words)
+    if rest and (not hasattr(args, "recordings") or any(word.startswith("-") for word in rest)):
         top.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
-        given.recordings = [*given.recordings, *map(Path, rest)]
-    return given
+        args.recordings = [*args.recordings, *map(Path, rest)]
+    return args
 
 
 def parser(asked: Sequence[str] = ()) -> argparse.ArgumentParser:

@@ -37,7 +37,7 @@ def resolve(values: Mapping[str, Any], config: Mapping[str, Any] | Config | AnyP
     else:
         raise ConfigError("config", type(config).__name__, "settings are a dict, or the path of a TOML file")
     plain = {name: _plain(name, value) for name, value in values.items() if value is not None}
-    return settings.of_options(plain, layer, os.environ).config
+    return settings.resolve_options(plain, layer, os.environ).config
 
 
 def path_of(value: object, name: str, wanted: str = "the path of a file") -> Path:

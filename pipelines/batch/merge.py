@@ -19,7 +19,7 @@ from diarize.library.enrolled import calibration_of
 from diarize.text import counted
 from pipelines.batch.lock import Lock
 from pipelines.inputs import shards
-from pipelines.inputs.shards import Shard, file
+from pipelines.inputs.shards import Shard, file_name
 from pipelines.results import RUN, journal, linking, outputs, resume, tables, voiceprints
 from pipelines.results.outcomes import Outcome
 
@@ -79,7 +79,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
         _link(out, rows, parts[0].run)
         tables.write(out, (outputs.read(out / row.id) for row in rows if row.status == "done"))
         here = [part.shard for part in parts if part.folder.resolve() == out.resolve()]
-        records = [file(outputs.PROVENANCE, shard) for shard in here]
+        records = [file_name(outputs.PROVENANCE, shard) for shard in here]
         journal.write_merged(out, parts[0].run, rows, {name: files.sha256(out / name) for name in records})
         return _remove_parts(out, here)
 
@@ -88,7 +88,7 @@ def find_parts(folders: Sequence[Path]) -> list[Part]:
     """The parts of one run, all of them, by number. Raises ConfigError."""
     parts: dict[int, Part] = {}
     for folder in dict.fromkeys(folders):
-        for path, shard in shards.found(folder, RUN):
+        for path, shard in shards.find_files(folder, RUN):
             if shard is None:
                 continue
             part = Part(folder, shard, journal.read_json(path))
@@ -146,7 +146,7 @@ def _joined_parts(out: Path) -> list[Shard]:
     recorded = journal.read_json(out / outputs.PROVENANCE).get("joined")
     if not isinstance(recorded, dict):
         return []
-    remaining = {path: shard for path, shard in shards.found(out, outputs.PROVENANCE) if path.name in recorded}
+    remaining = {path: shard for path, shard in shards.find_files(out, outputs.PROVENANCE) if path.name in recorded}
     if any(files.sha256(path) != recorded[path.name] for path in remaining):  # it ran again since
         return []
     if remaining and "recordings" not in journal.read_json(out / RUN):
@@ -202,4 +202,4 @@ def _with_voices(out: Path, row: Outcome, formats: Sequence[str]) -> Outcome:
 
 def _remove_part(out: Path, shard: Shard) -> None:
     for name in (RUN, *tables.NAMES, outputs.PROVENANCE):  # the last one says which parts are left
-        (out / file(name, shard)).unlink(missing_ok=True)
+        (out / file_name(name, shard)).unlink(missing_ok=True)

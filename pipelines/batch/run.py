@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pipelines.batch import worker_pool
 from pipelines.batch.lock import Lock
 from pipelines.inputs.jobs import Job
-from pipelines.inputs.shards import Shard, file
+from pipelines.inputs.shards import Shard, file_name
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
 from pipelines.results import fingerprint, linking, outputs, resume, tables, voiceprints
@@ -186,7 +186,7 @@ class Run:
         if self._shard is None:  # the parts of a run are linked when they are merged
             all_rows, linked = self._link(all_rows, complete)
         transcripts = (outputs.read(self._out / row.id) for row in all_rows if row.status == "done")
-        tables.write(self._out, transcripts, partial(file, shard=self._shard))
+        tables.write(self._out, transcripts, partial(file_name, shard=self._shard))
         self._journal.close(all_rows, "finished" if complete else "interrupted", linked)
         return all_rows
 

@@ -37,7 +37,7 @@ def read(out: Path) -> tuple[RunStatus, ...]:
     """
     holders = lock.running(out)
     statuses = []
-    for path, shard in shards.found(out, results.RUN):
+    for path, shard in shards.find_files(out, results.RUN):
         part = shard.name if shard is not None else ""
         holder = holders.pop(f".lock.{part}" if part else ".lock", None)
         try:

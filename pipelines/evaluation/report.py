@@ -41,7 +41,7 @@ def tables(evaluation: Evaluation, by_recording: bool = True) -> tuple[Table, ..
     return tuple(result)
 
 
-def settings(evaluation: Evaluation) -> tuple[str, ...]:
+def describe_rules(evaluation: Evaluation) -> tuple[str, ...]:
     """Lines on the rules behind the figures, without which these mean nothing."""
     rules = evaluation.rules
     lines = [
@@ -134,7 +134,7 @@ def as_json(evaluation: Evaluation, pictures: dict[str, str]) -> dict[str, Any]:
 def as_markdown(evaluation: Evaluation, pictures: dict[str, str]) -> str:
     """The tables, their rules, and links to the pictures."""
     lines = ["# Evaluation", ""]
-    lines += [f"- {_cell(line)}" for line in (*settings(evaluation), *evaluation.notes)]
+    lines += [f"- {_cell(line)}" for line in (*describe_rules(evaluation), *evaluation.notes)]
     for table in tables(evaluation):
         lines += ["", f"## {_cell(table.title)}", ""]
         for at, row in enumerate((table.columns, *table.rows)):

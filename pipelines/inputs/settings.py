@@ -1,4 +1,4 @@
-"""Where settings come from: command line, then file, then environment, then default; the first to say anything wins.
+"""Where settings come from: command line, then file, then environment, then default; the first that has one decides.
 
 Environment variables are `DIARIZE_<SECTION>_<KEY>`, as `DIARIZE_CLUSTER_MIN_SPEAKERS=2`; `DIARIZE_CONFIG` names a file.
 """
@@ -58,7 +58,7 @@ class Settings:
     origins: Mapping[str, str]  # dotted key -> "command line", the file, the variable, or "default"
 
 
-def of_options(
+def resolve_options(
     options: Mapping[str, Any],
     file: Path | Mapping[str, Any] | None,
     environment: Mapping[str, str],
@@ -72,7 +72,7 @@ def of_options(
     try:
         return resolve({OPTIONS[name]: value for name, value in used.items()}, file, environment)
     except ConfigError as error:
-        wrong = [spelling(name) for name in used if concerns(error.key, OPTIONS[name])]
+        wrong = [spelling(name) for name in used if is_about(error.key, OPTIONS[name])]
         where = error.where.replace(COMMAND_LINE, ", ".join(wrong)) if wrong else error.where
         raise ConfigError(where, error.key, error.problem, error.cure) from error
 
@@ -87,13 +87,15 @@ def resolve(
     """
     if file is None and environment.get("DIARIZE_CONFIG"):
         file = Path(environment["DIARIZE_CONFIG"])
-    layers: list[tuple[str, dict[str, Any]]] = [(variable, {key: value}) for variable, key, value in _from(environment)]
+    layers: list[tuple[str, dict[str, Any]]] = [
+        (variable, {key: value}) for variable, key, value in _read_environment(environment)
+    ]
     if file is not None:
         nested, origin = (configuration.read(file), str(file)) if isinstance(file, Path) else (file, "config")
         configuration.parse(nested, origin)  # so that an error names the file
         layers.append((origin, dict(_flatten(nested))))
     layers.append((COMMAND_LINE, dict(command_line)))
-    origins = dict.fromkeys(known(), "default")
+    origins = dict.fromkeys(list_keys(), "default")
     merged: dict[str, Any] = {}
     for where, layer in layers:
         for key, value in layer.items():
@@ -103,20 +105,20 @@ def resolve(
     return Settings(_parse(merged, origins, where), origins)
 
 
-def known(section: type[Section] = Config, prefix: str = "") -> list[str]:
+def list_keys(section: type[Section] = Config, prefix: str = "") -> list[str]:
     """Every setting's dotted key, in the order of the sections."""
-    found: list[str] = []
+    keys: list[str] = []
     for name, field in section.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            found += known(kind, f"{prefix}{name}.")
+            keys += list_keys(kind, f"{prefix}{name}.")
         else:
-            found.append(prefix + name)
-    return found
+            keys.append(prefix + name)
+    return keys
 
 
 def describe(key: str) -> str:
-    """What a setting means: its unit and reason."""
+    """The description of a setting, with its unit."""
     section: type[Section] = Config
     *path, last = key.split(".")
     for name in path:
@@ -124,30 +126,30 @@ def describe(key: str) -> str:
     return section.model_fields[last].description or ""
 
 
-def value(config: Config, key: str) -> Any:
+def value_of(config: Config, key: str) -> Any:
     """The value of a dotted key."""
-    found: Any = config
+    item: Any = config
     for name in key.split("."):
-        found = getattr(found, name)
-    return found
+        item = getattr(item, name)
+    return item
 
 
 def _parse(merged: Mapping[str, Any], origins: Mapping[str, str], otherwise: str) -> Config:
     try:
         return configuration.parse(merged, otherwise)
     except ConfigError as error:
-        said = [origin for key, origin in origins.items() if concerns(error.key, key) and origin != "default"]
-        raise ConfigError(", ".join(dict.fromkeys(said)) or otherwise, error.key, error.problem, error.cure) from error
+        wrong = [origin for key, origin in origins.items() if is_about(error.key, key) and origin != "default"]
+        raise ConfigError(", ".join(dict.fromkeys(wrong)) or otherwise, error.key, error.problem, error.cure) from error
 
 
-def concerns(wrong: str, key: str) -> bool:
-    """Whether an error at `wrong` is of the setting `key`: it, a part of it, or a section that it is in."""
+def is_about(wrong: str, key: str) -> bool:
+    """Whether an error at `wrong` is about the setting `key`: it, a part of it, or its section."""
     return f"{key}.".startswith(f"{wrong}.") or wrong.startswith(f"{key}.")
 
 
-def _from(environment: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
+def _read_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
     """(variable, dotted key, value) of each variable that is a setting. Raises ConfigError for an unknown one."""
-    variables = {PREFIX + key.upper().replace(".", "_"): key for key in known()}
+    variables = {PREFIX + key.upper().replace(".", "_"): key for key in list_keys()}
     for variable, text in sorted(environment.items()):
         if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
             continue
@@ -156,10 +158,10 @@ def _from(environment: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
             cure = f"Did you mean {close[0]}?" if close else "See: diarize config show"
             raise ConfigError("environment", variable, "no such setting", cure)
         key = variables[variable]
-        yield variable, key, split(text) if key == "output.formats" else text
+        yield variable, key, split_commas(text) if key == "output.formats" else text
 
 
-def split(text: str) -> list[str]:
+def split_commas(text: str) -> list[str]:
     """The parts of a list with commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
 

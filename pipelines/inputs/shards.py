@@ -1,7 +1,7 @@
-"""A part of a run, for one of several machines: which recordings are its own, and what its files are called.
+"""A part of a run, for one of several machines: its recordings, and the names of its files.
 
-Which part a recording belongs to is decided by its content alone (size, first and last 64 KiB), so that it stays in its
-part whatever it is called, wherever it lies and whatever else is in the run; files of equal bytes are in one part.
+The content of a recording alone (size, first and last 64 KiB) decides its part, so that it stays in the same part under
+another name, in another folder and beside other recordings; files of equal bytes are in one part.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from diarize.errors import ConfigError
 from pipelines.inputs.recordings import Input
 
-EDGE = 64 << 10  # bytes at either end of a file that are read: a terabyte of recordings is sorted in minutes
+EDGE = 64 << 10  # bytes that are read at both ends of a file: minutes for a terabyte of recordings
 MOST = 100_000  # parts
 
 
@@ -43,35 +43,35 @@ class Shard:
 
     def holds(self, item: Input) -> bool:
         """Whether a recording is in this part."""
-        return place(item) % self.count == self.index - 1
+        return content_number(item) % self.count == self.index - 1
 
 
 def parse(text: str) -> Shard:
     """The part that "2/4" names. Raises ConfigError."""
-    found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
-    if found is None:
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if match is None:
         raise ConfigError("--shard", text, "is not a part of a run", "Write I/N, for example 2/4.")
-    return Shard(int(found[1]), int(found[2]))
+    return Shard(int(match[1]), int(match[2]))
 
 
-def file(name: str, shard: Shard | None) -> str:
-    """What a file of the whole run (`run.json`) is called for a part of it (`run.shard-1-of-4.json`)."""
+def file_name(name: str, shard: Shard | None) -> str:
+    """The name of a file of the whole run (`run.json`) for a part of it (`run.shard-1-of-4.json`)."""
     stem, dot, suffix = name.rpartition(".")
     return name if shard is None else f"{stem}.{shard.name}{dot}{suffix}"
 
 
-def found(out: Path, name: str) -> Iterator[tuple[Path, Shard | None]]:
-    """The files in `out` that are called `name`, as of a whole run (None), or as of a part of one; by their names."""
+def find_files(out: Path, name: str) -> Iterator[tuple[Path, Shard | None]]:
+    """The files in `out` with a `name` of a whole run (None) or of a part of it, in the order of their names."""
     stem, dot, suffix = name.rpartition(".")
     form = re.compile(rf"{re.escape(stem)}(?:\.shard-([0-9]+)-of-([0-9]+))?{re.escape(dot + suffix)}")
     for path in sorted(out.glob(f"{stem}*{dot}{suffix}")):
-        if (told := form.fullmatch(path.name)) is not None:
-            with contextlib.suppress(ConfigError):  # no part of anything
-                yield path, None if told[1] is None else Shard(int(told[1]), int(told[2]))
+        if (match := form.fullmatch(path.name)) is not None:
+            with contextlib.suppress(ConfigError):  # as of shard-9-of-4
+                yield path, None if match[1] is None else Shard(int(match[1]), int(match[2]))
 
 
-def place(item: Input) -> int:
-    """A number that a recording's content decides; its name where it has none that can be read."""
+def content_number(item: Input) -> int:
+    """A number that the content of a recording decides, or its name where it cannot be read."""
     digest = hashlib.sha256()
     try:
         if item.problem is not None:
@@ -83,11 +83,11 @@ def place(item: Input) -> int:
 
 
 def _edges(path: Path, digest: hashlib._Hash) -> None:
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for its writer
-        raise OSError("no regular file")
-    digest.update(f"{found.st_size}:".encode())
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+        raise OSError("not a regular file")
+    digest.update(f"{status.st_size}:".encode())
     with path.open("rb") as file:
         digest.update(file.read(EDGE))
-        file.seek(max(0, found.st_size - EDGE))
+        file.seek(max(0, status.st_size - EDGE))
         digest.update(file.read(EDGE))

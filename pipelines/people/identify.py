@@ -43,7 +43,7 @@ class IdentifiedRecording:
 @dataclass(frozen=True, slots=True)
 class Identification:
     recordings: tuple[IdentifiedRecording, ...]
-    notes: tuple[str, ...]  # what the plan leaves to be desired
+    notes: tuple[str, ...]  # which better models are not installed
     status: int  # exit status, as of the main job
 
     def as_dict(self) -> dict[str, Any]:

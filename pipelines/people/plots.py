@@ -15,9 +15,9 @@ from diarize.errors import MissingExtra
 from diarize.formats.naming import encodable
 from diarize.metrics import verification
 
-BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # told apart by all kinds of colour vision (Okabe and Ito 2008)
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#666666"  # distinct for all kinds of colour vision (Okabe and Ito 2008)
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)  # error rates marked on a DET plot
-_MOST = 60  # rows that a heat map can name
+_MOST = 60  # rows up to which a heat map shows names
 
 
 def det(path: Path, same: ArrayLike, different: ArrayLike, title: str) -> None:
@@ -46,13 +46,13 @@ def det(path: Path, same: ArrayLike, different: ArrayLike, title: str) -> None:
 
 
 def tippett(path: Path, same: ArrayLike, different: ArrayLike, title: str) -> None:
-    """A Tippett plot of log-likelihood ratios (natural, as given; drawn in decades) as PNG."""
+    """A Tippett plot of log-likelihood ratios (natural; drawn in decades) as PNG."""
     figure = _figure(6.5, 4.5)
     axes = figure.add_subplot()
-    values, right, wrong = verification.tippett(same, different)
+    values, same_share, different_share = verification.tippett(same, different)
     decades = values / np.log(10)
-    axes.step(decades, 100 * right, color=BLUE, where="pre", label="one speaker")
-    axes.step(decades, 100 * wrong, color=ORANGE, linestyle="--", where="pre", label="two speakers")
+    axes.step(decades, 100 * same_share, color=BLUE, where="pre", label="one speaker")
+    axes.step(decades, 100 * different_share, color=ORANGE, linestyle="--", where="pre", label="two speakers")
     axes.axvline(0, color=GREY, linewidth=1, linestyle=":")
     axes.set_ylim(0, 101)
     axes.set_xlabel("log10 likelihood ratio")
@@ -64,7 +64,7 @@ def tippett(path: Path, same: ArrayLike, different: ArrayLike, title: str) -> No
 
 
 def heat_map(path: Path, names: Sequence[str], values: ArrayLike, label: str) -> None:
-    """Every pair's value (n, n) as a coloured square, NaN left grey, as PNG."""
+    """Every pair's value (n, n) as a coloured square, NaN grey, as PNG."""
     grid = np.ma.masked_invalid(np.asarray(values, np.float64))
     side = 2.5 + 0.32 * min(len(names), _MOST)
     figure = _figure(side + 1.5, side)
@@ -87,7 +87,7 @@ def _ends() -> tuple[float, float]:
 
 
 def _plain(name: str) -> str:
-    """A name as the picture shows it: not taken for mathematics, and not longer than its place."""
+    """A name as matplotlib draws it: not as mathematics, and at most 24 characters."""
     short = name if len(name) <= 24 else f"{name[:11]}…{name[-12:]}"
     return "".join(c if c.isprintable() else "�" for c in encodable(short)).replace("$", r"\$")
 

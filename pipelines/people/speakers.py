@@ -91,7 +91,7 @@ def merge(library: Library, keep: str, gone: str) -> Person:
     """
     person, other = library.find(keep), library.find(gone)
     if person.id == other.id:
-        problem = f"{printable(gone)} is {person.id}, who was to be kept"
+        problem = f"{printable(gone)} is {person.id} too"
         raise ConfigError("command line", "GONE", problem, "Name two people.")
     return library.merge(person.id, other.id)
 

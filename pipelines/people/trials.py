@@ -75,7 +75,7 @@ class ScoredTrials:
 def read(path: Path) -> tuple[Trial, ...]:
     """Trials of a list: a line `1|0 A B` (or same|different, target|nontarget), separated by spaces, or tabs where
     names have spaces. Empty lines and lines that begin with # do not count. Raises FormatError, with the line."""
-    found = []
+    trials = []
     for number, line in enumerate(files.read_text(path).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -83,10 +83,10 @@ def read(path: Path) -> tuple[Trial, ...]:
         if len(cells) != 3 or cells[0].lower() not in _TRUTH or not all(cells):
             cure = "Use tabs where names have spaces." if len(cells) > 3 else ""
             raise FormatError(f"{path}: line {number}", "a trial is written `1 A B` or `0 A B`", cure)
-        found.append(Trial(_TRUTH[cells[0].lower()], cells[1], cells[2], number))
-    if not found:
+        trials.append(Trial(_TRUTH[cells[0].lower()], cells[1], cells[2], number))
+    if not trials:
         raise FormatError(str(path), "holds no trials")
-    return tuple(found)
+    return tuple(trials)
 
 
 def infer_speakers(trials: Sequence[Trial], where: str = "trials") -> dict[str, str]:

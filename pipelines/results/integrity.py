@@ -19,7 +19,7 @@ from diarize.errors import ConfigError, DiarizeError, FormatError, OutputError
 from diarize.types import Transcript
 from pipelines.inputs import shards
 from pipelines.inputs.recordings import Input
-from pipelines.inputs.shards import Shard, file
+from pipelines.inputs.shards import Shard, file_name
 from pipelines.results import RUN, outputs, tables
 from pipelines.results.outcomes import PRODUCT, Outcome
 
@@ -69,7 +69,7 @@ def is_results(folder: Path) -> bool:
 
 def _runs(out: Path) -> list[Shard | None]:
     """The runs that left a report there: the whole (None), and parts that were not joined yet."""
-    return [shard for path, shard in shards.found(out, RUN) if path.is_file()]
+    return [shard for path, shard in shards.find_files(out, RUN) if path.is_file()]
 
 
 def check(out: Path, *, inputs: bool = True, expect: str | None = None) -> IntegrityReport:
@@ -113,7 +113,7 @@ def seal(out: Path) -> str:
 
 def _recordings(out: Path, runs: Sequence[Shard | None], report: IntegrityReport) -> Iterator[Path]:
     """The folders of the recordings; everything else in `out` must be the runs' own. Hidden files are ignored."""
-    own = {file(name, shard) for shard in runs for name in (RUN, outputs.PROVENANCE, *tables.NAMES)}
+    own = {file_name(name, shard) for shard in runs for name in (RUN, outputs.PROVENANCE, *tables.NAMES)}
     for path in sorted(out.iterdir()):
         if path.name.startswith(".") or path.name in own:
             continue
@@ -225,7 +225,7 @@ def _input(folder: Path, transcript: Transcript, record: Mapping[str, Any], repo
 
 def _run(out: Path, shard: Shard | None, report: IntegrityReport) -> None:
     """Compare `run.json`, of a run or a part of one, and its tables with the transcripts."""
-    name = file(RUN, shard)
+    name = file_name(RUN, shard)
     if not (out / name).is_file():
         report.add(name, "missing", "was written by the run")
         return
@@ -262,10 +262,10 @@ def _tables(out: Path, shard: Shard | None, folders: list[Path], report: Integri
         try:
             tables.write(Path(temporary), (outputs.read(folder) for folder in folders))
         except (OutputError, FormatError) as error:
-            report.add(file(tables.NAMES[0], shard), "changed", f"cannot be computed again: {error}")
+            report.add(file_name(tables.NAMES[0], shard), "changed", f"cannot be computed again: {error}")
             return
         for name in tables.NAMES:
-            path = out / file(name, shard)
+            path = out / file_name(name, shard)
             if path.is_symlink() or not path.is_file():
                 report.add(path.name, "missing", "was written by the run")
                 continue

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from diarize import files
 from diarize.errors import OutputError
 from pipelines.inputs.jobs import Job
-from pipelines.inputs.shards import Shard, file
+from pipelines.inputs.shards import Shard, file_name
 from pipelines.results import RUN, fingerprint, outputs
 from pipelines.results.fingerprint import FileState
 from pipelines.results.outcomes import Outcome
@@ -152,7 +152,7 @@ class PreviousRun:
 
 def read_previous(out: Path, shard: Shard | None) -> PreviousRun:
     """The last run's record; empty where it left nothing that can be read."""
-    report, provenance = read_json(out / file(RUN, shard)), read_json(out / file(outputs.PROVENANCE, shard))
+    report, provenance = read_json(out / file_name(RUN, shard)), read_json(out / file_name(outputs.PROVENANCE, shard))
     try:
         failures = {id: Failure.from_dict(fields) for id, fields in provenance.get("failures", {}).items()}
     except (TypeError, KeyError, AttributeError):
@@ -186,7 +186,7 @@ class Journal:
 
         `failures` are those of the last run; each counts until its recording is processed.
         """
-        self._run, self._provenance = out / file(RUN, shard), out / file(outputs.PROVENANCE, shard)
+        self._run, self._provenance = out / file_name(RUN, shard), out / file_name(outputs.PROVENANCE, shard)
         self._head, self._circumstances = head, circumstances
         self._ids, self._sizes = [job.input.id for job in jobs], sizes
         self.rows: dict[str, Outcome] = {}

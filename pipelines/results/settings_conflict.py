@@ -22,7 +22,7 @@ def result_settings(config: Config) -> dict[str, Any]:
 
 def check(out: Path, config: Config) -> None:
     """Raises ConfigError, with the differences, where the runs in `out`, or parts of runs, had other settings."""
-    for path, _ in shards.found(out, results.RUN):
+    for path, _ in shards.find_files(out, results.RUN):
         earlier = journal.read_json(path).get("settings")
         if not isinstance(earlier, dict):
             continue

@@ -43,8 +43,8 @@ def size(text: str) -> int:
     return round(float(match[1]) * UNITS[match[2]])
 
 
-def _open(given: argparse.Namespace) -> Cache:
-    cache = cached_stages.open_cache(options.resolve(given).config.run)
+def _open(args: argparse.Namespace) -> Cache:
+    cache = cached_stages.open_cache(options.resolve(args).config.run)
     if cache is None:
         raise ConfigError(
             "settings", "run.cache", "no cache folder is set (run.cache is none)", "Name one with --cache."
@@ -62,20 +62,20 @@ def _print_usage(folder: Path, action: Callable[[], CacheUsage]) -> int:
     return 0
 
 
-def _status(given: argparse.Namespace) -> int:
-    cache = _open(given)
+def _status(args: argparse.Namespace) -> int:
+    cache = _open(args)
     console.say(f"at most {cache.most_bytes / 1e9:g} GB (run.cache_size)")
     return _print_usage(cache.folder, cache.status)
 
 
-def _prune(given: argparse.Namespace) -> int:
-    cache = _open(given)
-    most = cache.most_bytes if given.max_size is None else given.max_size
+def _prune(args: argparse.Namespace) -> int:
+    cache = _open(args)
+    most = cache.most_bytes if args.max_size is None else args.max_size
     return _print_usage(cache.folder, lambda: cache.prune(most))
 
 
-def _clear(given: argparse.Namespace) -> int:
-    cache = _open(given)
+def _clear(args: argparse.Namespace) -> int:
+    cache = _open(args)
 
     def clear() -> CacheUsage:
         cache.clear()

@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--accept",
-        type=settings.split,
+        type=settings.split_commas,
         default=[],
         metavar="A,B,...",
         help="checks to ignore: noise, clipping, voices, agreement",
@@ -72,22 +72,20 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.set_defaults(command=run)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     from pipelines.people import speakers
     from pipelines.people.enroll import ReEmbedding, re_embed
 
-    config = options.resolve(given).config
+    config = options.resolve(args).config
     store = options.store(config)
-    if not given.re_embed and given.name is None:
+    if not args.re_embed and args.name is None:
         raise ConfigError("command line", "NAME", "nobody was named", "Say: diarize enroll NAME AUDIO...")
-    create = not given.re_embed
-    with speakers.library_to_change(given.library, os.environ, given.passphrase_file, create) as library:
+    create = not args.re_embed
+    with speakers.library_to_change(args.library, os.environ, args.passphrase_file, create) as library:
         result = (
-            re_embed(library, config, store, who=given.name)
-            if given.re_embed
-            else _enroll(given, library, config, store)
+            re_embed(library, config, store, who=args.name) if args.re_embed else _enroll(args, library, config, store)
         )
-    if given.json:
+    if args.json:
         console.say(json.dumps({**result.as_dict(), "library": library.place}, indent=1))
     elif isinstance(result, ReEmbedding):
         _print_re_embedding(result, library.place)
@@ -96,31 +94,29 @@ def run(given: argparse.Namespace) -> int:
     return result.status
 
 
-def _enroll(given: argparse.Namespace, library: Library, config: Config, store: Store) -> EnrolmentResult:
+def _enroll(args: argparse.Namespace, library: Library, config: Config, store: Store) -> EnrolmentResult:
     from pipelines.people.enroll import EnrolmentRequest, enroll, enroll_from_transcript
     from pipelines.people.enrolment_checks import CHECKS
 
-    if unknown := sorted(set(given.accept) - set(CHECKS)):
+    if unknown := sorted(set(args.accept) - set(CHECKS)):
         raise ConfigError("--accept", ", ".join(unknown), "no such check", f"Known: {', '.join(CHECKS)}.")
-    request = EnrolmentRequest(
-        given.name, given.new, given.consent, given.expires, given.keep_audio, frozenset(given.accept)
-    )
-    if given.folder is None:
-        times = {"start": given.start, "end": given.end}
-        return enroll(library, request, given.recordings, config, store, **times, calibration=given.calibration)
-    if given.speaker is None:
+    request = EnrolmentRequest(args.name, args.new, args.consent, args.expires, args.keep_audio, frozenset(args.accept))
+    if args.folder is None:
+        times = {"start": args.start, "end": args.end}
+        return enroll(library, request, args.recordings, config, store, **times, calibration=args.calibration)
+    if args.speaker is None:
         raise ConfigError("command line", "--speaker", "is needed with --from", "Name one, as SPEAKER_02.")
-    if len(given.recordings) > 1:
-        options.require_count(given.recordings, 1, "with --from: the transcript's own")
+    if len(args.recordings) > 1:
+        options.require_count(args.recordings, 1, "with --from: the transcript's own")
     return enroll_from_transcript(
         library,
         request,
-        given.folder,
-        given.speaker,
+        args.folder,
+        args.speaker,
         config,
         store,
-        recording=given.recordings[0] if given.recordings else None,
-        calibration=given.calibration,
+        recording=args.recordings[0] if args.recordings else None,
+        calibration=args.calibration,
     )
 
 

@@ -40,7 +40,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--normalise",
-        type=settings.split,
+        type=settings.split_commas,
         metavar="A,B,...",
         help="steps that make texts comparable; default: nfkc,lower,apostrophes,punctuation,unspaced",
     )
@@ -57,26 +57,26 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.set_defaults(command=run)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     from pipelines.cli import figures
     from pipelines.evaluation import report
     from pipelines.evaluation.evaluate import EvaluationRequest, evaluate
     from pipelines.evaluation.scores import Rules
 
-    rules = Rules(given.collar, given.skip_overlap, given.convention)
-    if given.normalise is not None:
-        rules = Rules(given.collar, given.skip_overlap, given.convention, normalise=tuple(given.normalise))
+    rules = Rules(args.collar, args.skip_overlap, args.convention)
+    if args.normalise is not None:
+        rules = Rules(args.collar, args.skip_overlap, args.convention, normalise=tuple(args.normalise))
     request = EvaluationRequest(
-        given.reference,
-        tuple(given.hypothesis),
-        given.uem,
+        args.reference,
+        tuple(args.hypothesis),
+        args.uem,
         rules,
-        tuple(given.match),
-        tuple(given.ignore),
-        given.allow_missing,
+        tuple(args.match),
+        tuple(args.ignore),
+        args.allow_missing,
     )
     evaluation = evaluate(request)
-    for line in report.settings(evaluation):
+    for line in report.describe_rules(evaluation):
         console.say(line)
     width = max(console.open_console(sys.stdout).width, console.NARROWEST)
     for table in report.tables(evaluation):
@@ -87,6 +87,6 @@ def run(given: argparse.Namespace) -> int:
     console.say()
     for note in evaluation.notes:
         console.say(f"note: {note}")
-    written = report.write(given.out, evaluation, pictures=not given.no_pictures)
-    console.say(f"{counted(len(written), 'file')}: {given.out}")
+    written = report.write(args.out, evaluation, pictures=not args.no_pictures)
+    console.say(f"{counted(len(written), 'file')}: {args.out}")
     return 0

@@ -12,7 +12,7 @@ from diarize.errors import printable
 from diarize.text import counted
 from pipelines.cli import console
 from pipelines.cli.commands import options
-from pipelines.cli.commands.speakers import library_options
+from pipelines.cli.commands.speakers import library_options, print_notes
 from pipelines.cli.observers import NullObserver
 
 
@@ -21,30 +21,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("identify", help="find which enrolled people speak in a recording")
     command.add_argument("recordings", nargs="+", type=Path, help="files, and folders to search for recordings")
     command.add_argument("--out", type=Path, help="folder that keeps the results, so that a rerun resumes")
-    command.add_argument("--json", action="store_true", help="print JSON")
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
     library_options(command)
-    names = (
-        "num_speakers",
-        "min_speakers",
-        "max_speakers",
-        "diarizer",
-        "vad",
-        "embedder",
-        "segmentation",
-        "channel",
-    )
+    names = ("num_speakers", "min_speakers", "max_speakers", "diarizer", "vad", "embedder", "segmentation", "channel")
     options.add(command, *names, "top", "prior", "exact", "device", "workers", "cache")
     command.set_defaults(command=run)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     from pipelines.people import speakers
     from pipelines.people.identify import identify
 
-    config = options.resolve(given).config
-    opened = partial(speakers.open_library, given.library, os.environ, given.passphrase_file, read_only=True)
-    result = identify(given.recordings, opened, config, options.store(config), NullObserver(), given.out)
-    if given.json:
+    config = options.resolve(args).config
+    opened = partial(speakers.open_library, args.library, os.environ, args.passphrase_file, read_only=True)
+    result = identify(args.recordings, opened, config, options.store(config), NullObserver(), args.out)
+    if args.json:
         console.say(json.dumps(result.as_dict(), indent=1))
         return result.status
     for recording in result.recordings:
@@ -59,6 +50,5 @@ def run(given: argparse.Namespace) -> int:
             for one in speaker.candidates:
                 ratio = "none" if one.llr is None else f"{one.llr:+.2f}"
                 console.say(f"    {ratio:>6}  {printable(one.name)}  {one.voice}")
-    for note in result.notes:
-        console.warn(f"note: {note}")
+    print_notes(result.notes)
     return result.status

@@ -31,23 +31,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check.set_defaults(command=_doctor)
 
 
-def _doctor(given: argparse.Namespace) -> int:
+def _doctor(args: argparse.Namespace) -> int:
     diagnosis = doctor.examine(Store())
-    for text in doctor_lines(diagnosis, given.verbose):
+    for text in doctor_lines(diagnosis, args.verbose):
         console.say(text)
     return 0 if diagnosis.ready else 5
 
 
-def _config_show(given: argparse.Namespace) -> int:
-    for line in setting_lines(options.resolve(given), given.origin):
+def _config_show(args: argparse.Namespace) -> int:
+    for line in setting_lines(options.resolve(args), args.origin):
         console.say(line)
     return 0
 
 
 def setting_lines(resolved: Settings, origin: bool) -> Iterator[str]:
     """Two lines a setting: its value, with its `origin` where that is wanted; and its meaning."""
-    for key in settings.known():
-        value = settings.value(resolved.config, key)
+    for key in settings.list_keys():
+        value = settings.value_of(resolved.config, key)
         text = ",".join(value) if isinstance(value, tuple) else "unset" if value is None else str(value)
         yield f"{key} = {text}" + (f"    [{resolved.origins[key]}]" if origin else "")
         yield f"    {settings.describe(key)}"

@@ -32,7 +32,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export.add_argument(
         "folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder with the results of one recording"
     )
-    export.add_argument("--formats", required=True, type=settings.split, metavar="A,B,...", help=", ".join(FORMATS))
+    export.add_argument(
+        "--formats", required=True, type=settings.split_commas, metavar="A,B,...", help=", ".join(FORMATS)
+    )
     export.set_defaults(command=_export)
 
     status = commands.add_parser("status", help="show the progress of a run, also while it is running")
@@ -133,40 +135,40 @@ def _add_process(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.set_defaults(command=_process)
 
 
-def _process(given: argparse.Namespace) -> int:
-    config = options.resolve(given).config
+def _process(args: argparse.Namespace) -> int:
+    config = options.resolve(args).config
     if problem := cached_stages.cache_problem(config.run):
         console.warn(f"note: the cache is not used: {problem}")
     library = None
-    if given.library is not None:
+    if args.library is not None:
         from pipelines.people.speakers import open_library
 
-        library = partial(open_library, given.library, os.environ, given.passphrase_file, read_only=True)
+        library = partial(open_library, args.library, os.environ, args.passphrase_file, read_only=True)
     request = ProcessRequest(
-        paths=tuple(given.recordings),
-        out=given.out,
-        match=tuple(given.match),
-        ignore=tuple(given.ignore),
-        counts=given.counts,
-        words=given.transcript,
+        paths=tuple(args.recordings),
+        out=args.out,
+        match=tuple(args.match),
+        ignore=tuple(args.ignore),
+        counts=args.counts,
+        words=args.transcript,
         library=library,
-        link=given.link,
-        speech=given.speech,
-        known_turns=tuple(given.known_turns),
-        shard=given.shard,
-        force=given.force,
-        retry=given.retry_failed,
-        wait=given.wait,
+        link=args.link,
+        speech=args.speech,
+        known_turns=tuple(args.known_turns),
+        shard=args.shard,
+        force=args.force,
+        retry=args.retry_failed,
+        wait=args.wait,
     )
-    with open_observer(given.quiet, given.verbose) as observer, _open_log(given) as log:
+    with open_observer(args.quiet, args.verbose) as observer, _open_log(args) as log:
         observers = observer if log is None else CombinedObserver(observer, log)
         report = process.process(request, config, options.store(config), observers)
         if log is not None:
             log.run_ended(report.status)
     if not report.outcomes:
         _print_empty(report)
-    elif not given.quiet and given.log_json != "-":
-        _print_report(report, given.out)
+    elif not args.quiet and args.log_json != "-":
+        _print_report(report, args.out)
     else:
         for row in report.outcomes:
             if row.status != "done":
@@ -193,29 +195,29 @@ def _print_report(report: RunReport, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _open_log(given: argparse.Namespace) -> Iterator[JsonLog | None]:
+def _open_log(args: argparse.Namespace) -> Iterator[JsonLog | None]:
     """The log of `--log-json`. Raises ConfigError where its file cannot be opened."""
-    if given.log_json is None:
+    if args.log_json is None:
         yield None
-    elif given.log_json == "-":
-        yield JsonLog(sys.stdout, given.out, given.log_names, console.warn)
+    elif args.log_json == "-":
+        yield JsonLog(sys.stdout, args.out, args.log_names, console.warn)
     else:
         try:
-            file = Path(given.log_json).open("a", encoding="utf-8")  # noqa: SIM115 - a full disk may refuse to close it
+            file = Path(args.log_json).open("a", encoding="utf-8")  # noqa: SIM115 - a full disk may refuse to close it
         except OSError as error:
-            raise ConfigError("--log-json", given.log_json, f"cannot be written: {error.strerror}") from error
+            raise ConfigError("--log-json", args.log_json, f"cannot be written: {error.strerror}") from error
         try:
-            yield JsonLog(file, given.out, given.log_names, console.warn)
+            yield JsonLog(file, args.out, args.log_names, console.warn)
         finally:
             with contextlib.suppress(OSError):  # a full disk
                 file.close()
 
 
-def _status(given: argparse.Namespace) -> int:
+def _status(args: argparse.Namespace) -> int:
     from pipelines.batch import status
 
-    statuses = status.read(given.out)
-    if given.json:
+    statuses = status.read(args.out)
+    if args.json:
         console.say(json.dumps([asdict(each) for each in statuses], indent=1))
     else:
         for line in run_report.status_lines(statuses):
@@ -223,20 +225,20 @@ def _status(given: argparse.Namespace) -> int:
     return 0
 
 
-def _merge(given: argparse.Namespace) -> int:
+def _merge(args: argparse.Namespace) -> int:
     from pipelines.batch import merge
 
-    if given.out is None and len(given.folders) > 1:
+    if args.out is None and len(args.folders) > 1:
         raise ConfigError("--out", "", "several folders, and no folder for the joined results", "Name it: --out OUT.")
-    out = given.out or given.folders[0]
-    recordings = merge.merge(given.folders, out)
-    console.say(f"{counted(recordings, 'recording')} of {counted(len(given.folders), 'folder')}: {out}")
+    out = args.out or args.folders[0]
+    recordings = merge.merge(args.folders, out)
+    console.say(f"{counted(recordings, 'recording')} of {counted(len(args.folders), 'folder')}: {out}")
     return 0
 
 
-def _export(given: argparse.Namespace) -> int:
+def _export(args: argparse.Namespace) -> int:
     from pipelines.results.export import export
 
-    for path in export(given.folders, given.formats):
+    for path in export(args.folders, args.formats):
         console.say(str(path))
     return 0

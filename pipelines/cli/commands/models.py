@@ -36,16 +36,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     actions.add_parser("path", help="print the path of the store").set_defaults(command=_path)
 
 
-def _list(given: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> int:
     for line in model_lines(Store().list()):
         console.say(line)
     return 0
 
 
-def _pull(given: argparse.Namespace) -> int:
+def _pull(args: argparse.Namespace) -> int:
     failed = False
     with open_observer(quiet=False, verbose=False) as observer:
-        for result in pull(Store(offline=bool(given.offline)), given.names, observer.fetching, given.force):
+        for result in pull(Store(offline=bool(args.offline)), args.names, observer.fetching, args.force):
             failed |= bool(result.problem) and result.needed
             optional = "" if result.needed else "optional: "
             console.say(optional + result.problem if result.problem else f"{result.name}: {result.path}")
@@ -54,22 +54,22 @@ def _pull(given: argparse.Namespace) -> int:
     return 5 if failed else 0
 
 
-def _verify(given: argparse.Namespace) -> int:
+def _verify(args: argparse.Namespace) -> int:
     statuses = Store().verify()
     for line in model_lines(statuses) if statuses else ["there is no model in the store"]:
         console.say(line)
     return 6 if any(status.state == "damaged" for status in statuses) else 0
 
 
-def _import(given: argparse.Namespace) -> int:
-    results = Store().import_folder(given.folder)
+def _import(args: argparse.Namespace) -> int:
+    results = Store().import_folder(args.folder)
     for result in results:
         problem = f" ({result.problem})" if result.problem else ""
         console.say(f"{result.path}: {result.model or 'not copied'}{problem}")
     return 0 if any(result.model for result in results) else 4
 
 
-def _path(given: argparse.Namespace) -> int:
+def _path(args: argparse.Namespace) -> int:
     console.say(str(Store().folder))
     return 0
 

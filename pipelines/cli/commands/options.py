@@ -31,7 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "prior": {"type": float, "metavar": "P"},
     "exact": {"action": "store_true"},
     "device": {"choices": ("auto", "cpu", "cuda")},
-    "formats": {"metavar": "A,B,...", "type": settings.split},
+    "formats": {"metavar": "A,B,...", "type": settings.split_commas},
     "workers": {"type": int, "metavar": "N"},
     "cache": {"metavar": "auto|none|DIR"},
     "engine": {"metavar": "NAME"},
@@ -52,13 +52,13 @@ def add(command: argparse.ArgumentParser, *options: str) -> None:
         group.add_argument(_typed(name), dest=key, default=None, help=meaning, **OPTIONS[name])
 
 
-def resolve(given: argparse.Namespace) -> settings.Settings:
+def resolve(args: argparse.Namespace) -> settings.Settings:
     """The settings of the command line, the file and the environment.
 
     Raises ConfigError, which names options as they are typed.
     """
-    options = {name: getattr(given, key, None) for name, key in settings.OPTIONS.items()}
-    return settings.of_options(options, given.config, os.environ, _typed)
+    options = {name: getattr(args, key, None) for name, key in settings.OPTIONS.items()}
+    return settings.resolve_options(options, args.config, os.environ, _typed)
 
 
 def _typed(name: str) -> str:

@@ -103,29 +103,29 @@ def _add_scoring(command: argparse.ArgumentParser, calibration: bool = True) -> 
     options.add(command, "vad", "embedder", "device")
 
 
-def _scoring(given: argparse.Namespace) -> Scoring:
+def _scoring(args: argparse.Namespace) -> Scoring:
     from pipelines.people.scoring import Scoring
 
-    return Scoring(given.prior, given.calibration, given.cohort, given.scoring)
+    return Scoring(args.prior, args.calibration, args.cohort, args.scoring)
 
 
-def _verify(given: argparse.Namespace) -> int:
-    if len(given.recordings) == 1 and given.claim is None and given.recordings[0].is_dir():
-        return _check_unchanged(given)
+def _verify(args: argparse.Namespace) -> int:
+    if len(args.recordings) == 1 and args.claim is None and args.recordings[0].is_dir():
+        return _check_unchanged(args)
     from pipelines.people import speakers
     from pipelines.people.verify import verify, verify_claim
 
-    config, scoring = options.resolve(given).config, _scoring(given)
+    config, scoring = options.resolve(args).config, _scoring(args)
     store = options.store(config)
-    if given.claim is not None:
-        options.require_count(given.recordings, 1, "with --claim")
-        with speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True) as library:
-            result = verify_claim(given.claim, given.recordings[0], library, config, store, scoring)
+    if args.claim is not None:
+        options.require_count(args.recordings, 1, "with --claim")
+        with speakers.open_library(args.library, os.environ, args.passphrase_file, read_only=True) as library:
+            result = verify_claim(args.claim, args.recordings[0], library, config, store, scoring)
     else:
         why = "to compare; to check a claim, add --claim NAME; one folder of results is checked for changes"
-        options.require_count(given.recordings, 2, why)
-        result = verify(given.recordings[0], given.recordings[1], config, store, scoring)
-    if given.json:
+        options.require_count(args.recordings, 2, why)
+        result = verify(args.recordings[0], args.recordings[1], config, store, scoring)
+    if args.json:
         console.say(json.dumps(result.as_dict(), indent=1))
     else:
         _print_verification(result)
@@ -147,32 +147,32 @@ def _print_verification(result: Verification) -> None:
     print_notes(result.notes)
 
 
-def _check_unchanged(given: argparse.Namespace) -> int:
+def _check_unchanged(args: argparse.Namespace) -> int:
     from pipelines.results import integrity
 
-    result = integrity.check(given.recordings[0], inputs=not given.no_inputs, expect=given.expect)
-    if given.json:
+    result = integrity.check(args.recordings[0], inputs=not args.no_inputs, expect=args.expect)
+    if args.json:
         console.say(json.dumps(result.as_dict(), indent=1))
         return result.status
     for difference in result.differences:
         console.say(f"{difference.kind}: {printable(difference.where)}: {printable(difference.what)}")
     print_notes(map(printable, result.notes))
     checked = [counted(result.recordings, "recording"), counted(result.results, "file") + " of results"]
-    checked.append("inputs left out" if given.no_inputs else counted(result.inputs, "input"))
+    checked.append("inputs left out" if args.no_inputs else counted(result.inputs, "input"))
     verdict = counted(len(result.differences), "difference") if result.differences else "all as the run left it"
     console.say(f"{', '.join(checked)} ({result.bytes / 1e6:.1f} MB): {verdict}")
     console.say(f"seal: {result.seal}")
     return result.status
 
 
-def _compare(given: argparse.Namespace) -> int:
+def _compare(args: argparse.Namespace) -> int:
     from pipelines.inputs import recordings
     from pipelines.people import compare
 
-    config = options.resolve(given).config
-    paths = [item.path for item in recordings.find(given.recordings).inputs]
-    comparison = compare.compare(paths, config, options.store(config), _scoring(given), _show_progress)
-    compare.write(given.out, comparison)
+    config = options.resolve(args).config
+    paths = [item.path for item in recordings.find(args.recordings).inputs]
+    comparison = compare.compare(paths, config, options.store(config), _scoring(args), _show_progress)
+    compare.write(args.out, comparison)
     rows = [
         [a, b, f"{pair.score:.3f}", "" if pair.llr is None else f"{pair.llr:+.2f}", pair.decision]
         for (a, b), pair in comparison.ranked()
@@ -181,40 +181,40 @@ def _compare(given: argparse.Namespace) -> int:
     if len(rows) > MOST_PAIRS:
         console.say(f"the {MOST_PAIRS} most similar of {len(rows)} pairs; comparison.csv has all")
     _print_problems(comparison.problems, comparison.notes)
-    console.say(f"heat map and table: {given.out}")
+    console.say(f"heat map and table: {args.out}")
     return 3 if comparison.problems else 0
 
 
-def _score_trials(given: argparse.Namespace) -> int:
+def _score_trials(args: argparse.Namespace) -> int:
     from pipelines.people import trials
 
-    scored = _scored(given)
+    scored = _scored(args)
     summary = trials.summarise(scored)
-    trials.write(given.out, scored, summary)
+    trials.write(args.out, scored, summary)
     console.say(console.table(["", "scores", "log-likelihood ratios"], _measures(summary)))
     _print_problems(scored.problems, scored.notes)
-    console.say(f"results: {given.out}")
+    console.say(f"results: {args.out}")
     return 3 if scored.problems else 0
 
 
-def _calibrate(given: argparse.Namespace) -> int:
+def _calibrate(args: argparse.Namespace) -> int:
     from pipelines.people import trials
 
-    calibration, tested = trials.calibrate(_scored(given), given.trials.name)
-    calibration.save(given.save)
+    calibration, tested = trials.calibrate(_scored(args), args.trials.name)
+    calibration.save(args.save)
     rows = [[name, f"{value:.4f}"] for name, value in tested.items()]
     console.say(console.table(["by cross-validation over speakers", ""], rows))
-    console.say(f"calibration: {given.save}")
+    console.say(f"calibration: {args.save}")
     return 0
 
 
-def _scored(given: argparse.Namespace) -> ScoredTrials:
+def _scored(args: argparse.Namespace) -> ScoredTrials:
     """The trials of the list that the user named, scored."""
     from pipelines.people import trials
 
-    config = options.resolve(given).config
+    config = options.resolve(args).config
     store = options.store(config)
-    return trials.score_trials(given.trials, given.audio, config, store, _scoring(given), _show_progress)
+    return trials.score_trials(args.trials, args.audio, config, store, _scoring(args), _show_progress)
 
 
 def _measures(summary: Mapping[str, Any]) -> list[list[str]]:

@@ -72,18 +72,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     action("audit", _audit, "check the log of all changes, and the database")
 
 
-def _to_read(given: argparse.Namespace) -> Library:
-    return speakers.open_library(given.library, os.environ, given.passphrase_file, read_only=True)
+def _to_read(args: argparse.Namespace) -> Library:
+    return speakers.open_library(args.library, os.environ, args.passphrase_file, read_only=True)
 
 
-def _to_change(given: argparse.Namespace, create: bool = False) -> AbstractContextManager[Library]:
-    return speakers.library_to_change(given.library, os.environ, given.passphrase_file, create)
+def _to_change(args: argparse.Namespace, create: bool = False) -> AbstractContextManager[Library]:
+    return speakers.library_to_change(args.library, os.environ, args.passphrase_file, create)
 
 
-def _list(given: argparse.Namespace) -> int:
-    with _to_read(given) as library:
+def _list(args: argparse.Namespace) -> int:
+    with _to_read(args) as library:
         overview = speakers.summarise(library)
-    if given.json:
+    if args.json:
         console.say(json.dumps([speakers.person_as_dict(person) for person in overview.people], indent=1))
         return 0
     rows = [
@@ -105,11 +105,11 @@ def _list(given: argparse.Namespace) -> int:
     return 0
 
 
-def _show(given: argparse.Namespace) -> int:
-    with _to_read(given) as library:
-        person = library.find(given.who)
+def _show(args: argparse.Namespace) -> int:
+    with _to_read(args) as library:
+        person = library.find(args.who)
         utterances = library.utterances(person.id)
-    if given.json:
+    if args.json:
         of: list[Any] = [speakers.utterance_as_dict(utterance) for utterance in utterances]
         console.say(json.dumps({**speakers.person_as_dict(person), "of": of}, indent=1))
         return 0
@@ -128,21 +128,21 @@ def _show(given: argparse.Namespace) -> int:
     return 0
 
 
-def _rename(given: argparse.Namespace) -> int:
-    with _to_change(given) as library:
-        person = speakers.rename(library, given.who, given.name)
+def _rename(args: argparse.Namespace) -> int:
+    with _to_change(args) as library:
+        person = speakers.rename(library, args.who, args.name)
     return _print_person(person, speakers.notes_on(person))
 
 
-def _merge(given: argparse.Namespace) -> int:
-    with _to_change(given) as library:
-        person = speakers.merge(library, given.keep, given.gone)
+def _merge(args: argparse.Namespace) -> int:
+    with _to_change(args) as library:
+        person = speakers.merge(library, args.keep, args.gone)
     return _print_person(person, speakers.notes_on(person))
 
 
-def _remove(given: argparse.Namespace) -> int:
-    with _to_change(given) as library:
-        person = library.find(given.who)
+def _remove(args: argparse.Namespace) -> int:
+    with _to_change(args) as library:
+        person = library.find(args.who)
         library.remove(person.id)
     note = "transcripts, exports and copies of the library that were made before still contain this person"
     return _print_person(person, [note], "removed: ")
@@ -154,25 +154,25 @@ def _print_person(person: Person, notes: Iterable[str], before: str = "") -> int
     return 0
 
 
-def _export(given: argparse.Namespace) -> int:
-    with _to_read(given) as library:
-        portable.write(library, given.file)
+def _export(args: argparse.Namespace) -> int:
+    with _to_read(args) as library:
+        portable.write(library, args.file)
         people = library.people()
-    console.say(f"{counted(len(people), 'person')} to {given.file}")
-    print_notes([f"{printable(str(given.file))} holds names and voiceprints, and is not encrypted"])
+    console.say(f"{counted(len(people), 'person')} to {args.file}")
+    print_notes([f"{printable(str(args.file))} holds names and voiceprints, and is not encrypted"])
     return 0
 
 
-def _import(given: argparse.Namespace) -> int:
-    with _to_change(given, create=True) as library:
-        people = portable.read(library, given.file)
-    console.say(f"{counted(len(people), 'person')} from {given.file}")
+def _import(args: argparse.Namespace) -> int:
+    with _to_change(args, create=True) as library:
+        people = portable.read(library, args.file)
+    console.say(f"{counted(len(people), 'person')} from {args.file}")
     print_notes(note for person in people for note in speakers.notes_on(person))
     return 0
 
 
-def _audit(given: argparse.Namespace) -> int:
-    with _to_read(given) as library:
+def _audit(args: argparse.Namespace) -> int:
+    with _to_read(args) as library:
         report = library.audit()
     for problem in report.problems:
         console.say(str(problem))

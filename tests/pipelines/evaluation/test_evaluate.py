@@ -235,7 +235,7 @@ def test_tables_show_the_systems_side_by_side(case: EvaluationRequest) -> None:
     assert by_recording.rows[1][:3] == ("one", "bad.rttm", "50.00 %") and by_recording.rows[1][-1] == "1 of 2"
     assert counts[1].columns == ("speakers", "found 1", "found 2")
     assert counts[1].rows == (("there were 1", "", "1"), ("there were 2", "1", ""))
-    said = "\n".join(report.settings(found))
+    said = "\n".join(report.describe_rules(found))
     assert "collar 0 s on each side" in said and "nfkc, lower, apostrophes, punctuation, unspaced" in said
 
 

@@ -104,7 +104,7 @@ def test_fault_33_more_at_least_than_at_most_is_refused() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    assert [key for key in settings.known() if not settings.describe(key)] == []
+    assert [key for key in settings.list_keys() if not settings.describe(key)] == []
 
 
 @pytest.mark.parametrize(

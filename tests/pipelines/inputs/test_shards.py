@@ -33,7 +33,7 @@ def test_parts_are_disjoint_and_together_the_whole(contents: list[bytes], count:
         for item in items:  # of equal bytes, under another name
             moved = Path(folder) / f"moved-{item.id}.mp3"
             shutil.copy(item.path, moved)
-            assert shards.place(Input(moved, moved.name)) == shards.place(item)
+            assert shards.content_number(Input(moved, moved.name)) == shards.content_number(item)
 
 
 @settings(max_examples=30, deadline=None)
@@ -43,15 +43,15 @@ def test_what_decides_are_size_and_both_ends(size: int, byte: int) -> None:
         path = Path(folder) / "a.wav"
         path.write_bytes(bytes([byte]) * size)
         item = Input(path, "a.wav")
-        before = shards.place(item)
+        before = shards.content_number(item)
         path.write_bytes(bytes([byte]) * (size + 1))
-        assert shards.place(item) != before
+        assert shards.content_number(item) != before
 
 
 def test_what_cannot_be_read_is_in_one_part_by_its_name(tmp_path: Path) -> None:
     gone = Input(tmp_path / "gone.wav", "gone.wav", problem=AudioError("gone.wav", "is not there"))
     assert sum(Shard(index, 5).holds(gone) for index in range(1, 6)) == 1
-    assert shards.place(Input(tmp_path, "folder")) == shards.place(Input(tmp_path / "x", "folder"))
+    assert shards.content_number(Input(tmp_path, "folder")) == shards.content_number(Input(tmp_path / "x", "folder"))
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "a/b", "-1/4", "1/2/3", "1/100001"])
@@ -61,8 +61,8 @@ def test_what_is_no_part_is_refused(text: str) -> None:
 
 
 def test_names_of_the_files_of_a_part() -> None:
-    assert shards.file("run.json", None) == "run.json"
-    assert shards.file("run.json", shards.parse("2/4")) == "run.shard-2-of-4.json"
+    assert shards.file_name("run.json", None) == "run.json"
+    assert shards.file_name("run.json", shards.parse("2/4")) == "run.shard-2-of-4.json"
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_parts_joined_are_what_one_run_writes(run: InProcess, place: Path) -> No
 
 def test_parts_that_do_not_make_a_whole_are_refused(run: InProcess, place: Path) -> None:
     out = place / "out"
-    with pytest.raises(ConfigError, match="no part of a run"):
+    with pytest.raises(ConfigError, match="is not a part of a run"):
         merge.merge([place], place / "joined")
     run(place / "in", out, "--shard", "1/3")
     run(place / "in", out, "--shard", "3/3")
