@@ -17,12 +17,16 @@ FORMATS: dict[str, tuple[str, str, str]] = {
     "srt": ("diarize.formats.srt", ".srt", "SubRip subtitles"),
     "vtt": ("diarize.formats.vtt", ".vtt", "WebVTT subtitles with voice tags"),
     "rttm": ("diarize.formats.rttm", ".rttm", "who spoke when (NIST RT-09)"),
-    "uem": ("diarize.formats.uem", ".uem", "the parts of the recording that were heard (NIST)"),
+    "uem": ("diarize.formats.uem", ".uem", "the parts of the recording that were decoded (NIST)"),
     "csv": ("diarize.formats.csv", ".csv", "a row a turn, for spreadsheets"),
     "ctm": ("diarize.formats.ctm", ".ctm", "a line a word (NIST sclite)"),
     "stm": ("diarize.formats.stm", ".stm", "a line a turn with its text (NIST sclite)"),
     "seglst": ("diarize.formats.seglst", ".seglst.json", "segment list (CHiME-7, MeetEval)"),
-    "speakers": ("diarize.formats.speakers", ".speakers.json", "the ids of RTTM, STM and SegLST, and whom they mean"),
+    "speakers": (
+        "diarize.formats.speakers",
+        ".speakers.json",
+        "the ids of RTTM, STM and SegLST, with the names of the speakers",
+    ),
 }
 
 

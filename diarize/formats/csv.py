@@ -1,9 +1,8 @@
 """CSV, one row a turn (RFC 4180), safe to open in a spreadsheet.
 
 A cell that a spreadsheet would run as a formula (it begins with = + - @, a tab or a carriage return, after any
-spaces) gets a leading apostrophe, and so does one that begins with an apostrophe: taking one apostrophe off gives the
-text back.
-An empty speaker is nobody; a speaker whose id is empty is a lone apostrophe.
+spaces) gets a leading apostrophe, and so does a cell that begins with an apostrophe: without its first apostrophe it is
+the text again. An empty speaker is nobody; a speaker with an empty id is a single apostrophe.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import io
 
 from diarize.errors import FormatError
 from diarize.formats.naming import encodable
-from diarize.formats.rows import Row, number, rows, segment
-from diarize.formats.times import rounded
+from diarize.formats.segments import TextSegment, check_span, parse_seconds, text_segments
+from diarize.formats.times import round_transcript
 from diarize.text import counted
 from diarize.types import Transcript
 
@@ -24,7 +23,7 @@ _FORMULA = frozenset("=+-@\t\r\n'＝＋－＠")  # the wide forms count in sprea
 
 
 def guard(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula. `unguard` reverses it exactly (lone surrogates become U+FFFD)."""
+    """A cell that no spreadsheet runs as a formula. `unguard` reverses it exactly (lone surrogates become U+FFFD)."""
     cell = encodable(cell)
     head = cell[:1] if cell[:1] in _FORMULA else cell.lstrip()[:1]
     return f"'{cell}" if head in _FORMULA and head else cell
@@ -35,7 +34,7 @@ def unguard(cell: str) -> str:
 
 
 def guard_optional(cell: str | None) -> str:
-    """Like `guard`, and tells what is missing (an empty cell) from what is empty (an apostrophe)."""
+    """As `guard`; None is an empty cell, an empty text an apostrophe."""
     return "" if cell is None else guard(cell) or "'"
 
 
@@ -44,13 +43,13 @@ def unguard_optional(cell: str) -> str | None:
 
 
 def dumps(transcript: Transcript) -> str:
-    """A header and one row a turn; what was said in no turn has rows too, so that no text is lost."""
-    transcript = rounded(transcript)
+    """A header, one row for each turn, and rows for text outside of all turns, so that no text is lost."""
+    transcript = round_transcript(transcript)
     names: dict[str | None, str | None] = {speaker.id: speaker.called for speaker in transcript.speakers}
     sheet = io.StringIO()
     writer = csv.writer(sheet)  # the "excel" dialect: commas, quotes where needed, CRLF
     writer.writerow(COLUMNS)
-    for row in rows(transcript):
+    for row in text_segments(transcript):
         writer.writerow(
             (
                 guard(transcript.recording),
@@ -66,13 +65,13 @@ def dumps(transcript: Transcript) -> str:
     return sheet.getvalue()
 
 
-def loads(text: str, where: str) -> dict[str, tuple[Row, ...]]:
-    """Recording -> its rows, in the order of the file. Columns are found by their names; others are passed over.
+def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
+    """Recording -> its segments, in the order of the file. Columns are recognised by name; others are ignored.
 
-    Raises FormatError, with the row, where a column is missing or a time is none.
+    Raises FormatError, with the row, if a column is missing or a time is not a number.
     """
     before = csv.field_size_limit()
-    csv.field_size_limit(max(before, len(text)))  # an hour's monologue is one cell
+    csv.field_size_limit(max(before, len(text)))  # an hour of one speaker is one cell
     try:
         lines = list(csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True))
     except csv.Error as error:
@@ -82,7 +81,7 @@ def loads(text: str, where: str) -> dict[str, tuple[Row, ...]]:
     header = lines[0] if lines else []
     if missing := [column for column in _NEEDED if column not in header]:
         raise FormatError(where, f"the first row lacks the columns {', '.join(missing)}")
-    found: dict[str, list[Row]] = {}
+    segments: dict[str, list[TextSegment]] = {}
     for at, cells in enumerate(lines[1:], 2):
         place = f"{where}: row {at}"
         if not cells:
@@ -90,15 +89,15 @@ def loads(text: str, where: str) -> dict[str, tuple[Row, ...]]:
         if len(cells) != len(header):
             raise FormatError(place, f"{counted(len(cells), 'cell')} under {counted(len(header), 'column')}")
         cell = dict(zip(header, cells, strict=True))
-        start, end = segment(number(cell["start"], place), number(cell["end"], place), place)
+        start, end = check_span(parse_seconds(cell["start"], place), parse_seconds(cell["end"], place), place)
         confidence = cell.get("confidence") or None
-        found.setdefault(unguard(cell["recording"]), []).append(
-            Row(
+        segments.setdefault(unguard(cell["recording"]), []).append(
+            TextSegment(
                 start,
                 end,
                 unguard_optional(cell["speaker"]),
                 unguard(cell["text"]),
-                None if confidence is None else number(confidence, place),
+                None if confidence is None else parse_seconds(confidence, place),
             )
         )
-    return {recording: tuple(own) for recording, own in found.items()}
+    return {recording: tuple(own) for recording, own in segments.items()}

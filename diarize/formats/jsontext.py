@@ -1,4 +1,4 @@
-"""JSON that every reader takes: valid UTF-8 whatever the strings hold, and no number that JSON does not know."""
+"""Strict JSON: valid UTF-8 for any string, and no NaN or Infinity."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from diarize.errors import FormatError
 
-_LONE = re.compile("[\ud800-\udfff]")  # half a surrogate pair, as file names with undecodable bytes have them
+_LONE = re.compile("[\ud800-\udfff]")  # half a surrogate pair, as in file names with undecodable bytes
 
 
-def dump(value: Any, where: str) -> str:
-    """One line of JSON, keys in the order given. Raises FormatError where a value has no form in JSON.
+def dump_json(value: Any, where: str) -> str:
+    """One line of JSON, keys in the order given. Raises FormatError for a value that JSON cannot hold.
 
     Lone surrogates are escaped (RFC 8259, 7). Two that form a pair are one character when they are read back.
     """
@@ -23,10 +23,10 @@ def dump(value: Any, where: str) -> str:
     return _LONE.sub(lambda half: f"\\u{ord(half.group()):04x}", line)
 
 
-def parse(text: str, where: str) -> Any:
-    """The value of a JSON text. Raises FormatError, with line and column, where it is none.
+def parse_json(text: str, where: str) -> Any:
+    """The value of a JSON text. Raises FormatError, with line and column, if it is not JSON.
 
-    NaN and Infinity, which Python's parser lets pass, are refused: they are not JSON.
+    NaN and Infinity, which Python's parser accepts, are refused: they are not JSON.
     """
     try:
         return json.loads(text, parse_constant=_refuse)

@@ -1,15 +1,15 @@
-"""Times for words that have none, or impossible ones. Nothing is left out.
+"""Times for words with missing or impossible times. No word is left out.
 
-The rule, applied in the order of the file:
+The rules, applied in the order of the file:
 
-1. What is no time (missing, NaN, infinite, no number, beyond 115 days) is unknown. A negative time becomes 0. Of an end
-   before its start the two are swapped.
-2. Text that has times only as a whole (a segment, a cue) is split into words.
-3. A segment's own start and end are the start of its first word and the end of its last, where those are unknown.
+1. An invalid time (missing, NaN, infinite, no number, beyond 115 days) is unknown. A negative time becomes 0. If the
+   end is before the start, they are swapped.
+2. Text with times only as a whole (a segment, a cue) is split into words.
+3. A segment's start and end are the start of its first word and the end of its last, if those are unknown.
 4. Unknown times lie between the nearest known ones before and after, in proportion to the characters of the words.
-   Where the known ones are out of order, the words between them are empty, at the earlier place in the file.
+   If the known ones are out of order, the words between them have zero length, at the time that is first in the file.
 5. Before the first and after the last known time, words last a fifteenth of a second a character (180 words a minute).
-6. A word of which the file gives one time lasts no longer than that.
+6. A word with only one time in the file lasts no longer than that.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from diarize.errors import FormatError
-from diarize.formats.entries import Entry
+from diarize.formats.timed_text import TimedText
 from diarize.text import split
 from diarize.types import Word
 from diarize.units import round_time
@@ -27,33 +27,33 @@ from diarize.units import round_time
 PACE = 15.0  # characters a second: conversation at 180 words a minute, five letters a word
 
 
-def repaired(entries: Iterable[Entry], where: str) -> tuple[Word, ...]:
-    """The words of a file with times, in its order (rule: see above).
+def repair_times(texts: Iterable[TimedText], where: str) -> tuple[Word, ...]:
+    """The words of a file with times, in its order, by the rules above.
 
-    Raises FormatError where there are words, but no time anywhere in the file.
+    Raises FormatError if there are words, but no time in the file.
     """
-    flat = [word for entry in entries for word in _flat(entry)]
-    if not flat:
+    words = [word for text in texts for word in _split(text)]
+    if not words:
         return ()
-    times = [time for word in flat for time in (word.start, word.end)]
+    times = [time for word in words for time in (word.start, word.end)]
     if all(time is None for time in times):
-        raise FormatError(where, "its words have no times", "Bring them with times, or let a recognizer find both.")
-    filled = fill(times, [len(word.text) for word in flat])
-    found = []
-    for i, word in enumerate(flat):
+        raise FormatError(where, "its words have no times", "Use a file with times, or a recognizer of this project.")
+    filled = fill_times(times, [len(word.text) for word in words])
+    repaired = []
+    for i, word in enumerate(words):
         start, end = filled[2 * i], max(filled[2 * i], filled[2 * i + 1])
         if word.word and word.start is not None and word.end is None:
             end = min(end, start + len(word.text) / PACE)
         if word.word and word.start is None and word.end is not None:
             start = max(start, end - len(word.text) / PACE)
-        found.append(Word(round_time(start), round_time(end), word.text, word.probability, word.speaker))
-    return tuple(found)
+        repaired.append(Word(round_time(start), round_time(end), word.text, word.probability, word.speaker))
+    return tuple(repaired)
 
 
-def fill(times: Sequence[float | None], characters: Sequence[int]) -> list[float]:
-    """Starts and ends, one after the other (start, end, start, ...), with the unknown ones found (rules 4 and 5).
+def fill_times(times: Sequence[float | None], characters: Sequence[int]) -> list[float]:
+    """Starts and ends in turn (start, end, start, ...), with the unknown ones filled in (rules 4 and 5).
 
-    `characters` has one number a word; at least one time is known.
+    `characters` has one number for each word; at least one time is known.
     """
     place = [0.0]  # characters before each start and end
     for count in characters:
@@ -72,40 +72,41 @@ def fill(times: Sequence[float | None], characters: Sequence[int]) -> list[float
     return filled
 
 
-def between(entries: Sequence[Entry], start: float | None, end: float | None) -> list[Entry]:
-    """Parts of one cue, their unknown times found between `start` and `end`, where both are known."""
-    if not entries or start is None or end is None:
-        return list(entries)
-    times = [time for entry in entries for time in (entry.start, entry.end)]
+def fill_between(parts: Sequence[TimedText], start: float | None, end: float | None) -> list[TimedText]:
+    """Parts of one cue, their unknown times filled in between `start` and `end`, if both are known."""
+    if not parts or start is None or end is None:
+        return list(parts)
+    times = [time for part in parts for time in (part.start, part.end)]
     times[0] = start if times[0] is None else times[0]
     times[-1] = end if times[-1] is None else times[-1]
-    filled = fill(times, [len(entry.text) for entry in entries])
-    return [replace(entry, start=filled[2 * i], end=filled[2 * i + 1]) for i, entry in enumerate(entries)]
+    filled = fill_times(times, [len(part.text) for part in parts])
+    return [replace(part, start=filled[2 * i], end=filled[2 * i + 1]) for i, part in enumerate(parts)]
 
 
-def _flat(entry: Entry) -> list[Entry]:
-    """The words of an entry, each with the times that are known of it."""
-    entry = _ordered(entry)
-    if entry.words:
-        inner = [
-            replace(_ordered(word), text=text, word=True, speaker=word.speaker or entry.speaker)
-            for word in entry.words
+def _split(whole: TimedText) -> list[TimedText]:
+    """The words of a text, each with its known times."""
+    whole = _ordered(whole)
+    if whole.words:
+        words = [
+            replace(_ordered(word), text=text, word=True, speaker=word.speaker or whole.speaker)
+            for word in whole.words
             if (text := word.text.strip())
         ]
-    elif entry.word:
-        inner = [replace(entry, text=text)] if (text := entry.text.strip()) else []
+    elif whole.word:
+        words = [replace(whole, text=text)] if (text := whole.text.strip()) else []
     else:
-        inner = [replace(entry, text=text, start=None, end=None) for text in split(entry.text)]
-    if inner and inner[0].start is None and entry.start is not None:
-        inner[0] = replace(inner[0], start=entry.start, word=False)  # not its own time: rule 6 does not hold for it
-    if inner and inner[-1].end is None and entry.end is not None:
-        inner[-1] = replace(inner[-1], end=entry.end, word=False)
-    return inner
+        words = [replace(whole, text=text, start=None, end=None) for text in split(whole.text)]
+    if words and words[0].start is None and whole.start is not None:
+        words[0] = replace(words[0], start=whole.start, word=False)  # not its own time: rule 6 does not apply
+    if words and words[-1].end is None and whole.end is not None:
+        words[-1] = replace(words[-1], end=whole.end, word=False)
+    return words
 
 
-def _ordered(entry: Entry) -> Entry:
-    start = None if entry.start is None else max(0.0, entry.start)
-    end = None if entry.end is None else max(0.0, entry.end)
+def _ordered(text: TimedText) -> TimedText:
+    """The same text without negative times, the earlier one first (rule 1)."""
+    start = None if text.start is None else max(0.0, text.start)
+    end = None if text.end is None else max(0.0, text.end)
     if start is not None and end is not None and end < start:
         start, end = end, start
-    return replace(entry, start=start, end=end)
+    return replace(text, start=start, end=end)

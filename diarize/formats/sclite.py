@@ -1,8 +1,8 @@
-"""Text as CTM and STM bear it: words parted by spaces, among which sclite gives some a meaning of their own.
+"""Text in CTM and STM: words separated by spaces, some of which have a special meaning in sclite.
 
 NIST SCTK, "sclite input formats": `{ a / b }` are alternatives, `@` is no word, a leading `<...>` is a label, and
-IGNORE_TIME_SEGMENT_IN_SCORING hides a segment. Text that looks so is escaped with % and two digits; any other text,
-`50%` too, stays as it is.
+IGNORE_TIME_SEGMENT_IN_SCORING hides a segment. Such text is escaped with % and two digits; any other text, also `50%`,
+is not changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _IGNORE = "ignore_time_segment_in_scoring"
 
 
 def escape(word: str) -> str:
-    """A word without white space, as it stands in a file."""
+    """A word without white space, as written in a file."""
     safe = _ESCAPES.sub(r"%25\1", word).replace("{", "%7B").replace("}", "%7D")
     if safe == "@" or safe.startswith("<") or safe.casefold() == _IGNORE:
         safe = f"%{ord(safe[0]):02X}{safe[1:]}"

@@ -1,7 +1,7 @@
 """SegLST, the segment list of CHiME-7 and MeetEval: JSON, one object a turn.
 
-Its ids are those of RTTM and STM, so that a scorer finds the same recording and speaker in all of them; the `speakers`
-format maps them to names. What nobody said has the speaker `<NA>`: MeetEval fails on null.
+Its ids are those of RTTM and STM, so that recordings and speakers have the same ids in all of them; the `speakers`
+format maps them to names. Text of nobody has the speaker `<NA>`: MeetEval fails on null.
 """
 
 from __future__ import annotations
@@ -9,65 +9,65 @@ from __future__ import annotations
 from typing import Any
 
 from diarize.errors import FormatError
-from diarize.formats.entries import Entry, seconds
-from diarize.formats.jsontext import dump, parse
-from diarize.formats.naming import NOBODY, plain, token
-from diarize.formats.rows import Row, rows, segment
-from diarize.formats.times import rounded
+from diarize.formats.jsontext import dump_json, parse_json
+from diarize.formats.naming import NOBODY, from_token, to_token
+from diarize.formats.segments import TextSegment, check_span, text_segments
+from diarize.formats.timed_text import TimedText, parse_time
+from diarize.formats.times import round_transcript
 from diarize.types import Transcript
 
 
 def dumps(transcript: Transcript) -> str:
-    """A list with one object a turn, also one without text; an empty list when nobody spoke."""
-    transcript = rounded(transcript)
-    file = token(transcript.recording)
+    """A list with one object for each turn, also without text; an empty list without turns and words."""
+    transcript = round_transcript(transcript)
+    file = to_token(transcript.recording)
     segments = [
-        dump(
+        dump_json(
             {
                 "session_id": file,
-                "speaker": NOBODY if row.speaker is None else token(row.speaker),
+                "speaker": NOBODY if row.speaker is None else to_token(row.speaker),
                 "start_time": row.start,
                 "end_time": row.end,
                 "words": row.text,
             },
             transcript.recording,
         )
-        for row in rows(transcript)
+        for row in text_segments(transcript)
     ]
     return "[\n" + ",\n".join(f"  {segment}" for segment in segments) + "\n]\n" if segments else "[]\n"
 
 
-def loads(text: str, where: str) -> dict[str, tuple[Row, ...]]:
-    """Recording -> its rows, in the order of the file. Raises FormatError, with the number of the segment."""
-    found: dict[str, list[Row]] = {}
-    for at, (recording, entry) in enumerate(_segments(parse(text.lstrip("\ufeff"), where), where), 1):
+def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
+    """Recording -> its segments, in the order of the file. Raises FormatError, with the number of the segment."""
+    segments: dict[str, list[TextSegment]] = {}
+    for at, (recording, segment) in enumerate(_segments(parse_json(text.lstrip("\ufeff"), where), where), 1):
         place = f"{where}: segment {at}"
-        if entry.start is None or entry.end is None:
-            raise FormatError(place, "start_time or end_time is no time")
-        start, end = segment(entry.start, entry.end, place)
-        found.setdefault(recording, []).append(Row(start, end, entry.speaker, entry.text))
-    return {recording: tuple(own) for recording, own in found.items()}
+        if segment.start is None or segment.end is None:
+            raise FormatError(place, "start_time or end_time is not a valid time")
+        start, end = check_span(segment.start, segment.end, place)
+        segments.setdefault(recording, []).append(TextSegment(start, end, segment.speaker, segment.text))
+    return {recording: tuple(own) for recording, own in segments.items()}
 
 
-def entries(value: Any, where: str) -> dict[str, list[Entry]]:
-    """Recording -> its segments, with times that may be none, of a parsed list. Raises FormatError for other JSON."""
-    found: dict[str, list[Entry]] = {}
-    for recording, entry in _segments(value, where):
-        found.setdefault(recording, []).append(entry)
-    return found
+def parse(value: Any, where: str) -> dict[str, list[TimedText]]:
+    """Recording -> its segments, also without valid times, of a parsed list. Raises FormatError for other JSON."""
+    segments: dict[str, list[TimedText]] = {}
+    for recording, segment in _segments(value, where):
+        segments.setdefault(recording, []).append(segment)
+    return segments
 
 
-def _segments(value: Any, where: str) -> list[tuple[str, Entry]]:
+def _segments(value: Any, where: str) -> list[tuple[str, TimedText]]:
     if not isinstance(value, list):
         raise FormatError(where, "a SegLST is a list of segments")
-    found = []
+    segments = []
     for at, item in enumerate(value, 1):
         if not isinstance(item, dict) or "session_id" not in item:
             raise FormatError(f"{where}: segment {at}", "a segment is an object with a session_id")
-        said, speaker = item.get("words", ""), item.get("speaker")
-        if not isinstance(said, str):
-            raise FormatError(f"{where}: segment {at}", "words is no string")
-        who = None if speaker is None or speaker == NOBODY else plain(str(speaker))
-        entry = Entry(said, seconds(item.get("start_time")), seconds(item.get("end_time")), who)
-        found.append((plain(str(item["session_id"])), entry))
-    return found
+        text, speaker = item.get("words", ""), item.get("speaker")
+        if not isinstance(text, str):
+            raise FormatError(f"{where}: segment {at}", "words is not a string")
+        who = None if speaker is None or speaker == NOBODY else from_token(str(speaker))
+        segment = TimedText(text, parse_time(item.get("start_time")), parse_time(item.get("end_time")), who)
+        segments.append((from_token(str(item["session_id"])), segment))
+    return segments

@@ -1,22 +1,25 @@
-"""The ids of RTTM, UEM, CTM, STM and SegLST, and whom they mean: the map back from safe tokens to names (JSON)."""
+"""The ids of RTTM, UEM, CTM, STM and SegLST with the names of the speakers: a map from safe tokens to names (JSON)."""
 
 from __future__ import annotations
 
-from diarize.formats.jsontext import dump
-from diarize.formats.naming import token
+from diarize.formats.jsontext import dump_json
+from diarize.formats.naming import to_token
 from diarize.types import Transcript
 
 
 def dumps(transcript: Transcript) -> str:
-    """One speaker a line: {"recording": {"token", "id"}, "speakers": [{"token", "id", "name", "voice", "link"}]}."""
+    """One line for each speaker: {"recording": {"token", "id"}, "speakers": [{"token", "id", "name", "voice",
+    "link"}]}.
+    """
     where = transcript.recording
     people = [
         "    "
-        + dump(
-            {"token": token(s.id), "id": s.id, "name": s.name, "voice": s.voice, "link": s.link},
+        + dump_json(
+            {"token": to_token(s.id), "id": s.id, "name": s.name, "voice": s.voice, "link": s.link},
             where,
         )
         for s in transcript.speakers
     ]
     listed = "[\n" + ",\n".join(people) + "\n  ]" if people else "[]"
-    return f'{{\n  "recording": {dump({"token": token(where), "id": where}, where)},\n  "speakers": {listed}\n}}\n'
+    recording = dump_json({"token": to_token(where), "id": where}, where)
+    return f'{{\n  "recording": {recording},\n  "speakers": {listed}\n}}\n'

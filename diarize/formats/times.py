@@ -1,4 +1,4 @@
-"""Times as formats write them. A transcript is rounded once, so that all formats of it agree."""
+"""Times in formats. A transcript is rounded once, so that all its formats have the same times."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from diarize.types import Segment, Transcript, Turn
 from diarize.units import RESOLUTION, round_time, to_milliseconds
 
 
-def rounded(transcript: Transcript) -> Transcript:
-    """The same transcript, its times to the millisecond. What would become empty lasts one millisecond.
+def round_transcript(transcript: Transcript) -> Transcript:
+    """The same transcript with times in whole milliseconds. Segments that would be empty last one millisecond.
 
-    A word may be empty, and stays so. A transcript that is rounded comes back equal.
+    A word may be empty, and stays so. Rounding a rounded transcript does not change it.
     """
     return replace(
         transcript,
         duration=round_time(float(transcript.duration)),
-        turns=tuple(_rounded(turn) for turn in transcript.turns),
+        turns=tuple(_round_turn(turn) for turn in transcript.turns),
         words=tuple(
             replace(w, start=round_time(float(w.start)), end=round_time(float(w.end))) for w in transcript.words
         ),
@@ -24,10 +24,10 @@ def rounded(transcript: Transcript) -> Transcript:
     )
 
 
-def _rounded(turn: Turn) -> Turn:
+def _round_turn(turn: Turn) -> Turn:
     start, end = _start(turn), _end(turn)
-    plain = type(turn.start) is type(turn.end) is float  # others may be equal too, as 4.1 is to its float32
-    return turn if plain and (start, end) == (turn.start, turn.end) else replace(turn, start=start, end=end)
+    are_floats = type(turn.start) is type(turn.end) is float  # a float32 may be equal to its rounded value
+    return turn if are_floats and (start, end) == (turn.start, turn.end) else replace(turn, start=start, end=end)
 
 
 def _start(segment: Segment) -> float:
@@ -38,16 +38,16 @@ def _end(segment: Segment) -> float:
     return max(round_time(float(segment.end)), round_time(_start(segment) + RESOLUTION))
 
 
-def clock(seconds: float, point: str = ".") -> str:
-    """HH:MM:SS.mmm; the hours grow past two digits where they must."""
+def format_clock(seconds: float, point: str = ".") -> str:
+    """HH:MM:SS.mmm; more digits for the hours if necessary."""
     milliseconds = to_milliseconds(seconds)
     minutes, milliseconds = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{milliseconds // 1000:02d}{point}{milliseconds % 1000:03d}"
 
 
-def short_clock(seconds: float) -> str:
-    """HH:MM:SS.t, to the tenth of a second, as people read it."""
+def format_short_clock(seconds: float) -> str:
+    """HH:MM:SS.t, to the tenth of a second, for readers."""
     minutes, tenths = divmod(round(seconds * 10), 600)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:02d}:{minutes:02d}:{tenths // 10:02d}.{tenths % 10}"

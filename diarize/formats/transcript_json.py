@@ -1,24 +1,24 @@
-"""The transcript itself, as JSON: the source of truth, from which every other format can be made again.
+"""The transcript itself, as JSON, from which every other format can be written again.
 
-Keys stand in a fixed order, turns and words one a line, times to the millisecond; `loads(dumps(t))` is `t` where the
-times of `t` are rounded (`diarize.formats.times.rounded`). The JSON Schema is `transcript.schema.json`, beside this
+Keys have a fixed order, each turn and word its own line, times are in whole milliseconds; `loads(dumps(t))` is `t` if
+the times of `t` are rounded (`diarize.formats.times.round_transcript`). The JSON Schema is `transcript.schema.json`, beside this
 module.
 
-A key this version does not know is refused: passed over, it would be lost when the transcript is written again.
+An unknown key is refused: ignored, it would be lost when the transcript is written again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from diarize import files
 from diarize.errors import FormatError
-from diarize.formats.jsontext import dump, parse
-from diarize.formats.times import rounded
+from diarize.formats.jsontext import dump_json, parse_json
+from diarize.formats.times import round_transcript
 from diarize.types import Candidate, Provenance, Segment, Source, Speaker, Transcript, Turn, Word
 
 SCHEMA = "diarize-transcript/1"
@@ -31,54 +31,45 @@ _PROVENANCE = ("product", "source", "stages", "models", "settings", "seeds", "ve
 def dumps(transcript: Transcript) -> str:
     """The transcript as JSON, with a newline at the end.
 
-    Raises FormatError where the provenance's settings hold what JSON cannot (sequences come back as lists).
+    Raises FormatError if the provenance's settings hold a value that JSON cannot (sequences are read back as lists).
     """
-    transcript = rounded(transcript)
-    where = transcript.recording
+    transcript = round_transcript(transcript)
+    where, provenance = transcript.recording, transcript.provenance
 
-    def listed(items: list[dict[str, Any]]) -> str:
-        return "[\n" + ",\n".join("    " + dump(item, where) for item in items) + "\n  ]" if items else "[]"
+    def dump_list(items: Iterable[dict[str, Any]]) -> str:
+        lines = ["    " + dump_json(item, where) for item in items]
+        return "[\n" + ",\n".join(lines) + "\n  ]" if lines else "[]"
 
-    provenance = transcript.provenance
+    speakers = (
+        _values(speaker) | {"candidates": [_values(candidate) for candidate in speaker.candidates]}
+        for speaker in transcript.speakers
+    )
+    source = None if provenance.source is None else _values(provenance.source)
+    provenance_values = {name: getattr(provenance, name) for name in _PROVENANCE} | {"source": source}
+    provenance_lines = [
+        f"{dump_json(name, where)}: {dump_json(dict(value) if isinstance(value, Mapping) else value, where)}"
+        for name, value in provenance_values.items()
+    ]
     values = {
-        "schema": dump(SCHEMA, where),
-        "recording": dump(transcript.recording, where),
-        "duration": dump(transcript.duration, where),
-        "language": dump(transcript.language, where),
-        "speakers": listed(
-            [
-                _values(speaker) | {"candidates": [_values(c) for c in speaker.candidates]}
-                for speaker in transcript.speakers
-            ]
-        ),
-        "turns": listed([_values(turn) for turn in transcript.turns]),
-        "words": listed([_values(word) for word in transcript.words]),
-        "lost": listed([_values(segment) for segment in transcript.lost]),
-        "provenance": "{\n    "
-        + ",\n    ".join(
-            f"{dump(key, where)}: {dump(value, where)}"
-            for key, value in {
-                "product": provenance.product,
-                "source": None if provenance.source is None else _values(provenance.source),
-                "stages": dict(provenance.stages),
-                "models": dict(provenance.models),
-                "settings": dict(provenance.settings),
-                "seeds": dict(provenance.seeds),
-                "versions": dict(provenance.versions),
-                "notes": list(provenance.notes),
-            }.items()
-        )
-        + "\n  }",
+        "schema": dump_json(SCHEMA, where),
+        "recording": dump_json(transcript.recording, where),
+        "duration": dump_json(transcript.duration, where),
+        "language": dump_json(transcript.language, where),
+        "speakers": dump_list(speakers),
+        "turns": dump_list(map(_values, transcript.turns)),
+        "words": dump_list(map(_values, transcript.words)),
+        "lost": dump_list(map(_values, transcript.lost)),
+        "provenance": "{\n    " + ",\n    ".join(provenance_lines) + "\n  }",
     }
     return "{\n" + ",\n".join(f'  "{key}": {values[key]}' for key in _KEYS) + "\n}\n"
 
 
 def loads(text: str, where: str) -> Transcript:
-    """The transcript of a JSON text. Nothing is guessed or converted.
+    """The transcript of a JSON text, without guesses and conversions.
 
-    Raises FormatError, which names `where` and the key, for anything that is not a transcript of this schema.
+    Raises FormatError, with `where` and the key, for anything that is not a transcript of this schema.
     """
-    value = parse(text.lstrip("\ufeff"), where)
+    value = parse_json(text.lstrip("\ufeff"), where)
     if not isinstance(value, dict) or not isinstance(value.get("schema"), str):
         raise FormatError(where, f'no transcript: it lacks "schema": "{SCHEMA}"')
     if value["schema"] != SCHEMA:
@@ -100,12 +91,12 @@ def loads(text: str, where: str) -> Transcript:
             lost=top.items("lost", lambda r: Segment(r.number("start"), r.number("end")), ("start", "end")),
             provenance=_provenance(top.record("provenance", _PROVENANCE)),
         )
-    except ValueError as error:  # an invariant of the nouns
+    except ValueError as error:  # an invariant of the types is broken
         raise FormatError(where, str(error)) from None
 
 
 def read(path: Path) -> Transcript:
-    """The transcript in a file. Raises FormatError, also where there is no such file."""
+    """The transcript in a file. Raises FormatError, also if there is no such file."""
     return loads(files.read_text(path), str(path))
 
 
@@ -245,7 +236,7 @@ def _source(record: _Record) -> Source:
 
 
 def _values(noun: Any) -> dict[str, Any]:
-    """A noun's fields, in their order; numbers as Python's own float, so that 1 and 1.0 are written alike."""
+    """The fields of a dataclass, in order; numbers as Python floats, so that 1 and 1.0 are written in the same way."""
     values = {
         field.name: float(value) if "float" in str(field.type) and value is not None else value
         for field in fields(noun)

@@ -1,23 +1,23 @@
-"""Plain text for reading: `[00:01:02.3 - 00:01:05.0] Anna: text`, one line an utterance.
+"""Plain text for reading: `[00:01:02.3 - 00:01:05.0] Anna: text`, one line for each utterance.
 
-Without words, one line a turn. Words of nobody are said by `?`.
+Without words, one line for each turn. Words of nobody have the speaker `?`.
 """
 
 from __future__ import annotations
 
-from diarize.formats.naming import labels, visible
-from diarize.formats.times import rounded, short_clock
+from diarize.formats.naming import make_labels, visible
+from diarize.formats.times import format_short_clock, round_transcript
 from diarize.types import Transcript
 
 
 def dumps(transcript: Transcript) -> str:
-    """The transcript as lines; "" when nobody spoke. Names and text are on one line and cannot turn its direction."""
-    transcript = rounded(transcript)
-    shown = labels(transcript)
-    spoken = [(u.start, u.end, u.speaker, visible(u.text)) for u in transcript.utterances()]
+    """The transcript as lines; "" without turns and words. No name or text breaks a line or changes its direction."""
+    transcript = round_transcript(transcript)
+    labels = make_labels(transcript)
+    lines = [(u.start, u.end, u.speaker, visible(u.text)) for u in transcript.utterances()]
     if not transcript.words:
-        spoken = [(turn.start, turn.end, turn.speaker, "") for turn in transcript.turns]
+        lines = [(turn.start, turn.end, turn.speaker, "") for turn in transcript.turns]
     return "".join(
-        f"[{short_clock(start)} - {short_clock(end)}] {f'{shown[speaker]}: {text}'.rstrip()}\n"
-        for start, end, speaker, text in spoken
+        f"[{format_short_clock(start)} - {format_short_clock(end)}] {f'{labels[speaker]}: {text}'.rstrip()}\n"
+        for start, end, speaker, text in lines
     )

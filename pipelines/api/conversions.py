@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from diarize import types
 from diarize.errors import FormatError
 from diarize.formats import repair, seglst, transcript_json
-from diarize.formats.entries import Entry
-from diarize.formats.jsontext import dump
+from diarize.formats.jsontext import dump_json
+from diarize.formats.timed_text import TimedText
 from diarize.types import Turn, Word
 from diarize.units import round_time
 from pipelines.api.keywords import AnyPath, path_of
@@ -63,7 +63,7 @@ def from_seglst(
     if isinstance(segments, str | bytes | Mapping) or not isinstance(segments, Iterable):
         raise TypeError(f"from_seglst() takes a list of segments (dicts), not {type(segments).__name__}")
     plain = [_plain(segment) if isinstance(segment, Mapping) else segment for segment in segments]
-    sessions = seglst.loads(dump(plain, "segments"), "segments")
+    sessions = seglst.loads(dump_json(plain, "segments"), "segments")
     name = recording if recording is not None else next(iter(sessions), "recording")
     if name not in sessions and sessions:
         raise FormatError("segments", f"no session is called {name!r}", f"There are: {', '.join(sessions)}.")
@@ -73,7 +73,9 @@ def from_seglst(
     rows = sessions.get(name, ())
     turns = [Turn(row.start, row.end, row.speaker) for row in rows if row.speaker is not None]
     words = [
-        word for row in rows for word in repair.repaired([Entry(row.text, row.start, row.end, row.speaker)], "segments")
+        word
+        for row in rows
+        for word in repair.repair_times([TimedText(row.text, row.start, row.end, row.speaker)], "segments")
     ]
     try:
         return _transcript(name, turns, words, duration)

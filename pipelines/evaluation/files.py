@@ -16,8 +16,8 @@ from typing import Any
 from diarize import files
 from diarize.errors import ConfigError, FormatError
 from diarize.formats import ctm, rttm, seglst, stm, transcript_json, uem
-from diarize.formats.jsontext import parse
-from diarize.formats.rows import Row
+from diarize.formats.jsontext import parse_json
+from diarize.formats.segments import TextSegment
 from diarize.types import Segment, Transcript, Turn
 from pipelines.inputs.folders import is_selected, walk
 from pipelines.inputs.recordings import match_key
@@ -121,7 +121,7 @@ def _read_contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
     text, where = files.read_text(file), str(file)
     kind = file.suffix.lower()[1:]
     if kind == "json":
-        value = parse(text, where)
+        value = parse_json(text, where)
         if isinstance(value, dict) and str(value.get("schema", "")).startswith("diarize-transcript/"):
             transcript = transcript_json.loads(text, where)
             yield "transcript", transcript.recording, transcript
@@ -160,7 +160,7 @@ def _annotation(recording: str, kinds: Mapping[str, Any]) -> RecordingAnnotation
     return RecordingAnnotation(recording, turns, utterances, timed, names, identified)
 
 
-def _turns(content: Transcript | Sequence[Row | Turn]) -> tuple[Turn, ...]:
+def _turns(content: Transcript | Sequence[TextSegment | Turn]) -> tuple[Turn, ...]:
     if isinstance(content, Transcript):
         return content.turns
     return tuple(Turn(item.start, item.end, item.speaker) for item in content if item.speaker is not None)

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from diarize.formats.naming import shown
+from diarize.formats.naming import shorten
 from diarize.timeline import gaps
 from diarize.types import Segment, Turn
 from pipelines.evaluation.scores import Timelines
@@ -42,7 +42,7 @@ def draw(recording: str, timelines: Timelines) -> bytes:
     order = list(dict.fromkeys(turn.speaker for turn in reference))
     panels = [("reference", *_panel(reference, order))]
     for name, turns in timelines.hypotheses.items():
-        panels.append((shown(name), *_compare(reference, merge_overlapping(turns), timelines.scored, order)))
+        panels.append((shorten(name), *_compare(reference, merge_overlapping(turns), timelines.scored, order)))
     heights = [max(1, len(labels)) for _, labels, _ in panels]
     width = min(_WIDEST, max(_NARROWEST, _PER_MINUTE * end / 60))
     figure = Figure(figsize=(width, _ROW * sum(heights) + 0.45 * len(panels) + 1.2), layout="constrained")
@@ -51,7 +51,7 @@ def draw(recording: str, timelines: Timelines) -> bytes:
     for axis, (name, labels, bars) in zip(axes, panels, strict=True):
         _fill(axis, name, labels, bars, timelines.scored, end)
     axes[-1].set_xlabel("seconds")
-    figure.suptitle(shown(recording, 80), fontsize=11).set_parse_math(False)
+    figure.suptitle(shorten(recording, 80), fontsize=11).set_parse_math(False)
     _legend(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # names in scripts that the font lacks
@@ -65,7 +65,7 @@ _Bars = list[tuple[int, float, float, str]]  # (row, start, end, kind of error)
 
 def _panel(turns: Sequence[Turn], order: Sequence[str]) -> tuple[list[str], _Bars]:
     """Row labels and bars of the reference: a row a speaker."""
-    return [shown(speaker, 24) for speaker in order], [
+    return [shorten(speaker, 24) for speaker in order], [
         (order.index(turn.speaker), turn.start, turn.end, "correct") for turn in turns
     ]
 
@@ -90,11 +90,11 @@ def _compare(
     for speaker in order:
         own = partner.get(f"r{speaker}")
         rows[f"r{speaker}"] = (
-            f"{shown(own[1:], 16)} = {shown(speaker, 16)}" if own else f"nobody = {shown(speaker, 16)}"
+            f"{shorten(own[1:], 16)} = {shorten(speaker, 16)}" if own else f"nobody = {shorten(speaker, 16)}"
         )
     for label in hyp.labels():
         if label not in pairs:
-            rows[label] = shown(label[1:], 24)
+            rows[label] = shorten(label[1:], 24)
     place = {label: row for row, label in enumerate(rows)}
     errors = IdentificationErrorAnalysis().difference(ref, hyp.rename_labels(mapping=pairs), uem=uem)
     bars = [

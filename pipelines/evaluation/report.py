@@ -11,7 +11,7 @@ from typing import Any
 
 from diarize import files
 from diarize.formats.csv import guard
-from diarize.formats.naming import encodable, token, visible
+from diarize.formats.naming import encodable, to_token, visible
 from diarize.text import counted
 from pipelines.evaluation import picture
 from pipelines.evaluation.scores import MEASURES, Evaluation, Score, System
@@ -73,7 +73,7 @@ def write(out: Path, evaluation: Evaluation, pictures: bool = True) -> tuple[Pat
     if pictures and evaluation.timelines:
         outputs.make_folder(out / PICTURES)
         for number, (recording, timelines) in enumerate(evaluation.timelines.items(), 1):
-            name = f"{number:03d}-{token(recording)[:80]}.png"
+            name = f"{number:03d}-{to_token(recording)[:80]}.png"
             drawn[recording] = f"{PICTURES}/{name}"
             written.append(out / PICTURES / name)
             files.write(written[-1], picture.draw(recording, timelines))

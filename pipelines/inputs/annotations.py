@@ -19,7 +19,7 @@ from diarize.clustering.constraints import Link
 from diarize.config import Config
 from diarize.errors import ConfigError, FormatError
 from diarize.formats import rttm, transcript_json, uem
-from diarize.formats.rows import number, segment
+from diarize.formats.segments import check_span, parse_seconds
 from diarize.text import counted
 from diarize.types import Segment, Turn
 from pipelines.inputs.folders import is_folder
@@ -268,8 +268,8 @@ def _read_links(text: str, where: str) -> dict[str, KnownTurns]:
             kind = row["link"].strip()
             if kind not in ("must", "cannot"):
                 raise FormatError(place, f"a link is must or cannot, not {kind!r}")
-            times = [number(row[column], place) for column in COLUMNS[2:]]
-            spans = [Segment(*segment(a, b, place)) for a, b in (times[:2], times[2:])]
+            times = [parse_seconds(row[column], place) for column in COLUMNS[2:]]
+            spans = [Segment(*check_span(a, b, place)) for a, b in (times[:2], times[2:])]
             link = Link("must" if kind == "must" else "cannot", spans[0], spans[1], place)
             links.setdefault(row["recording"], []).append(link)
     except csv.Error as error:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from unicodedata import normalize
 
 from diarize.errors import AudioError, ConfigError
-from diarize.formats.naming import token
+from diarize.formats.naming import to_token
 from pipelines.inputs.folders import is_folder, is_selected, path_bytes, walk
 
 # A folder is searched for files with these suffixes. A file that the user names may have any: its content decides.
@@ -97,7 +97,7 @@ def match_key(name: str) -> str:
     name = normalize("NFC", name)
     if _SHORTENED.fullmatch(name):
         return name
-    short = token(name)
+    short = to_token(name)
     return short if "~" in short else name
 
 
@@ -106,7 +106,7 @@ def names_of(item: Input) -> tuple[str, ...]:
     as RTTM has it), its path below the folder, its file name; each of the last two also without suffix.
     """
     path = PurePath(item.name)
-    names = (item.id, token(item.id), item.name, str(path.parent / path.stem), path.name, path.stem)
+    names = (item.id, to_token(item.id), item.name, str(path.parent / path.stem), path.name, path.stem)
     return tuple(dict.fromkeys(match_key(name) for name in names))
 
 

@@ -19,8 +19,8 @@ from diarize import files
 from diarize.errors import FormatError
 from diarize.formats.csv import guard, guard_optional, unguard, unguard_optional
 from diarize.formats.naming import encodable
-from diarize.formats.rows import rows
-from diarize.formats.times import rounded
+from diarize.formats.segments import text_segments
+from diarize.formats.times import round_transcript
 from diarize.timeline import total
 from diarize.types import Transcript
 from diarize.units import round_time
@@ -67,7 +67,7 @@ def timeline(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
     Recordings are in the order of `transcripts`, the turns of each by start. Words outside all turns have rows too;
     their speaker is missing (`pandas.NA`) where they have none.
     """
-    return _frame([row for transcript in transcripts for row in _timeline(rounded(transcript))], TIMELINE)
+    return _frame([row for transcript in transcripts for row in _timeline(round_transcript(transcript))], TIMELINE)
 
 
 def speakers(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
@@ -76,7 +76,7 @@ def speakers(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
     `seconds` is the time in which the speaker talks (their own overlapping turns count once), `share` its part of the
     sum over the speakers of the recording, in [0, 1]. Words without a speaker have a row whose speaker is missing.
     """
-    return _frame([row for transcript in transcripts for row in _speakers(rounded(transcript))], SPEAKERS)
+    return _frame([row for transcript in transcripts for row in _speakers(round_transcript(transcript))], SPEAKERS)
 
 
 def words(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
@@ -84,7 +84,7 @@ def words(transcripts: Iterable[Transcript]) -> pandas.DataFrame:
 
     The speaker is missing (`pandas.NA`) where the word has none.
     """
-    return _frame([row for transcript in transcripts for row in _words(rounded(transcript))], WORDS)
+    return _frame([row for transcript in transcripts for row in _words(round_transcript(transcript))], WORDS)
 
 
 def preload() -> None:
@@ -147,7 +147,7 @@ def _blocks(transcripts: Iterable[Transcript]) -> Iterator[tuple[list[tuple[Any,
     speakers: list[tuple[Any, ...]] = []
     tables = ((timeline, TIMELINE), (speakers, SPEAKERS))
     for transcript in transcripts:
-        transcript = rounded(transcript)
+        transcript = round_transcript(transcript)
         timeline.extend(_timeline(transcript))
         speakers.extend(_speakers(transcript))
         for block, kinds in tables:
@@ -159,7 +159,7 @@ def _blocks(transcripts: Iterable[Transcript]) -> Iterator[tuple[list[tuple[Any,
 
 def _timeline(transcript: Transcript) -> Iterator[tuple[Any, ...]]:
     names = {speaker.id: speaker.called for speaker in transcript.speakers}
-    for row in rows(transcript):
+    for row in text_segments(transcript):
         name = None if row.speaker is None else names[row.speaker]
         length = round_time(row.duration)
         yield transcript.recording, row.start, row.end, length, row.speaker, name, row.text

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from diarize import formats
-from diarize.formats.times import rounded
+from diarize.formats.times import round_transcript
 from diarize.types import Candidate, Provenance, Segment, Source, Speaker, Transcript, Turn, Word
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -171,7 +171,7 @@ def transcripts(draw: Any) -> Transcript:
     lost = tuple(Segment(*span) for span in draw(st.lists(segments(), max_size=2)))
     turns.sort(key=lambda turn: turn.start)
     language = draw(st.none() | st.just("en"))
-    return rounded(
+    return round_transcript(
         Transcript(draw(texts), draw(milliseconds) / 1000, language, named, tuple(turns), tuple(words), lost)
     )
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from diarize.errors import FormatError
 from diarize.formats import csv
 from diarize.formats.naming import encodable
-from diarize.formats.rows import rows
+from diarize.formats.segments import text_segments
 from diarize.types import Speaker, Transcript, Turn, Word
 from tests.formats.samples import HOSTILE, MEETING, texts, transcripts
 
@@ -38,7 +38,7 @@ def test_nobody_is_not_a_speaker_without_a_name() -> None:
 @settings(deadline=None)
 def test_rows_come_back(transcript: Transcript) -> None:
     back = csv.loads(csv.dumps(transcript), "t.csv")
-    known = [(r.start, r.end, r.speaker, r.text, r.confidence) for r in rows(transcript)]
+    known = [(r.start, r.end, r.speaker, r.text, r.confidence) for r in text_segments(transcript)]
     expected = [(a, b, None if who is None else encodable(who), text, c) for a, b, who, text, c in known]
     assert [(r.start, r.end, r.speaker, r.text, r.confidence) for own in back.values() for r in own] == expected
     assert list(back) in ([], [encodable(transcript.recording)])
@@ -71,7 +71,7 @@ def test_a_cell_longer_than_the_parser_allows_by_default_is_read() -> None:
         ("", "lacks the columns recording, start"),
         ("recording,start,end\r\n", "lacks the columns speaker, text"),
         ("recording,start,end,speaker,text\r\na,0,1,A\r\n", "row 2: 4 cells under 5 columns"),
-        ("recording,start,end,speaker,text\r\na,zero,1,A,x\r\n", "row 2: 'zero' is no time"),
+        ("recording,start,end,speaker,text\r\na,zero,1,A,x\r\n", "row 2: 'zero' is not a time"),
         ("recording,start,end,speaker,text\r\na,1,0,A,x\r\n", "row 2: .*start < end"),
         ('recording,start,end,speaker,text\r\na,1,0,A,"x\r\n', "no CSV"),
     ],

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from diarize import formats
 from diarize.errors import FormatError
 from diarize.formats import ctm, rttm, seglst, stm, uem
-from diarize.formats.naming import token
-from diarize.formats.rows import rows
+from diarize.formats.naming import to_token
+from diarize.formats.segments import text_segments
 from diarize.text import join
 from diarize.timeline import gaps
 from diarize.types import Speaker, Transcript, Turn
@@ -24,7 +24,7 @@ from tests.formats.samples import EMPTY, HOSTILE, MEETING, transcripts
 
 def said_as(name: str | None) -> str | None:
     """What a reader gets for a name: itself, or, where it is too long, the token that the `speakers` format maps."""
-    return name if name is None or "~" not in token(name) else token(name)
+    return name if name is None or "~" not in to_token(name) else to_token(name)
 
 
 @given(transcripts())
@@ -49,7 +49,7 @@ def test_the_heard_parts_come_back_from_uem(transcript: Transcript) -> None:
 @settings(deadline=None)
 def test_rows_come_back_from_stm(transcript: Transcript) -> None:
     back = [row for own in stm.loads(stm.dumps(transcript), "t.stm").values() for row in own]
-    for row, known in zip(back, rows(transcript), strict=True):
+    for row, known in zip(back, text_segments(transcript), strict=True):
         assert (row.start, row.end, row.speaker) == (known.start, known.end, said_as(known.speaker))
         assert row.text == " ".join(known.text.split())
 
@@ -68,7 +68,7 @@ def test_words_come_back_from_ctm(transcript: Transcript) -> None:
 def test_rows_come_back_from_seglst(transcript: Transcript) -> None:
     back = seglst.loads(seglst.dumps(transcript), "t.json")
     assert [(r.start, r.end, r.speaker, r.text) for own in back.values() for r in own] == [
-        (r.start, r.end, said_as(r.speaker), r.text) for r in rows(transcript)
+        (r.start, r.end, said_as(r.speaker), r.text) for r in text_segments(transcript)
     ]
 
 
@@ -86,11 +86,11 @@ def test_fault_36_pyannote_reads_rttm_and_uem_with_any_name(tmp_path: Path) -> N
         (tmp_path / "a.rttm").write_text(rttm.dumps(quiet) + rttm.dumps(crowd()), encoding="utf-8")
         (tmp_path / "a.uem").write_text(uem.dumps(quiet), encoding="utf-8")
         read = load_rttm(tmp_path / "a.rttm")
-        assert list(load_uem(tmp_path / "a.uem")) == [token(name)]
-        assert set(read) == {token(name), token(crowd().recording)}
-        assert read[token(name)].labels() == [token(name)]
-    tracks = [(s.start, s.end, who) for s, _, who in read[token(crowd().recording)].itertracks(yield_label=True)]
-    assert tracks == [(t.start, t.end, token(t.speaker)) for t in crowd().turns]
+        assert list(load_uem(tmp_path / "a.uem")) == [to_token(name)]
+        assert set(read) == {to_token(name), to_token(crowd().recording)}
+        assert read[to_token(name)].labels() == [to_token(name)]
+    tracks = [(s.start, s.end, who) for s, _, who in read[to_token(crowd().recording)].itertracks(yield_label=True)]
+    assert tracks == [(t.start, t.end, to_token(t.speaker)) for t in crowd().turns]
 
 
 @pytest.mark.parametrize("transcript", [MEETING, crowd()], ids=["meeting", "crowd"])
@@ -100,20 +100,24 @@ def test_meeteval_reads_every_format_of_the_field(transcript: Transcript) -> Non
     def said(segments: Any) -> list[tuple[Any, ...]]:
         return [(s.get("speaker"), float(s["start_time"]), float(s["end_time"]), s.get("words")) for s in segments]
 
-    known = list(rows(transcript))
+    known = list(text_segments(transcript))
     read = meeteval.io.RTTM.parse(rttm.dumps(transcript))
     assert [(line.speaker_id, float(line.begin_time), float(line.duration)) for line in read.lines] == [
-        (token(t.speaker), t.start, round(t.duration, 3)) for t in transcript.turns
+        (to_token(t.speaker), t.start, round(t.duration, 3)) for t in transcript.turns
     ]
     read = meeteval.io.STM.parse(stm.dumps(transcript))
     assert [(line.speaker_id, float(line.begin_time), line.transcript.split()) for line in read.lines] == [
-        ("<NA>" if r.speaker is None else token(r.speaker), r.start, stm.dumps(transcript).splitlines()[i].split()[5:])
+        (
+            "<NA>" if r.speaker is None else to_token(r.speaker),
+            r.start,
+            stm.dumps(transcript).splitlines()[i].split()[5:],
+        )
         for i, r in enumerate(known)
     ]
     read = meeteval.io.SegLST(json.loads(seglst.dumps(transcript)))
-    assert said(read) == [("<NA>" if r.speaker is None else token(r.speaker), r.start, r.end, r.text) for r in known]
+    assert said(read) == [("<NA>" if r.speaker is None else to_token(r.speaker), r.start, r.end, r.text) for r in known]
     read = meeteval.io.UEM.parse("\n".join(uem.dumps(transcript).splitlines()[:1]))
-    assert read.lines[0].filename == token(transcript.recording)
+    assert read.lines[0].filename == to_token(transcript.recording)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -175,7 +179,7 @@ def test_rttm_of_other_tools_is_read() -> None:
         (rttm, "SPEAKER a 1 nan 1 <NA> <NA> A <NA> <NA>", "x:2: .*finite"),
         (rttm, "SPEAKER a 1 0 1e400 <NA> <NA> A <NA> <NA>", "x:2: .*finite"),
         (rttm, "SPEAKER a 1 1 -1 <NA> <NA> A <NA> <NA>", "x:2: .*start < end"),
-        (rttm, "SPEAKER a 1 1,5 1 <NA> <NA> A <NA> <NA>", "x:2: '1,5' is no time"),
+        (rttm, "SPEAKER a 1 1,5 1 <NA> <NA> A <NA> <NA>", "x:2: '1,5' is not a time"),
         (rttm, "hello", "x:2: not a SPEAKER line"),
         (uem, "a 1 0", "x:2: a UEM line has 4 fields, not 3"),
         (uem, "a 1 5 4", "x:2: .*start < end"),
@@ -209,6 +213,6 @@ def test_an_stm_label_is_no_text_and_ctm_may_name_speakers() -> None:
 
 def test_the_map_leads_from_safe_ids_to_names() -> None:
     mapped = json.loads(formats.dumps("speakers", crowd()))
-    assert [(one["token"], one["id"]) for one in mapped["speakers"]] == [(token(name), name) for name in HOSTILE]
+    assert [(one["token"], one["id"]) for one in mapped["speakers"]] == [(to_token(name), name) for name in HOSTILE]
     assert {line.split()[7] for line in rttm.dumps(crowd()).splitlines()} == {o["token"] for o in mapped["speakers"]}
     assert rttm.loads(rttm.dumps(EMPTY), "x") == {}

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from diarize import formats
 from diarize.errors import FormatError
 from diarize.formats import cues, srt, vtt
-from diarize.formats.naming import labels, visible
-from diarize.formats.rows import Row
-from diarize.formats.times import clock
+from diarize.formats.naming import make_labels, visible
+from diarize.formats.segments import TextSegment
+from diarize.formats.times import format_clock
 from diarize.text import join
 from diarize.types import Speaker, Transcript, Turn, Word
 from tests.formats.samples import HOSTILE, MEETING, transcripts
@@ -48,13 +48,13 @@ def squeezed(text: str) -> str:
 @settings(deadline=None)
 def test_nothing_that_is_said_is_missing_and_no_cue_is_broken(transcript: Transcript) -> None:
     said = squeezed("".join(visible(join([w.text for w in u.words])) for u in transcript.utterances()))
-    shown = labels(transcript)
+    shown = make_labels(transcript)
     web = [cue.strip("\n").split("\n") for cue in vtt.dumps(transcript).split("\n\n")[1:] if cue.strip()]
-    assert all(cues.timing(cue[0]) is not None and 2 <= len(cue) <= 3 and all(cue) for cue in web)
+    assert all(cues.parse_timing(cue[0]) is not None and 2 <= len(cue) <= 3 and all(cue) for cue in web)
     assert not any("-->" in line for cue in web for line in cue[1:])
     sub = [cue.split("\n") for cue in srt.dumps(transcript).split("\n\n") if cue]
     assert [cue[0] for cue in sub] == [str(i + 1) for i in range(len(sub))]
-    assert all(cues.timing(cue[1]) is not None and 3 <= len(cue) <= 4 and all(cue) for cue in sub)
+    assert all(cues.parse_timing(cue[1]) is not None and 3 <= len(cue) <= 4 and all(cue) for cue in sub)
     assert len(sub) == len(web) or transcript.words
     if transcript.words:
         back = vtt.loads(vtt.dumps(transcript), "t.vtt")
@@ -71,7 +71,7 @@ def test_fault_41_names_and_text_are_inert_markup(name: str) -> None:
     if visible(name):
         (row,) = vtt.loads(vtt.dumps(transcript), "t.vtt")
         assert row.text == visible(name)
-        assert row.speaker == labels(transcript)["S"]
+        assert row.speaker == make_labels(transcript)["S"]
     assert not set("<>") & set(srt.dumps(transcript).replace("-->", ""))
     assert "{\\" not in srt.dumps(transcript)
 
@@ -103,7 +103,7 @@ def test_ffmpeg_reads_the_same_cues(module: ModuleType, demuxer: str, transcript
 @given(transcripts())
 @settings(deadline=None)
 def test_cues_are_short_and_in_order(transcript: Transcript) -> None:
-    found = cues.cues(transcript, lambda speaker: "")
+    found = cues.make_cues(transcript, lambda speaker: "")
     assert [cue.start for cue in found] == sorted(cue.start for cue in found)
     longest = max((word.duration for word in transcript.words), default=0.0)
     if transcript.words:
@@ -113,8 +113,8 @@ def test_cues_are_short_and_in_order(transcript: Transcript) -> None:
 def test_long_speech_is_cut_into_two_lines_of_42_columns() -> None:
     words = tuple(Word(i * 0.3, i * 0.3 + 0.25, f"word{i}" + "." * (i % 9 == 8), 1.0, "A") for i in range(200))
     talk = Transcript("r", 99.0, None, (Speaker("A", "Anna"),), (Turn(0, 99, "A"),), words)
-    for cue in cues.cues(talk, lambda speaker: "[Anna]: "):
-        assert len(cue.lines) <= 2 and all(cues.width(line) <= 42 for line in cue.lines)
+    for cue in cues.make_cues(talk, lambda speaker: "[Anna]: "):
+        assert len(cue.lines) <= 2 and all(cues.count_columns(line) <= 42 for line in cue.lines)
         assert cue.duration <= 7.0
     assert join(row.text for row in srt.loads(srt.dumps(talk), "t.srt")) == join(word.text for word in words)
 
@@ -122,8 +122,8 @@ def test_long_speech_is_cut_into_two_lines_of_42_columns() -> None:
 def test_fault_42_scripts_without_spaces_are_cut_by_columns() -> None:
     words = tuple(Word(i * 0.1, i * 0.1 + 0.1, character, 1.0, "A") for i, character in enumerate("東京へ行く、" * 20))
     talk = Transcript("r", 99.0, "ja", (Speaker("A"),), (Turn(0, 99, "A"),), words)
-    found = cues.cues(talk, lambda speaker: "")
-    assert all(len(cue.lines) <= 2 and all(cues.width(line) <= 42 for line in cue.lines) for cue in found)
+    found = cues.make_cues(talk, lambda speaker: "")
+    assert all(len(cue.lines) <= 2 and all(cues.count_columns(line) <= 42 for line in cue.lines) for cue in found)
     assert "".join("".join(cue.lines) for cue in found) == "東京へ行く、" * 20
     assert not any(line.startswith("、") for cue in found for line in cue.lines)
 
@@ -149,10 +149,10 @@ def test_directional_overrides_are_kept_out_of_what_people_read() -> None:
 
 
 def test_clocks() -> None:
-    assert clock(0.0) == "00:00:00.000"
-    assert clock(3599.9996, ",") == "01:00:00,000"
-    assert clock(72 * 3600 + 61.5) == "72:01:01.500"
-    assert clock(400 * 3600) == "400:00:00.000"
+    assert format_clock(0.0) == "00:00:00.000"
+    assert format_clock(3599.9996, ",") == "01:00:00,000"
+    assert format_clock(72 * 3600 + 61.5) == "72:01:01.500"
+    assert format_clock(400 * 3600) == "400:00:00.000"
 
 
 def test_srt_of_other_tools_is_read() -> None:
@@ -161,9 +161,9 @@ def test_srt_of_other_tools_is_read() -> None:
         "2\r\n0:00:03.5 --> 0:00:04.25\r\n1\r\n3\r\n00:00:05,000 --> 00:00:06,000\r\n[SPEAKER_01]: a < b\r\n"
     )
     assert srt.loads(text, "x") == (
-        Row(1.0, 2.5, None, "Hello there after a blank line"),
-        Row(3.5, 4.25, None, "1"),
-        Row(5.0, 6.0, "SPEAKER_01", "a < b"),
+        TextSegment(1.0, 2.5, None, "Hello there after a blank line"),
+        TextSegment(3.5, 4.25, None, "1"),
+        TextSegment(5.0, 6.0, "SPEAKER_01", "a < b"),
     )
 
 
@@ -175,11 +175,11 @@ def test_vtt_of_other_tools_is_read() -> None:
         "00:07.000 --> 00:09.000\n<v A>yes</v> <v B>no</v>\n"
     )
     assert vtt.loads(text, "x") == (
-        Row(1.0, 4.0, "Anna Maria", "Hi there & you"),
-        Row(5.0, 5.5, None, "one"),
-        Row(5.5, 6.0, None, "two"),
-        Row(7.0, 8.2, "A", "yes"),
-        Row(8.2, 9.0, "B", "no"),
+        TextSegment(1.0, 4.0, "Anna Maria", "Hi there & you"),
+        TextSegment(5.0, 5.5, None, "one"),
+        TextSegment(5.5, 6.0, None, "two"),
+        TextSegment(7.0, 8.2, "A", "yes"),
+        TextSegment(8.2, 9.0, "B", "no"),
     )
 
 
@@ -193,6 +193,6 @@ def test_cues_without_a_usable_time_are_told(module: ModuleType, head: str, time
 def test_style_tags_that_are_never_closed_are_looked_through_once() -> None:
     text = "1\n00:00:01,000 --> 00:00:02,000\n" + "<i {\\ " * 40_000
     began = time.process_time()
-    (entry,) = srt.entries(text)
+    (entry,) = srt.parse(text)
     assert time.process_time() - began < 2  # s; minutes where each tag is looked for up to the end of the line
     assert len(entry.text) == len(text.splitlines()[2]) - 1

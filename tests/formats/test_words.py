@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from diarize import formats
 from diarize.errors import FormatError
 from diarize.formats import words
-from diarize.formats.entries import Entry, probability, seconds
-from diarize.formats.repair import PACE, repaired
+from diarize.formats.repair import PACE, repair_times
+from diarize.formats.timed_text import TimedText, parse_probability, parse_time
 from diarize.text import join
 from diarize.types import Speaker, Transcript, Turn, Word
 from tests.formats.samples import EMPTY, MEETING, WORDLESS, transcripts
@@ -207,19 +207,19 @@ def test_other_encodings_are_not_guessed(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("", "is empty. Known: Whisper"),
-        ("hello world, this is no transcript", "is of no known kind. Known"),
+        ("hello world, this is no transcript", "is not of a known kind. Known"),
         ("{", "no JSON"),
-        ('{"a": 1}', "of no known recognizer"),
+        ('{"a": 1}', "not that of a known recognizer"),
         ("[1, 2]", "is an object, not '1'"),
-        ('{"segments": [{"text": 5}]}', "a text is no string"),
+        ('{"segments": [{"text": 5}]}', "a text is not a string"),
         ('{"text": "hi", "segments": [{"text": "hi"}]}', "words have no times"),
         ('{"chunks": [{"text": "a"}]}', "a chunk is an object"),
         ('{"transcription": [{"offsets": {}}]}', "a segment is an object"),
         ('{"schema": "diarize-transcript/9"}', "newer version"),
         ('{"start": NaN}', "NaN is no JSON number"),
-        ("a 1 0 1 x\nb 1 0 1 y\n", "tells of 2 recordings .*'a', 'b'.* none of them is 'file'"),
+        ("a 1 0 1 x\nb 1 0 1 y\n", "has 2 recordings .*'a', 'b'.* none of them is 'file'"),
         ("a 1 0 1 x\nb 1 0\n", ":2: a CTM line has 5 to 8 fields"),
-        (b"\x00\x01\x02", "is of no known kind"),
+        (b"\x00\x01\x02", "is not of a known kind"),
     ],
 )
 def test_what_has_no_words_is_told(content: str | bytes, message: str, tmp_path: Path) -> None:
@@ -263,15 +263,23 @@ def test_fault_43_hostile_numbers_get_a_documented_time(
 
 
 def test_fault_43_words_out_of_order_keep_the_order_of_the_file() -> None:
-    entries = [Entry("b", 5.0, 6.0, word=True), Entry("a", 1.0, 2.0, word=True), Entry("c", None, None, word=True)]
-    assert told(repaired(entries, "t")) == [("b", 5.0, 6.0), ("a", 1.0, 2.0), ("c", 2.0, 2.067)]
-    entries = [Entry("b", 5.0, 6.0, word=True), Entry("?", None, None, word=True), Entry("a", 1.0, 2.0, word=True)]
-    assert told(repaired(entries, "t"))[1] == ("?", 6.0, 6.0)
+    entries = [
+        TimedText("b", 5.0, 6.0, word=True),
+        TimedText("a", 1.0, 2.0, word=True),
+        TimedText("c", None, None, word=True),
+    ]
+    assert told(repair_times(entries, "t")) == [("b", 5.0, 6.0), ("a", 1.0, 2.0), ("c", 2.0, 2.067)]
+    entries = [
+        TimedText("b", 5.0, 6.0, word=True),
+        TimedText("?", None, None, word=True),
+        TimedText("a", 1.0, 2.0, word=True),
+    ]
+    assert told(repair_times(entries, "t"))[1] == ("?", 6.0, 6.0)
 
 
 def test_a_word_with_one_time_does_not_swallow_the_silence_beside_it() -> None:
-    entries = [Entry("hi", 1.0, None, word=True), Entry("you", None, 60.0, word=True)]
-    assert told(repaired(entries, "t")) == [("hi", 1.0, 1.133), ("you", 59.8, 60.0)]
+    entries = [TimedText("hi", 1.0, None, word=True), TimedText("you", None, 60.0, word=True)]
+    assert told(repair_times(entries, "t")) == [("hi", 1.0, 1.133), ("you", 59.8, 60.0)]
 
 
 heads = st.sampled_from(
@@ -327,7 +335,7 @@ def recognized(draw: Any) -> dict[str, Any]:
 @given(recognized())
 @settings(deadline=None)
 def test_fault_43_no_text_is_lost_whatever_the_times_are(value: dict[str, Any]) -> None:
-    from diarize.formats.whisper_json import entries
+    from diarize.formats.whisper_json import parse
 
     said = [
         text
@@ -335,7 +343,7 @@ def test_fault_43_no_text_is_lost_whatever_the_times_are(value: dict[str, Any]) 
         for text in ([w["word"] for w in segment["words"]] if segment.get("words") else [segment["text"]])
     ]
     try:
-        found = repaired(entries(value, "t")[0], "t")
+        found = repair_times(parse(value, "t")[0], "t")
     except FormatError as error:
         assert "no times" in str(error)
         return
@@ -347,11 +355,11 @@ def test_fault_43_no_text_is_lost_whatever_the_times_are(value: dict[str, Any]) 
     "value", [float("nan"), float("inf"), 1e8, "1e400", "", "abc", None, True, [1], 10**400, "1:2:3:4"]
 )
 def test_what_is_no_time(value: Any) -> None:
-    assert seconds(value) is None
+    assert parse_time(value) is None
 
 
 def test_probabilities_are_brought_into_their_range() -> None:
-    assert [probability(p) for p in (0.5, -1, 2, float("nan"), None, "0.25", "x", True)] == [
+    assert [parse_probability(p) for p in (0.5, -1, 2, float("nan"), None, "0.25", "x", True)] == [
         0.5,
         0,
         1,

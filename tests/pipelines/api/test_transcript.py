@@ -156,10 +156,10 @@ def test_a_session_is_chosen_and_faults_are_told_by_number() -> None:
         (two, {}, r"segments: there are 2 sessions \(a, b\)\. Choose one: recording=NAME\."),
         (two, {"recording": "c"}, r"no session is called 'c'\. There are: a, b\."),
         ([segment(), segment(end_time=-1)], {}, "segments: segment 2: a segment needs finite 0 <= start < end"),
-        ([segment(), segment(start_time=None)], {}, "segments: segment 2: start_time or end_time is no time"),
+        ([segment(), segment(start_time=None)], {}, "segments: segment 2: start_time or end_time is not a valid time"),
         ([{"speaker": "S"}], {}, "segments: segment 1: a segment is an object with a session_id"),
         ([3], {}, "segments: segment 1: a segment is an object with a session_id"),
-        ([segment(words=3)], {}, "segments: segment 1: words is no string"),
+        ([segment(words=3)], {}, "segments: segment 1: words is not a string"),
         ([segment(extra={1, 2})], {}, "a value cannot be written as JSON"),
     ):
         with pytest.raises(FormatError, match=message):

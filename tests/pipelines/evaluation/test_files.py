@@ -112,7 +112,7 @@ def test_other_files_in_a_folder_are_passed_over(tmp_path: Path) -> None:
         ("a.rttm", "SPEAKER talk 1 zero 4 <NA> <NA> A <NA> <NA>\n", "a.rttm:1"),
         ("a.rttm", "SPEAKER talk 1 0 4 <NA> <NA> Anna Maria <NA> <NA>\n", "a.rttm:1"),
         ("a.stm", "talk 1 A 3 2 hello\n", "a.stm:1"),
-        ("a.seglst.json", '[{"session_id": "talk", "speaker": "A", "words": "hello"}]', "is no time"),
+        ("a.seglst.json", '[{"session_id": "talk", "speaker": "A", "words": "hello"}]', "is not a valid time"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, name: str, text: str, problem: str) -> None:

@@ -146,7 +146,7 @@ HEADER = "recording,link,start_1,end_1,start_2,end_2\n"
         ("recording,link\n", r"links\.csv:1: the columns are"),
         (HEADER + "y,may,0,1,2,3\n", r"links\.csv:2: a link is must or cannot, not 'may'"),
         (HEADER + "y,must,0,1,2\n", r"links\.csv:2: needs 6 cells"),
-        (HEADER + "y,must,0,1,2,x\n", r"links\.csv:2: 'x' is no time"),
+        (HEADER + "y,must,0,1,2,x\n", r"links\.csv:2: 'x' is not a time"),
         (HEADER + "y,must,0,1,3,2\n", r"links\.csv:2"),
         (HEADER + 'y,must,0,1,3,"4\n', "unexpected end of data"),
         (HEADER + "z,must,0,1,2,3\ny,must,0,1,2,3\n", "no such recording among the inputs"),

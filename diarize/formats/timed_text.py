@@ -1,4 +1,4 @@
-"""What a file of another tool says, before anything is trusted: text with times that may be missing or impossible."""
+"""Text from files of other tools, with times that may be missing or impossible, and how their fields are parsed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from dataclasses import dataclass
 from math import isfinite
 
-MOST = 1e7  # s, some 115 days: no recording is longer, and a later time is none
+MOST = 1e7  # s, some 115 days: no recording is longer, and a later time is invalid
 
 _CLOCK = re.compile(r"(?:(\d{1,6}):)?(\d{1,3}):(\d{1,2}(?:[.,]\d{1,9})?)")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A stretch of text as a file gives it. `start` and `end` in seconds, None where they are missing or no numbers.
+class TimedText:
+    """Text as in a file. `start` and `end` in seconds, None if they are missing or invalid.
 
-    `words` are its words, where the file times them one by one; `word` says that the entry itself is one word.
+    `words` are its words, if the file has their times; `word`: the text itself is one word.
     """
 
     text: str
@@ -24,13 +24,13 @@ class Entry:
     speaker: str | None = None
     probability: float = 1.0
     word: bool = False
-    words: tuple[Entry, ...] = ()
+    words: tuple[TimedText, ...] = ()
 
 
-def seconds(value: object) -> float | None:
-    """A time as files write it, in seconds: a number, `1.5`, `1,5`, `01:02.5` or `00:01:02,500`; else None.
+def parse_time(value: object) -> float | None:
+    """A time as written in files, in seconds: a number, `1.5`, `1,5`, `01:02.5` or `00:01:02,500`; else None.
 
-    NaN, infinities, whatever overflows, and times beyond 115 days are no times. Negative ones are passed on.
+    NaN, infinite values, overflows, and times beyond 115 days give None. Negative times are returned.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -50,8 +50,8 @@ def _within(time: float) -> float | None:
     return time if isfinite(time) and abs(time) <= MOST else None
 
 
-def probability(value: object) -> float:
-    """A confidence in [0, 1]; what is none (missing, no number) is 1, what lies outside is moved to the nearer end."""
+def parse_probability(value: object) -> float:
+    """A confidence in [0, 1]: 1 if it is missing or no number; values outside are moved to the nearer end."""
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 1.0
     except (ValueError, OverflowError):

@@ -1,0 +1,48 @@
+"""Turns with their text, and text outside of all turns: the content of formats with one line for each turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from diarize.errors import FormatError
+from diarize.types import Segment, Transcript
+from diarize.units import round_time
+
+
+@dataclass(frozen=True, slots=True)
+class TextSegment(Segment):
+    """A stretch of a recording with the text of one speaker. `speaker=None`: text of nobody."""
+
+    speaker: str | None
+    text: str
+    confidence: float | None = None
+
+
+def text_segments(transcript: Transcript) -> Iterator[TextSegment]:
+    """Every turn with its text (which may be empty), and every utterance of a speaker without a turn, by start.
+
+    No word is left out: words of nobody, and words of speakers without a turn, are segments of their own.
+    """
+    speakers = {turn.speaker for turn in transcript.turns}
+    rest = replace(transcript, turns=(), words=tuple(w for w in transcript.words if w.speaker not in speakers))
+    segments = [TextSegment(t.start, t.end, t.speaker, text, t.confidence) for t, text in transcript.spoken()]
+    segments += [TextSegment(u.start, round_time(u.end), u.speaker, u.text) for u in rest.utterances() if u.text]
+    return iter(sorted(segments, key=lambda s: (s.start, s.end)))
+
+
+def parse_seconds(field: str, where: str) -> float:
+    """A field as a number of seconds. Raises FormatError, with `where`, if it is no number."""
+    try:
+        return float(field)
+    except ValueError:
+        raise FormatError(where, f"{field!r} is not a time in seconds") from None
+
+
+def check_span(start: float, end: float, where: str) -> tuple[float, float]:
+    """`start` and `end` if they are a span of time (finite, 0 <= start < end). Raises FormatError otherwise."""
+    try:
+        checked = Segment(start, end)
+    except ValueError as error:
+        raise FormatError(where, str(error)) from None
+    return checked.start, checked.end
