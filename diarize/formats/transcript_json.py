@@ -1,8 +1,8 @@
 """The transcript itself, as JSON, from which every other format can be written again.
 
 Keys have a fixed order, each turn and word its own line, times are in whole milliseconds; `loads(dumps(t))` is `t` if
-the times of `t` are rounded (`diarize.formats.times.round_transcript`). The JSON Schema is `transcript.schema.json`, beside this
-module.
+the times of `t` are rounded (`diarize.formats.times.round_transcript`). The JSON Schema is `transcript.schema.json`,
+beside this module.
 
 An unknown key is refused: ignored, it would be lost when the transcript is written again.
 """
