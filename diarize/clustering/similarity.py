@@ -1,12 +1,14 @@
-"""Are two clusters one speaker? Two scale-free measures, and what follows from them (docs/method/clustering.md).
+"""Similarity of clusters: are two of them one speaker, and what follows from that (docs/method/clustering.md).
 
-Vectors are compared by their correlation, which is the cosine after each vector's own mean is taken off: an embedder
-that ends in a ReLU gives vectors that all point the same way, and the correlation does not count that as likeness.
+Vectors are compared by their correlation, which is the cosine after each vector's own mean is subtracted: an embedder
+that ends in a ReLU gives vectors that all point the same way, and the correlation does not count that as similarity.
+Windows are in order of time; neighbours share audio.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +17,12 @@ from diarize.types import Labels, Vectors
 
 Floats = NDArray[np.float64]
 
-_CUT = 0.5  # correlation to which average linkage joins vectors within a cluster in search of a hidden speaker
-_BRIEF = 24  # windows of a hidden speaker at most: more would have had a cluster of their own
-_BESIDE = 0.6  # share of a hidden speaker's windows that stand beside another of theirs: chance makes fewer
-_SAME_SOUND = 0.88  # GE2E reaches 0.73 to 0.84 where windows overlap by half; 0.92 where x-vectors do by five sixths
-_WEIGHT = 2.0  # pairs that a small cluster's own likeness is worth beside the recording's
-_BLOCK = 8192  # rows that are worked on at once
+_LINKAGE = 0.5  # correlation down to which average linkage joins vectors of a cluster in search of a hidden speaker
+_MOST_HIDDEN = 24  # windows of a hidden speaker at most: more would have had a cluster of their own
+_CONSECUTIVE = 0.6  # share of a hidden speaker's windows that are next to another of them: chance gives fewer
+_SAME_AUDIO = 0.88  # GE2E reaches 0.73 to 0.84 where windows overlap by half; 0.92 where x-vectors do by five sixths
+_USUAL_PAIRS = 2.0  # weight, in pairs, of the recording's usual correlation in the mean within a cluster
+_BLOCK = 8192  # rows that are computed at once
 _LARGE = 50  # windows from which the separation of a cluster can be judged
 
 
@@ -31,15 +33,15 @@ def unit(vectors: Floats) -> Floats:
 
 def centre(vectors: Vectors) -> Floats:
     """Rows less their own mean, of length one: their products are correlations. (n, d)"""
-    found = np.empty(vectors.shape)
+    centred = np.empty(vectors.shape)
     for rows in blocks(len(vectors)):
         wide = vectors[rows].astype(np.float64)
-        found[rows] = unit(wide - wide.mean(axis=1, keepdims=True))
-    return found
+        centred[rows] = unit(wide - wide.mean(axis=1, keepdims=True))
+    return centred
 
 
 def blocks(n: int) -> Iterator[slice]:
-    """Rows, so many at once that what is made of them beside the result costs little memory."""
+    """Slices of n rows, so that intermediate results take little memory."""
     return (slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK))
 
 
@@ -56,13 +58,77 @@ def centroids(vectors: Floats, labels: Labels) -> Floats:
     return unit(_sums(vectors, labels))
 
 
-def ratios(vectors: Floats, labels: Labels) -> Floats:
-    """Likeness of clusters (k, k): mean correlation across, over the geometric mean of those within.
+def _sums(vectors: Floats, labels: Labels) -> Floats:
+    k = int(labels.max()) + 1
+    sums = np.zeros((k, vectors.shape[1]))
+    for c in range(k):
+        sums[c] = vectors[labels == c].sum(0)
+    return sums
 
-    1 for two halves of one speaker's windows taken at random, whatever the noise, the channel and the embedder.
-    Windows next to each other share audio: such pairs do not count.
+
+def ratios(vectors: Floats, labels: Labels) -> Floats:
+    """Similarity of clusters (k, k): the mean correlation across, over the geometric mean of those within.
+
+    1 for two random halves of one speaker's windows, whatever the noise, the channel and the embedder. Pairs of
+    neighbours do not count. -1 where two clusters have no pair, -inf on the diagonal.
     """
-    return _Pairs(vectors, labels).ratios()
+    # Sums and numbers of the correlations of all pairs of windows, by the clusters of the two ...
+    sums, sizes = _sums(vectors, labels), np.bincount(labels).astype(np.float64)
+    total, count = sums @ sums.T, np.outer(sizes, sizes)
+    # ... less those of a window with itself ...
+    np.subtract.at(total, (labels, labels), np.einsum("ij,ij->i", vectors, vectors))
+    np.subtract.at(count, (labels, labels), 1)
+    # ... and of neighbours, in both directions.
+    neighbours = np.einsum("ij,ij->i", vectors[1:], vectors[:-1])
+    for a, b in ((labels[1:], labels[:-1]), (labels[:-1], labels[1:])):
+        np.subtract.at(total, (a, b), neighbours)
+        np.subtract.at(count, (a, b), 1)
+
+    # A small cluster has few pairs: the usual correlation of windows two apart, mostly one speaker's, counts with them.
+    two_apart = np.einsum("ij,ij->i", vectors[2:], vectors[:-2])
+    usual = float(np.quantile(two_apart, 0.6)) if len(two_apart) else 0.6
+    within = (np.diag(total) + _USUAL_PAIRS * usual) / (np.maximum(np.diag(count), 0) + _USUAL_PAIRS)
+    across = np.where(count > 0.5, total / np.maximum(count, 1), -1.0)
+    ratio = across / np.sqrt(np.maximum(np.outer(within, within), 1e-3))
+    np.fill_diagonal(ratio, -np.inf)
+    return np.asarray(ratio, dtype=np.float64)
+
+
+def separations(vectors: Floats, labels: Labels) -> Floats:
+    """How far apart clusters are (k, k), in standard deviations of their windows along the line between the centroids.
+
+    Fisher's criterion. Infinite on the diagonal, and where a cluster has fewer than 50 windows.
+    """
+    k = int(labels.max()) + 1
+    sums, counts = _sums(vectors, labels), np.bincount(labels, minlength=k)
+    same_before = np.r_[labels[:1], labels[:-1]] == labels
+    same_after = np.r_[labels[1:], labels[-1:]] == labels
+
+    # Similarity of each window to its own centroid, without itself and its neighbours: they would make it too large.
+    own = np.empty(len(vectors))
+    for rows in blocks(len(vectors)):
+        rest = sums[labels[rows]] - vectors[rows]
+        for same, step in ((same_before, -1), (same_after, 1)):
+            near = np.flatnonzero(same[rows]) + rows.start + step
+            near = near[(near >= 0) & (near < len(vectors))]
+            rest[near - rows.start - step] -= vectors[near]
+        own[rows] = (vectors[rows] * unit(rest)).sum(1)
+    other = vectors @ unit(sums).T
+
+    # Windows at a change of label may have two voices: they do not count, if there are enough others.
+    used = []
+    for c in range(k):
+        members = np.flatnonzero(labels == c)
+        inner = members[(same_before & same_after)[members]]
+        used.append(inner if len(inner) >= 3 else members)
+
+    apart = np.full((k, k), np.inf)
+    for a, b in combinations(range(k), 2):
+        if min(counts[a], counts[b]) >= _LARGE:
+            left, right = own[used[b]] - other[used[b], a], other[used[a], b] - own[used[a]]
+            variance = (left.var() * len(left) + right.var() * len(right)) / (len(left) + len(right) - 2)
+            apart[a, b] = apart[b, a] = (left.mean() - right.mean()) / np.sqrt(variance + 1e-9)
+    return apart
 
 
 def merge(vectors: Floats, labels: Labels, similar: float, single: float, separation: float, fewest: int) -> Labels:
@@ -133,112 +199,51 @@ def reassign(
     return labels
 
 
-def separations(vectors: Floats, labels: Labels) -> Floats:
-    """How far apart clusters lie (k, k), in standard deviations of their windows along the line between them.
-
-    Fisher's criterion, each window against centroids made without it and its neighbours in time. Only windows whose
-    neighbours carry their label count: the others may hold two voices. Infinite where a cluster is small.
-    """
-    k = int(labels.max()) + 1
-    sums, counts = _sums(vectors, labels), np.bincount(labels, minlength=k)
-    before, after = np.r_[labels[:1], labels[:-1]] == labels, np.r_[labels[1:], labels[-1:]] == labels
-    inner = before & after
-    own = np.empty(len(vectors))
-    for rows in blocks(len(vectors)):
-        rest = sums[labels[rows]] - vectors[rows]
-        for beside, step in ((before, -1), (after, 1)):
-            near = np.flatnonzero(beside[rows]) + rows.start + step
-            near = near[(near >= 0) & (near < len(vectors))]
-            rest[near - rows.start - step] -= vectors[near]
-        own[rows] = (vectors[rows] * unit(rest)).sum(1)
-    other = vectors @ unit(sums).T
-    used = []
-    for c in range(k):
-        members = np.flatnonzero(labels == c)
-        used.append(members[inner[members]] if inner[members].sum() >= 3 else members)
-    apart = np.full((k, k), np.inf)
-    for a in range(k):
-        for b in range(a):
-            if min(counts[a], counts[b]) >= _LARGE:
-                left, right = own[used[a]] - other[used[a], b], other[used[b], a] - own[used[b]]
-                spread = (left.var() * len(left) + right.var() * len(right)) / (len(left) + len(right) - 2)
-                apart[a, b] = apart[b, a] = (left.mean() - right.mean()) / np.sqrt(spread + 1e-9)
-    return apart
-
-
-def split(vectors: Floats, labels: Labels, groups: Labels, likeness: float, least: int, most: int) -> Labels:
-    """Within each cluster, a coherent part less like the rest than `likeness` becomes a cluster of its own.
+def split(vectors: Floats, labels: Labels, groups: Labels, similar: float, least: int, most: int) -> Labels:
+    """Labels (n,) after parts of clusters that are hidden speakers became clusters, up to `most` clusters.
 
     Spectral clusters are about as large as their neighbourhoods; somebody who speaks for five seconds in twenty
-    minutes hides in another's. `groups` (n,): vectors of one group stay together. A part has `least` windows or more.
+    minutes is hidden in another's. Such a part has `least` windows or more, most of them consecutive, and is less
+    similar to the rest of the cluster than `similar`. `groups` (n,): vectors of one group stay together.
     """
-    from scipy.cluster.hierarchy import fcluster, linkage
-
     labels = labels.copy()
-    if _dense(vectors):
+    if _is_dense(vectors):
         return labels
     for c in range(int(labels.max()) + 1):
         members = np.flatnonzero(labels == c)
-        names, of = np.unique(groups[members], return_inverse=True)
-        if len(names) < 3:
-            continue
-        tree = linkage(centroids(vectors[members], of), "average")
-        parts = fcluster(tree, np.sqrt(2 - 2 * _CUT), "distance")[of]
-        sizes = np.bincount(parts)
-        main = int(sizes.argmax())
-        for part in np.flatnonzero((sizes >= least) & (sizes <= _BRIEF) & (np.arange(len(sizes)) != main)):
+        for part in _parts(vectors, members, groups, least):
             if labels.max() + 1 >= most:
                 break
-            if not _coherent(members[parts == part]):
-                continue
+            # Similarity of the part (1) and the rest of the cluster (0), among all windows of the recording (2).
             trial = np.full(len(vectors), 2, dtype=np.int64)
-            trial[members] = np.where(parts == part, 1, np.where(labels[members] == c, 0, 2))
-            if _Pairs(vectors, trial).ratios()[0, 1] < likeness:
-                labels[members[parts == part]] = labels.max() + 1
+            trial[members] = np.where(labels[members] == c, 0, 2)
+            trial[part] = 1
+            if ratios(vectors, trial)[0, 1] < similar:
+                labels[part] = labels.max() + 1
     return labels
 
 
-def _dense(vectors: Floats) -> bool:
-    """Whether neighbours share most of their audio: a few of them are then alike because they are the same sound."""
-    beside = np.einsum("ij,ij->i", vectors[1:], vectors[:-1])
-    return len(beside) == 0 or float(np.quantile(beside, 0.6)) > _SAME_SOUND
+def _parts(vectors: Floats, members: Labels, groups: Labels, least: int) -> list[Labels]:
+    """Parts of the cluster `members` (m,) by average linkage that may be hidden speakers: positions of windows."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+
+    names, of = np.unique(groups[members], return_inverse=True)
+    if len(names) < 3:
+        return []
+    tree = linkage(centroids(vectors[members], of), "average")
+    parts = fcluster(tree, np.sqrt(2 - 2 * _LINKAGE), "distance")[of]  # the distance of two vectors of that correlation
+    sizes = np.bincount(parts)
+    hidden = (sizes >= least) & (sizes <= _MOST_HIDDEN) & (np.arange(len(sizes)) != sizes.argmax())
+    return [part for c in np.flatnonzero(hidden) if _are_consecutive(part := members[parts == c])]
 
 
-def _coherent(members: Labels) -> bool:
-    """Whether most of these windows (their places in time) stand beside another of them, as those of a turn do."""
-    near = np.diff(members) == 1
-    return bool((np.r_[False, near] | np.r_[near, False]).mean() >= _BESIDE)
+def _is_dense(vectors: Floats) -> bool:
+    """Whether neighbours share most of their audio: a few of them are then similar because they are the same sound."""
+    neighbours = np.einsum("ij,ij->i", vectors[1:], vectors[:-1])
+    return len(neighbours) == 0 or float(np.quantile(neighbours, 0.6)) > _SAME_AUDIO
 
 
-class _Pairs:
-    """Sums and counts of correlations between windows of clusters, without pairs that are next to each other."""
-
-    def __init__(self, vectors: Floats, labels: Labels) -> None:
-        k = int(labels.max()) + 1
-        sums = _sums(vectors, labels)
-        sizes = np.bincount(labels, minlength=k).astype(np.float64)
-        self.total, self.count = sums @ sums.T, np.outer(sizes, sizes)
-        same = np.einsum("ij,ij->i", vectors, vectors)
-        np.subtract.at(self.total, (labels, labels), same)
-        np.subtract.at(self.count, (labels, labels), 1)
-        beside = np.einsum("ij,ij->i", vectors[1:], vectors[:-1])
-        for a, b in ((labels[1:], labels[:-1]), (labels[:-1], labels[1:])):
-            np.subtract.at(self.total, (a, b), beside)
-            np.subtract.at(self.count, (a, b), 1)
-        later = np.einsum("ij,ij->i", vectors[2:], vectors[:-2])
-        self.usual = float(np.quantile(later, 0.6)) if len(later) else 0.6
-
-    def ratios(self) -> Floats:
-        within = (np.diag(self.total) + _WEIGHT * self.usual) / (np.maximum(np.diag(self.count), 0) + _WEIGHT)
-        across = np.where(self.count > 0.5, self.total / np.maximum(self.count, 1), -1.0)
-        alike = across / np.sqrt(np.maximum(np.outer(within, within), 1e-3))
-        np.fill_diagonal(alike, -np.inf)
-        return np.asarray(alike, dtype=np.float64)
-
-
-def _sums(vectors: Floats, labels: Labels) -> Floats:
-    k = int(labels.max()) + 1
-    sums = np.zeros((k, vectors.shape[1]))
-    for c in range(k):
-        sums[c] = vectors[labels == c].sum(0)
-    return sums
+def _are_consecutive(windows: Labels) -> bool:
+    """Whether most of these windows (positions in time) are next to another of them, as those of a turn are."""
+    next_to = np.diff(windows) == 1
+    return bool((np.r_[False, next_to] | np.r_[next_to, False]).mean() >= _CONSECUTIVE)
