@@ -1,6 +1,6 @@
-"""Embeddings of windows -> labels: how many speakers, and whose window is whose.
+"""Embeddings of windows -> labels: how many speakers, and which window is whose.
 
-In order: `constraints` (what a user knows), `mixture` (embedders whose covariances are known) or `spectral` (all
-others), `splitting` (local speakers who talk at once are two people), `constrained` (labels and turns that obey the
-constraints). `similarity` holds the measures that all of them use.
+In order: `constraints` (known turns), `spectral` (any embedder) or `mixture` (embedders whose covariances are known),
+`splitting` (local speakers of one segmentation window are two people), `constrained` (labels that satisfy the
+constraints). `similarity` holds the operations on clusters that all of them use.
 """

@@ -19,8 +19,8 @@ def pin(
 ) -> tuple[ClusterTurn, ...]:
     """`turns`, sorted, in which everybody speaks where they are `known` to, if there is `speech` there.
 
-    Beside them speak the surest of those who did, so many that no fewer speak than did. Silences of up to `gap` s in a
-    known turn belong to it.
+    Beside them the most certain of the other speakers are kept, so that no fewer speak at a time than before. Pauses of
+    up to `gap` s belong to a known turn.
     """
     if not known:
         return tuple(turns)
@@ -30,20 +30,22 @@ def pin(
         for part in union(intersect(speech, (Segment(turn.start, turn.end),)), gap)
     ]
     pieces: dict[int, list[Piece]] = {}
-    for start, end, estimated, sure in _instants(turns, pins):
-        speaking: dict[int, float | None] = {turn.label: 1.0 for turn in sure}
+    for start, end, estimated, pinned in _at_each_time(turns, pins):
+        speaking: dict[int, float | None] = {turn.label: 1.0 for turn in pinned}
         others = estimated
-        if sure:
+        if pinned:
             room = max(len(estimated) - len(speaking), 0)
-            surest = sorted(estimated, key=lambda turn: (-(turn.confidence or 0.0), turn.label))
-            others = [turn for turn in surest if turn.label not in speaking][:room]
+            by_confidence = sorted(estimated, key=lambda turn: (-(turn.confidence or 0.0), turn.label))
+            others = [turn for turn in by_confidence if turn.label not in speaking][:room]
         speaking |= {turn.label: turn.confidence for turn in others}
         for label, confidence in speaking.items():
             pieces.setdefault(label, []).append((start, end, confidence))
-    return tuple(sorted(ClusterTurn(a, b, label, sure) for label, own in pieces.items() for a, b, sure in _whole(own)))
+    return tuple(
+        sorted(ClusterTurn(a, b, label, confidence) for label, own in pieces.items() for a, b, confidence in _join(own))
+    )
 
 
-def _instants(
+def _at_each_time(
     turns: Sequence[ClusterTurn], pins: Sequence[ClusterTurn]
 ) -> Iterator[tuple[float, float, list[ClusterTurn], list[ClusterTurn]]]:
     """(start, end, turns there, pins there) between every two times at which one begins or ends."""
@@ -59,7 +61,7 @@ def _instants(
             yield start, end, list(now[0]), list(now[1])
 
 
-def _whole(pieces: Sequence[Piece]) -> Iterator[Piece]:
+def _join(pieces: Sequence[Piece]) -> Iterator[Piece]:
     """Pieces in order, those that touch as one; its confidence is the mean over its time."""
     parts: list[Piece] = []
     for piece in (*pieces, (np.inf, np.inf, None)):

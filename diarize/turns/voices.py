@@ -1,4 +1,4 @@
-"""Speakers of a recording as vectors: what is compared with enrolled voices."""
+"""One vector for each speaker of a recording, to compare with enrolled voices."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from diarize.types import Embeddings, Speaker, Turn, Vectors
 
 
 def pool(speakers: Sequence[Speaker], turns: Sequence[Turn], voices: Embeddings) -> Vectors:
-    """One unit vector a speaker (k, d): the mean of the windows they speak longest in, weighted by those seconds.
+    """One unit vector a speaker (k, d): the mean of the windows in which they speak longest, weighted by seconds.
 
-    A speaker who is nobody's loudest in any window is represented by the windows that they share. Raises ValueError
-    for a speaker who is in no window.
+    A speaker who does not speak longest in any window gets the mean of the windows they share with others. Raises
+    ValueError for a speaker without a window.
     """
     position = {speaker.id: i for i, speaker in enumerate(speakers)}
     index = SpanIndex(turns)
@@ -23,8 +23,8 @@ def pool(speakers: Sequence[Speaker], turns: Sequence[Turn], voices: Embeddings)
         for i in index.overlapping(window):
             seconds[n, position[turns[i].speaker]] += turns[i].overlap(window)
     longest = seconds.max(axis=1, keepdims=True, initial=0.0)
-    alone = np.where((seconds == longest) & (seconds > 0), seconds, 0.0)
-    weights = np.where(alone.any(axis=0), alone, seconds)
+    own = np.where((seconds == longest) & (seconds > 0), seconds, 0.0)
+    weights = np.where(own.any(axis=0), own, seconds)
     if silent := [speaker.id for i, speaker in enumerate(speakers) if not weights[:, i].any()]:
         raise ValueError(f"no window holds speech of {', '.join(silent)}")
     means = weights.T @ voices.vectors.astype(np.float64)

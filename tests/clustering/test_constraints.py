@@ -34,10 +34,10 @@ def voices(*who: int, spread: float = 0.2) -> Vectors:
 
 
 def test_turns_of_one_name_are_one_person_and_of_two_names_two() -> None:
-    found = constraints.resolve([Turn(5, 6, "anna"), Turn(0, 2, "bob"), Turn(9, 12, "anna")], (), "it")
-    assert found.people == (0, 1, 1)
-    assert found.cannot_link == {(0, 1)}
-    assert found.by_person() == ((Segment(0, 2),), (Segment(5, 6), Segment(9, 12)))
+    known = constraints.resolve([Turn(5, 6, "anna"), Turn(0, 2, "bob"), Turn(9, 12, "anna")], (), "it")
+    assert known.people == (0, 1, 1)
+    assert known.cannot_link == {(0, 1)}
+    assert known.by_person() == ((Segment(0, 2),), (Segment(5, 6), Segment(9, 12)))
 
 
 def test_links_are_transitive_and_meet_known_turns() -> None:
@@ -46,8 +46,8 @@ def test_links_are_transitive_and_meet_known_turns() -> None:
         linked("must", (30.5, 33), (1, 2)),
         linked("cannot", (30, 32), (50, 52)),
     ]
-    found = constraints.resolve([Turn(0, 3, "anna")], links, "it")
-    assert dict(zip(found.spans, found.people, strict=True)) == {
+    known = constraints.resolve([Turn(0, 3, "anna")], links, "it")
+    assert dict(zip(known.spans, known.people, strict=True)) == {
         Segment(0, 3): 0,
         Segment(1, 2): 0,
         Segment(20, 22): 0,
@@ -56,14 +56,14 @@ def test_links_are_transitive_and_meet_known_turns() -> None:
         Segment(30.5, 33): 0,
         Segment(50, 52): 1,
     }
-    assert found.cannot_link == {(0, 1)}
+    assert known.cannot_link == {(0, 1)}
 
 
 def test_a_stretch_in_the_talk_of_two_belongs_to_the_turn_that_it_is_most_like() -> None:
     turns = [Turn(0, 10, "anna"), Turn(4, 6, "bob")]
-    found = constraints.resolve(turns, [linked("must", (4, 6), (20, 22))], "it")
-    assert found.people[found.spans.index(Segment(20, 22))] == found.people[found.spans.index(Segment(4, 6))]
-    assert found.count == 2
+    known = constraints.resolve(turns, [linked("must", (4, 6), (20, 22))], "it")
+    assert known.people[known.spans.index(Segment(20, 22))] == known.people[known.spans.index(Segment(4, 6))]
+    assert known.count == 2
 
 
 def test_a_contradiction_is_refused_with_the_places_of_both_sides() -> None:
@@ -99,17 +99,17 @@ def test_a_contradiction_is_found_exactly_where_there_is_one(links: list[tuple[L
             old, new = of[int(a.start)], of[int(b.start)]
             of = {i: new if person == old else person for i, person in of.items()}
     wrong = any(link == "cannot" and of[int(a.start)] == of[int(b.start)] for link, a, b in links)
-    said = [Link(link, a, b, f"line {i}") for i, (link, a, b) in enumerate(links)]
+    line_links = [Link(link, a, b, f"line {i}") for i, (link, a, b) in enumerate(links)]
     if wrong:
         with pytest.raises(ValueError, match="line"):
-            constraints.resolve([], said, "it")
+            constraints.resolve([], line_links, "it")
         return
-    found = constraints.resolve([], said, "it")
-    person = dict(zip(found.spans, found.people, strict=True))
+    known = constraints.resolve([], line_links, "it")
+    person = dict(zip(known.spans, known.people, strict=True))
     for link, a, b in links:
         assert (person[a] == person[b]) == (link == "must" or of[int(a.start)] == of[int(b.start)])
-        assert link == "must" or (min(person[a], person[b]), max(person[a], person[b])) in found.cannot_link
-    assert list(dict.fromkeys(found.people)) == list(range(found.count))
+        assert link == "must" or (min(person[a], person[b]), max(person[a], person[b])) in known.cannot_link
+    assert list(dict.fromkeys(known.people)) == list(range(known.count))
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 24)), min_size=1, max_size=24))
@@ -123,8 +123,8 @@ def test_stretches_are_one_where_half_of_the_shorter_is_in_both_whatever_lies_be
             if a.overlap(b) >= 0.5 * min(a.duration, b.duration):
                 of = [of[i] if person == of[j] else person for person in of]
     far = Segment(900, 901)
-    found = constraints.resolve([], [Link("cannot", stretch, far, "") for stretch in stretches], "it")
-    person = dict(zip(found.spans, found.people, strict=True))
+    known = constraints.resolve([], [Link("cannot", stretch, far, "") for stretch in stretches], "it")
+    person = dict(zip(known.spans, known.people, strict=True))
     assert [[person[a] == person[b] for b in stretches] for a in stretches] == [[a == b for b in of] for a in of]
 
 
@@ -132,17 +132,17 @@ def test_tens_of_thousands_of_links_over_the_same_minutes() -> None:
     """Of each with each this would be 800 million pairs."""
     drawn = np.random.default_rng(1).uniform((0, 1, 0, 1), (90, 50, 90, 50), (20_000, 4)).tolist()
     links = [linked("must", (a, a + long), (b, b + short)) for a, long, b, short in drawn]
-    found = constraints.resolve([], links, "it")
-    assert found.count == 1
-    assert constraints.satisfiable(found, 1)
+    known = constraints.resolve([], links, "it")
+    assert known.count == 1
+    assert constraints.satisfiable(known, 1)
 
 
 def test_thousands_of_links_apart_from_each_other() -> None:
     links = [linked("cannot", (3 * i, 3 * i + 2), (1e6 + 3 * i, 1e6 + 3 * i + 2)) for i in range(5_000)]
-    found = constraints.resolve([], links, "it")
-    assert (found.count, len(found.cannot_link)) == (10_000, 5_000)
-    assert constraints.satisfiable(found, 2)
-    assert not constraints.satisfiable(found, 1)
+    known = constraints.resolve([], links, "it")
+    assert (known.count, len(known.cannot_link)) == (10_000, 5_000)
+    assert constraints.satisfiable(known, 2)
+    assert not constraints.satisfiable(known, 1)
 
 
 def test_a_window_is_known_where_it_is_mostly_one_persons() -> None:
@@ -156,7 +156,7 @@ def test_two_turns_of_one_person_cover_a_window_together() -> None:
     assert constraints.owners([Segment(0, 2)], known).tolist() == [0]
 
 
-def test_what_cannot_be_heeded_is_said() -> None:
+def test_known_turns_without_effect_are_noted() -> None:
     turns = [Turn(0, 2, "a"), Turn(5, 5.2, "b"), Turn(20, 22, "c"), Turn(98, 103, "d"), Turn(200, 201, "e")]
     windows, speech = [Segment(0, 2), Segment(4, 6), Segment(98, 100)], [Segment(0, 2), Segment(4, 6), Segment(98, 100)]
     notes = constraints.remarks(constraints.resolve(turns, (), "it"), windows, speech, 100)
@@ -201,9 +201,9 @@ def test_labels_obey_whatever_they_were(
 ) -> None:
     who = np.array(owner)
     apart = frozenset((min(a, b), max(a, b)) for a, b in pairs if a != b)
-    given = canonical(np.random.default_rng(seed).integers(0, clusters, len(who)))
+    before = canonical(np.random.default_rng(seed).integers(0, clusters, len(who)))
     most = 6
-    labels = constrained.enforce(vectors(len(who), seed), given, who, apart, 1, most)
+    labels = constrained.enforce(vectors(len(who), seed), before, who, apart, 1, most)
     check(labels, who, apart)
     assert labels.max() < most
 
@@ -224,9 +224,9 @@ def test_a_count_that_is_known_is_kept_where_it_can_be(owner: list[int], count: 
     assume(people)
     atoms = len(people) + owner.count(-1)
     count = max(min(count, len(who)), len(people))
-    given = canonical(np.random.default_rng(seed).integers(0, count, len(who)))
+    before = canonical(np.random.default_rng(seed).integers(0, count, len(who)))
     apart = frozenset((a, b) for a in people for b in people if a < b)
-    labels = constrained.enforce(vectors(len(who), seed), given, who, apart, count, count)
+    labels = constrained.enforce(vectors(len(who), seed), before, who, apart, count, count)
     check(labels, who, apart)
     assert labels.max() + 1 == min(count, atoms)
 
@@ -261,16 +261,16 @@ def test_the_clusters_of_one_person_become_one() -> None:
 def test_a_cluster_with_somebody_else_in_it_is_not_swallowed() -> None:
     owner = np.array([0, 0, 0, 0, 0, 1, 1])
     labels = np.array([0, 0, 0, 1, 1, 1, 1])
-    found = constrained.enforce(voices(0, 0, 0, 0, 0, 1, 1), labels, owner, frozenset({(0, 1)}))
-    assert found.tolist() == [0] * 5 + [1] * 2
+    changed = constrained.enforce(voices(0, 0, 0, 0, 0, 1, 1), labels, owner, frozenset({(0, 1)}))
+    assert changed.tolist() == [0] * 5 + [1] * 2
 
 
 def test_with_the_count_given_the_worse_fitting_goes_to_the_next_best_cluster() -> None:
     who = [0, 0, 0, 0, 1, 1, 1]
     labels = np.array([0, 0, 0, 0, 1, 1, 0])
     owner = np.array([0, 0, -1, -1, -1, -1, 1])
-    found = constrained.enforce(voices(*who), labels, owner, frozenset({(0, 1)}), 2, 2)
-    assert found.tolist() == who
+    changed = constrained.enforce(voices(*who), labels, owner, frozenset({(0, 1)}), 2, 2)
+    assert changed.tolist() == who
 
 
 def test_known_turns_carry_the_label_of_their_windows() -> None:

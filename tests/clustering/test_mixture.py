@@ -57,8 +57,8 @@ def test_a_stranger_to_the_model_is_clustered_without_it() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 25])
 def test_a_known_count_is_kept(count: int) -> None:
     vectors, _ = _talk(_round(3, 5, 5))
-    found = Spectral(ClusterConfig(num_speakers=count)).of_embedder(vectors, MODEL)
-    assert sorted(set(found.tolist())) == list(range(count))
+    labels = Spectral(ClusterConfig(num_speakers=count)).of_embedder(vectors, MODEL)
+    assert sorted(set(labels.tolist())) == list(range(count))
 
 
 def test_bounds_on_the_count_are_kept() -> None:
@@ -74,14 +74,14 @@ def test_no_vector_no_label_and_one_vector_one_speaker() -> None:
     assert Spectral(ClusterConfig(num_speakers=2)).of_embedder(vectors, MODEL).tolist() == [0, 1]
 
 
-def test_windows_of_one_local_speaker_are_heard_together() -> None:
+def test_windows_of_one_local_speaker_are_smoothed_together() -> None:
     """Two voices, each window as similar to the other's as to its own: only local speakers separate them."""
     vectors, truth = _talk(_round(2, 1, 30), seed=3)
     blurred = similarity.unit(0.5 * vectors + 0.5 * np.roll(vectors, 1, axis=0)).astype(np.float32)
     occupancy = csr_matrix(np.stack([truth == 0, truth == 1]).astype(np.float64))
-    told = Spectral(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL, occupancy)
+    with_occupancy = Spectral(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL, occupancy)
     alone = Spectral(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL)
-    assert (told == truth).mean() >= (alone == truth).mean()
+    assert (with_occupancy == truth).mean() >= (alone == truth).mean()
 
 
 def test_an_empty_occupancy_changes_nothing() -> None:
@@ -92,9 +92,9 @@ def test_an_empty_occupancy_changes_nothing() -> None:
 
 def test_of_very_many_windows_some_tell_who_is_there_and_all_get_a_label() -> None:
     vectors, truth = _talk(_round(4, 25, 45))
-    found = Spectral().of_embedder(vectors, MODEL)
-    assert found.max() == truth.max()
-    assert (found == truth).mean() > 0.99
+    labels = Spectral().of_embedder(vectors, MODEL)
+    assert labels.max() == truth.max()
+    assert (labels == truth).mean() > 0.99
 
 
 def test_windows_that_tell_who_is_there_keep_their_labels_however_unlikely() -> None:
@@ -103,19 +103,19 @@ def test_windows_that_tell_who_is_there_keep_their_labels_however_unlikely() -> 
     assert plda is not None
     at = np.arange(0, len(truth), 2)
     labels = truth[at] * 5 + 1
-    labels[7] = 99  # one window of the first voice, said to be somebody else's
-    found = mixture.propagate(centred, plda, at, labels, None)
-    assert np.array_equal(found[at], np.unique(labels, return_inverse=True)[1])
-    assert np.array_equal(np.delete(found, at), np.delete(truth, at))
+    labels[7] = 99  # one window of the first voice, labelled as somebody else's
+    propagated = mixture.propagate(centred, plda, at, labels, None)
+    assert np.array_equal(propagated[at], np.unique(labels, return_inverse=True)[1])
+    assert np.array_equal(np.delete(propagated, at), np.delete(truth, at))
 
 
 def test_so_many_windows_that_each_could_count_for_nothing_still_tell_everybody_apart() -> None:
     plda = mixture.plda_of(MODEL)
     assert plda is not None
     vectors, truth = _talk(_round(20, 10, 30))
-    found = mixture.cluster(similarity.centre(vectors), plda, [truth], None, 1, 30)
-    assert found is not None
-    assert np.array_equal(canonical(found), truth)
+    labels = mixture.cluster(similarity.centre(vectors), plda, [truth], None, 1, 30)
+    assert labels is not None
+    assert np.array_equal(canonical(labels), truth)
 
 
 def _joined(vectors: Vectors, labels: Labels, fewest: int = 1) -> Labels:
@@ -173,11 +173,11 @@ def test_how_alike_two_clusters_are_is_a_ratio_of_gaussian_densities() -> None:
             total -= 0.5 * float(logdet + column @ np.linalg.solve(covariance, column))
         return total
 
-    found = mixture._same_speaker_ratios(means, sizes, phi)
+    ratios = mixture._same_speaker_ratios(means, sizes, phi)
     for a, b in ((1, 0), (2, 0), (2, 1)):
         groups = [0, 1, 2]
         groups[b] = a
-        assert found[a, b] == pytest.approx(density(groups) - density([0, 1, 2]), abs=1e-9)
+        assert ratios[a, b] == pytest.approx(density(groups) - density([0, 1, 2]), abs=1e-9)
 
 
 def test_of_few_windows_without_occupancy_the_mixture_is_not_used() -> None:
@@ -218,12 +218,12 @@ def test_the_number_of_threads_changes_no_label() -> None:
         "from tests.clustering.test_mixture import _talk, _round, MODEL;"
         "print(Spectral().of_embedder(_talk(_round(5, 4, 12))[0], MODEL).tolist())"
     )
-    said = []
+    outputs = []
     for threads in ("1", "4"):
         environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-        said.append(done.stdout)
-    assert said[0] == said[1]
+        outputs.append(done.stdout)
+    assert outputs[0] == outputs[1]
 
 
 def test_the_agreement_of_labels_is_the_adjusted_rand_index_to_the_bit() -> None:

@@ -80,16 +80,16 @@ def test_fault_32_somebody_who_speaks_for_five_seconds_is_found() -> None:
 
 def test_fault_32_less_than_two_seconds_of_a_speaker_do_no_harm_to_the_others() -> None:
     vectors, truth = _talk([(0, 40), (1, 40), (2, 1), (0, 20)])
-    found = Spectral().of_vectors(vectors)
-    assert np.array_equal(found[truth < 2], truth[truth < 2])
+    labels = Spectral().of_vectors(vectors)
+    assert np.array_equal(labels[truth < 2], truth[truth < 2])
 
 
 def test_fault_31_windows_that_hold_two_voices_throughout_give_labels_and_no_error() -> None:
     one, _ = _talk([(0, 50)], seed=1)
     two, _ = _talk([(0, 50)], seed=2)
     both = one + two
-    found = Spectral().of_vectors((both / np.linalg.norm(both, axis=1, keepdims=True)).astype(np.float32))
-    assert found.shape == (50,) and found.max() == 0
+    labels = Spectral().of_vectors((both / np.linalg.norm(both, axis=1, keepdims=True)).astype(np.float32))
+    assert labels.shape == (50,) and labels.max() == 0
 
 
 @pytest.mark.parametrize("asked", [4, 20, 10**6])
@@ -118,9 +118,9 @@ def test_equal_vectors_are_one_speaker() -> None:
 @given(st.lists(st.integers(0, 9), max_size=60))
 def test_canonical_labels_appear_in_order_and_keep_the_partition(given_labels: list[int]) -> None:
     labels = np.array(given_labels, dtype=np.int64)
-    found = canonical(labels)
-    assert list(dict.fromkeys(found.tolist())) == list(range(len(set(given_labels))))
-    assert np.array_equal(found[:, None] == found[None, :], labels[:, None] == labels[None, :])
+    renumbered = canonical(labels)
+    assert list(dict.fromkeys(renumbered.tolist())) == list(range(len(set(given_labels))))
+    assert np.array_equal(renumbered[:, None] == renumbered[None, :], labels[:, None] == labels[None, :])
 
 
 @settings(max_examples=15, deadline=None)

@@ -85,8 +85,8 @@ def _long(places: list[int]) -> tuple[Embeddings, LocalActivity]:
 
 def test_in_a_long_recording_one_place_does_not_make_two_of_one_and_two_do() -> None:
     for places, count in (([50], 1), ([50, 200], 2)):
-        found, heard = _long(places)
-        assert splitting.split(found, np.zeros(len(found.segments), np.int64), heard).max() + 1 == count
+        embeddings, local = _long(places)
+        assert splitting.split(embeddings, np.zeros(len(embeddings.segments), np.int64), local).max() + 1 == count
 
 
 def test_halves_of_one_voice_stay_together() -> None:
@@ -96,9 +96,9 @@ def test_halves_of_one_voice_stay_together() -> None:
     rows = np.eye(1, 64) + np.linspace(-1, 1, len(spans))[rng.permutation(len(spans)), None] * np.eye(1, 64, 1)
     rows += 0.02 * rng.standard_normal((len(spans), 64))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    heard = activity(*["1" * 30 + "2" * 30] * 60)
-    found = splitting.split(Embeddings(spans, rows.astype(np.float32), "made"), np.zeros(len(spans), np.int64), heard)
-    assert found.max() == 0
+    local = activity(*["1" * 30 + "2" * 30] * 60)
+    labels = splitting.split(Embeddings(spans, rows.astype(np.float32), "made"), np.zeros(len(spans), np.int64), local)
+    assert labels.max() == 0
 
 
 def test_what_is_known_of_an_embedder_undoes_a_cut_through_one_voice() -> None:
@@ -113,11 +113,11 @@ def test_what_is_known_of_an_embedder_undoes_a_cut_through_one_voice() -> None:
     drawn = person + rng.standard_normal((len(spans), len(plda.phi)))
     rows = drawn @ np.linalg.pinv(plda.projection) + plda.mean
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    heard = activity(*["1" * 30 + "2" * 30] * 20)
+    local = activity(*["1" * 30 + "2" * 30] * 20)
     config = SegmentationConfig(alike=1.0)
-    found = [
-        splitting.split(Embeddings(spans, rows, name), np.zeros(len(spans), np.int64), heard, config).max() + 1
+    counts = [
+        splitting.split(Embeddings(spans, rows, name), np.zeros(len(spans), np.int64), local, config).max() + 1
         for name in (model, "made")
     ]
-    assert found[0] == 1
-    assert found[1] > 1
+    assert counts[0] == 1
+    assert counts[1] > 1

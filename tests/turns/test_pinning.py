@@ -1,4 +1,4 @@
-"""Known turns among the turns that were found."""
+"""Known turns among estimated turns."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ def embeddings(*rows: tuple[float, float, int]) -> Embeddings:
 
 def test_a_speaker_is_the_mean_of_their_windows_weighted_by_seconds() -> None:
     turns = (Turn(0, 3, "A"), Turn(3, 4, "B"))
-    heard = embeddings((0, 2, 0), (2, 3, 1), (3, 4, 2))
-    pooled = voices.pool((Speaker("A"), Speaker("B")), turns, heard)
+    windows = embeddings((0, 2, 0), (2, 3, 1), (3, 4, 2))
+    pooled = voices.pool((Speaker("A"), Speaker("B")), turns, windows)
     assert pooled == pytest.approx(np.array([[2, 1, 0, 0] / np.sqrt(5), [0, 0, 1, 0]]), abs=1e-6)
     assert pooled.dtype == np.float32
 
@@ -26,7 +26,7 @@ def test_windows_of_two_speakers_count_for_the_one_who_speaks_longer() -> None:
     assert pooled == pytest.approx(np.eye(4)[:2], abs=1e-6)
 
 
-def test_who_is_never_the_loudest_is_heard_in_what_they_share() -> None:
+def test_who_never_speaks_longest_gets_the_windows_they_share() -> None:
     turns = (Turn(0, 3, "A"), Turn(2, 2.5, "B"))
     pooled = voices.pool((Speaker("A"), Speaker("B")), turns, embeddings((0, 3, 0)))
     assert pooled == pytest.approx(np.eye(4)[[0, 0]], abs=1e-6)
