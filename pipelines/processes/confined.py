@@ -15,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import FileIO
@@ -106,7 +107,6 @@ def serve(
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGXCPU})
-    lifetime.die_with_parent()
     warm_up()
     parent = Connection(socket.socket(fileno=descriptor))
     with Path(os.devnull).open("wb") as null:
@@ -127,17 +127,22 @@ class ConfinedProcess:
     def __init__(self, module: str, files: Sequence[IO[bytes]]) -> None:
         """Start it: it calls `serve(descriptor of its socket, descriptors of `files`)` of the named module.
 
-        Returns at once. Raises ChildFailed where the system starts no process.
+        Returns at once. Raises ChildFailed where the system starts no process. The system kills it when this process
+        ends (Linux); started in another thread than the main one it ends when it sees that its socket is closed, as the
+        system would kill it with the thread.
         """
         self.confined = self._ready = False
         ours, theirs = socket.socketpair()
         self._connection = Connection(ours)
-        code = f"import sys, json; a = json.loads(sys.argv[1]); sys.path[:] = a['path']; from {module} import serve; "
+        code = "import sys, json; a = json.loads(sys.argv[1]); sys.path[:] = a['path']; "
+        if threading.current_thread() is threading.main_thread():
+            code += "from pipelines.processes.lifetime import die_with_parent; die_with_parent(); "
+        code += f"from {module} import serve; serve(a['socket'], a['files'])"
         handles = [theirs.fileno(), *(file.fileno() for file in files)]
         arguments = json.dumps({"path": sys.path, "socket": handles[0], "files": handles[1:]})
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", f"{code}serve(a['socket'], a['files'])", arguments],
+                [sys.executable, "-c", code, arguments],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=handles,
                 env={**os.environ, **dict.fromkeys(lifetime.LINEAR_ALGEBRA, "1")},
             )  # fmt: skip

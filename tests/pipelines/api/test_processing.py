@@ -167,13 +167,19 @@ def test_models_stay_loaded_for_the_next_call_and_only_those_of_the_last(
 
 
 def test_threads_take_turns(tones: Path) -> None:
+    """The decoder of one thread serves the next one, also when the first thread has ended."""
     results: list[diarize.Transcript] = []
-    threads = [threading.Thread(target=lambda: results.append(diarize.process(tones, **CHEAP))) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == 3 and len({result.to_json() for result in results}) == 1
+
+    def run() -> None:
+        results.append(diarize.process(tones, **CHEAP, cache="none"))
+
+    for _ in range(4):
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(results) == 16 and len({result.to_json() for result in results}) == 1
 
 
 def test_stages_are_reported_as_they_begin(tones: Path) -> None:
