@@ -104,7 +104,7 @@ def halves(vectors: Vectors, scorer: Scorer) -> Halves | None:
     """
     if len(vectors) < 2:
         return None
-    rows = scorer.moved(vectors) if isinstance(scorer, Centred) else similarity.centre(vectors)
+    rows = scorer.transform(vectors) if isinstance(scorer, Centred) else similarity.centre(vectors)
     found = [similarity.reassign(rows, start, _BESIDE, keep_all=False, rounds=_ROUNDS) for start in _starts(rows)]
     parts = max(found, key=lambda labels: _tightness(rows, labels))
     if parts.min() == parts.max():

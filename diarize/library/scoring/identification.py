@@ -28,14 +28,14 @@ Floats = NDArray[np.float64]
 
 MANY = 30  # enrolled voices from which on their mean and deviation say something
 BLOCK = 65_536  # enrolled voices at a time
-SAMPLE = 32_768  # voices that stand for the whole library beside an index: mean and deviation within half a per cent
+SAMPLE = 16_384  # voices that stand for the whole library beside an index: mean and deviation within about 1 %
 _NEVER = -1e9  # gain of what may not be assigned
 _DIGITS = 4  # decimals of ratios, so that a decision can be checked on what the transcript says
 
 
 @dataclass(frozen=True, eq=False)
 class OpenSet:
-    """An `Identifier` of a library. Without a calibration it tells who is nearest, and names nobody."""
+    """An `Identifier` of a library. Without a calibration it lists the nearest people, and names nobody."""
 
     library: Matrix
     calibration: Calibration | None
@@ -45,20 +45,20 @@ class OpenSet:
 
     @cached_property
     def name(self) -> str:
-        """The library's content, the calibration and the settings."""
-        made = "none" if self.calibration is None else digest(self.calibration)
-        kept = self.config
-        settings = f"prior={kept.prior:g},chance={kept.chance:g},margin={kept.margin:g},seconds={kept.seconds:g}"
-        search = "" if self.index is None else f",index={self.index.hash[:16]}"
-        return f"open-set(library={self.library.digest[:16]},calibration={made},{settings},top={kept.top}{search})"
+        """The library's content, the calibration, the settings and the approximate index."""
+        calibration = "none" if self.calibration is None else digest(self.calibration)
+        c = self.config
+        settings = f"prior={c.prior:g},chance={c.chance:g},margin={c.margin:g},seconds={c.seconds:g},top={c.top}"
+        index = "" if self.index is None else f",index={self.index.hash[:16]}"
+        return f"open-set(library={self.library.digest[:16]},calibration={calibration},{settings}{index})"
 
     def __call__(
         self, vectors: Vectors, seconds: Sequence[float], bandwidth: float | None = None
     ) -> tuple[Identity, ...]:
         """Who the speakers of one recording are, from their `vectors` (k, d) and `seconds` of speech each.
 
-        `bandwidth` (Hz) is that of the recording; None: nobody measured it. A speaker who is the same person as
-        another one is told by `Identity.same`, and is judged as one with them.
+        `bandwidth` (Hz) is that of the recording; None: not measured. Speakers who are one person are decided on as
+        one; `Identity.same` of the others is the position of the first.
         """
         if not len(vectors):
             return ()
@@ -67,17 +67,17 @@ class OpenSet:
         drift = self.calibration.drift(vectors) if self.calibration is not None else 0.0
         sides = [Side(float(s), bandwidth) for s in seconds]
         table = self._table(vectors, sides, drift)
-        heads = self._joined(table, vectors, sides)
+        heads = self._merge(table, vectors, sides)
         own = sorted(set(heads))
         if len(own) < len(heads):
             vectors, together = pool(vectors, seconds, heads)
             sides = [Side(s, bandwidth) for s in together]
             table = self._table(vectors, sides, drift)
-        found = dict(zip(own, self._judged(table, vectors, sides), strict=True))
+        identities = dict(zip(own, self._decide(table, vectors, sides), strict=True))
         return tuple(
-            found[head]
+            identities[head]
             if head == k
-            else Identity((), found[head].person, "the same person as another speaker of the recording", head)
+            else Identity((), identities[head].person, "the same person as another speaker of the recording", head)
             for k, head in enumerate(heads)
         )
 
@@ -90,48 +90,48 @@ class OpenSet:
         return verification.bayes_threshold(self.config.prior)
 
     @cached_property
-    def _outstanding(self) -> float:
-        """Standard deviations that the best of a library stands out by in a share `chance` of strangers."""
+    def _needed_deviations(self) -> float:
+        """The standard deviations which the best person of the library exceeds for a share `chance` of strangers."""
         from scipy.special import ndtri  # scipy.stats takes a quarter of a second to load
 
         return float(-ndtri(self.config.chance / len(self.library)))
 
-    def _joined(self, table: Table, vectors: Vectors, sides: Sequence[Side]) -> list[int]:
-        """For each speaker the one (maybe themselves) who is the same person.
+    def _merge(self, table: Table, vectors: Vectors, sides: Sequence[Side]) -> list[int]:
+        """For each speaker the position of the first speaker who is the same person, which may be their own.
 
-        Two are, where each is by itself clearly the same enrolled person, and where their voices, compared with each
-        other, are those of one person.
+        Two speakers are one person if each by itself is clearly the same enrolled person, and if their voices,
+        compared with each other, are those of one person.
         """
         heads = list(range(len(vectors)))
         if self.calibration is None or len(vectors) < 2:
             return heads
-        alike = self._alike(vectors, sides)
-        clear = [int(np.argmax(row)) if self._clear(row, allowed) else None for row, allowed in table.rows()]
+        between = self._ratios_between(vectors, sides)
+        clear = [int(np.argmax(row)) if self._is_clear(row, allowed) else None for row, allowed in table.rows()]
         order = sorted(range(len(heads)), key=lambda k: (-float(table.strength[k].max()), k))
         for place, k in enumerate(order):
             for head in order[:place]:
                 if heads[head] != head or clear[k] is None or clear[k] != clear[head]:
                     continue
-                if alike[k, head] >= self._threshold:
+                if between[k, head] >= self._threshold:
                     heads[k] = head
                     break
         return heads
 
-    def _alike(self, vectors: Vectors, sides: Sequence[Side]) -> Floats:
-        """LLRs (k, k) of the speakers with each other; they share their channel, so no drift is in it."""
-        moved, seconds = self._scorer.moved(vectors), np.array([side.seconds for side in sides])
+    def _ratios_between(self, vectors: Vectors, sides: Sequence[Side]) -> Floats:
+        """LLRs (k, k) of the speakers with each other; they share their channel, so drift plays no part."""
         if self.calibration is None:
             return np.zeros((len(sides), len(sides)))
-        return np.round(self.calibration.unbounded(moved @ moved.T, seconds[:, None], seconds[None]), _DIGITS)
+        rows, seconds = self._scorer.transform(vectors), np.array([side.seconds for side in sides])
+        return np.round(self.calibration.unbounded(rows @ rows.T, seconds[:, None], seconds[None]), _DIGITS)
 
-    def _clear(self, strength: Floats, allowed: NDArray[np.bool_]) -> bool:
+    def _is_clear(self, strength: Floats, allowed: NDArray[np.bool_]) -> bool:
         """Whether the best person of a row is acceptable, and ahead of all others by the margin."""
         best = int(np.argmax(strength))
         others = np.delete(strength, best)
         return bool(allowed[best]) and bool(strength[best] - others.max(initial=-np.inf) >= self.config.margin)
 
-    def _judged(self, table: Table, vectors: Vectors, sides: Sequence[Side]) -> list[Identity]:
-        apart = self._alike(vectors, sides) < 0
+    def _decide(self, table: Table, vectors: Vectors, sides: Sequence[Side]) -> list[Identity]:
+        apart = self._ratios_between(vectors, sides) < 0
         chosen = assign(table.strength, table.allowed, apart, self._threshold, self.config.margin)
         n = len(table.columns)
         return [self._identity(table, k, sides[k], chosen, rivals(k, chosen, apart, n)) for k in range(len(vectors))]
@@ -141,64 +141,66 @@ class OpenSet:
     ) -> Identity:
         strength, column = table.strength[k], chosen[k]
         order = sorted(range(len(strength)), key=lambda n: (-float(strength[n]), table.ids[n]))
-        told = {n: self._candidate(table, k, n, side) for n in order[: self.config.top]}
-        if column is not None:
-            told[column] = self._candidate(table, k, column, side)
-        candidates = tuple(told.values())
-        person = told[column] if column is not None else None
-        return Identity(candidates, person, self._reason(table, k, side, [n for n in order if n in free], column))
+        listed = dict.fromkeys([*order[: self.config.top], *([column] if column is not None else [])])
+        candidates = {n: self._candidate(table, k, n) for n in listed}
+        person = candidates[column] if column is not None else None
+        reason = self._reason(table, k, side, [n for n in order if n in free], column)
+        return Identity(tuple(candidates.values()), person, reason)
 
-    def _candidate(self, table: Table, k: int, n: int, side: Side) -> Candidate:
+    def _candidate(self, table: Table, k: int, n: int) -> Candidate:
         row, value = table.columns[n], round(float(table.scores[k, n]), 6)
         ratio = round(float(table.ratios[k, n]), _DIGITS) if np.isfinite(table.ratios[k, n]) else None
         return Candidate(table.ids[n], self.library.names[int(row)], value, ratio)
 
     def _reason(self, table: Table, k: int, side: Side, free: Sequence[int], column: int | None) -> str:
-        """Why; `free` are the columns that speaker k could have, but for the `column` they have, best first."""
+        """Why speaker k has this `column`, or none; `free` are the other columns that they could have, best first."""
         if self.calibration is None:
             return self.lacking or "there is no calibration for this embedder, so nobody can be named"
         if column is not None:
             lead = table.strength[k, column] - table.strength[k, free[0]] if free else np.inf
-            return self._measured(table, k, column) + (f", {lead:.2f} ahead of the next" if free else "")
+            return self._figures(table, k, column) + (f", {lead:.2f} ahead of the next" if free else "")
         if side.seconds < self.config.seconds:
             return f"{side.seconds:.2f} s of speech, {self.config.seconds:g} needed"
-        if refused := self.calibration.refusal(side, Side(float("inf"), None)):
-            return refused
+        if refusal := self.calibration.refusal(side, Side(float("inf"), None)):
+            return refusal
         if not free:
             return "everybody who was considered is another speaker of the recording"
         if not np.isfinite(table.ratios[k, free[0]]):
             return "too little was enrolled of the nearest person"
         passed = table.strength[k].max() > table.strength[k, free[0]]
         of = " (of those who are no other speaker of the recording)" if passed else ""
-        measured = self._measured(table, k, free[0]) + of
+        figures = self._figures(table, k, free[0]) + of
         if not table.allowed[k, free[0]]:
-            return measured
+            return figures
         lead = table.strength[k, free[0]] - max((table.strength[k, n] for n in free[1:]), default=-np.inf)
         if lead >= self.config.margin:
-            return f"{measured}, but another speaker of the recording is that person, and the two do not sound alike"
-        return f"{measured}, but only {lead:.2f} ahead of the next, {self.config.margin:g} needed"
+            return f"{figures}, but another speaker of the recording is that person, and the two do not sound alike"
+        return f"{figures}, but only {lead:.2f} ahead of the next, {self.config.margin:g} needed"
 
-    def _measured(self, table: Table, k: int, n: int) -> str:
-        told = f"log-likelihood ratio {table.ratios[k, n]:.2f}, {self._threshold:.2f} needed"
-        if table.stands is None:
-            return told
-        return f"{told}; {table.stands[k, n]:.2f} deviations above the others, {self._outstanding:.2f} needed"
+    def _figures(self, table: Table, k: int, n: int) -> str:
+        ratio = f"log-likelihood ratio {table.ratios[k, n]:.2f}, {self._threshold:.2f} needed"
+        if table.deviations is None:
+            return ratio
+        return f"{ratio}; {table.deviations[k, n]:.2f} deviations above the others, {self._needed_deviations:.2f} needed"
 
     def _table(self, vectors: Vectors, sides: Sequence[Side], drift: float) -> Table:
-        """Speakers against the enrolled who can matter: with k speakers, nobody beyond the k + 1 best of each.
+        """Speakers against the enrolled people who can matter: with k speakers, nobody after the k + 1 best of each.
 
-        With an index these are the best of its proposals and of a sample of the library, which also stands for the
-        whole where the mean and deviation of all others are asked for.
+        With an index these are the best of what it proposes, of people enrolled later, and of a sample of the library;
+        the sample also stands for all others in the means and deviations.
         """
         most = max(self.config.top, len(vectors) + 1)
-        moved = self._scorer.moved(vectors)
-        heard = np.array([side.seconds for side in sides])[:, None]
+        rows = self._scorer.transform(vectors)
+        seconds = np.array([side.seconds for side in sides])[:, None]
+
+        # The best of each speaker in each block, and the sums of all: single precision is enough to choose by.
+        compared = len(self.library) if self.index is None else min(SAMPLE, len(self.library))
         near = [np.empty(0, np.int64) for _ in sides]
         sums, squares = np.zeros(len(sides)), np.zeros(len(sides))
-        compared = len(self.library) if self.index is None else min(SAMPLE, len(self.library))
         for start in range(0, compared, BLOCK):
-            rows = slice(start, min(start + BLOCK, compared))
-            strength = self._ordered(self._scorer.against(moved, self.library.vectors[rows]), heard, rows, drift)
+            block = slice(start, min(start + BLOCK, compared))
+            scores = self._scorer.score_many(rows, self.library.vectors[block])
+            strength = self._strength(scores, seconds, block, drift)
             sums += strength.sum(axis=1)
             squares += np.square(strength).sum(axis=1)
             for k, row in enumerate(strength):
@@ -209,14 +211,18 @@ class OpenSet:
                 )
                 near[k] = np.concatenate([near[k], best + start])
         if self.index is not None:
-            late = np.arange(self.index.covered, len(self.library))
-            near += [*self.index.propose(self._scorer.directions(moved).astype(np.float32)), late]
+            later = np.arange(self.index.covered, len(self.library))
+            near += [*self.index.propose(self._scorer.queries(rows).astype(np.float32)), later]
+
+        # The best of all, in order of id, with scores in double precision that depend on nobody else.
         columns = np.unique(np.concatenate(near))
-        if len(columns) > most * len(sides):  # of several blocks, or proposed: the best of these
-            strength = self._exact(moved, heard, columns, drift)[1]
+        if len(columns) > most * len(sides):
+            strength = self._exact(rows, seconds, columns, drift)[1]
             columns = np.unique(columns[np.argsort(-strength, axis=1, kind="stable")[:, :most]])
         columns = columns[np.argsort([self.library.ids[int(n)] for n in columns], kind="stable")]
-        scores, strength = self._exact(moved, heard, columns, drift)
+        scores, strength = self._exact(rows, seconds, columns, drift)
+
+        # Which of them may be accepted by themselves: enough speech, the threshold, and the distance from all others.
         ratios = np.full(strength.shape, np.nan)
         for k, side in enumerate(sides):
             for n, column in enumerate(columns):
@@ -224,29 +230,28 @@ class OpenSet:
                     enrolled = Side(float(self.library.seconds[column]), None)
                     if self.calibration.refusal(side, enrolled) is None:
                         ratios[k, n] = np.clip(strength[k, n], *self.calibration.bounds)
-        enough = np.array([side.seconds >= self.config.seconds for side in sides])[:, None]
-        allowed = enough & (np.nan_to_num(ratios, nan=-np.inf) >= self._threshold)
-        stands = None
+        allowed = (seconds >= self.config.seconds) & (np.nan_to_num(ratios, nan=-np.inf) >= self._threshold)
+        deviations = None
         if len(self.library) >= MANY:
-            own = np.where(columns < compared, strength, 0.0)  # the sums of the others are without it
+            own = np.where(columns < compared, strength, 0.0)  # the sums without it are those of the others
             others = compared - (columns < compared)
             means = (sums[:, None] - own) / others
             spread = np.sqrt(np.maximum((squares[:, None] - np.square(own)) / others - np.square(means), 1e-12))
-            stands = np.round((strength - means) / spread, 2)
-            allowed &= stands >= self._outstanding
+            deviations = np.round((strength - means) / spread, 2)
+            allowed &= deviations >= self._needed_deviations
         ids = tuple(self.library.ids[int(n)] for n in columns)
-        return Table(columns, ids, scores, strength, ratios, allowed, stands)
+        return Table(columns, ids, scores, strength, ratios, allowed, deviations)
 
-    def _exact(self, moved: Floats, heard: Floats, rows: NDArray[np.int64], drift: float) -> tuple[Floats, Floats]:
-        """(scores (k, n), what orders them (k, n)) with some of the enrolled, in double precision."""
-        scores = moved @ self._scorer.moved(self.library.vectors[rows]).T
-        return scores, self._ordered(scores, heard, rows, drift)
+    def _exact(self, rows: Floats, seconds: Floats, columns: NDArray[np.int64], drift: float) -> tuple[Floats, Floats]:
+        """(scores (k, n), strength (k, n)) with some of the enrolled people, in double precision."""
+        scores = rows @ self._scorer.transform(self.library.vectors[columns]).T
+        return scores, self._strength(scores, seconds, columns, drift)
 
-    def _ordered(self, scores: Floats, heard: Floats, rows: slice | NDArray[np.int64], drift: float) -> Floats:
-        """What orders these scores: ratios without bounds; without a calibration, themselves."""
+    def _strength(self, scores: Floats, seconds: Floats, columns: slice | NDArray[np.int64], drift: float) -> Floats:
+        """By what people are ordered: ratios without bounds; without a calibration, the scores."""
         if self.calibration is None:
             return scores
-        ratios = self.calibration.unbounded(scores, heard, self.library.seconds[rows][None])
+        ratios = self.calibration.unbounded(scores, seconds, self.library.seconds[columns][None])
         return np.round(ratios + self.calibration.channel * drift**2, _DIGITS)
 
 
@@ -257,10 +262,10 @@ class Table:
     columns: NDArray[np.int64]  # (n,) rows of the library
     ids: tuple[str, ...]
     scores: Floats  # (k, n)
-    strength: Floats  # (k, n), what orders them
+    strength: Floats  # (k, n), by what they are ordered
     ratios: Floats  # (k, n), within the bounds of the calibration; NaN where it refuses
-    allowed: NDArray[np.bool_]  # (k, n), enough speech, and what may be accepted by itself
-    stands: Floats | None  # (k, n), deviations from the mean of all others of the library; None: they are too few
+    allowed: NDArray[np.bool_]  # (k, n), what may be accepted by itself
+    deviations: Floats | None  # (k, n), standard deviations above the mean of all others; None: they are too few
 
     def rows(self) -> list[tuple[Floats, NDArray[np.bool_]]]:
         return list(zip(self.strength, self.allowed, strict=True))
@@ -271,9 +276,9 @@ def assign(
 ) -> list[int | None]:
     """For each row of `strength` (k, n) its column, or None; no column twice.
 
-    The sum of strength - threshold over what is `allowed` is the largest that there is. A row then loses its column
-    where that is not ahead of the others by `margin`; a column of another row does not count among these where the two
-    rows are `apart` (k, k), two people for sure: else they may be one person, and the second would get a wrong name.
+    The sum of strength - threshold over what is `allowed` is the largest possible. A row then loses its column if that
+    does not exceed the others by `margin`. The column of another row does not count among these if the two rows are
+    certainly two people (`apart`, (k, k)); otherwise they may be one person, and the second would get a wrong name.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -285,34 +290,35 @@ def assign(
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         chosen[row] = column if column < n else None
     while True:
-        lost = [
+        doubtful = [
             row
             for row, column in enumerate(chosen)
             if column is not None
             and strength[row, column] - strength[row, rivals(row, chosen, apart, n)].max(initial=-np.inf) < margin
         ]
-        if not lost:
+        if not doubtful:
             return chosen
-        for row in lost:
+        for row in doubtful:
             chosen[row] = None
 
 
 def rivals(row: int, chosen: Sequence[int | None], apart: NDArray[np.bool_], n: int) -> list[int]:
-    """The columns, of n, that a row could have but for the one it has."""
-    out = {column for other, column in enumerate(chosen) if other == row or apart[row, other]}
-    return [column for column in range(n) if column not in out]
+    """The columns, of n, that a row could have instead of its own."""
+    taken = {column for other, column in enumerate(chosen) if other == row or apart[row, other]}
+    return [column for column in range(n) if column not in taken]
 
 
 def pool(vectors: Vectors, seconds: Sequence[float], heads: Sequence[int]) -> tuple[Vectors, list[float]]:
-    """(voices (m, d) of those who are their own head, in order, and their seconds); means weighted by seconds."""
-    own = sorted(set(heads))
-    spoken = np.asarray(seconds, np.float64)
-    weights = np.array([[spoken[k] if head == mine else 0.0 for k, head in enumerate(heads)] for mine in own])
+    """(voices (m, d) and seconds of the m people, in order of their heads); means weighted by seconds."""
+    lengths = np.asarray(seconds, np.float64)
+    weights = np.array([
+        [lengths[k] if head == person else 0.0 for k, head in enumerate(heads)] for person in sorted(set(heads))
+    ])  # fmt: skip
     means = weights @ vectors.astype(np.float64)
-    made: Vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
-    return made, [float(row.sum()) for row in weights]
+    pooled: Vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+    return pooled, [float(row.sum()) for row in weights]
 
 
 def digest(calibration: Calibration) -> str:
-    """16 hex digits of what a calibration is made of."""
+    """16 hex digits of the content of a calibration."""
     return sha256(repr(asdict(calibration)).encode()).hexdigest()[:16]

@@ -40,7 +40,7 @@ class Strangers:
 
 def ratios(found: Sequence[Strangers], calibration: Calibration) -> Floats:
     """LLRs (n, n), without bounds, of every two unknown speakers of all recordings."""
-    moved = calibration.scorer().moved(np.concatenate([one.vectors for one in found]))
+    moved = calibration.scorer().transform(np.concatenate([one.vectors for one in found]))
     seconds = np.array([s for one in found for s in one.seconds])
     means = np.array([one.mean for one in found for _ in one.speakers])
     made = calibration.unbounded(moved @ moved.T, seconds[:, None], seconds[None])

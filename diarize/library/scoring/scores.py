@@ -43,19 +43,19 @@ class Cosine:
     kind: str = COSINE
 
     def __call__(self, a: Vectors, b: Vectors) -> Floats:
-        return np.asarray(np.einsum("nd,nd->n", self.moved(a), self.moved(b)), np.float64)
+        return np.asarray(np.einsum("nd,nd->n", self.transform(a), self.transform(b)), np.float64)
 
-    def moved(self, vectors: Vectors) -> Floats:
-        """The rows as they are: their inner products are the scores."""
+    def transform(self, vectors: Vectors) -> Floats:
+        """The rows v' whose inner products are the scores: the vectors as they are."""
         return vectors.astype(np.float64)
 
-    def directions(self, moved: Floats) -> Floats:
-        """The vectors (k, d) whose inner products with voices as they are order these as the scores do."""
-        return moved
+    def queries(self, rows: Floats) -> Floats:
+        """For transformed rows (k, d) the vectors whose inner products with voices order these as the scores do."""
+        return rows
 
-    def against(self, moved: Floats, vectors: Vectors) -> Floats:
-        """Scores (k, n) of `moved` rows (k, d) with many vectors (n, d), in single precision."""
-        return np.asarray(moved.astype(np.float32) @ vectors.T, np.float64)
+    def score_many(self, rows: Floats, vectors: Vectors) -> Floats:
+        """Scores (k, n) of transformed rows (k, d) with many vectors (n, d), in single precision."""
+        return np.asarray(rows.astype(np.float32) @ vectors.T, np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,35 +80,35 @@ class Centred:
         return f"centred({sha256(numbers.tobytes()).hexdigest()[:16]})"
 
     def __call__(self, a: Vectors, b: Vectors) -> Floats:
-        return np.asarray(np.einsum("nd,nd->n", self.moved(a), self.moved(b)), np.float64)
+        return np.asarray(np.einsum("nd,nd->n", self.transform(a), self.transform(b)), np.float64)
 
-    def moved(self, vectors: Vectors) -> Floats:
+    def transform(self, vectors: Vectors) -> Floats:
         """The rows v', of unit length: their inner products are the scores."""
         rows = vectors.astype(np.float64)
-        off = (rows - self.mean) @ self.channels.T @ self.channels
-        rows = rows - SHARE * self.mean - off
+        rows = rows - SHARE * self.mean - self._project(rows - self.mean)
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float64)
 
-    def directions(self, moved: Floats) -> Floats:
-        """The vectors (k, d) whose inner products with voices as they are order these nearly as the scores do: A a'
-        of `against`, without the lengths of the voices.
+    def queries(self, rows: Floats) -> Floats:
+        """For transformed rows (k, d) the vectors A a' (see `score_many`) whose inner products with voices order these
+        nearly as the scores do: the length of v' is left out.
         """
-        return moved - self._off(moved)
+        return rows - self._project(rows)
 
-    def against(self, moved: Floats, vectors: Vectors) -> Floats:
-        """Scores (k, n) of `moved` rows (k, d) with many vectors (n, d), in single precision and without moving those.
+    def score_many(self, rows: Floats, vectors: Vectors) -> Floats:
+        """Scores (k, n) of transformed rows (k, d) with many vectors (n, d), in single precision; the latter are not
+        transformed.
 
         v' is A v + b over its length, with A = I - P and b = P m - m / 2, so that
         a'.v' = (A a'.v + a'.b) / sqrt(v.v - |C v|^2 + 2 A b.v + b.b), C being the rows of `channels`.
         """
-        k, shift = len(moved), self._off(self.mean[None])[0] - SHARE * self.mean
-        rows = np.concatenate([self.directions(moved), self.channels, (shift - self._off(shift[None])[0])[None]])
-        products = (rows.astype(np.float32) @ vectors.T).astype(np.float64)
+        k, shift = len(rows), self._project(self.mean[None])[0] - SHARE * self.mean
+        factors = np.concatenate([self.queries(rows), self.channels, self.queries(shift[None])])
+        products = (factors.astype(np.float32) @ vectors.T).astype(np.float64)
         squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float32).astype(np.float64)
         lengths = squares - np.square(products[k:-1]).sum(axis=0) + 2 * products[-1] + shift @ shift
-        return np.asarray((products[:k] + (moved @ shift)[:, None]) / np.sqrt(np.maximum(lengths, 1e-12)), np.float64)
+        return np.asarray((products[:k] + (rows @ shift)[:, None]) / np.sqrt(np.maximum(lengths, 1e-12)), np.float64)
 
-    def _off(self, rows: Floats) -> Floats:
+    def _project(self, rows: Floats) -> Floats:
         """P of each row."""
         return np.asarray(rows @ self.channels.T @ self.channels, np.float64)
 
@@ -142,18 +142,20 @@ class SNorm:
         return nearest.mean(axis=1), np.maximum(nearest.std(axis=1), 1e-6)
 
 
-def centred(cohort: Vectors, moved: Sequence[tuple[Vectors, Vectors]] = (), directions: int = DIRECTIONS) -> Centred:
+def centred(
+    cohort: Vectors, channels: Sequence[tuple[Vectors, Vectors]] = (), directions: int = DIRECTIONS
+) -> Centred:
     """The way of scoring that a cohort's voices (c, d) teach.
 
-    `moved` are pairs (before, after) of the same voices (c, d) through two channels: the `directions` in which they
+    `channels` are pairs (before, after) of the same voices (c, d) through two channels: the `directions` in which they
     differ most, in the mean square, are taken off. Raises ValueError for fewer than two voices.
     """
     if len(cohort) < 2:
         raise ValueError(f"a cohort has at least two voices, got {len(cohort)}")
     mean = np.round(cohort.astype(np.float64).mean(axis=0), _DIGITS)
-    if not moved:
+    if not channels:
         return Centred(mean, np.zeros((0, len(mean))))
-    differences = np.concatenate([after.astype(np.float64) - before for before, after in moved])
-    found = np.linalg.svd(differences, full_matrices=False)[2][:directions]
-    found *= np.sign(found[np.arange(len(found)), np.abs(found).argmax(axis=1)])[:, None]  # signs mean nothing
-    return Centred(mean, np.round(found, _DIGITS))
+    differences = np.concatenate([after.astype(np.float64) - before for before, after in channels])
+    rows = np.linalg.svd(differences, full_matrices=False)[2][:directions]
+    rows *= np.sign(rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)])[:, None]  # signs mean nothing
+    return Centred(mean, np.round(rows, _DIGITS))

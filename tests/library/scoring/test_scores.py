@@ -44,9 +44,9 @@ def test_a_channel_that_was_learned_no_longer_moves_a_score() -> None:
 
 def test_moved_rows_are_what_a_search_can_use() -> None:
     scorer = scores.centred(COHORT, [(COHORT, COHORT[::-1])])
-    rows = scorer.moved(A)
+    rows = scorer.transform(A)
     assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(5))
-    assert (rows * scorer.moved(B)).sum(axis=1) == pytest.approx(scorer(A, B))
+    assert (rows * scorer.transform(B)).sum(axis=1) == pytest.approx(scorer(A, B))
 
 
 def test_s_norm_by_hand() -> None:
@@ -94,5 +94,5 @@ def test_many_vectors_are_scored_without_being_moved() -> None:
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     way = scores.centred(rows[:80], [(rows[80:120], rows[120:160])])
     for scorer in (way, scores.centred(rows[:80]), scores.Cosine()):
-        moved = scorer.moved(rows[:3])
-        assert scorer.against(moved, rows) == pytest.approx(moved @ scorer.moved(rows).T, abs=1e-5)
+        moved = scorer.transform(rows[:3])
+        assert scorer.score_many(moved, rows) == pytest.approx(moved @ scorer.transform(rows).T, abs=1e-5)
