@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from diarize.config import Config, IdentifyConfig
-from diarize.errors import CalibrationError, LibraryError
+from diarize.errors import LibraryError
 from diarize.library.database.records import Matrix
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring.calibration import Calibration
@@ -76,14 +76,14 @@ def enrolled_people(library: Library | None, model: str, config: Config) -> Enro
     elif people == expired:
         lacking = "the consent of everybody who is enrolled has ended"
     elif not len(matrix):
-        lacking = f"the library has no voice for this embedder ({model}), but for {others or 'none'}"
+        lacking = f"the library has no voices for this embedder ({model}), only for {others or 'no other'}"
         notes.append(f"library: {lacking}, so every speaker is unknown; make them: diarize enroll --re-embed")
     elif without:
         notes.append(
-            f"library: without a voice for {model}, and not looked for: {without} of {counted(people, 'person')}"
+            f"library: without a voice for {model}, so they cannot be named: {without} of {counted(people, 'person')}"
         )
     if expired:
-        notes.append(f"library: not looked for, as their consent has ended: {expired} of {counted(people, 'person')}")
+        notes.append(f"library: not used, as their consent has ended: {expired} of {counted(people, 'person')}")
     elif not people:
         notes.append("library: nobody is enrolled, so every speaker is unknown; enrol somebody: diarize enroll")
     if calibration is None:
@@ -106,9 +106,6 @@ def calibration_of(model: str, config: IdentifyConfig) -> Calibration | None:
     if config.calibration is None:
         return calibrations.shipped(model)
     calibration = calibrations.load(Path(config.calibration))
-    if calibration.model != model:
-        raise CalibrationError(
-            f"made for scores of {calibration.model}, not of {model}", "Make one for it: diarize calibrate."
-        )
-    calibration.scorer()  # refuses scores that would need a cohort
+    calibration.check_scores(model, calibration.kind)
+    calibration.scorer()  # raises where the scores need a cohort
     return calibration

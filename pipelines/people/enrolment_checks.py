@@ -109,7 +109,7 @@ def check_utterance(
     if halves is not None and not halves.one_voice:
         places = _describe_second_voice(excerpt, speech, windows, halves, embedder)
         problems["voices"] = f"a second voice was heard at {places}"
-    elif halves is not None and halves.alike < halves.least + enrolment.DOUBTFUL:
+    elif halves is not None and halves.similarity < halves.threshold + enrolment.DOUBTFUL:
         places = _describe_second_voice(excerpt, speech, windows, halves, embedder)
         notes.append(f"there may be a second voice at {places}")
     if voice.bandwidth < NARROW:
@@ -162,7 +162,7 @@ def _describe_second_voice(
         segments = [s for s, label in zip(windows.segments, halves.labels, strict=True) if label == 1]
     places = [f"{s.start + excerpt.start:.1f}-{s.end + excerpt.start:.1f} s" for s in segments[:_SHOWN]]
     more = f" and {len(segments) - _SHOWN} more" if len(segments) > _SHOWN else ""
-    return f"{', '.join(places)}{more} (similarity {halves.alike:.2f}; one voice has {halves.least} or more)"
+    return f"{', '.join(places)}{more} (similarity {halves.similarity:.2f}; one voice has {halves.threshold} or more)"
 
 
 def check_agreement(

@@ -48,7 +48,7 @@ class Scoring:
         else:
             scorer = self._scorer(embedder, on_utterance)
         if own is not None:
-            own.meets(embedder.model, scorer.kind)
+            own.check_scores(embedder.model, scorer.kind)
             return scorer, own
         shipped = calibrations.shipped(embedder.model)
         return scorer, shipped if shipped is not None and shipped.kind == scorer.kind else None

@@ -51,11 +51,11 @@ def test_fault_63_a_library_of_another_model_is_said(tmp_path: Path, calibrated:
         library.enrol("Bo", [said(2)])
         later = enrolled_people(library, MODEL, calibrated)
     assert found.notes == (
-        "library: the library has no voice for this embedder (made-16), but for made-15, so every speaker is unknown; "
-        "make them: diarize enroll --re-embed",
+        "library: the library has no voices for this embedder (made-16), only for made-15, so every speaker is "
+        "unknown; make them: diarize enroll --re-embed",
     )
-    assert "no voice for this embedder" in found.load()(voice(1)[None], [10.0])[0].reason
-    assert later.notes == ("library: without a voice for made-16, and not looked for: 1 of 2 people",)
+    assert "no voices for this embedder" in found.load()(voice(1)[None], [10.0])[0].reason
+    assert later.notes == ("library: without a voice for made-16, so they cannot be named: 1 of 2 people",)
 
 
 def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibrated: Config) -> None:
@@ -65,7 +65,7 @@ def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibra
         library.enrol("Bo", [said(2)])
         found = enrolled_people(library, MODEL, calibrated)
     assert only.lacking == "the consent of everybody who is enrolled has ended"
-    assert found.notes == ("library: not looked for, as their consent has ended: 1 of 2 people",)
+    assert found.notes == ("library: not used, as their consent has ended: 1 of 2 people",)
     (anna,) = found.load()(voice(1)[None], [10.0], 8000.0)
     assert [candidate.name for candidate in anna.candidates] == ["Bo"]
     assert not any("Anna" in note or "Bo" in note for note in (*only.notes, *found.notes))
@@ -83,7 +83,7 @@ def test_without_a_calibration_nobody_is_named(tmp_path: Path) -> None:
 
 def test_a_calibration_that_does_not_fit_is_refused(tmp_path: Path, calibrated: Config) -> None:
     with opened(tmp_path / "people.db") as library:
-        with pytest.raises(CalibrationError, match="made for scores of made-16, not of other"):
+        with pytest.raises(CalibrationError, match="the calibration is for scores of made-16, not of other"):
             enrolled_people(library, "other", calibrated)
         with pytest.raises(FormatError, match="cannot be read: No such file"):
             enrolled_people(library, MODEL, parse({"identify": {"calibration": str(tmp_path / "none.json")}}, "test"))

@@ -1,4 +1,4 @@
-"""Scores -> log-likelihood ratios that mean something, within what they were learned from (docs/method/scores.md).
+"""Scores -> log-likelihood ratios, within the range of the data that they were fitted on (docs/method/scores.md).
 
     q   = 1/a + 1/b                   a, b: seconds of speech on either side; the variance of a mean goes with 1/a
     LLR = w0 + w1 score + w2 q        natural logarithm, cut at the bounds
@@ -8,8 +8,8 @@ of the recording lie, on average, from the cohort's mean along the directions of
 
 The weights are those of a logistic regression in which both kinds of trials count the same (Brümmer and du Preez 2006;
 duration as a quality measure after Mandasari et al. 2013, "Quality measure functions for calibration of speaker
-recognition systems in various duration conditions"). A calibration belongs to one embedder, one way of scoring, and the
-range of durations and bandwidths of its data; it refuses to speak of anything else.
+recognition systems in various duration conditions"). A calibration holds for one embedder, one way of scoring, and the
+range of durations and bandwidths of its data; `refusal` says why it does not hold for a comparison.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ Floats = NDArray[np.float64]
 SCHEMA = "diarize-calibration/1"
 SHIPPED = Path(__file__).with_name("ge2e.calibration.json")
 _RIDGE = 1e-6  # keeps weights finite where the trials are perfectly separated
-_SLACK = 1.02  # of the least speech: the same sound has a little more or less of it after another decoder
-_BAND = 250.0  # Hz, the steps in which bandwidth is measured: a resampler's slope is worth one
+_SLACK = 1.02  # of the least speech: another decoder changes the speech of a recording a little
+_BAND = 250.0  # Hz, one step of the measured bandwidth: as much as the slope of a resampler
 FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What is known of the speech behind one vector."""
+    """The speech of one vector."""
 
     seconds: float  # of speech
-    bandwidth: float | None  # Hz, up to which there is sound; None: nobody measured it
+    bandwidth: float | None  # Hz; None: not measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trials:
-    """Scored trials of which the truth is known; all of the same length n."""
+    """Scored trials with known truth; all of the same length n."""
 
     scores: Floats
     same: NDArray[np.bool_]  # one speaker on both sides
@@ -65,7 +65,7 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How scores of one embedder become log-likelihood ratios. Plain numbers: equal ones are the same calibration."""
+    """How scores of one embedder become log-likelihood ratios."""
 
     model: str  # identity of the embedder
     kind: str  # identity of the way of scoring
@@ -98,27 +98,26 @@ class Calibration:
         if self.mean:
             return self._centred()
         if self.kind != COSINE:
-            raise CalibrationError(f"made for scores of the kind {self.kind!r}", "Give the same cohort again.")
+            raise CalibrationError(
+                f"the calibration is for scores of the kind {self.kind!r}", "Give the same cohort again."
+            )
         return Cosine()
 
     def _centred(self) -> Centred:
         return Centred(np.array(self.mean), np.array(self.channels).reshape(-1, len(self.mean)))
 
-    def meets(self, model: str, kind: str) -> None:
+    def check_scores(self, model: str, kind: str) -> None:
         """Raises CalibrationError where scores are of another embedder, or of another kind."""
+        cure = "Make a calibration for these scores: diarize calibrate."
         if model != self.model:
-            raise CalibrationError(
-                f"made for scores of {self.model}, not of {model}", "Make one for it: diarize calibrate."
-            )
+            raise CalibrationError(f"the calibration is for scores of {self.model}, not of {model}", cure)
         if kind != self.kind:
-            raise CalibrationError(
-                f"made for scores of the kind {self.kind!r}, not {kind!r}", "Make one for them: diarize calibrate."
-            )
+            raise CalibrationError(f"the calibration is for scores of the kind {self.kind!r}, not {kind!r}", cure)
 
     def refusal(self, a: Side, b: Side) -> str | None:
-        """Why nothing can be said of a comparison of these two; None where it can.
+        """Why the calibration does not hold for a comparison of these two; None where it does.
 
-        More speech than the longest that it was fitted on is as good as that, and not refused.
+        More speech than the longest that it was fitted on counts as that much.
         """
         low, high = self.bandwidth
         for side in (a, b):
@@ -129,7 +128,7 @@ class Calibration:
         return None
 
     def drift(self, vectors: Vectors) -> float:
-        """d, of the voices (k, d) heard in one recording: 0 where it sounds as the cohort does."""
+        """d, for the voices (k, d) of one recording: 0 for a recording through the channel of the cohort."""
         if not self.channels:
             return 0.0
         mean = vectors.astype(np.float64).mean(axis=0) - np.array(self.mean)
@@ -138,8 +137,8 @@ class Calibration:
     def llr(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike, drift: float = 0.0) -> Floats:
         """Log-likelihood ratios of scores (...), with `a` and `b` seconds of speech; cut at the bounds.
 
-        `drift` is that of the recording, where voices of it are compared with enrolled ones; 0 for two files. It is
-        for the caller to ask `refusal` first. Raises ValueError for seconds that are not above 0.
+        `drift` is that of the recording if its voices are compared with enrolled ones; 0 for two files. Ask `refusal`
+        first. Raises ValueError for seconds that are not above 0.
         """
         return np.clip(self.unbounded(scores, a, b) + self.channel * drift**2, *self.bounds)
 
@@ -157,7 +156,7 @@ class Calibration:
 def fit(trials: Trials, model: str, scorer: Scorer, data: str, channel: float = 0.0) -> Calibration:
     """A calibration for scores of `scorer` like these; `channel` is its w3.
 
-    Raises CalibrationError where they cannot teach one.
+    Raises CalibrationError where they are too few, or do not separate speakers.
     """
     counts = int(trials.same.sum()), int((~trials.same).sum())
     if min(counts) < 10 or len({name for pair in trials.speakers for name in pair}) < 5:
@@ -188,57 +187,58 @@ def fit(trials: Trials, model: str, scorer: Scorer, data: str, channel: float = 
             data=data,
         )
     except ValueError as error:
-        raise CalibrationError(f"these trials cannot teach one: {error}") from error
+        raise CalibrationError(f"no calibration can be fitted on these trials: {error}") from error
 
 
 def cross_validated(trials: Trials, folds: int = FOLDS) -> Floats:
-    """LLRs (n,), without bounds, of calibrations that never heard the speakers of the trial; NaN where there is none.
+    """LLRs (n,), without bounds, of calibrations fitted on other speakers than those of the trial; NaN: there is none.
 
-    Speakers are dealt to `folds` in order of name; a trial is scored where both of its speakers are in one fold, by
-    weights fitted on the trials that have nobody of that fold.
+    Each speaker belongs to one of `folds`, by turns in order of name. A trial of two speakers of one fold is scored by
+    weights fitted on the trials without any speaker of that fold.
     """
     everyone = sorted({name for pair in trials.speakers for name in pair})
     fold = {name: i % folds for i, name in enumerate(everyone)}
     left, right = (np.array([fold[pair[i]] for pair in trials.speakers]) for i in (0, 1))
     features = _features(trials.scores, *(np.array([pair[i].seconds for pair in trials.sides]) for i in (0, 1)))
-    found = np.full(len(trials.scores), np.nan)
+    ratios = np.full(len(trials.scores), np.nan)
     for i in range(folds):
         test, train = (left == i) & (right == i), (left != i) & (right != i)
         if test.any() and trials.same[train].any() and not trials.same[train].all():
-            found[test] = features[test] @ regression(features[train], trials.same[train])
-    return found
+            ratios[test] = features[test] @ regression(features[train], trials.same[train])
+    return ratios
 
 
 def regression(features: Floats, truth: NDArray[np.bool_]) -> Floats:
-    """Weights (f,) of a logistic regression on features (n, f), either truth counting half in all; Newton's method."""
-    weight = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
-    found = np.zeros(features.shape[1])
+    """Weights (f,) of a logistic regression on features (n, f) by Newton's method; both classes have equal weight."""
+    share = np.where(truth, 0.5 / truth.sum(), 0.5 / (~truth).sum())
+    weights = np.zeros(features.shape[1])
     scale = np.maximum(np.abs(features).max(axis=0), 1e-12)
     x = features / scale
     for _ in range(100):
-        chance = 1 / (1 + np.exp(-np.clip(x @ found, -500, 500)))
-        gradient = x.T @ (weight * (chance - truth)) + _RIDGE * found
-        curvature = (x * (weight * chance * (1 - chance))[:, None]).T @ x + _RIDGE * np.eye(len(found))
+        chance = 1 / (1 + np.exp(-np.clip(x @ weights, -500, 500)))
+        gradient = x.T @ (share * (chance - truth)) + _RIDGE * weights
+        curvature = (x * (share * chance * (1 - chance))[:, None]).T @ x + _RIDGE * np.eye(len(weights))
         step = np.linalg.solve(curvature, gradient)
-        found -= step * min(1.0, 5 / max(float(np.abs(step).max()), 1e-12))
+        weights -= step * min(1.0, 5 / max(float(np.abs(step).max()), 1e-12))
         if np.abs(step).max() < 1e-10:
             break
-    return np.asarray(found / scale, np.float64)
+    return np.asarray(weights / scale, np.float64)
 
 
 def supported(same: Floats, different: Floats, pairs: int) -> tuple[float, float]:
     """(lowest, highest) LLR that the trials support: the empirical lower and upper bound (ELUB).
 
     Vergeer et al. 2016, "Numerical likelihood ratios outputted by LR systems are often based on extrapolation: when to
-    stop extrapolating?": an LLR is believed at a threshold t as long as acting on the LLRs costs less than acting on
-    none, one more misleading trial of either kind being assumed. A high LLR misleads where two voices are alike,
-    whatever they say: the assumed trial weighs as one of `pairs` of speakers, not as one of all `different` trials.
+    stop extrapolating?": LLRs are supported up to a threshold t if decisions by the LLRs cost less than decisions
+    without them, with one more misleading trial of each kind assumed. A high LLR misleads where the voices of two
+    speakers are similar, in all their trials: the assumed trial counts as one of `pairs` of speakers, not as one of all
+    `different` trials.
     """
-    found = verification.error_curve(same, different)
-    ends = np.minimum(found.thresholds, 500.0)  # rates are constant from one threshold to the next
+    curve = verification.error_curve(same, different)
+    ends = np.minimum(curve.thresholds, 500.0)  # rates are constant from one threshold to the next
     starts = np.concatenate([[-500.0], ends[:-1]])
-    miss = (found.miss * len(same) + 1) / (len(same) + 1)
-    false_alarm = (found.false_alarm * pairs + 1) / (pairs + 1)
+    miss = (curve.miss * len(same) + 1) / (len(same) + 1)
+    false_alarm = (curve.false_alarm * pairs + 1) / (pairs + 1)
     # Bayes error at prior odds exp(-t): miss + exp(t) false_alarm, against 1 (accept none) or exp(t) (accept all).
     with np.errstate(divide="ignore"):
         highest = np.minimum(ends, np.log1p(-miss) - np.log(false_alarm))
@@ -253,9 +253,9 @@ def load(path: Path) -> Calibration:
     try:
         values: dict[str, Any] = json.loads(files.read_text(path))
     except json.JSONDecodeError as error:
-        raise FormatError(str(path), f"no calibration: {error}") from error
+        raise FormatError(str(path), f"is no calibration: {error}") from error
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
-        raise FormatError(str(path), f"no calibration: it does not say {SCHEMA!r}")
+        raise FormatError(str(path), f"is no calibration: its schema is not {SCHEMA!r}")
     names = {field.name for field in fields(Calibration)}
     if values.keys() != names:
         raise FormatError(str(path), f"a calibration has the fields {', '.join(sorted(names))}")
@@ -275,13 +275,13 @@ def load(path: Path) -> Calibration:
             data=str(values["data"]),
         )
     except (TypeError, ValueError) as error:
-        raise FormatError(str(path), f"no calibration: {error}") from error
+        raise FormatError(str(path), f"is no calibration: {error}") from error
 
 
 def shipped(model: str) -> Calibration | None:
     """The calibration that comes with this project, where it was made for `model`."""
-    found = load(SHIPPED)
-    return found if found.model == model else None
+    calibration = load(SHIPPED)
+    return calibration if calibration.model == model else None
 
 
 def _features(scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:

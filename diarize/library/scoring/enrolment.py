@@ -1,4 +1,4 @@
-"""Is this an utterance to know a person by? Measures and checks, on arrays (docs/method/enrolment.md)."""
+"""Measures and checks of an utterance that is to be enrolled, on arrays (docs/method/enrolment.md)."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from diarize.types import Audio, Labels, Segment, Turn, Vectors
 from diarize.units import round_time, to_samples
 
 Floats = NDArray[np.float64]
-Compare = Callable[[Vectors, Floats, Vectors, Floats], Floats]  # rows and their seconds, twice -> (n,), higher is liker
+Compare = Callable[[Vectors, Floats, Vectors, Floats], Floats]  # rows, seconds, rows, seconds -> similarity (n,)
 
-LEAST = 1.5  # s of speech in an utterance that counts: one window of the embedder, nearly
-COMPLETE = 12.0  # s of speech in all; half the errors of 4 s, and more of the same gains little
-QUIET = 10.0  # dB of SNR from which an utterance counts
-NOISY = 20.0  # dB under which it is worth a word
-CLIPPED = 0.02  # share of samples at the peak up to which it counts; what is cut deeper has twice the errors and more
-ONE_VOICE = 0.42  # mean score between the windows of two halves of an utterance, from which they are one voice
-DOUBTFUL = 0.06  # over that, up to which a second voice is worth a word
-ONE_VOICE_RATIO = 0.7  # the same as a ratio (likeness.py), for embedders of which no centred scores are known
-AGREES = 0.0  # log-likelihood ratio with the person's other utterances from which it is theirs
+LEAST = 1.5  # s of speech that an utterance needs: nearly one window of the embedder
+COMPLETE = 12.0  # s of speech in all utterances: half the errors of 4 s; more gains little
+QUIET = 10.0  # dB of SNR that an utterance needs
+NOISY = 20.0  # dB of SNR under which there is a note
+CLIPPED = 0.02  # largest share of samples at the peak; utterances with more have at least twice the errors
+ONE_VOICE = 0.42  # mean score between the windows of two halves of an utterance from which they are one voice
+DOUBTFUL = 0.06  # above that, up to which there is a note on a second voice
+ONE_VOICE_RATIO = 0.7  # the same as a ratio (clustering/similarity.py), for embedders without centred scores
+AGREES = 0.0  # log-likelihood ratio with the person's other utterances that an utterance needs
 
-BEYOND = 60.0  # dB; a floor of digital silence has no SNR
-_FRAME = 320  # samples (20 ms at 16 kHz) that energy is taken of
+BEYOND = 60.0  # dB, bound of the SNR: digital silence has none
+_FRAME = 320  # samples (20 ms at 16 kHz) of one value of energy
 _GUARD = 0.1  # s around speech that count as neither speech nor noise
-_NOISE = 0.3  # s without speech that noise can be measured in
-_FLOOR = 0.1  # share of frames, the quietest, that stand for noise where everything is speech
-_PEAK = 0.995  # quantile of the level: a resampler overshoots what was cut, so the highest samples say little
+_NOISE = 0.3  # s without speech that are enough to measure noise
+_FLOOR = 0.1  # share of the frames, the quietest, that are taken as noise if everything is speech
+_PEAK = 0.995  # quantile of the level: a resampler overshoots clipped peaks, so the maximum says little
 _NEAR_PEAK = 0.9
-_BESIDE = 0.5  # weight of a window's neighbours in time when it is given to a voice
-_SOME = 1000  # windows among which the two most unlike ones are looked for
-_ROUNDS = 10  # of giving each window to the nearer voice; nearly all are settled after three
+_BESIDE = 0.5  # weight of a window's neighbours in time when it is assigned to a voice
+_SOME = 1000  # windows among which the two least similar are looked for
+_ROUNDS = 10  # of assigning each window to the nearer voice; nearly all converge within three
 
-_COLLAR = 0.25  # s around another's turn that are theirs too: as far as references and turns disagree
+_COLLAR = 0.25  # s around the turn of another speaker that are not used: turns are not exact
 _PAUSE = 1.0  # s of silence within one stretch of a speaker
 _LONGEST = 30.0  # s of one stretch
-_STRETCH = 2.0  # s; a shorter one seldom holds LEAST of speech
-_ENOUGH = 60.0  # s of stretches of one recording: five times what completes a voice
+_STRETCH = 2.0  # s; a shorter one seldom has LEAST of speech
+_ENOUGH = 60.0  # s of stretches of one recording: five times COMPLETE
 
 
 def snr(audio: Audio, speech: Sequence[Segment]) -> float:
     """Signal-to-noise ratio in dB: 10 log10((P_speech - P_noise) / P_noise), at most `BEYOND` either way.
 
     P_speech is the mean power of the frames within the `speech`; P_noise the median of those more than 0.1 s away from
-    it, as words that were not found there must not count as noise. Where less than 0.3 s is left for it, the quietest
-    tenth of all frames stands for noise (the idea of minimum statistics: Martin 2001, "Noise power spectral
-    density estimation based on optimal smoothing and minimum statistics"). Raises ValueError where there is no speech.
+    it, as speech that was not detected must not count as noise. If less than 0.3 s remains, the quietest tenth of all
+    frames is taken as noise (the idea of minimum statistics: Martin 2001, "Noise power spectral density estimation
+    based on optimal smoothing and minimum statistics"). Raises ValueError where there is no speech.
     """
     if not speech:
         raise ValueError("there is no speech to measure")
@@ -71,10 +71,10 @@ def snr(audio: Audio, speech: Sequence[Segment]) -> float:
 
 
 def clipped(audio: Audio, speech: Sequence[Segment]) -> float:
-    """Share of the samples of the `speech` at its peak: from 10 % under the level that half a per cent of them exceed.
+    """Share of the samples of the `speech` at its peak: above 0.9 times the level that half a per cent of them exceed.
 
-    Of speech as it was spoken that is about 0.9 %, at most 1.7 %; where 2 % of the samples were cut off it is 2.4 % and
-    more, whatever was done to level and sampling rate afterwards.
+    Speech that was not clipped has about 0.9 %, at most 1.7 %. Speech of which 2 % of the samples were clipped has at
+    least 2.4 %, whatever was done to level and sampling rate afterwards.
     """
     level = np.abs(np.concatenate([np.zeros(0, np.float32), *(_piece(audio, segment) for segment in speech)]))
     if not level.any():
@@ -84,41 +84,41 @@ def clipped(audio: Audio, speech: Sequence[Segment]) -> float:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Halves:
-    """An utterance's windows as two voices: `labels` (n,) are 1 for the one heard in fewer windows."""
+    """An utterance's windows as two voices: `labels` (n,) are 1 for the voice with fewer windows."""
 
     labels: Labels
-    alike: float  # the two
-    least: float  # likeness from which they are one voice
+    similarity: float  # of the two voices
+    threshold: float  # similarity from which they are one voice
 
     @property
     def one_voice(self) -> bool:
-        return self.alike >= self.least
+        return self.similarity >= self.threshold
 
 
 def halves(vectors: Vectors, scorer: Scorer) -> Halves | None:
     """Windows (n, d), in order of time, as two voices.
 
-    None where there are too few windows to tell. The two are found by k-means
-    on the sphere from three starts (the best change of speaker, the two most unlike windows, the first principal
-    component), the neighbours in time of a window being heard with half its weight.
+    None where there are too few windows. K-means on the sphere from three starts (the best change of speaker, the two
+    least similar windows, the first principal component), in which the neighbours in time of a window have half its
+    weight.
     """
     if len(vectors) < 2:
         return None
     rows = scorer.transform(vectors) if isinstance(scorer, Centred) else similarity.centre(vectors)
-    found = [similarity.reassign(rows, start, _BESIDE, keep_all=False, rounds=_ROUNDS) for start in _starts(rows)]
-    parts = max(found, key=lambda labels: _tightness(rows, labels))
-    if parts.min() == parts.max():
+    results = [similarity.reassign(rows, start, _BESIDE, keep_all=False, rounds=_ROUNDS) for start in _starts(rows)]
+    labels = max(results, key=lambda labels: _tightness(rows, labels))
+    if labels.min() == labels.max():
         return None
-    if parts.sum() * 2 > len(parts) or (parts.sum() * 2 == len(parts) and parts[0] == 1):
-        parts = 1 - parts
+    if labels.sum() * 2 > len(labels) or (labels.sum() * 2 == len(labels) and labels[0] == 1):
+        labels = 1 - labels
     if isinstance(scorer, Centred):
-        alike = float(rows[parts == 0].mean(axis=0) @ rows[parts == 1].mean(axis=0))  # the mean of all products
-        return Halves(parts, alike, ONE_VOICE)
-    return Halves(parts, float(similarity.ratios(rows, parts)[0, 1]), ONE_VOICE_RATIO)
+        score = float(rows[labels == 0].mean(axis=0) @ rows[labels == 1].mean(axis=0))  # the mean of all products
+        return Halves(labels, score, ONE_VOICE)
+    return Halves(labels, float(similarity.ratios(rows, labels)[0, 1]), ONE_VOICE_RATIO)
 
 
 def agreement(vectors: Vectors, seconds: Floats, compare: Compare) -> Floats:
-    """How well each utterance (n, d) agrees with the voice that the others make, weighted by `seconds` (n,): (n,).
+    """Similarity (n,) of each utterance (n, d) and the mean of all others, weighted by `seconds` (n,).
 
     Raises ValueError for fewer than two utterances.
     """
@@ -133,35 +133,34 @@ def agreement(vectors: Vectors, seconds: Floats, compare: Compare) -> Floats:
 def outliers(
     vectors: Vectors, seconds: Floats, known: int, compare: Compare, least: float = AGREES
 ) -> dict[int, float]:
-    """The utterances that do not belong to the others, each with its agreement; the worst is taken out first.
+    """The new utterances that are not of the same person as the others, each with its agreement.
 
-    The first `known` are held already, and stay; new ones are first compared with the voice that those make by
-    themselves, as several of one stranger would vouch for each other. Of two new ones that disagree, where nothing is
-    held, nobody can tell which is wrong: both go.
+    The first `known` are enrolled already, and stay. New ones are first compared with the voice of those alone, as
+    several new ones of another person would agree with each other; then the one that agrees least is removed, until
+    all agree. If just two new ones are left and disagree, both are removed: either may be wrong.
     """
-    out = dict[int, float]()
+    removed = dict[int, float]()
     if 0 < known < len(vectors):
         voice = (vectors[:known].astype(np.float64) * seconds[:known, None]).sum(axis=0)
         voice = (voice / max(float(np.linalg.norm(voice)), 1e-9)).astype(np.float32)
-        behind = np.full(len(vectors) - known, seconds[:known].sum())
-        values = compare(vectors[known:], seconds[known:], np.tile(voice, (len(behind), 1)), behind)
-        out = {known + at: value for at, value in enumerate(values.tolist()) if value < least}
-    kept = [i for i in range(len(vectors)) if i not in out]
-    while len(kept) > 1:
-        found = agreement(vectors[kept], seconds[kept], compare)
-        doubtful = [(value, i) for value, i in zip(found.tolist(), kept, strict=True) if i >= known and value < least]
+        enrolled = np.full(len(vectors) - known, seconds[:known].sum())
+        values = compare(vectors[known:], seconds[known:], np.tile(voice, (len(enrolled), 1)), enrolled)
+        removed = {known + i: value for i, value in enumerate(values.tolist()) if value < least}
+    rest = [i for i in range(len(vectors)) if i not in removed]
+    while len(rest) > 1:
+        values = agreement(vectors[rest], seconds[rest], compare)
+        doubtful = [(value, i) for value, i in zip(values.tolist(), rest, strict=True) if i >= known and value < least]
         if not doubtful:
             break
-        gone = [i for _, i in doubtful] if len(kept) == 2 else [min(doubtful)[1]]
-        out |= {i: value for value, i in doubtful if i in gone}
-        kept = [i for i in kept if i not in gone]
-    return out
+        removed |= {i: value for value, i in (doubtful if len(rest) == 2 else [min(doubtful)])}
+        rest = [i for i in rest if i not in removed]
+    return removed
 
 
 def alone(turns: Sequence[Turn], speaker: str) -> tuple[Segment, ...]:
-    """Where `speaker` talks and nobody else does: stretches of 2 to 30 s in order of time, the longest, 60 s in all.
+    """Where only `speaker` talks: the longest stretches of 2 to 30 s, about 60 s in all, in order of time.
 
-    A quarter of a second around everybody else's turns is theirs.
+    A quarter of a second around the turns of others is left out.
     """
     others = union(
         Segment(max(0.0, turn.start - _COLLAR), turn.end + _COLLAR) for turn in turns if turn.speaker != speaker
@@ -176,12 +175,12 @@ def alone(turns: Sequence[Turn], speaker: str) -> tuple[Segment, ...]:
         if min(a.end, b.end) - max(a.start, b.start) >= _STRETCH
     ]
     cut = [Segment(s.start, min(s.end, round_time(s.start + _LONGEST))) for s in stretches]
-    taken: list[Segment] = []
+    longest: list[Segment] = []
     for stretch in sorted(cut, key=lambda s: (-s.duration, s.start)):
-        if total(taken) >= _ENOUGH:
+        if total(longest) >= _ENOUGH:
             break
-        taken.append(stretch)
-    return tuple(sorted(taken))
+        longest.append(stretch)
+    return tuple(sorted(longest))
 
 
 def _energies(samples: NDArray[np.float32]) -> Floats:
@@ -220,7 +219,7 @@ def _starts(rows: Floats) -> tuple[Labels, Labels, Labels]:
 
 
 def _tightness(rows: Floats, labels: Labels) -> float:
-    """How much of the windows lies along their voice's mean; nothing where there is one voice."""
+    """The sum of the windows' inner products with the direction of their voice; -1 where there is one voice."""
     if labels.min() == labels.max():
         return -1.0
     return sum(float(np.linalg.norm(rows[labels == k].sum(axis=0))) for k in (0, 1))

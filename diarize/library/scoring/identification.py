@@ -181,7 +181,9 @@ class OpenSet:
         ratio = f"log-likelihood ratio {table.ratios[k, n]:.2f}, {self._threshold:.2f} needed"
         if table.deviations is None:
             return ratio
-        return f"{ratio}; {table.deviations[k, n]:.2f} deviations above the others, {self._needed_deviations:.2f} needed"
+        return (
+            f"{ratio}; {table.deviations[k, n]:.2f} deviations above the others, {self._needed_deviations:.2f} needed"
+        )
 
     def _table(self, vectors: Vectors, sides: Sequence[Side], drift: float) -> Table:
         """Speakers against the enrolled people who can matter: with k speakers, nobody after the k + 1 best of each.

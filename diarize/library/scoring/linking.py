@@ -23,7 +23,7 @@ from diarize.types import Vectors
 
 Floats = NDArray[np.float64]
 
-_APART = 1e9  # distance of two speakers of one recording: no mean with it in it comes near to a ratio
+_APART = 1e9  # distance of two speakers of one recording: larger than any distance of two groups without it
 _DIGITS = 4
 
 
@@ -38,41 +38,41 @@ class Strangers:
     mean: Floats = field(repr=False)  # (d,), of all voices of the recording, known and unknown
 
 
-def ratios(found: Sequence[Strangers], calibration: Calibration) -> Floats:
+def ratios(recordings: Sequence[Strangers], calibration: Calibration) -> Floats:
     """LLRs (n, n), without bounds, of every two unknown speakers of all recordings."""
-    moved = calibration.scorer().transform(np.concatenate([one.vectors for one in found]))
-    seconds = np.array([s for one in found for s in one.seconds])
-    means = np.array([one.mean for one in found for _ in one.speakers])
-    made = calibration.unbounded(moved @ moved.T, seconds[:, None], seconds[None])
+    rows = calibration.scorer().transform(np.concatenate([recording.vectors for recording in recordings]))
+    seconds = np.array([s for recording in recordings for s in recording.seconds])
+    means = np.array([recording.mean for recording in recordings for _ in recording.speakers])
+    result = calibration.unbounded(rows @ rows.T, seconds[:, None], seconds[None])
     if calibration.channels:
-        place = means @ np.array(calibration.channels).T
-        made += calibration.channel * np.square(place[:, None] - place[None]).sum(axis=2)
-    return np.round(made, _DIGITS)
+        shifts = means @ np.array(calibration.channels).T
+        result += calibration.channel * np.square(shifts[:, None] - shifts[None]).sum(axis=2)
+    return np.round(result, _DIGITS)
 
 
-def link(found: Sequence[Strangers], calibration: Calibration, prior: float, least: float) -> list[dict[str, int]]:
+def link(recordings: Sequence[Strangers], calibration: Calibration, prior: float, least: float) -> list[dict[str, int]]:
     """For each recording, speaker id -> number of the person, from 1 on by first appearance.
 
-    Speakers with less than `least` seconds of speech, and those of whom the calibration refuses to speak, have no
+    Speakers with less than `least` seconds of speech, and those for whom the calibration does not hold, have no
     number. `prior` is the probability that two unknown speakers of two recordings are one person.
     """
     usable = [
         [
-            seconds >= least and calibration.refusal(Side(seconds, one.bandwidth), Side(seconds, one.bandwidth)) is None
-            for seconds in one.seconds
+            seconds >= least and calibration.refusal(*[Side(seconds, recording.bandwidth)] * 2) is None
+            for seconds in recording.seconds
         ]
-        for one in found
+        for recording in recordings
     ]
     rows = np.array([use for uses in usable for use in uses], dtype=bool)
-    recording = np.array([r for r, one in enumerate(found) for _ in one.speakers], dtype=np.int64)[rows]
+    positions = np.array([r for r, each in enumerate(recordings) for _ in each.speakers], dtype=np.int64)[rows]
     numbers: list[int] = []
-    if len(recording):
-        table = ratios(found, calibration)[np.ix_(rows, rows)]
-        numbers = group(table, recording, verification.bayes_threshold(prior))
+    if len(positions):
+        table = ratios(recordings, calibration)[np.ix_(rows, rows)]
+        numbers = group(table, positions, verification.bayes_threshold(prior))
     remaining = iter(numbers)
     return [
-        {speaker: next(remaining) for speaker, use in zip(one.speakers, uses, strict=True) if use}
-        for one, uses in zip(found, usable, strict=True)
+        {speaker: next(remaining) for speaker, use in zip(recording.speakers, uses, strict=True) if use}
+        for recording, uses in zip(recordings, usable, strict=True)
     ]
 
 
@@ -88,5 +88,5 @@ def group(table: Floats, recording: NDArray[np.int64], threshold: float) -> list
     np.fill_diagonal(distances, 0.0)
     tree = linkage(squareform(distances, checks=False), method="average")
     raw = fcluster(tree, top - threshold + 1e-9, criterion="distance") if top >= threshold else range(len(recording))
-    known: dict[int, int] = {}
-    return [known.setdefault(int(label), len(known) + 1) for label in raw]
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(int(label), len(numbers) + 1) for label in raw]

@@ -142,9 +142,7 @@ class SNorm:
         return nearest.mean(axis=1), np.maximum(nearest.std(axis=1), 1e-6)
 
 
-def centred(
-    cohort: Vectors, channels: Sequence[tuple[Vectors, Vectors]] = (), directions: int = DIRECTIONS
-) -> Centred:
+def centred(cohort: Vectors, channels: Sequence[tuple[Vectors, Vectors]] = (), directions: int = DIRECTIONS) -> Centred:
     """The way of scoring that a cohort's voices (c, d) teach.
 
     `channels` are pairs (before, after) of the same voices (c, d) through two channels: the `directions` in which they

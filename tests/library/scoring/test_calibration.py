@@ -127,11 +127,11 @@ def test_fault_34_a_voice_in_another_channel_is_flagged(made: Calibration) -> No
 
 
 def test_it_never_meets_another_embedder(made: Calibration) -> None:
-    made.meets("toy@1", scores.COSINE)
-    with pytest.raises(CalibrationError, match="made for scores of toy@1, not of toy@2"):
-        made.meets("toy@2", scores.COSINE)
+    made.check_scores("toy@1", scores.COSINE)
+    with pytest.raises(CalibrationError, match="the calibration is for scores of toy@1, not of toy@2"):
+        made.check_scores("toy@2", scores.COSINE)
     with pytest.raises(CalibrationError, match="of the kind 'cosine', not 's-norm"):
-        made.meets("toy@1", "s-norm(x)")
+        made.check_scores("toy@1", "s-norm(x)")
 
 
 @pytest.mark.parametrize("way", ["cosine", "centred", "channels", "s-norm"])
@@ -161,7 +161,7 @@ def test_it_comes_back_from_its_file_as_it_was(tmp_path: Path, way: str) -> None
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"schema": "diarize-calibration/9"}, "does not say"),
+        ({"schema": "diarize-calibration/9"}, "its schema is not"),
         ({"weights": [1, 2]}, "expected 3 numbers"),
         ({"weights": [1, "x", 2]}, "no calibration"),
         ({"weights": [1, -2, 2]}, "must not speak against"),
@@ -184,7 +184,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot be read: No such file"):
         calibration.load(tmp_path / "none.json")
     (tmp_path / "list.json").write_text("[1]")
-    with pytest.raises(FormatError, match="does not say"):
+    with pytest.raises(FormatError, match="its schema is not"):
         calibration.load(tmp_path / "list.json")
 
 
