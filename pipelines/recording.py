@@ -275,7 +275,7 @@ def notes_of(stages: Stages, known: Constraints = NO_CONSTRAINTS) -> tuple[str, 
 
 def _remarks(transcript: Transcript, speech: Sequence[Segment], has_words: bool, config: Config) -> tuple[str, ...]:
     """What a reader of the transcript should know about it."""
-    remarks = recognition.remarks(transcript.words, speech) if has_words else ()
+    remarks = recognition.describe_doubts(transcript.words, speech) if has_words else ()
     if not speech:
         remarks += ("no speech was found",)
     wanted, count = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in transcript.speakers)

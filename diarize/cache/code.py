@@ -1,5 +1,5 @@
-"""Which code a stage runs, as a digest: its module, every module of this project that it imports, and the versions of
-the packages they import. A result is as old as the code that made it (docs/method/cache.md)."""
+"""The digest of a stage's code: its module, every module of this project that it imports, and the versions of the
+packages that they import. A cached result is valid for this code alone (docs/method/cache.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PROJECT = "diarize"
-DISTRIBUTIONS = {  # where the name of a module is not that of its package: one of these brings it
+DISTRIBUTIONS = {  # module -> packages that contain it, if their names differ
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "faster_whisper": ("faster-whisper", "ctranslate2"),
     "kaldi_native_fbank": ("kaldi-native-fbank",),
@@ -24,9 +24,9 @@ DISTRIBUTIONS = {  # where the name of a module is not that of its package: one 
 
 @cache
 def digest(module: str) -> str:
-    """sha256 over the code behind `module`, a dotted name in this project. No model runtime is imported for it.
+    """sha256 over the code of `module`, a dotted name in this project. Imports no model runtime.
 
-    Raises ModuleNotFoundError where there is no such module.
+    Raises ModuleNotFoundError if there is no such module.
     """
     hashed, others, seen = hashlib.sha256(), set[str](), {module}
     waiting = [module]
@@ -56,7 +56,7 @@ def _module(name: str) -> tuple[bytes, frozenset[str]]:
         raise ModuleNotFoundError(f"no module {name}", name=name)
     path = Path(spec.origin)
     source = path.read_bytes()
-    if path.suffix != ".py":  # compiled: what it imports cannot be seen, and goes with the project's version
+    if path.suffix != ".py":  # compiled: its imports are unknown, and belong to the project's version
         return source + "".join(_versions(f"{PROJECT}-pipeline")).encode(), frozenset()
     return source, frozenset(_imported(ast.parse(source)))
 
@@ -72,30 +72,30 @@ def _imported(tree: ast.AST) -> Iterator[str]:
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """All statements below a node. To walk through every expression as well takes longer than to parse them."""
+    """All statements below a node. A walk through all expressions would take longer than parsing them."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
         yield node
         for block in ("body", "orelse", "finalbody", "handlers", "cases"):
-            if isinstance(found := getattr(node, block, None), list):
-                waiting += found
+            if isinstance(statements := getattr(node, block, None), list):
+                waiting += statements
 
 
 def _is_module(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # the one above it is no package
+    except ModuleNotFoundError:  # its parent is not a package
         return False
 
 
 @cache
 def _versions(module: str) -> tuple[str, ...]:
-    """ "name version" of the packages that bring a module; none for those of Python itself."""
-    found = []
+    """ "name version" of the packages of a module; none for modules of Python itself."""
+    versions = []
     for name in DISTRIBUTIONS.get(module, (module,)):
         try:
-            found.append(f"{name} {version(name)}\n")
+            versions.append(f"{name} {version(name)}\n")
         except PackageNotFoundError:
             continue
-    return tuple(found)
+    return tuple(versions)

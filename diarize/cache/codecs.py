@@ -1,7 +1,7 @@
-"""What stages find -> bytes and exactly back: one line of JSON, then arrays as NumPy's .npy. Nothing is ever pickled.
+"""Results of stages <-> bytes, exactly: one line of JSON, then arrays as NumPy's .npy. Nothing is ever pickled.
 
-Each pair takes a value apart and makes it again; floats come back bit for bit. A decoder raises ValueError, KeyError or
-TypeError for bytes that no encoder of this version made.
+Floats are restored bit for bit. A decoder raises ValueError, KeyError or TypeError for bytes that no encoder of this
+version wrote.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from diarize.activity import LocalActivity
 from diarize.types import Embeddings, Segment, Source, Turn, Word
 
-SCHEMA = 1  # of what follows; raise it when a pair changes
+SCHEMA = 1  # of the codecs below; increase it when one changes
 
 Value = TypeVar("Value")
 RecognizedWords = tuple[tuple[Word, ...], str | None]  # words and language
@@ -27,7 +27,7 @@ RecognizedWords = tuple[tuple[Word, ...], str | None]  # words and language
 
 @dataclass(frozen=True)
 class Codec(Generic[Value]):
-    """How a kind of value is kept."""
+    """How a kind of value is stored."""
 
     encode: Callable[[Value], bytes]
     decode: Callable[[bytes], Value]
@@ -35,7 +35,7 @@ class Codec(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class CachedChannel:
-    """What is known of decoded samples without decoding them again."""
+    """Facts about decoded samples, known without decoding them again."""
 
     length: int  # samples
     rate: int  # Hz
@@ -45,7 +45,7 @@ class CachedChannel:
 
 @dataclass(frozen=True, slots=True)
 class CachedRecording:
-    """What reading a file told: its source, and the channels that were used."""
+    """The result of decoding a file, without the samples: its source, and the channels that were used."""
 
     source: Source
     channels: tuple[CachedChannel, ...]
@@ -53,7 +53,7 @@ class CachedRecording:
 
 @dataclass(frozen=True, slots=True)
 class BackendIdentity:
-    """What a backend said of itself when it was loaded."""
+    """The identity of a loaded backend."""
 
     name: str
     notes: tuple[str, ...] = ()
@@ -74,8 +74,8 @@ def _unpack(data: bytes, arrays: int = 0) -> tuple[Any, list[NDArray[Any]]]:
     return values, [read_array(file, allow_pickle=False) for _ in range(arrays)]
 
 
-def _spans(found: Sequence[Segment]) -> list[list[float]]:
-    return [[float(s.start), float(s.end)] for s in found]
+def _spans(segments: Sequence[Segment]) -> list[list[float]]:
+    return [[float(s.start), float(s.end)] for s in segments]
 
 
 def _segments(values: Any) -> tuple[Segment, ...]:
@@ -97,7 +97,7 @@ def _words(data: bytes) -> RecognizedWords:
     return tuple(Word(*word) for word in words), language
 
 
-def _facts(data: bytes) -> CachedRecording:
+def _recording(data: bytes) -> CachedRecording:
     source, channels = _unpack(data)[0]
     source |= {"notes": tuple(source["notes"]), "pcm": tuple(source["pcm"])}
     return CachedRecording(
@@ -112,29 +112,29 @@ def _identity(data: bytes) -> BackendIdentity:
 
 
 SEGMENTS: Codec[tuple[Segment, ...]] = Codec(
-    lambda found: _pack(_spans(found)), lambda data: _segments(_unpack(data)[0])
+    lambda segments: _pack(_spans(segments)), lambda data: _segments(_unpack(data)[0])
 )
 EMBEDDINGS: Codec[Embeddings] = Codec(
-    lambda found: _pack(found.model, np.array(_spans(found.segments), dtype=np.float64).reshape(-1, 2), found.vectors),
+    lambda e: _pack(e.model, np.array(_spans(e.segments), dtype=np.float64).reshape(-1, 2), e.vectors),
     _embeddings,
 )
 ACTIVITY: Codec[LocalActivity] = Codec(
-    lambda found: _pack([found.hop, found.step, found.lag], found.posteriors), _activity
+    lambda activity: _pack([activity.hop, activity.step, activity.lag], activity.posteriors), _activity
 )
 WORDS: Codec[RecognizedWords] = Codec(
-    lambda heard: _pack(
+    lambda result: _pack(
         [
-            [[float(w.start), float(w.end), w.text, float(w.probability), w.speaker] for w in heard[0]],
-            heard[1],
+            [[float(w.start), float(w.end), w.text, float(w.probability), w.speaker] for w in result[0]],
+            result[1],
         ]
     ),
     _words,
 )
 TURNS: Codec[tuple[Turn, ...]] = Codec(
-    lambda found: _pack(
+    lambda turns: _pack(
         [
             [float(t.start), float(t.end), t.speaker, None if t.confidence is None else float(t.confidence)]
-            for t in found
+            for t in turns
         ]
     ),
     lambda data: tuple(Turn(*turn) for turn in _unpack(data)[0]),
@@ -145,7 +145,9 @@ ARRAYS: Codec[tuple[NDArray[Any], ...]] = Codec(
     lambda data: tuple(_unpack(data, json.loads(data.partition(b"\n")[0]))[1]),
 )
 RECORDING: Codec[CachedRecording] = Codec(
-    lambda facts: _pack([asdict(facts.source), [[c.length, c.rate, c.pcm, _spans(c.lost)] for c in facts.channels]]),
-    _facts,
+    lambda r: _pack([asdict(r.source), [[c.length, c.rate, c.pcm, _spans(c.lost)] for c in r.channels]]),
+    _recording,
 )
-IDENTITY: Codec[BackendIdentity] = Codec(lambda said: _pack([said.name, list(said.notes), said.seed]), _identity)
+IDENTITY: Codec[BackendIdentity] = Codec(
+    lambda identity: _pack([identity.name, list(identity.notes), identity.seed]), _identity
+)

@@ -1,8 +1,7 @@
-"""Counts behind the measures of diarization and of labelled words, and what can be told from counts alone.
+"""Counts behind the metrics of diarization and of labelled words.
 
-Counts add (`+`, `sum`), a rate is derived from them: pooled over recordings, a rate is that of the summed counts, and
-a mean of rates cannot be built. The seconds of DER are `diarize.types.Errors`. Where a rate has nothing below the line
-it is None: there is nothing to tell.
+Counts add (`+`, `sum`), and a rate is derived from them: the rate of several recordings is that of the summed counts,
+never a mean of rates. The seconds of DER are `diarize.types.Errors`. A rate with a denominator of 0 is None.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Share(Counts):
-    """`part` of `whole`, in seconds or in pieces: what a precision, a recall, a purity is made of."""
+    """`part` of `whole`, in seconds or counts: a precision, a recall, a purity."""
 
     part: float = 0.0
     whole: float = 0.0
@@ -33,7 +32,7 @@ class Share(Counts):
 
 @dataclass(frozen=True, slots=True)
 class Jaccard(Counts):
-    """Jaccard errors of reference speakers: their sum, how many speakers, and speakers heard where there was none."""
+    """Jaccard errors of reference speakers: their sum, the number of speakers, and invented speakers."""
 
     errors: float = 0.0
     speakers: int = 0
@@ -41,7 +40,7 @@ class Jaccard(Counts):
 
     @property
     def rate(self) -> float:
-        """Jaccard error rate; without any reference speaker 1 where one was heard, else 0, as dscore has it."""
+        """Jaccard error rate; without reference speakers 1 if a speaker was invented, else 0, as in dscore."""
         if self.speakers:
             return self.errors / self.speakers
         return 1.0 if self.invented else 0.0
@@ -49,7 +48,7 @@ class Jaccard(Counts):
 
 @dataclass(frozen=True, slots=True)
 class WordErrors(Counts):
-    """What it takes to turn the reference's words into the hypothesis's; `length` counts the reference's words."""
+    """Edits from the words of the reference to those of the hypothesis; `length`: number of reference words."""
 
     substitutions: int = 0
     deletions: int = 0
@@ -58,7 +57,7 @@ class WordErrors(Counts):
 
     @property
     def rate(self) -> float | None:
-        """Word error rate; infinite where words were invented and none was said, None where there were none at all."""
+        """Word error rate; infinite if there are only invented words, None if there are no words at all."""
         wrong = self.substitutions + self.deletions + self.insertions
         if self.length:
             return wrong / self.length
@@ -86,10 +85,10 @@ def jaccard(shared: Matrix, reference: Matrix, hypothesis: Matrix) -> Jaccard:
 def word_diarization_errors(pairs: Iterable[tuple[str, str | None]]) -> Share:
     """Words labelled with the wrong speaker, of the words that were recognized, rightly or not (WDER).
 
-    `pairs` are the (reference speaker, hypothesis speaker) of every correct or substituted word; a word that nobody
-    was given (None) is wrong. (S_IS + C_IS) / (S + C), Shafey et al. 2019, "Joint Speech Recognition and Speaker
-    Diarization via Sequence Transduction". Their speakers have roles; here they are paired one to one so
-    that most words are right.
+    `pairs` are the (reference speaker, hypothesis speaker) of every correct or substituted word; a word without a
+    speaker (None) is wrong. (S_IS + C_IS) / (S + C), Shafey et al. 2019, "Joint Speech Recognition and Speaker
+    Diarization via Sequence Transduction". Their speakers have roles; here speakers are paired one to one so that most
+    words are right.
     """
     from scipy.optimize import linear_sum_assignment
 

@@ -3,8 +3,8 @@
 Everywhere: `same` (n,) and `different` (m,) are scores of trials of one speaker and of two; a higher score speaks for
 one speaker; a trial is accepted where score >= threshold. A log-likelihood ratio (LLR) is a natural logarithm.
 
-    miss (FRR)         share of `same` under the threshold
-    false alarm (FAR)  share of `different` at or over it
+    miss (FRR)         share of `same` below the threshold
+    false alarm (FAR)  share of `different` at or above it
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ErrorCurve:
-    """Error rates at every threshold that makes a difference, rising; the last, infinity, accepts nothing."""
+    """Error rates at every distinct score as threshold, ascending; the last threshold, infinity, accepts nothing."""
 
     thresholds: Floats
     miss: Floats
@@ -28,7 +28,7 @@ class ErrorCurve:
 
 
 def error_curve(same: ArrayLike, different: ArrayLike) -> ErrorCurve:
-    """Miss and false-alarm rates, exact also where scores are tied. Raises ValueError: see `checked`."""
+    """Miss and false-alarm rates, exact also for tied scores. Raises ValueError: see `check_scores`."""
     same, different = check_scores(same, different)
     thresholds = np.append(np.unique(np.concatenate([same, different])), np.inf)
     miss = np.searchsorted(np.sort(same), thresholds, side="left") / len(same)
@@ -44,18 +44,18 @@ def errors_at(same: ArrayLike, different: ArrayLike, threshold: float) -> tuple[
 
 def equal_error(same: ArrayLike, different: ArrayLike) -> tuple[float, float]:
     """(EER, its threshold): where miss and false alarm are equal on the ROC, straight lines between its points."""
-    found = error_curve(same, different)
-    gap = found.miss - found.false_alarm  # rises from -1 to 1
+    curve = error_curve(same, different)
+    gap = curve.miss - curve.false_alarm  # rises from -1 to 1
     at = int(np.argmax(gap >= 0))
     if gap[at] == 0 or at == 0:
-        return float(found.miss[at]), float(found.thresholds[at])
+        return float(curve.miss[at]), float(curve.thresholds[at])
     share = gap[at - 1] / (gap[at - 1] - gap[at])
-    rate = found.miss[at - 1] + share * (found.miss[at] - found.miss[at - 1])
-    return float(rate), float(found.thresholds[at - 1])
+    rate = curve.miss[at - 1] + share * (curve.miss[at] - curve.miss[at - 1])
+    return float(rate), float(curve.thresholds[at - 1])
 
 
 def detection_cost(miss: ArrayLike, false_alarm: ArrayLike, prior: float) -> Floats:
-    """Normalised detection cost with equal costs of both errors: 1 is what deciding without listening costs.
+    """Normalised detection cost with equal costs of both errors: 1 is the cost of a decision without the scores.
 
     (P miss prior + P fa (1 - prior)) / min(prior, 1 - prior): the normalised cost of the NIST speaker recognition
     evaluations. Other costs are the same as another prior (`effective_prior`). Raises ValueError for a prior that is
@@ -75,10 +75,10 @@ def effective_prior(prior: float, cost_miss: float, cost_false_alarm: float) -> 
 
 def min_dcf(same: ArrayLike, different: ArrayLike, prior: float) -> tuple[float, float]:
     """(lowest detection cost that any threshold gives, that threshold)."""
-    found = error_curve(same, different)
-    costs = detection_cost(found.miss, found.false_alarm, prior)
+    curve = error_curve(same, different)
+    costs = detection_cost(curve.miss, curve.false_alarm, prior)
     at = int(np.argmin(costs))
-    return float(costs[at]), float(found.thresholds[at])
+    return float(costs[at]), float(curve.thresholds[at])
 
 
 def actual_dcf(same: ArrayLike, different: ArrayLike, prior: float) -> float:
@@ -110,7 +110,7 @@ def pav(same: ArrayLike, different: ArrayLike) -> tuple[Floats, Floats]:
     """The best LLRs that a rising function of these scores gives on these very trials; may be infinite.
 
     Pool-adjacent-violators on the truth in order of score (Brümmer and du Preez 2006), the prior of the
-    set taken off. Equal scores get equal LLRs.
+    set removed. Equal scores get equal LLRs.
     """
     from scipy.optimize import isotonic_regression
 
@@ -131,27 +131,27 @@ def det(same: ArrayLike, different: ArrayLike) -> tuple[Floats, Floats]:
     """
     from scipy.special import ndtri
 
-    found = error_curve(same, different)
-    inside = (found.miss > 0) & (found.miss < 1) & (found.false_alarm > 0) & (found.false_alarm < 1)
-    return ndtri(found.false_alarm[inside]), ndtri(found.miss[inside])
+    curve = error_curve(same, different)
+    inside = (curve.miss > 0) & (curve.miss < 1) & (curve.false_alarm > 0) & (curve.false_alarm < 1)
+    return ndtri(curve.false_alarm[inside]), ndtri(curve.miss[inside])
 
 
 def tippett(same: ArrayLike, different: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """(values, share of `same` at or over each, share of `different` at or over each): a Tippett plot.
+    """(values, share of `same` at or above each, share of `different` at or above each): a Tippett plot.
 
     Drygajlo et al. 2015, "Methodological guidelines for best practice in forensic semiautomatic and automatic speaker
     recognition" (ENFSI).
     """
-    found = error_curve(same, different)
-    return found.thresholds[:-1], 1 - found.miss[:-1], found.false_alarm[:-1]
+    curve = error_curve(same, different)
+    return curve.thresholds[:-1], 1 - curve.miss[:-1], curve.false_alarm[:-1]
 
 
 def check_scores(same: ArrayLike, different: ArrayLike, infinite: bool = False) -> tuple[Floats, Floats]:
-    """Both as float64 (n,). Raises ValueError where one is empty, or holds what is no number (or is infinite)."""
+    """Both as float64 (n,). Raises ValueError if one is empty, or holds NaN or (unless `infinite`) infinity."""
     arrays = np.asarray(same, np.float64), np.asarray(different, np.float64)
     for name, values in zip(("same-speaker", "different-speaker"), arrays, strict=True):
         if values.ndim != 1 or not len(values):
             raise ValueError(f"at least one {name} trial is needed, got scores of shape {values.shape}")
         if np.isnan(values).any() or not (infinite or np.isfinite(values).all()):
-            raise ValueError(f"{name} scores that are no finite numbers")
+            raise ValueError(f"{name} scores that are not finite numbers")
     return arrays

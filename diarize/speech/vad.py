@@ -14,10 +14,10 @@ from diarize.units import round_time
 
 _TOLERANCE = 1e-6  # s; differences of times are not exact
 _CERTAIN = 0.97  # probability of speech that leaves no doubt
-_REACH = 0.3  # s before and after certain frames in which advice is not heeded
+_REACH = 0.3  # s before and after certain frames in which likely speech does not count
 _HIGH = 0.93  # probability of speech that many frames of clear speech reach
-_CLEAR = 0.35  # share of likely speech that reaches it where speech is clear
-_AROUND = 60.0  # s before and after, over which that is judged
+_CLEAR = 0.35  # share of likely speech that reaches it if speech is clear
+_AROUND = 60.0  # s before and after a frame in which this share is measured
 
 
 def segments(
@@ -30,37 +30,40 @@ def segments(
 ) -> tuple[Segment, ...]:
     """Sorted, disjoint speech segments of a recording of `duration` seconds.
 
-    `probabilities` (n,): that somebody speaks in the `step` seconds from i * step - lag. In this order: speech begins
-    at `threshold` and lasts until a probability falls under `off_threshold`; pauses shorter than `min_silence` are
-    filled; what is then shorter than `min_speech` is dropped; the rest grows by `pad` at both ends, and what then
-    touches becomes one. Where something else also hears speech (`likely`, sorted, disjoint), a probability of
-    `likely_threshold` is enough; but not beside frames of certain speech, where a pause is a pause. Where little of
-    what is likely within a minute has a high probability, `doubted_threshold` is enough, everywhere.
+    `probabilities` (n,): that somebody speaks in the `step` seconds from i * step - lag. In this order:
+
+    1. speech begins at `threshold` and lasts until a probability is below `off_threshold`;
+    2. in the segments `likely` (sorted, disjoint), where another model detects speech, frames with a probability of
+       `likely_threshold` are added, except close to frames of certain speech; if only a small share of the likely
+       frames within a minute has a high probability, frames with `doubted_threshold` are added, everywhere;
+    3. pauses shorter than `min_silence` are filled;
+    4. segments shorter than `min_speech` are dropped;
+    5. the rest is extended by `pad` at both ends, and segments that then touch become one.
     """
     config = config or VadConfig()
     active = hysteresis(probabilities, config.threshold, config.off_threshold)
     if likely:
-        advised = np.zeros(len(active), dtype=np.bool_)
+        likely_frames = np.zeros(len(active), dtype=np.bool_)
         for segment in likely:
             a, b = (max(0, round((time + lag) / step)) for time in (segment.start, segment.end))
-            advised[a:b] = True
-        possible = (probabilities >= config.likely_threshold) & ~_near(probabilities >= _CERTAIN, round(_REACH / step))
-        possible |= (probabilities >= config.doubted_threshold) & _doubted(
-            probabilities, advised, round(_AROUND / step)
-        )
-        active |= advised & possible
+            likely_frames[a:b] = True
+        near_certain = _near(probabilities >= _CERTAIN, round(_REACH / step))
+        unclear = _unclear(probabilities, likely_frames, round(_AROUND / step))
+        added = (probabilities >= config.likely_threshold) & ~near_certain
+        added |= (probabilities >= config.doubted_threshold) & unclear
+        active |= likely_frames & added
     edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]))).reshape(-1, 2)
     runs = [_clipped(first * step - lag, end * step - lag, duration) for first, end in edges.tolist()]
-    if runs and active[-1]:  # nothing after the last frame says that the speech ended before the recording
+    if runs and active[-1]:  # speech in the last frame lasts to the end of the recording
         runs[-1] = _clipped(edges[-1, 0] * step - lag, duration, duration)
     joined = union((run for run in runs if run), gap=max(0.0, config.min_silence - _TOLERANCE))
-    kept = [run for run in joined if run.duration >= config.min_speech - _TOLERANCE]
-    padded = (_clipped(run.start - config.pad, run.end + config.pad, duration) for run in kept)
+    long_enough = [run for run in joined if run.duration >= config.min_speech - _TOLERANCE]
+    padded = (_clipped(run.start - config.pad, run.end + config.pad, duration) for run in long_enough)
     return union(run for run in padded if run)
 
 
 def _clipped(start: float, end: float, duration: float) -> Segment | None:
-    """The segment within a recording, to the millisecond; None where nothing is left of it."""
+    """The part within the recording, to the millisecond; None if it is empty."""
     start, end = round_time(max(0.0, start)), round_time(min(end, duration))
     return Segment(start, end) if start < end else None
 
@@ -68,21 +71,21 @@ def _clipped(start: float, end: float, duration: float) -> Segment | None:
 def hysteresis(probabilities: NDArray[np.floating], on: float, off: float) -> NDArray[np.bool_]:
     """(n,) -> (n,): true from the first value >= `on` until the next value < `off`."""
     decided = (probabilities >= on) | (probabilities < off)
-    last = np.maximum.accumulate(np.where(decided, np.arange(len(probabilities)), -1))  # the frame that decides
+    last = np.maximum.accumulate(np.where(decided, np.arange(len(probabilities)), -1))  # the last decided frame
     return (last >= 0) & (probabilities[last] >= on)
 
 
-def _doubted(probabilities: NDArray[np.floating], advised: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """(n,): where fewer of the `advised` frames up to `reach` away have a high probability than in clear speech."""
-    return _around(advised & (probabilities >= _HIGH), reach) < _CLEAR * _around(advised, reach)
+def _unclear(probabilities: NDArray[np.floating], likely: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """(n,): where fewer of the `likely` frames up to `reach` away have a high probability than in clear speech."""
+    return _count_around(likely & (probabilities >= _HIGH), reach) < _CLEAR * _count_around(likely, reach)
 
 
 def _near(marked: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     """(n,): whether any of the values up to `reach` away is marked."""
-    return _around(marked, reach) > 0
+    return _count_around(marked, reach) > 0
 
 
-def _around(marked: NDArray[np.bool_], reach: int) -> NDArray[np.int64]:
+def _count_around(marked: NDArray[np.bool_], reach: int) -> NDArray[np.int64]:
     """(n,): how many of the values up to `reach` away are marked."""
     padded = np.concatenate([np.zeros(reach + 1, np.int64), np.cumsum(np.pad(marked, (0, reach)))])
     count = padded[2 * reach + 1 :] - padded[: -2 * reach - 1]

@@ -16,14 +16,14 @@ _TOLERANCE = 1e-6  # s; differences of times are not exact
 def over(speech: Sequence[Segment], config: WindowsConfig | None = None) -> tuple[Segment, ...]:
     """Windows sorted by start, which together cover exactly the `speech` (any order; may overlap).
 
-    A stretch of speech no longer than a window is one window. A longer one is cut into windows of full length that
-    start every `hop` seconds; the last one is moved back to end where the speech ends, so that none is short.
+    Speech no longer than a window is one window. Longer speech is cut into windows of full length that start every
+    `hop` seconds; the last one is moved back to end with the speech, so that none is short.
     """
     config = config or WindowsConfig()
-    found: list[Segment] = []
+    windows: list[Segment] = []
     for stretch in union(speech):
         steps = max(0, ceil((stretch.duration - config.length - _TOLERANCE) / config.hop))
         starts = [stretch.start + i * config.hop for i in range(steps)]
-        found += [Segment(round_time(start), round_time(start + config.length)) for start in starts]
-        found.append(Segment(round_time(max(stretch.start, stretch.end - config.length)), round_time(stretch.end)))
-    return tuple(found)
+        windows += [Segment(round_time(start), round_time(start + config.length)) for start in starts]
+        windows.append(Segment(round_time(max(stretch.start, stretch.end - config.length)), round_time(stretch.end)))
+    return tuple(windows)

@@ -11,19 +11,19 @@ from diarize.types import Turn, Word
 
 
 def label(words: Iterable[Word], turns: Sequence[Turn], config: LabelConfig | None = None) -> tuple[Word, ...]:
-    """The same words in the same order, each with the speaker of its time; a speaker it had before is forgotten.
+    """The same words in the same order, each with a new speaker.
 
-    `turns` are sorted by start and may overlap. Each word is looked at alone, so that its place in the order and the
-    words beside it make no difference:
+    `turns` are sorted by start and may overlap. Each word is labelled alone; its position and its neighbours do not
+    matter:
 
-    1. the speaker whose turns share most time with it. Equal shares, as for any word that lies wholly in the turns of
-       two people, go to the one whose turn began last: somebody who cuts in is being heard. A word of zero length
-       counts as shared by every turn around its instant.
-    2. where no turn overlaps it, the speaker of the nearest turn that is at most `max_distance` seconds away; the
-       earlier turn where two are equally near;
+    1. the speaker whose turns share most time with it. If shares are equal, as for a word inside the turns of two
+       speakers, the one whose turn began last: usually the one who interrupts. A word of zero length is shared by all
+       turns around it;
+    2. if no turn overlaps it, the speaker of the nearest turn up to `max_distance` seconds away; of two equally near
+       turns, the earlier one;
     3. else nobody: `speaker=None`.
 
-    O((W + T) log T) where few turns overlap. Raises ValueError when turns are not sorted.
+    O((W + T) log T) if few turns overlap. Raises ValueError if turns are not sorted.
     """
     config = config or LabelConfig()
     index = SpanIndex(turns)
@@ -38,7 +38,7 @@ def _speaker(word: Word, turns: Sequence[Turn], index: SpanIndex, max_distance: 
         shared[turn.speaker] = shared.get(turn.speaker, 0.0) + word.overlap(turn)
         began[turn.speaker] = turn.start  # turns are sorted, so this is the latest
     if shared:
-        # to the microsecond, as sums of floats hide that two shares are equal
+        # Rounded to microseconds, as equal shares may differ as sums of floats.
         return max(shared, key=lambda speaker: (round(shared[speaker], 6), began[speaker]))
     if not turns:
         return None

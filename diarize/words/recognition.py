@@ -1,4 +1,4 @@
-"""What recognizers share: chunks of speech, words out of tokens, doubts about the result (docs/method/words.md)."""
+"""What recognizers share: chunks of speech, words from tokens, notes on the result (docs/method/words.md)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from diarize.text import join, unspaced
 from diarize.types import Samples, Segment, Word
 from diarize.units import to_samples
 
-_QUIET = 0.2  # s; the stretch whose energy is compared when speech must be cut: about a syllable
-_HOP = 0.01  # s between two such stretches
+_QUIET = 0.2  # s; length of the parts whose energy is compared to find a cut: about a syllable
+_HOP = 0.01  # s between two such parts
 
-LONGEST_PHRASE = 40  # words (or characters, in scripts without spaces) of a phrase that is looked for as a loop
-LEAST_TIMES = 5  # repetitions in a row that no speaker is expected to make
-LEAST_WORDS = 10  # words in all: five times "no" is emphasis, ten times is not
+LONGEST_PHRASE = 40  # words (or characters, in scripts without spaces) of a phrase that is searched as a loop
+LEAST_TIMES = 5  # repetitions in a row of a loop: more than a speaker makes
+LEAST_WORDS = 10  # words of a loop in all: five times "no" is emphasis, ten times is not
 
 WORDLESS = 5.0  # s; a shorter speech segment without a word is a cough or a laugh
-_LISTED = 5  # places that one remark names; more are counted
+_LISTED = 5  # places in one note; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +34,26 @@ class Loop(Segment):
 
 
 def chunks(samples: Samples, rate: int, speech: Iterable[Segment], longest: float, pause: float) -> tuple[Segment, ...]:
-    """Speech as chunks of at most `longest` seconds, each heard at once; sorted, disjoint, no speech left out.
+    """Speech as chunks of at most `longest` seconds, each decoded at once; sorted, disjoint, no speech left out.
 
-    `samples` is (n,) at `rate` Hz; speech beyond its end, or shorter than a sample, is
-    left out. Neighbours at most `pause` seconds apart share a
-    chunk while there is room. Where the room ends, the cut is the longest pause in the chunk's second half; speech is
-    cut only where a segment alone is longer than a chunk, in its quietest fifth of a second between half and whole
-    chunk length.
+    `samples` is (n,) at `rate` Hz; speech beyond its end, or shorter than a sample, is left out. Segments at most
+    `pause` seconds apart share a chunk if they fit. If they do not, the chunk ends at the longest pause in its second
+    half. Speech is cut only if a segment is longer than a chunk, at its quietest fifth of a second between half and
+    whole length.
     """
     if longest <= 2 * _QUIET:
         raise ValueError(f"chunks must be longer than {2 * _QUIET} s, got {longest}")
     duration = len(samples) / rate
-    pieces = [
-        piece
+    segments = [
+        part
         for segment in timeline.union(speech)
         if to_samples(segment.start, rate) < min(to_samples(segment.end, rate), len(samples))
-        for piece in _pieces(samples, rate, Segment(segment.start, min(segment.end, duration)), longest)
+        for part in _cut(samples, rate, Segment(segment.start, min(segment.end, duration)), longest)
     ]
-    return tuple(_groups(pieces, longest, pause))
+    return tuple(_join(segments, longest, pause))
 
 
-def _pieces(samples: Samples, rate: int, segment: Segment, longest: float) -> Iterator[Segment]:
+def _cut(samples: Samples, rate: int, segment: Segment, longest: float) -> Iterator[Segment]:
     start = segment.start
     while segment.end - start > longest:
         cut = _quietest(samples, rate, Segment(start + longest / 2, start + longest))
@@ -64,48 +63,48 @@ def _pieces(samples: Samples, rate: int, segment: Segment, longest: float) -> It
 
 
 def _quietest(samples: Samples, rate: int, within: Segment) -> float:
-    """Middle of the stretch of least energy; the latest where several are equal, as that leaves the longest chunk."""
+    """Middle of the part of least energy; the latest of equal ones, as the chunk is then longest."""
     first = to_samples(within.start, rate)
     hop, hops = max(1, to_samples(_HOP, rate)), round(_QUIET / _HOP)
     sound = samples[first : to_samples(within.end, rate)].astype(np.float64)
     blocks = len(sound) // hop
     energy = np.concatenate([[0.0], np.cumsum(np.square(sound[: blocks * hop]).reshape(blocks, hop).sum(axis=1))])
-    stretches = energy[hops:] - energy[:-hops]
-    quietest = len(stretches) - 1 - int(np.argmin(stretches[::-1]))
+    parts = energy[hops:] - energy[:-hops]
+    quietest = len(parts) - 1 - int(np.argmin(parts[::-1]))
     return (first + (quietest + hops / 2) * hop) / rate
 
 
-def _groups(pieces: Sequence[Segment], longest: float, pause: float) -> Iterator[Segment]:
+def _join(segments: Sequence[Segment], longest: float, pause: float) -> Iterator[Segment]:
     first = 0
-    while first < len(pieces):
-        start, last = pieces[first].start, first
-        while last + 1 < len(pieces) and _gap(pieces, last) <= pause and pieces[last + 1].end - start <= longest:
+    while first < len(segments):
+        start, last = segments[first].start, first
+        while last + 1 < len(segments) and _gap(segments, last) <= pause and segments[last + 1].end - start <= longest:
             last += 1
-        if last + 1 < len(pieces) and _gap(pieces, last) <= pause:  # there was no room, so choose where to part
-            late = [i for i in range(first, last + 1) if pieces[i].end - start >= longest / 2] or [last]
-            last = max(late, key=lambda i: (_gap(pieces, i), i))
-        yield Segment(start, pieces[last].end)
+        if last + 1 < len(segments) and _gap(segments, last) <= pause:  # the next one does not fit: choose the pause
+            late = [i for i in range(first, last + 1) if segments[i].end - start >= longest / 2] or [last]
+            last = max(late, key=lambda i: (_gap(segments, i), i))
+        yield Segment(start, segments[last].end)
         first = last + 1
 
 
-def _gap(pieces: Sequence[Segment], i: int) -> float:
-    return pieces[i + 1].start - pieces[i].end
+def _gap(segments: Sequence[Segment], i: int) -> float:
+    return segments[i + 1].start - segments[i].end
 
 
 def merge(tokens: Iterable[Word]) -> tuple[Word, ...]:
-    """Tokens as Whisper gives them, a leading space meaning that a word begins, as words without outer whitespace.
+    """Tokens of Whisper, in which a leading space begins a word, as words without outer white space.
 
-    A token without leading space goes on with the word before it (" well", "-known"; " 3", ".5"), unless one of the
-    two characters that meet belongs to a script without spaces; there each token stays a word (" 私", "は"), but for
-    vowel signs and other marks, which belong to the letter before them. A merged word has the smallest of the
-    probabilities of its tokens. Empty tokens are dropped.
+    A token without a leading space continues the word before it (" well", "-known"; " 3", ".5"), unless one of the two
+    characters that meet belongs to a script without spaces; there each token stays a word (" 私", "は"), except vowel
+    signs and other marks, which belong to the letter before them. A merged word has the smallest probability of its
+    tokens. Empty tokens are dropped.
     """
     words: list[Word] = []
     for token in tokens:
         text = token.text.strip()
         if not text:
             continue
-        if words and not token.text[0].isspace() and _goes_on(words[-1].text, text):
+        if words and not token.text[0].isspace() and _continues(words[-1].text, text):
             before = words[-1]
             words[-1] = replace(
                 before,
@@ -118,31 +117,31 @@ def merge(tokens: Iterable[Word]) -> tuple[Word, ...]:
     return tuple(words)
 
 
-def _goes_on(before: str, text: str) -> bool:
+def _continues(before: str, text: str) -> bool:
     return category(text[0]).startswith("M") or not (unspaced(before[-1]) or unspaced(text[0]))
 
 
-def loops(words: Iterable[Word]) -> tuple[Loop, ...]:
-    """Phrases of 1 to 40 words said at least 5 times in a row, and at least 10 words long in all, by order of time.
+def find_loops(words: Iterable[Word]) -> tuple[Loop, ...]:
+    """Phrases of 1 to 40 words, repeated at least 5 times in a row, at least 10 words in all, by time.
 
-    Recognizers fall into such loops over silence, noise and music. Letter case and punctuation make no difference.
+    Recognizers produce such loops from silence, noise and music. Letter case and punctuation are ignored.
     """
-    heard = sorted(((w, key) for w in words if (key := _key(w.text))), key=lambda item: (item[0].start, item[0].end))
+    keyed = sorted(((w, key) for w in words if (key := _key(w.text))), key=lambda item: (item[0].start, item[0].end))
     numbers: dict[str, int] = {}
-    ids = np.array([numbers.setdefault(key, len(numbers)) for _, key in heard], dtype=np.int64)
-    taken = np.zeros(len(ids), dtype=bool)
-    found: list[Loop] = []
+    ids = np.array([numbers.setdefault(key, len(numbers)) for _, key in keyed], dtype=np.int64)
+    in_loop = np.zeros(len(ids), dtype=bool)
+    loops: list[Loop] = []
     for length in range(1, min(LONGEST_PHRASE, len(ids) // LEAST_TIMES) + 1):
-        for first, last in _runs((ids[length:] == ids[:-length]) & ~taken[length:] & ~taken[:-length]):
+        for first, last in _runs((ids[length:] == ids[:-length]) & ~in_loop[length:] & ~in_loop[:-length]):
             times = (last - first) // length + 1
             if times < LEAST_TIMES or times * length < LEAST_WORDS:
                 continue
-            spoken = [word for word, _ in heard[first : first + times * length]]
-            taken[first : first + times * length] = True
-            start, end = spoken[0].start, max(word.end for word in spoken)
-            phrase = join(word.text for word in spoken[:length])
-            found.append(Loop(start, max(end, start + 0.001), phrase, times))
-    return tuple(sorted(found))
+            repeated = [word for word, _ in keyed[first : first + times * length]]
+            in_loop[first : first + times * length] = True
+            start, end = repeated[0].start, max(word.end for word in repeated)
+            phrase = join(word.text for word in repeated[:length])
+            loops.append(Loop(start, max(end, start + 0.001), phrase, times))
+    return tuple(sorted(loops))
 
 
 def _key(text: str) -> str:
@@ -155,24 +154,24 @@ def _runs(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
     yield from ((int(first), int(last)) for first, last in edges.reshape(-1, 2))
 
 
-def wordless(words: Iterable[Word], speech: Iterable[Segment], least: float = WORDLESS) -> tuple[Segment, ...]:
+def find_wordless(words: Iterable[Word], speech: Iterable[Segment], least: float = WORDLESS) -> tuple[Segment, ...]:
     """Speech segments of at least `least` seconds in which no word was recognized."""
-    said = np.sort(np.array([word.middle for word in words], dtype=np.float64))
+    middles = np.sort(np.array([word.middle for word in words], dtype=np.float64))
     return tuple(
         s
         for s in timeline.union(speech)
-        if s.duration >= least and np.searchsorted(said, s.start) == np.searchsorted(said, s.end, side="right")
+        if s.duration >= least and np.searchsorted(middles, s.start) == np.searchsorted(middles, s.end, side="right")
     )
 
 
-def remarks(words: Sequence[Word], speech: Sequence[Segment]) -> tuple[str, ...]:
-    """What a reader of the transcript should know about its words; nothing is dropped because of it."""
+def describe_doubts(words: Sequence[Word], speech: Sequence[Segment]) -> tuple[str, ...]:
+    """Notes on doubtful words, for the reader of the transcript; no word is dropped."""
     repeated = [
         f"{loop.phrase!r} was recognized {loop.times} times in a row from {loop.start:.1f} s to {loop.end:.1f} s: "
-        "recognizers repeat themselves over noise and silence, so listen before relying on it."
-        for loop in loops(words)
+        "recognizers repeat phrases in noise and silence, so check this part of the recording."
+        for loop in find_loops(words)
     ]
-    empty = wordless(words, speech)
+    empty = find_wordless(words, speech)
     if not empty:
         return tuple(repeated)
     places = ", ".join(f"{s.start:.1f}-{s.end:.1f} s" for s in empty[:_LISTED])

@@ -84,7 +84,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
 def _check(request: EvaluationRequest) -> None:
     """Raises ConfigError for a setting out of range, MissingExtra where a package is not installed."""
     rules = request.rules
-    normalisation.steps(rules.normalise)
+    normalisation.check_steps(rules.normalise)
     for name in ("collar", "tolerance", "word_collar"):
         if not (isfinite(getattr(rules, name)) and getattr(rules, name) >= 0):
             raise ConfigError("evaluate", name, f"seconds, 0 or more; got {getattr(rules, name)}")

@@ -44,7 +44,7 @@ def test_the_default_steps_change_nothing_more_a_second_time(text: str) -> None:
 
 
 def test_an_unknown_step_names_the_nearest() -> None:
-    assert normalisation.steps(["lower", "nfkc"]) == ("lower", "nfkc")
+    assert normalisation.check_steps(["lower", "nfkc"]) == ("lower", "nfkc")
     with pytest.raises(ConfigError, match="Did you mean 'punctuation'") as caught:
-        normalisation.steps(["lower", "punctuations"])
+        normalisation.check_steps(["lower", "punctuations"])
     assert all(name in str(caught.value) for name in STEPS)

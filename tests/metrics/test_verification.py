@@ -138,8 +138,8 @@ def test_a_tippett_plot_falls_from_all_to_few() -> None:
     [
         ([], [1.0], "at least one same-speaker trial"),
         ([1.0], [], "at least one different-speaker trial"),
-        ([np.nan], [1.0], "same-speaker scores that are no finite"),
-        ([1.0], [inf], "different-speaker scores that are no finite"),
+        ([np.nan], [1.0], "same-speaker scores that are not finite"),
+        ([1.0], [inf], "different-speaker scores that are not finite"),
         ([[1.0]], [1.0], "shape"),
     ],
 )

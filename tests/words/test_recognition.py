@@ -119,40 +119,44 @@ def said(phrase: str, times: int, start: float = 0.0, step: float = 0.5) -> list
 
 def test_fault_44_a_loop_is_found_with_its_phrase_and_count() -> None:
     words = [*said("and so we", 1), *said("Thank you.", 50, 10.0), *said("went on", 1, 80.0)]
-    (loop,) = recognition.loops(words)
+    (loop,) = recognition.find_loops(words)
     assert (loop.phrase, loop.times) == ("Thank you.", 50)
     assert (loop.start, loop.end) == (10.0, 59.75)
 
 
 def test_fault_44_case_and_punctuation_do_not_hide_a_loop() -> None:
     words = [Word(i, i + 0.5, w) for i, w in enumerate(["Thank", "you", "thank", "you,", "THANK", "you!", "-"] * 4)]
-    (loop,) = recognition.loops(words)
+    (loop,) = recognition.find_loops(words)
     assert loop.times == 12
 
 
 def test_fault_44_a_long_phrase_of_characters_is_found() -> None:
     characters = " ".join("ご視聴ありがとうございました")
-    (loop,) = recognition.loops(said(characters, 6))
+    (loop,) = recognition.find_loops(said(characters, 6))
     assert (loop.phrase, loop.times) == ("ご視聴ありがとうございました", 6)
 
 
 def test_fault_44_what_people_say_is_no_loop() -> None:
-    assert recognition.loops(said("no", 9)) == ()
-    assert recognition.loops(said("very very big", 4)) == ()
-    assert recognition.loops(said("the cat and the dog and the bird and the fish and the cow", 1)) == ()
-    assert recognition.loops([]) == ()
-    assert recognition.loops([Word(1.0, 2.0, "...")] * 50) == ()
+    assert recognition.find_loops(said("no", 9)) == ()
+    assert recognition.find_loops(said("very very big", 4)) == ()
+    assert recognition.find_loops(said("the cat and the dog and the bird and the fish and the cow", 1)) == ()
+    assert recognition.find_loops([]) == ()
+    assert recognition.find_loops([Word(1.0, 2.0, "...")] * 50) == ()
 
 
 def test_fault_44_two_loops_and_a_loop_at_one_instant() -> None:
     words = [*said("so", 20), *said("a b c", 5, 20.0), *([Word(40.0, 40.0, "x")] * 10)]
-    assert [(loop.phrase, loop.times) for loop in recognition.loops(words)] == [("so", 20), ("a b c", 5), ("x", 10)]
-    assert recognition.loops(words)[-1].end > 40.0
+    assert [(loop.phrase, loop.times) for loop in recognition.find_loops(words)] == [
+        ("so", 20),
+        ("a b c", 5),
+        ("x", 10),
+    ]
+    assert recognition.find_loops(words)[-1].end > 40.0
 
 
 def test_fault_44_remarks_name_the_loop_and_drop_nothing() -> None:
     words = said("thank you", 50, 12.0)
-    (remark,) = recognition.remarks(words, [Segment(12.0, 62.0)])
+    (remark,) = recognition.describe_doubts(words, [Segment(12.0, 62.0)])
     assert "'thank you' was recognized 50 times in a row from 12.0 s to 61.8 s" in remark
     assert len(words) == 100
 
@@ -160,8 +164,8 @@ def test_fault_44_remarks_name_the_loop_and_drop_nothing() -> None:
 def test_fault_22_speech_without_words_is_said() -> None:
     speech = [Segment(0.0, 6.0), Segment(10.0, 15.0), Segment(20.0, 22.0), Segment(30.0, 36.0)]
     words = [Word(14.0, 14.2, "a"), Word(36.0, 36.0, "b")]
-    assert recognition.wordless(words, speech) == (Segment(0.0, 6.0),)
-    assert recognition.remarks(words, speech) == ("No word was recognized in speech at 0.0-6.0 s.",)
-    assert recognition.remarks([*words, Word(0.0, 1.0, "c")], speech) == ()
+    assert recognition.find_wordless(words, speech) == (Segment(0.0, 6.0),)
+    assert recognition.describe_doubts(words, speech) == ("No word was recognized in speech at 0.0-6.0 s.",)
+    assert recognition.describe_doubts([*words, Word(0.0, 1.0, "c")], speech) == ()
     many = [Segment(10.0 * i, 10.0 * i + 6) for i in range(8)]
-    assert recognition.remarks([], many)[0].endswith("40.0-46.0 s and 3 more places.")
+    assert recognition.describe_doubts([], many)[0].endswith("40.0-46.0 s and 3 more places.")
