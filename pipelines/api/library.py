@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import TracebackType
@@ -66,15 +67,15 @@ class Library:
             self._store = None
 
     @property
-    def opened(self) -> stores.Library:
-        """The library as the recipes take it. Raises LibraryError where it is closed."""
+    def store(self) -> stores.Library:
+        """The library as `pipelines.people` takes it. Raises LibraryError where it is closed."""
         if self._store is None:
             raise LibraryError(self.place, "this library is closed", "Open it again: diarize.Library(...).")
         return self._store
 
     def people(self) -> tuple[Person, ...]:
         """Everybody, in the order in which they were enrolled; those whose consent has ended are marked `expired`."""
-        return self.opened.people()
+        return self.store.people()
 
     def enroll(
         self,
@@ -111,10 +112,10 @@ class Library:
         if not isinstance(name, str):
             raise TypeError(f"name is a str, not {type(name).__name__}")
         paths = keywords.paths_of(files, "files")
-        calibrated = None if calibration is None else keywords.path_of(calibration, "calibration")
-        asked = {"vad": vad, "embedder": embedder, "channel": channel, "device": device, "offline": offline}
+        calibration_path = None if calibration is None else keywords.path_of(calibration, "calibration")
+        options = {"vad": vad, "embedder": embedder, "channel": channel, "device": device, "offline": offline}
         with keywords.python_messages("enroll"):
-            settings = keywords.resolve(asked, config)
+            settings = keywords.resolve(options, config)
             ignored = {accept} if isinstance(accept, str) else set(accept)
             if wrong := sorted(ignored - set(CHECKS)):
                 raise ConfigError("accept", ", ".join(wrong), "no such check", f"Known: {', '.join(CHECKS)}.")
@@ -122,7 +123,7 @@ class Library:
             request = EnrolmentRequest(name, new, consent, _day(expires), keep_audio, checks)
             models = Store(offline=settings.run.offline)
             times = {"start": start, "end": end}
-            result = enroll(self.opened, request, paths, settings, models, **times, calibration=calibrated)
+            result = enroll(self.store, request, paths, settings, models, **times, calibration=calibration_path)
         for row in result.rows:
             if row.outcome == "refused":
                 warnings.warn(f"{printable(name)}: {row.origin} was refused: {row.reason}", stacklevel=2)
@@ -131,26 +132,29 @@ class Library:
     def rename(self, who: str, name: str) -> Person:
         """Give a person (name or id) another name. Raises UnknownPerson, ConfigError for a name that is none."""
         with keywords.python_messages("rename"):
-            return speakers.rename(self.opened, who, name)
+            return speakers.rename(self.store, who, name)
 
     def merge(self, keep: str, gone: str) -> Person:
         """Two entries are one person: `keep` gets the utterances of `gone`. Raises UnknownPerson, ConfigError."""
         with keywords.python_messages("merge"):
-            return speakers.merge(self.opened, keep, gone)
+            return speakers.merge(self.store, keep, gone)
 
     def remove(self, who: str) -> None:
         """Delete a person (name or id) with everything that is kept of them. Raises UnknownPerson, LibraryLocked.
 
         Transcripts and copies of the library that were made before still hold what they held.
         """
-        self.opened.remove(self.opened.find(who).id)
+        self.store.remove(self.store.find(who).id)
 
 
-def opened(library: Library | AnyPath) -> tuple[stores.Library, bool]:
-    """The library that a caller names, and whether it was opened here, to be read and closed again."""
+@contextlib.contextmanager
+def reading(library: Library | AnyPath) -> Iterator[stores.Library]:
+    """The library that a caller names; one that is opened here is closed again."""
     if isinstance(library, Library):
-        return library.opened, False
-    return speakers.open_library(_address(library, "library"), os.environ, read_only=True), True
+        yield library.store
+        return
+    with speakers.open_library(_address(library, "library"), os.environ, read_only=True) as opened:
+        yield opened
 
 
 def _address(value: AnyPath, name: str) -> str | Path:

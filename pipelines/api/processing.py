@@ -19,7 +19,8 @@ from diarize.models.store import Store
 from pipelines import plan
 from pipelines.api import keywords
 from pipelines.api.keywords import AnyPath
-from pipelines.api.library import Library, opened
+from pipelines.api.library import Library
+from pipelines.api.library import reading as reading_library
 from pipelines.api.transcript import Transcript
 from pipelines.batch import cached_stages
 from pipelines.batch.worker import Transcriber
@@ -87,10 +88,10 @@ def process(
     if on_stage is not None and not callable(on_stage):
         raise TypeError(f"on_stage: a function is needed, not {type(on_stage).__name__}")
     item = _input(keywords.path_of(path, "path", "one recording's path"))
-    words = None if transcript is None else keywords.path_of(transcript, "transcript")
-    marked = None if speech is None else keywords.path_of(speech, "speech")
-    known = keywords.paths_of(known_turns, "known_turns")
-    asked = {
+    words_path = None if transcript is None else keywords.path_of(transcript, "transcript")
+    speech_path = None if speech is None else keywords.path_of(speech, "speech")
+    turns_paths = keywords.paths_of(known_turns, "known_turns")
+    options = {
         "num_speakers": num_speakers,
         "min_speakers": min_speakers,
         "max_speakers": max_speakers,
@@ -111,8 +112,8 @@ def process(
         "cache": cache,
     }
     with keywords.python_messages("process"):
-        settings = keywords.resolve(asked, config)
-        (job,) = annotation_files.attach([Job(item, settings.cluster)], words, marked, known, settings)
+        settings = keywords.resolve(options, config)
+        (job,) = annotation_files.attach([Job(item, settings.cluster)], words_path, speech_path, turns_paths, settings)
         store = Store(offline=settings.run.offline)
         with _lock:
             chosen = _plan(settings, store, job, library, link)
@@ -135,14 +136,8 @@ def _input(path: Path) -> Input:
 
 def _plan(settings: Config, store: Store, job: Job, library: Library | AnyPath | None, link: bool) -> Plan:
     recognize, detect = job.words is None, job.speech is None
-    if library is None:
-        return plan.make(settings, store, None, recognize, None, link, detect)
-    people, ours = opened(library)
-    try:
+    with contextlib.nullcontext() if library is None else reading_library(library) as people:
         return plan.make(settings, store, None, recognize, people, link, detect)
-    finally:
-        if ours:
-            people.close()
 
 
 def _transcribed(job: Job, chosen: Plan, store: Store, on_stage: Callable[[str], None]) -> Transcript:
@@ -158,7 +153,7 @@ def _transcribed(job: Job, chosen: Plan, store: Store, on_stage: Callable[[str],
     return Transcript.of(transcript)
 
 
-_lock = threading.Lock()  # one recording at a time: models are not made for several threads at once
+_lock = threading.Lock()  # one recording at a time: models may not be used by several threads
 _loaded: dict[str, Transcriber] = {}  # what decides the stages -> those of the last call
 
 
@@ -190,10 +185,8 @@ if hasattr(os, "register_at_fork"):
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Linear algebra with one thread, as worker processes have it: with more, the last digits of sums depend on how
-    many there are. What it is done with is loaded before, as the limit reaches only libraries that are loaded.
-    """
-    import scipy.linalg  # noqa: F401
+    """Linear algebra with one thread, as in worker processes: the last digits of sums depend on how many there are."""
+    import scipy.linalg  # noqa: F401 - the limit reaches only libraries that are loaded
     import sklearn.cluster  # noqa: F401
     from threadpoolctl import threadpool_limits
 
