@@ -36,14 +36,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 
 class DiarizeError(Exception):
     """Base class. Its `args` are its constructor's arguments, so that it pickles."""
 
+    exit_status: ClassVar[int] = 4  # of a command that ends with this error; run_pipeline.py lists them
+
 
 class ConfigError(DiarizeError):
     """A setting is unknown or out of range. `where` is the file, variable or option it came from."""
+
+    exit_status = 2
 
     def __init__(self, where: str, key: str, problem: str, cure: str = "") -> None:
         super().__init__(where, key, problem, cure)
@@ -56,8 +61,12 @@ class ConfigError(DiarizeError):
 class BackendError(DiarizeError):
     """A backend cannot be used."""
 
+    exit_status = 5
+
 
 class UnknownBackend(BackendError):
+    exit_status = 2
+
     def __init__(self, stage: str, name: str, known: Sequence[str]) -> None:
         super().__init__(stage, name, tuple(known))
         self.stage, self.name, self.known = stage, name, tuple(known)
@@ -80,8 +89,12 @@ class MissingExtra(BackendError):
 class ModelError(DiarizeError):
     """A model file is missing, or is not the expected one."""
 
+    exit_status = 5
+
 
 class UnknownModel(ModelError):
+    exit_status = 2
+
     def __init__(self, name: str, known: Sequence[str]) -> None:
         super().__init__(name, tuple(known))
         self.name, self.known = name, tuple(known)
@@ -102,6 +115,8 @@ class ModelMissing(ModelError):
 
 
 class ModelDamaged(ModelError):
+    exit_status = 6
+
     def __init__(self, model: str, path: str, expected: str, actual: str) -> None:
         super().__init__(model, path, expected, actual)
         self.model, self.path, self.expected, self.actual = model, path, expected, actual
@@ -166,17 +181,25 @@ class AudioError(FileError):
 class OutputError(FileError):
     """A result cannot be written: the disk is full, access is denied, or the place is refused."""
 
+    exit_status = 5
+
 
 class LibraryError(FileError):
     """An error of the library of enrolled speakers at `path`."""
+
+    exit_status = 5
 
 
 class LibraryMissing(LibraryError):
     """It does not exist."""
 
+    exit_status = 2
+
 
 class LibraryUnreadable(LibraryError):
     """The file is not a library."""
+
+    exit_status = 2
 
 
 class LibraryNewer(LibraryError):
@@ -198,17 +221,25 @@ class LibraryFull(LibraryError):
 class LibraryDamaged(LibraryError):
     """Its content is damaged."""
 
+    exit_status = 6
+
 
 class PassphraseError(LibraryError):
     """It is encrypted and the passphrase is missing or wrong, or it is not encrypted and there is a passphrase."""
+
+    exit_status = 2
 
 
 class UnknownPerson(LibraryError):
     """No person of that name or id, or several of them."""
 
+    exit_status = 2
+
 
 class CalibrationError(DiarizeError):
     """A calibration cannot be computed, or does not fit the scores."""
+
+    exit_status = 2
 
     def __init__(self, problem: str, cure: str = "") -> None:
         super().__init__(problem, cure)

@@ -1,6 +1,6 @@
-"""All that a person or a program sees of a command.
+"""What a person or a program sees of a command.
 
-`console` (progress, messages, tables), `live` (the picture of a run on a terminal), `json_log` (the same as JSON
-lines), `figures` (tables of figures on narrow terminals), `models` and `doctor` (facts about models and this
-machine).
+In order: `command_line` (arguments), `console` (messages, tables), `observers` and `live` (the progress of a run),
+`json_log` (the same as JSON lines), `run_report` (lines and tables about a run), `figures` (tables of figures on narrow
+terminals), `doctor` (what is installed, and what is missing).
 """

@@ -37,7 +37,7 @@ def test_what_is_kept_is_told_pruned_and_cleared(tmp_path: Path, capsys: pytest.
 
 def test_without_a_folder_there_is_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_pipeline.main(["cache", "status", "--cache", "none"]) == 2
-    assert "nothing is kept" in capsys.readouterr().err
+    assert "no cache folder is set" in capsys.readouterr().err
     assert run_pipeline.main(["cache", "status", "--cache", str(tmp_path / "new")]) == 0
     assert not (tmp_path / "new").exists()
     (tmp_path / "file").touch()

@@ -1,1 +1,1 @@
-"""The commands: arguments in, one recipe, what it found printed, an exit status out. One module a family."""
+"""The commands: arguments in, one recipe, its result printed, an exit status out. One module a family."""
