@@ -94,8 +94,8 @@ def enrolled_people(library: Library | None, model: str, config: Config) -> Enro
         )
     if index is not None:
         notes.append(
-            f"library: approximate search among {len(matrix)} voices: it finds the nearest one in "
-            f"{100 * index.recall:.1f} % of trials; all are compared with --exact"
+            f"library: approximate search in {len(matrix)} voices: the nearest voice is found in "
+            f"{100 * index.recall:.1f} % of trials; --exact compares every voice"
         )
     voices = MappedVoices(*files, model, index) if files is not None else matrix
     return EnrolledPeople(voices, calibration, config.identify, lacking, tuple(notes))

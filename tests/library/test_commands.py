@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,10 +17,11 @@ import pytest
 import run_pipeline
 from diarize.library import store
 from diarize.library.database import address, encryption
+from diarize.library.search import approximate
 from tests.cheap import SETTINGS, Pitch, write_tones
 from tests.library import conftest
 from tests.library.scoring.test_identification import PLAIN
-from tests.library.voices import MODEL, said
+from tests.library.voices import MODEL, said, voice
 
 LOW, ALIKE, HIGH, MIDDLE = 300.0, 301.0, 2500.0, 900.0  # Hz
 SECRET = "geheim"  # the password in the address of the server
@@ -43,8 +45,8 @@ def library(place: str) -> Iterator[str]:
     if "://" in place:
         conftest.emptied(place)
     else:
-        for path in Path(place).parent.iterdir():
-            path.unlink()
+        shutil.rmtree(Path(place).parent)
+        Path(place).parent.mkdir()
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +141,34 @@ def test_all_commands(
     written = [path.read_bytes() for folder in (tmp_path, cache) for path in folder.rglob("*") if path.is_file()]
     assert len(written) > 20
     assert not any(SECRET.encode() in content for content in written)
+
+
+@pytest.mark.parametrize("place", ["file"], indirect=True)
+def test_a_very_large_library_has_an_index(
+    run: Command, library: str, sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
+    monkeypatch.setattr("diarize.library.search.index.MANY", 10)
+    monkeypatch.setattr(approximate, "LARGE", 50)
+    monkeypatch.setattr(approximate, "TRAINING", 5)
+    with store.open(library, create=True) as opened, opened.batch():
+        for seed in range(60):
+            opened.enrol(f"person {seed}", [said(seed, model=Pitch().name, vector=voice(seed, 32))])
+    enroll(run, sounds, "Lo Wagner", LOW)
+    assert len(list(Path(f"{library}.index").glob("*.faiss"))) == 1
+
+    def names_and_notes(*options: str) -> tuple[list[str | None], str]:
+        run("process", sounds / "in", "--out", tmp_path / "out", "--force", *options)
+        transcript = json.loads((tmp_path / "out" / "talk" / "transcript.json").read_text(encoding="utf-8"))
+        notes = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))["notes"]
+        return [speaker["name"] for speaker in transcript["speakers"]], " ".join(notes)
+
+    names, notes = names_and_notes()
+    assert "approximate search in 61 voices" in notes
+    assert (names, "") == names_and_notes("--exact")
+    assert names == ["Lo Wagner", None]
+    run("speakers", "remove", "person 7")  # their voice leaves the index, which is made again
+    assert "approximate search in 60 voices" in names_and_notes()[1]
 
 
 def test_a_library_that_is_not_there(run: Command, tmp_path: Path, sounds: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,7 +14,7 @@ from diarize.config import Config, parse
 from diarize.errors import CalibrationError, FormatError, LibraryError
 from diarize.library import store
 from diarize.library.enrolled import MappedVoices, enrolled_people
-from diarize.library.search import index
+from diarize.library.search import approximate, index
 from tests.library.scoring.test_identification import PLAIN
 from tests.library.voices import MODEL, Clock, opened, said, voice
 
@@ -113,3 +114,37 @@ def test_a_large_library_is_mapped_by_each_worker(
         path.unlink()
     with pytest.raises(LibraryError, match="Run the same command again"):
         found.load()
+
+
+def test_a_very_large_library_is_searched_by_its_index(
+    tmp_path: Path, calibrated: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
+    monkeypatch.setattr(index, "MANY", 3)
+    monkeypatch.setattr(approximate, "LARGE", 50)
+    monkeypatch.setattr(approximate, "TRAINING", 5)
+    with opened(tmp_path / "people.db") as library:
+        with library.batch():
+            for seed in range(60):
+                library.enrol(f"P{seed}", [said(seed)])
+        library.update_indexes()
+    with store.open(tmp_path / "people.db", read_only=True, clock=Clock()) as library:
+        people = enrolled_people(library, MODEL, calibrated)
+        exact = calibrated.model_copy(update={"identify": calibrated.identify.model_copy(update={"exact": True})})
+        every = enrolled_people(library, MODEL, exact)
+    (note,) = people.notes
+    assert re.fullmatch(
+        r"library: approximate search in 60 voices: the nearest voice is found in \d+\.\d % of trials; "
+        r"--exact compares every voice",
+        note,
+    )
+    assert every.notes == ()
+    identifier, exact_identifier = pickle.loads(pickle.dumps(people)).load(), every.load()
+    assert ",index=" in identifier.name
+    assert ",index=" not in exact_identifier.name
+    asked = voice(3)[None], [10.0], 8000.0
+    assert identifier(*asked)[0].person == exact_identifier(*asked)[0].person is not None
+    for path in (tmp_path / "people.db.index").glob("*.faiss"):
+        path.write_bytes(b"planted")
+    with pytest.raises(LibraryError, match="Run the same command again"):
+        people.load()

@@ -90,7 +90,7 @@ def current(index: VoiceIndex, matrix: Matrix) -> IndexFile | None:
 
 
 def update(index: VoiceIndex, matrix: Matrix) -> IndexFile | None:
-    """As `current`, but makes an index that is missing, damaged or too old. A million voices take about two minutes.
+    """As `current`, but makes an index that is missing, damaged or too old. A million voices take about a minute.
 
     Raises OSError where there is no room.
     """
