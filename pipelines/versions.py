@@ -1,4 +1,4 @@
-"""What is installed and may change a result: this product's own code, packages, and the libraries that decode."""
+"""Versions of everything installed that may change a result: this product's code, packages, and FFmpeg's libraries."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ PACKAGES = (
     "av", "ctranslate2", "faster-whisper", "kaldi-native-fbank", "librosa", "numpy", "onnxruntime", "pocketsphinx",
     "pyannote.audio", "scikit-learn", "scipy", "torch",
 )  # fmt: skip
-LIBRARIES = ("libavcodec", "libavformat", "libavutil", "libswresample")  # of FFmpeg, that sound goes through
+LIBRARIES = ("libavcodec", "libavformat", "libavutil", "libswresample")  # of FFmpeg, which decode and resample
 
 
 @cache
 def _versions() -> tuple[tuple[str, str], ...]:
     import av
 
-    found = {OWN: f"{diarize.__version__}+{code(ROOTS)[:16]}"}
+    installed = {OWN: f"{diarize.__version__}+{hash_code(ROOTS)[:16]}"}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    found |= {name: ".".join(map(str, av.library_versions[name])) for name in LIBRARIES}
-    return tuple(found.items())
+    installed |= {name: ".".join(map(str, av.library_versions[name])) for name in LIBRARIES}
+    return tuple(installed.items())
 
 
 def versions() -> dict[str, str]:
-    """Package or library of FFmpeg -> its version, of those that are installed here.
+    """Package or library of FFmpeg -> its installed version.
 
-    That of this product ends with a digest of its code: a change within one version counts too.
+    The version of this product ends with a digest of its code, as code may change within one version.
     """
     return dict(_versions())
 
 
-def code(roots: Iterable[Path]) -> str:
-    """Hex sha256 over the names and contents of all files below the folders `roots`, compiled and hidden ones apart.
+def hash_code(roots: Iterable[Path]) -> str:
+    """Hex sha256 of the names and contents of all files below the folders `roots`, without compiled and hidden files.
 
-    All of them, not only those that a result is known to need: exports and backends are found by name, and 180 files
-    take 6 ms.
+    All files count, not only those that a result needs: exports and backends are imported by name, and to hash 180
+    files takes 6 ms.
     """
     hashed = hashlib.sha256()
     for root in roots:

@@ -13,18 +13,18 @@ def test_fault_56_any_file_of_the_code_counts_and_nothing_else(tmp_path: Path) -
     (folder / "__pycache__").mkdir(parents=True)
     (folder / "stage.py").write_text("x = 1\n")
     (folder / "known.npz").write_bytes(b"\0")
-    before = versions.code([folder])
+    before = versions.hash_code([folder])
     (folder / "__pycache__" / "stage.cpython-311.pyc").write_bytes(b"compiled")
     (folder / ".stage.py.swp").write_bytes(b"an editor's")
-    assert versions.code([folder]) == before
+    assert versions.hash_code([folder]) == before
     (folder / "known.npz").write_bytes(b"\1")
-    changed = versions.code([folder])
+    changed = versions.hash_code([folder])
     assert changed != before
     (folder / "stage.py").rename(folder / "another.py")
-    assert versions.code([folder]) not in (before, changed)
+    assert versions.hash_code([folder]) not in (before, changed)
 
 
 def test_the_product_is_among_the_versions_with_its_code() -> None:
     own = versions.versions()[versions.OWN]
-    assert own == f"{diarize.__version__}+{versions.code(versions.ROOTS)[:16]}"
+    assert own == f"{diarize.__version__}+{versions.hash_code(versions.ROOTS)[:16]}"
     assert {Path(diarize.__file__).parent, Path(versions.__file__).parent} == set(versions.ROOTS)

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         console.say(line)
     width = max(console.open_console(sys.stdout).width, console.NARROWEST)
     for table in report.tables(evaluation):
-        for title, fitted in figures.fitted(table.title, table.columns, table.rows, table.names, width):
+        for title, fitted in figures.fit_tables(table.title, table.columns, table.rows, table.names, width):
             console.say()
             console.say(title)
             console.say(fitted)

@@ -26,7 +26,7 @@ EACH = tuple(
 def shown(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...], names: int, width: int) -> list[str]:
     """Each table as text, its title before it."""
     told = []
-    for title, table in figures.fitted("A title", columns, rows, names, width):
+    for title, table in figures.fit_tables("A title", columns, rows, names, width):
         screen = Console(file=io.StringIO(), width=width, markup=False)
         screen.print(table)
         told.append(f"{title}\n{screen.file.getvalue()}")  # type: ignore[attr-defined]
