@@ -6,12 +6,13 @@ word (`New York`) becomes several, its time divided by characters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import itemgetter
 
 from diarize.errors import FormatError
 from diarize.formats.naming import NOBODY, from_token, to_token
+from diarize.formats.nist import escape, read_lines, unescape
 from diarize.formats.repair import fill_times
-from diarize.formats.sclite import escape, unescape
 from diarize.formats.segments import parse_seconds
 from diarize.formats.timed_text import TimedText, parse_probability, parse_time
 from diarize.formats.times import round_transcript
@@ -45,7 +46,7 @@ def _divide(parts: list[str], word: Word) -> list[tuple[str, float, float]]:
 def loads(text: str, where: str) -> dict[str, tuple[Word, ...]]:
     """Recording -> its words. Raises FormatError, with the line, for anything that is not a word with a time."""
     words: dict[str, list[Word]] = {}
-    for place, fields in _lines(text, where):
+    for place, fields in _read_words(text, where):
         start, duration = parse_seconds(fields[2], place), parse_seconds(fields[3], place)
         try:
             word = Word(start, round_time(start + duration), unescape(fields[4]), *_confidence_and_speaker(fields))
@@ -58,7 +59,7 @@ def loads(text: str, where: str) -> dict[str, tuple[Word, ...]]:
 def parse(text: str, where: str) -> dict[str, list[TimedText]]:
     """Recording -> its words as written, also without valid times. Raises FormatError for a short line."""
     words: dict[str, list[TimedText]] = {}
-    for _, fields in _lines(text, where):
+    for _, fields in _read_words(text, where):
         start, duration = parse_time(fields[2]), parse_time(fields[3])
         end = None if start is None or duration is None else start + duration
         confidence, speaker = _confidence_and_speaker(fields)
@@ -68,17 +69,12 @@ def parse(text: str, where: str) -> dict[str, list[TimedText]]:
     return words
 
 
-def _lines(text: str, where: str) -> list[tuple[str, list[str]]]:
+def _read_words(text: str, where: str) -> Iterator[tuple[str, list[str]]]:
     """(place in messages, fields) of each word."""
-    lines = []
-    for at, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
-        fields = line.split()
-        if not fields or fields[0].startswith(";;"):
-            continue
+    for place, fields, line in read_lines(text, where):
         if not 5 <= len(fields) <= 8:
-            raise FormatError(f"{where}:{at}", f"a CTM line has 5 to 8 fields, not {len(fields)}: {line[:80]!r}")
-        lines.append((f"{where}:{at}", fields))
-    return lines
+            raise FormatError(place, f"a CTM line has 5 to 8 fields, not {len(fields)}: {line[:80]!r}")
+        yield place, fields
 
 
 def _confidence_and_speaker(fields: list[str]) -> tuple[float, str | None]:

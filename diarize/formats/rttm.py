@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from diarize.errors import FormatError
 from diarize.formats.naming import from_token, to_token
+from diarize.formats.nist import read_lines
 from diarize.formats.segments import check_span, parse_seconds
 from diarize.formats.times import round_transcript
 from diarize.types import Transcript, Turn
@@ -39,9 +40,8 @@ def loads(text: str, where: str) -> dict[str, tuple[Turn, ...]]:
     anything else that is not a turn.
     """
     turns: dict[str, list[Turn]] = {}
-    for at, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
-        fields, place = line.split(), f"{where}:{at}"
-        if not fields or fields[0].startswith(";;") or fields[0] in _OTHERS:
+    for place, fields, line in read_lines(text, where):
+        if fields[0] in _OTHERS:
             continue
         if fields[0] != "SPEAKER" or len(fields) not in _FIELDS:
             raise FormatError(

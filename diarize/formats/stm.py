@@ -9,7 +9,7 @@ import re
 
 from diarize.errors import FormatError
 from diarize.formats.naming import NOBODY, from_token, to_token
-from diarize.formats.sclite import escape, unescape
+from diarize.formats.nist import escape, read_lines, unescape
 from diarize.formats.segments import TextSegment, check_span, parse_seconds, text_segments
 from diarize.formats.times import round_transcript
 from diarize.types import Transcript
@@ -43,10 +43,7 @@ def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
     Raises FormatError, with the line, for anything that is not a segment.
     """
     segments: dict[str, list[TextSegment]] = {}
-    for at, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
-        fields, place = line.split(), f"{where}:{at}"
-        if not fields or fields[0].startswith(";;"):
-            continue
+    for place, fields, line in read_lines(text, where):
         if len(fields) < 5:
             raise FormatError(place, f"an STM line has 5 fields and text, not {len(fields)}: {line[:80]!r}")
         start, end = check_span(parse_seconds(fields[3], place), parse_seconds(fields[4], place), place)

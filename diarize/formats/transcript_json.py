@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from diarize import files
 from diarize.errors import FormatError
 from diarize.formats.jsontext import dump_json, parse_json
 from diarize.formats.times import round_transcript
-from diarize.types import Candidate, Provenance, Segment, Source, Speaker, Transcript, Turn, Word
+from diarize.types import Transcript
 
 SCHEMA = "diarize-transcript/1"
 
-_Noun = TypeVar("_Noun")
 _KEYS = ("schema", "recording", "duration", "language", "speakers", "turns", "words", "lost", "provenance")
 _PROVENANCE = ("product", "source", "stages", "models", "settings", "seeds", "versions", "notes")
 
@@ -79,20 +80,12 @@ def loads(text: str, where: str) -> Transcript:
                 where, f"made by a newer version ({value['schema']}; this one reads {SCHEMA})", "Upgrade."
             )
         raise FormatError(where, f"unknown schema {value['schema']!r}; this version reads {SCHEMA}")
-    top = _Record(value, where, "", _KEYS)
+    del value["schema"]
     try:
-        return Transcript(
-            recording=top.text("recording"),
-            duration=top.number("duration"),
-            language=top.optional("language", top.text),
-            speakers=top.items("speakers", _speaker, tuple(f.name for f in fields(Speaker))),
-            turns=top.items("turns", _turn, ("start", "end", "speaker", "confidence")),
-            words=top.items("words", _word, ("start", "end", "text", "probability", "speaker")),
-            lost=top.items("lost", lambda r: Segment(r.number("start"), r.number("end")), ("start", "end")),
-            provenance=_provenance(top.record("provenance", _PROVENANCE)),
-        )
+        transcript: Transcript = _reader(Transcript)(value, where, "")
     except ValueError as error:  # an invariant of the types is broken
         raise FormatError(where, str(error)) from None
+    return transcript
 
 
 def read(path: Path) -> Transcript:
@@ -100,139 +93,67 @@ def read(path: Path) -> Transcript:
     return loads(files.read_text(path), str(path))
 
 
-class _Record:
-    """A JSON object whose keys are exactly `keys`, read with their types checked."""
+@cache
+def _reader(kind: Any) -> Callable[[Any, str, str], Any]:
+    """A function (JSON value, file, path of the value) -> value of type `kind`, the type of a field in `diarize.types`.
 
-    def __init__(self, value: Any, where: str, path: str, keys: tuple[str, ...]) -> None:
-        self.where, self.path = where, path
+    It raises FormatError if the value has another type, and if an object lacks a field or has an unknown one.
+    """
+    if is_dataclass(kind):
+        return _object_reader(kind)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is UnionType:  # X | None
+        read_value = _reader(arguments[0])
+        return lambda value, where, path: None if value is None else read_value(value, where, path)
+    if origin is tuple:  # tuple[X, ...]
+        read_item = _reader(arguments[0])
+        return lambda value, where, path: tuple(
+            read_item(item, where, f"{path}[{i}]") for i, item in enumerate(_check(value, list, where, path))
+        )
+    if origin is Mapping:  # Mapping[str, X]
+        read_item = _reader(arguments[1])
+        return lambda value, where, path: {
+            key: read_item(item, where, f"{path}.{key}") for key, item in _check(value, dict, where, path).items()
+        }
+    if kind is float:
+        return _read_float
+    return lambda value, where, path: value if kind is Any else _check(value, kind, where, path)
+
+
+def _object_reader(kind: Any) -> Callable[[Any, str, str], Any]:
+    types = get_type_hints(kind)
+    readers = {field.name: _reader(types[field.name]) for field in fields(kind)}
+
+    def read_object(value: Any, where: str, path: str) -> Any:
+        name = path or "the transcript"
         if not isinstance(value, dict):
-            raise FormatError(where, f"{path} is {_kind(value)}, not an object")
-        if missing := [key for key in keys if key not in value]:
-            raise FormatError(where, f"{path or 'the transcript'} lacks {', '.join(missing)}")
-        if unknown := [key for key in value if key not in keys]:
-            raise FormatError(
-                where, f"{path or 'the transcript'} has keys that {SCHEMA} does not: {', '.join(unknown)}"
-            )
-        self.value = value
+            raise FormatError(where, f"{name} is {_describe(value)}, not an object")
+        if missing := [key for key in readers if key not in value]:
+            raise FormatError(where, f"{name} lacks {', '.join(missing)}")
+        if unknown := [key for key in value if key not in readers]:
+            raise FormatError(where, f"{name} has keys that {SCHEMA} does not: {', '.join(unknown)}")
+        prefix = f"{path}." if path else ""
+        return kind(**{key: reader(value[key], where, prefix + key) for key, reader in readers.items()})
 
-    def text(self, key: str) -> str:
-        return str(self._checked(key, str))
-
-    def number(self, key: str) -> float:
-        try:
-            return float(self._checked(key, (int, float)))
-        except OverflowError:
-            raise self._wrong(key, "is too large for a number") from None
-
-    def whole(self, key: str) -> int:
-        return int(self._checked(key, int))
-
-    def optional(self, key: str, read: Callable[[str], _Noun]) -> _Noun | None:
-        return None if self.value[key] is None else read(key)
-
-    def record(self, key: str, keys: tuple[str, ...]) -> _Record:
-        return _Record(self.value[key], self.where, self._path(key), keys)
-
-    def mapping(self, key: str) -> Mapping[str, Any]:
-        value: Mapping[str, Any] = self._checked(key, dict)
-        return value
-
-    def mapping_of(self, key: str, kind: type) -> Mapping[str, Any]:
-        value = self.mapping(key)
-        if not all(isinstance(item, kind) and not isinstance(item, bool) for item in value.values()):
-            raise self._wrong(key, f"holds something else than {'strings' if kind is str else 'whole numbers'}")
-        return value
-
-    def items(self, key: str, read: Callable[[_Record], _Noun], keys: tuple[str, ...]) -> tuple[_Noun, ...]:
-        items = self._checked(key, list)
-        return tuple(read(_Record(item, self.where, f"{self._path(key)}[{i}]", keys)) for i, item in enumerate(items))
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        items = self._checked(key, list)
-        if not all(isinstance(item, str) for item in items):
-            raise self._wrong(key, "holds something else than strings")
-        return tuple(items)
-
-    def _path(self, key: str) -> str:
-        return f"{self.path}.{key}" if self.path else key
-
-    def _wrong(self, key: str, problem: str) -> FormatError:
-        return FormatError(self.where, f"{self._path(key)} {problem}")
-
-    def _checked(self, key: str, kind: type | tuple[type, ...]) -> Any:
-        value = self.value[key]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise self._wrong(key, f"is {_kind(value)}")
-        return value
+    return read_object
 
 
-def _kind(value: Any) -> str:
+def _read_float(value: Any, where: str, path: str) -> float:
+    try:
+        return float(_check(value, (int, float), where, path))
+    except OverflowError:
+        raise FormatError(where, f"{path} is too large for a number") from None
+
+
+def _check(value: Any, kind: type | tuple[type, ...], where: str, path: str) -> Any:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise FormatError(where, f"{path} is {_describe(value)}")
+    return value
+
+
+def _describe(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", type(None): "null"}
     return names.get(type(value), "a number")
-
-
-def _speaker(record: _Record) -> Speaker:
-    return Speaker(
-        record.text("id"),
-        record.optional("name", record.text),
-        record.items(
-            "candidates",
-            lambda r: Candidate(r.text("voice"), r.text("name"), r.number("score"), r.optional("llr", r.number)),
-            tuple(f.name for f in fields(Candidate)),
-        ),
-        record.optional("voice", record.text),
-        record.text("reason"),
-        record.texts("merged"),
-        record.optional("link", record.text),
-    )
-
-
-def _turn(record: _Record) -> Turn:
-    confidence = record.optional("confidence", record.number)
-    return Turn(record.number("start"), record.number("end"), record.text("speaker"), confidence)
-
-
-def _word(record: _Record) -> Word:
-    return Word(
-        record.number("start"),
-        record.number("end"),
-        record.text("text"),
-        record.number("probability"),
-        record.optional("speaker", record.text),
-    )
-
-
-def _provenance(record: _Record) -> Provenance:
-    source = record.optional("source", lambda key: record.record(key, tuple(f.name for f in fields(Source))))
-    return Provenance(
-        product=record.text("product"),
-        source=None if source is None else _source(source),
-        stages=record.mapping_of("stages", str),
-        models=record.mapping_of("models", str),
-        settings=record.mapping("settings"),
-        seeds=record.mapping_of("seeds", int),
-        versions=record.mapping_of("versions", str),
-        notes=record.texts("notes"),
-    )
-
-
-def _source(record: _Record) -> Source:
-    return Source(
-        path=record.text("path"),
-        digest=record.text("digest"),
-        size=record.whole("size"),
-        container=record.text("container"),
-        codec=record.text("codec"),
-        stream=record.whole("stream"),
-        streams=record.whole("streams"),
-        rate=record.whole("rate"),
-        channels=record.whole("channels"),
-        channel=record.text("channel"),
-        declared=record.optional("declared", record.number),
-        decoded=record.number("decoded"),
-        notes=record.texts("notes"),
-        pcm=record.texts("pcm"),
-    )
 
 
 def _values(noun: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from diarize.errors import FormatError
 from diarize.formats.naming import from_token, to_token
+from diarize.formats.nist import read_lines
 from diarize.formats.segments import check_span, parse_seconds
 from diarize.formats.times import round_transcript
 from diarize.timeline import gaps, union
@@ -24,10 +25,7 @@ def dumps(transcript: Transcript) -> str:
 def loads(text: str, where: str) -> dict[str, tuple[Segment, ...]]:
     """Recording -> its parts, sorted and disjoint. Raises FormatError, with the line, for anything else."""
     segments: dict[str, list[Segment]] = {}
-    for at, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
-        fields, place = line.split(), f"{where}:{at}"
-        if not fields or fields[0].startswith(";;"):
-            continue
+    for place, fields, line in read_lines(text, where):
         if len(fields) != 4:
             raise FormatError(place, f"a UEM line has 4 fields, not {len(fields)}: {line[:80]!r}")
         start, end = check_span(parse_seconds(fields[2], place), parse_seconds(fields[3], place), place)

@@ -148,7 +148,7 @@ def test_meta_text_of_sclite_is_escaped_and_nothing_else() -> None:
         ";;",
         "%%",
     ]
-    from diarize.formats.sclite import escape, unescape
+    from diarize.formats.nist import escape, unescape
 
     escaped = [escape(word) for word in words]
     assert escaped[0] == "50%" and escaped[4] == "@home" and escaped[6] == "a<b" and escaped[2] == "%7Ba/b%7D"

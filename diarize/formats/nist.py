@@ -1,0 +1,34 @@
+"""What the formats of NIST share: lines of fields (RTTM, UEM, CTM, STM), and words in CTM and STM.
+
+NIST SCTK, "sclite input formats": `;;` begins a comment. Of words, `{ a / b }` are alternatives, `@` is no word, a
+leading `<...>` is a label, and IGNORE_TIME_SEGMENT_IN_SCORING hides a segment. Such text is escaped with % and two
+digits; any other text, also `50%`, is not changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_ESCAPES = re.compile("%(25|3C|40|49|69|7B|7D)")
+_IGNORE = "ignore_time_segment_in_scoring"
+
+
+def read_lines(text: str, where: str) -> Iterator[tuple[str, list[str], str]]:
+    """(place in messages, fields, line) of each line that is not empty and no comment."""
+    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
+        fields = line.split()
+        if fields and not fields[0].startswith(";;"):
+            yield f"{where}:{number}", fields, line
+
+
+def escape(word: str) -> str:
+    """A word without white space, as written in a file."""
+    safe = _ESCAPES.sub(r"%25\1", word).replace("{", "%7B").replace("}", "%7D")
+    if safe == "@" or safe.startswith("<") or safe.casefold() == _IGNORE:
+        safe = f"%{ord(safe[0]):02X}{safe[1:]}"
+    return safe
+
+
+def unescape(word: str) -> str:
+    return _ESCAPES.sub(lambda code: chr(int(code[1], 16)), word)
