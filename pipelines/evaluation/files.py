@@ -29,7 +29,7 @@ SUFFIXES = (".json", ".rttm", ".stm", ".ctm")
 
 
 @dataclass(frozen=True, slots=True)
-class TimedText:
+class TextSpan:
     """A text with its time in seconds, which may have no length. `speaker=None`: nobody was heard there."""
 
     start: float
@@ -48,8 +48,8 @@ class RecordingAnnotation:
 
     recording: str
     turns: tuple[Turn, ...] | None = None
-    utterances: tuple[TimedText, ...] | None = None  # text by turn or speaker block
-    timed: tuple[TimedText, ...] | None = None  # the same text by word, where words have times, else by utterance
+    utterances: tuple[TextSpan, ...] | None = None  # text by turn or speaker block
+    timed: tuple[TextSpan, ...] | None = None  # the same text by word, where words have times, else by utterance
     names: Mapping[str, str] = field(default_factory=dict)  # speaker of the turns -> name
     identified: bool = False  # the names are those of recognised people, not only labels of the turns
 
@@ -120,6 +120,8 @@ def _read_contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
     """(kind, recording, content) of all in a file. Other JSON is skipped; it is an error where the user `named` it."""
     text, where = files.read_text(file), str(file)
     kind = file.suffix.lower()[1:]
+
+    # JSON is a transcript of this project, or a list of SegLST segments; an empty list is SegLST by its name only.
     if kind == "json":
         value = parse_json(text, where)
         if isinstance(value, dict) and str(value.get("schema", "")).startswith("diarize-transcript/"):
@@ -166,10 +168,10 @@ def _turns(content: Transcript | Sequence[TextSegment | Turn]) -> tuple[Turn, ..
     return tuple(Turn(item.start, item.end, item.speaker) for item in content if item.speaker is not None)
 
 
-def _texts(kind: str, content: Any) -> tuple[tuple[TimedText, ...], tuple[TimedText, ...]]:
+def _texts(kind: str, content: Any) -> tuple[tuple[TextSpan, ...], tuple[TextSpan, ...]]:
     """(text by utterance; the same by word, where words have times)."""
     if kind == "transcript":
-        utterances = tuple(TimedText(u.start, u.end, u.speaker, u.text) for u in content.utterances())
-        return utterances, tuple(TimedText(w.start, w.end, w.speaker, w.text) for w in content.words)
-    texts = tuple(TimedText(item.start, item.end, item.speaker, item.text) for item in content if item.text.strip())
+        utterances = tuple(TextSpan(u.start, u.end, u.speaker, u.text) for u in content.utterances())
+        return utterances, tuple(TextSpan(w.start, w.end, w.speaker, w.text) for w in content.words)
+    texts = tuple(TextSpan(item.start, item.end, item.speaker, item.text) for item in content if item.text.strip())
     return texts, texts

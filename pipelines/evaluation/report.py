@@ -23,7 +23,7 @@ _BEST = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """A table of text: each row has a cell a column; the first `names` columns say what a row is about."""
 
     title: str
@@ -32,7 +32,7 @@ class Table:
     names: int = 1
 
 
-def tables(evaluation: Evaluation, by_recording: bool = True) -> tuple[Table, ...]:
+def tables(evaluation: Evaluation, by_recording: bool = True) -> tuple[ReportTable, ...]:
     """For people: all measures pooled with the systems side by side, each recording, speaker counts."""
     result = [_pooled(evaluation)]
     if by_recording and len(evaluation.recordings) > 1:
@@ -154,7 +154,7 @@ def percent(rate: float | None) -> str:
     return f"{100 * rate:.2f} %" if isfinite(rate) else "∞"
 
 
-def _pooled(evaluation: Evaluation) -> Table:
+def _pooled(evaluation: Evaluation) -> ReportTable:
     rows = []
     for name, measure in MEASURES.items():
         if all(measure.counts(system.pooled) is None for system in evaluation.systems):
@@ -167,10 +167,10 @@ def _pooled(evaluation: Evaluation) -> Table:
             mark = f" {_BEST}" if system.name in best else ""
             cells.append(percent(measure.rate(system.pooled)) + interval + mark)
         rows.append((measure.title, *cells))
-    return Table("All recordings", ("measure", *(visible(s.name) for s in evaluation.systems)), tuple(rows))
+    return ReportTable("All recordings", ("measure", *(visible(s.name) for s in evaluation.systems)), tuple(rows))
 
 
-def _by_recording(evaluation: Evaluation) -> Table:
+def _by_recording(evaluation: Evaluation) -> ReportTable:
     measures = [name for name in _MAIN if any(MEASURES[name].counts(s.pooled) is not None for s in evaluation.systems)]
     several = len(evaluation.systems) > 1
     rows = []
@@ -182,14 +182,14 @@ def _by_recording(evaluation: Evaluation) -> Table:
             rows.append((visible(recording), *([visible(system.name)] if several else []), *cells, *counted))
     titles = [MEASURES[name].title.strip() for name in measures]
     names = ("recording", "system") if several else ("recording",)
-    return Table("By recording", (*names, *titles, "speakers"), tuple(rows), len(names))
+    return ReportTable("By recording", (*names, *titles, "speakers"), tuple(rows), len(names))
 
 
-def _counts(system: System) -> Table:
+def _counts(system: System) -> ReportTable:
     """Recordings by their number of speakers in the reference (rows) and in the hypothesis (columns)."""
     counted = system.pooled.count_table()
     numbers = sorted({hyp for _, hyp in counted})
-    return Table(
+    return ReportTable(
         f"Speakers counted by {visible(system.name)}: recordings",
         ("speakers", *(f"found {number}" for number in numbers)),
         tuple(

@@ -17,7 +17,7 @@ from typing import Any
 from diarize.metrics.counts import WordErrors, word_diarization_errors
 from diarize.metrics.normalisation import normalised
 from diarize.types import Segment
-from pipelines.evaluation.files import RecordingAnnotation, TimedText
+from pipelines.evaluation.files import RecordingAnnotation, TextSpan
 from pipelines.evaluation.scores import Rules, Score
 
 LONGEST = 10_000  # words, an hour of talk: aligning takes time and memory with their square (some 400 MB here)
@@ -63,7 +63,7 @@ def _has_speakers(side: RecordingAnnotation) -> bool:
     return not side.timed or any(item.speaker is not None for item in side.timed)
 
 
-def _prepare(texts: Sequence[TimedText], scored: Sequence[Segment] | None, rules: Rules) -> list[TimedText]:
+def _prepare(texts: Sequence[TextSpan], scored: Sequence[Segment] | None, rules: Rules) -> list[TextSpan]:
     """The texts inside `scored`, normalised, by start; those that are empty then are left out."""
     inside = [
         replace(item, text=normalised(item.text, rules.normalise))
@@ -73,18 +73,18 @@ def _prepare(texts: Sequence[TimedText], scored: Sequence[Segment] | None, rules
     return sorted((item for item in inside if item.text), key=lambda item: (item.start, item.end))
 
 
-def _count(texts: Sequence[TimedText]) -> int:
+def _count(texts: Sequence[TextSpan]) -> int:
     return sum(len(item.text.split()) for item in texts)
 
 
-def _one_sided(ref: Sequence[TimedText], hyp: Sequence[TimedText]) -> WordErrors | None:
+def _one_sided(ref: Sequence[TextSpan], hyp: Sequence[TextSpan]) -> WordErrors | None:
     """The errors where a side has no words; None where there is something to align."""
     if ref and hyp:
         return None
     return WordErrors(0, _count(ref), _count(hyp), _count(ref))
 
 
-def _seglst(texts: Sequence[TimedText]) -> Any:
+def _seglst(texts: Sequence[TextSpan]) -> Any:
     """For MeetEval. Speakers are numbered, as it accepts neither None nor an empty name."""
     from meeteval.io import SegLST
 
@@ -109,34 +109,34 @@ def _errors(rate: Any) -> WordErrors:
     return WordErrors(rate.substitutions, rate.deletions, rate.insertions, rate.length)
 
 
-def _timed_words(texts: Sequence[TimedText]) -> list[str]:
+def _timed_words(texts: Sequence[TextSpan]) -> list[str]:
     from meeteval.wer.wer.time_constrained import get_pseudo_word_level_timings
 
     words = get_pseudo_word_level_timings(_seglst(texts), "character_based")
     return [word["words"] for word in sorted(words, key=lambda word: word["start_time"])]
 
 
-def _wer(ref: Sequence[TimedText], hyp: Sequence[TimedText]) -> WordErrors:
+def _wer(ref: Sequence[TextSpan], hyp: Sequence[TextSpan]) -> WordErrors:
     from meeteval.wer import siso_word_error_rate
 
     trivial = _one_sided(ref, hyp)
     return trivial or _errors(siso_word_error_rate(*(" ".join(_timed_words(side)) for side in (ref, hyp))))
 
 
-def _cp(ref: Sequence[TimedText], hyp: Sequence[TimedText]) -> WordErrors:
+def _cp(ref: Sequence[TextSpan], hyp: Sequence[TextSpan]) -> WordErrors:
     from meeteval.wer import cp_word_error_rate
 
     return _one_sided(ref, hyp) or _errors(cp_word_error_rate(_seglst(ref), _seglst(hyp)))
 
 
-def _tcp(ref: Sequence[TimedText], hyp: Sequence[TimedText], collar: float) -> WordErrors:
+def _tcp(ref: Sequence[TextSpan], hyp: Sequence[TextSpan], collar: float) -> WordErrors:
     from meeteval.wer.wer.time_constrained import tcp_word_error_rate
 
     with _quiet():
         return _one_sided(ref, hyp) or _errors(tcp_word_error_rate(_seglst(ref), _seglst(hyp), collar=collar))
 
 
-def _orc(ref: Sequence[TimedText], hyp: Sequence[TimedText]) -> tuple[WordErrors, bool]:
+def _orc(ref: Sequence[TextSpan], hyp: Sequence[TextSpan]) -> tuple[WordErrors, bool]:
     """ORC-WER, and whether it is the exact one."""
     from meeteval.wer import orc_word_error_rate
     from meeteval.wer.wer.orc import greedy_orc_word_error_rate
@@ -152,7 +152,7 @@ def _orc(ref: Sequence[TimedText], hyp: Sequence[TimedText]) -> tuple[WordErrors
         return _errors(measure(_seglst(ref), _seglst(hyp))), exact
 
 
-def _labels(ref: Sequence[TimedText], hyp: Sequence[TimedText], collar: float) -> list[tuple[str, str | None]]:
+def _labels(ref: Sequence[TextSpan], hyp: Sequence[TextSpan], collar: float) -> list[tuple[str, str | None]]:
     """(reference speaker, hypothesis speaker) of every correct or substituted word."""
     from meeteval.wer.wer.time_constrained import align
 
@@ -163,9 +163,9 @@ def _labels(ref: Sequence[TimedText], hyp: Sequence[TimedText], collar: float) -
     return [(repr(one["said_by"]), two["said_by"]) for one, two in pairs if one is not None and two is not None]
 
 
-def _cut(ref: Sequence[TimedText], hyp: Sequence[TimedText]) -> list[tuple[list[TimedText], list[TimedText]]]:
+def _cut(ref: Sequence[TextSpan], hyp: Sequence[TextSpan]) -> list[tuple[list[TextSpan], list[TextSpan]]]:
     """Both sides cut at the same pauses, into pieces of little more than `LONGEST` words of either side."""
-    pieces: list[tuple[list[TimedText], list[TimedText]]] = [([], [])]
+    pieces: list[tuple[list[TextSpan], list[TextSpan]]] = [([], [])]
     words, reach = [0, 0], 0.0
     for item, side in sorted(
         [(item, 0) for item in ref] + [(item, 1) for item in hyp], key=lambda pair: (pair[0].start, pair[0].end)

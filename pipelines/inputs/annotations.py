@@ -174,11 +174,15 @@ def _match_files(jobs: Sequence[Job], folder: Path, option: str, suffixes: Seque
         paths = sorted(path for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise ConfigError(option, str(folder), f"cannot be read: {error.strerror}") from error
+
+    # Every file by its names: with and without all of its suffixes.
     by_name: dict[str, list[Path]] = {}
     for path in paths:
         if not suffixes or path.suffix.lower() in suffixes:
             for name in {match_key(name) for name in (path.stem, path.name.split(".")[0])}:
                 by_name.setdefault(name, []).append(path)
+
+    # Every recording with the file of its most specific name.
     matches: dict[int, Path] = {}
     owners: dict[Path, Input] = {}
     for i, job in enumerate(jobs):

@@ -19,7 +19,7 @@ from diarize.timeline import total
 from diarize.turns import merging
 from diarize.types import Embeddings, Segment
 from pipelines.people.enrolment_audio import EnrolmentAudio
-from pipelines.people.utterance import Utterance, UtteranceEmbedder
+from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding
 from pipelines.people.verify import Verifier
 
 Check = Literal["noise", "clipping", "voices", "agreement"]
@@ -66,6 +66,8 @@ def find_duplicate(
             name = printable(library.person(id).name)
             reason = f"this recording is enrolled already, as {name} ({id})"
             return replace(result, outcome="refused", reason=reason)
+
+    # The same part of the same recording counts once; a part that overlaps would count twice.
     place = Segment(excerpt.start, excerpt.end)
     for u in earlier:
         if u.source != source or place.overlap(Segment(u.start, u.end)) <= 0:
@@ -135,7 +137,9 @@ def _assess(quality: Mapping[str, float]) -> tuple[dict[Check, str], list[str]]:
     return problems, [f"speech is only {quality['snr']} dB over the noise"] if noisy else []
 
 
-def _enrolment(excerpt: EnrolmentAudio, voice: Utterance, quality: Mapping[str, float], keep_audio: bool) -> Enrolment:
+def _enrolment(
+    excerpt: EnrolmentAudio, voice: UtteranceEmbedding, quality: Mapping[str, float], keep_audio: bool
+) -> Enrolment:
     return Enrolment(
         source=excerpt.audio.digest,
         seconds=voice.seconds,

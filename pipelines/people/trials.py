@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,10 @@ from diarize.metrics.verification import Floats
 from diarize.models.store import Store
 from diarize.text import counted
 from pipelines.inputs import recordings
+from pipelines.inputs.recordings import RecordingMatcher
 from pipelines.people import plots
 from pipelines.people.scoring import DEFAULT, Scoring
-from pipelines.people.utterance import OnUtterance, Utterance, embed_files, load_embedder
+from pipelines.people.utterance import OnUtterance, UtteranceEmbedding, embed_files, load_embedder
 from pipelines.results import outputs
 
 PRIORS = (0.5, 0.05, 0.01)  # that costs are stated for
@@ -52,7 +52,7 @@ class ScoredTrials:
     """Trials with their scores. `llr` is NaN without a calibration, and where it does not apply (`refusals`)."""
 
     trials: tuple[Trial, ...]
-    utterances: Mapping[str, Utterance]
+    utterances: Mapping[str, UtteranceEmbedding]
     speakers: tuple[tuple[str, str], ...]
     scores: Floats
     llr: Floats
@@ -113,27 +113,24 @@ def infer_speakers(trials: Sequence[Trial], where: str = "trials") -> dict[str, 
 
 
 def find_recordings(names: Sequence[str], folder: Path, where: str) -> dict[str, Path]:
-    """Name -> recording in `folder` with that name or relative path, with or without suffix.
+    """Name -> recording in `folder` (`recordings.names_of` lists the names that it may have).
 
     Raises ConfigError where there is no such folder, FormatError where names are no recordings there, or are several.
     """
     if not folder.is_dir():
         raise ConfigError("--audio", str(folder), "is not a folder")
-    known: dict[str, set[Path]] = defaultdict(set)
-    for item in recordings.find([folder]).inputs:
-        path = PurePath(item.name)
-        for name in {item.name, str(path.with_suffix("")), path.name, path.stem}:
-            known[name].add(item.path)
-    if unknown := [name for name in names if name not in known]:
+    inputs = recordings.find([folder]).inputs
+    matcher = RecordingMatcher(inputs)
+    matches = {name: matcher.match(name) for name in names}
+    if unknown := [name for name in names if not matches[name]]:
         shown = ", ".join(unknown[:_SHOWN]) + (", ..." if len(unknown) > _SHOWN else "")
         names_ = f"{len(unknown)} of {counted(len(names), 'name')}"
         problem = f"{names_} {'is no recording' if len(unknown) == 1 else 'are no recordings'} in {folder}: {shown}"
         raise FormatError(where, problem, "Names are those of the files, with or without suffix.")
-    if several := [name for name in names if len(known[name]) > 1]:
-        raise FormatError(
-            where, f"{several[0]} is the name of {len(known[several[0]])} recordings", "Write its folder."
-        )
-    return {name: next(iter(known[name])) for name in names}
+    if several := [name for name in names if len(matches[name]) > 1]:
+        problem = f"{several[0]} is the name of {len(matches[several[0]])} recordings"
+        raise FormatError(where, problem, "Write its folder.")
+    return {name: inputs[matches[name][0]].path for name in names}
 
 
 def score_trials(
@@ -149,7 +146,7 @@ def score_trials(
     Raises FormatError, ConfigError, CalibrationError, BackendError and ModelError. A trial with a recording without
     speech is left out.
     """
-    # The list and the options are checked first, as embedding takes long.
+    # The list and the options are checked first, as computing the voices takes long.
     listed = read(path)
     speakers = infer_speakers(listed, str(path))
     paths = find_recordings(list(speakers), folder, str(path))
@@ -159,6 +156,7 @@ def score_trials(
     scorer, calibration = scoring.load(embedder, on_utterance)
     utterances, problems = embed_files(paths, embedder, on_utterance)
 
+    # Only trials with a voice on both sides are scored.
     trials = tuple(trial for trial in listed if trial.a in utterances and trial.b in utterances)
     if not any(trial.same for trial in trials) or all(trial.same for trial in trials):
         raise FormatError(str(path), "no trials of both kinds are left", next(iter(problems.values()), ""))

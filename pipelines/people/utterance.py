@@ -29,7 +29,7 @@ OnUtterance = Callable[[str, int, int], None]  # called with (name, recordings d
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Utterance:
+class UtteranceEmbedding:
     """One person's speech in one recording, as a vector (d,) of unit length."""
 
     path: str
@@ -47,7 +47,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class UtteranceEmbedder:
-    """A recording of one person -> an `Utterance`, with models that are loaded."""
+    """A recording of one person -> an `UtteranceEmbedding`, with models that are loaded."""
 
     detector: Detector
     embedder: Embedder
@@ -59,12 +59,12 @@ class UtteranceEmbedder:
         """Identity of the embedding model."""
         return self.embedder.name
 
-    def embed_file(self, path: Path) -> Utterance:
+    def embed_file(self, path: Path) -> UtteranceEmbedding:
         """The voice in a file. Raises AudioError where it cannot be read or holds no speech."""
         recording = decoding.read(path, id=path.name, channel=self.config.audio.channel)
         return replace(self.embed_audio(recording.audios[0]), path=str(path), notes=recording.source.notes)
 
-    def embed_audio(self, audio: Audio) -> Utterance:
+    def embed_audio(self, audio: Audio) -> UtteranceEmbedding:
         """The voice in decoded audio. Raises AudioError where it holds no speech."""
         return self.pool(audio, *self.embed_windows(audio))
 
@@ -75,10 +75,10 @@ class UtteranceEmbedder:
             raise AudioError(audio.id, "no speech was found in it", "Is it the right file?")
         return speech, self.embedder(audio, windows.over(add_margins(speech, audio.duration), self.config.windows))
 
-    def pool(self, audio: Audio, speech: tuple[Segment, ...], embeddings: Embeddings) -> Utterance:
+    def pool(self, audio: Audio, speech: tuple[Segment, ...], embeddings: Embeddings) -> UtteranceEmbedding:
         """The result of `embed_windows` as one voice: the mean of the windows' embeddings, scaled to unit length."""
         mean = embeddings.vectors.astype(np.float64).sum(axis=0)
-        return Utterance(
+        return UtteranceEmbedding(
             path=audio.id,
             digest=audio.digest,
             vector=(mean / np.linalg.norm(mean)).astype(np.float32),
@@ -108,9 +108,9 @@ def load_embedder(config: Config, store: Store, progress: Progress | None = None
 
 def embed_files(
     paths: Mapping[str, Path], embedder: UtteranceEmbedder, on_utterance: OnUtterance
-) -> tuple[dict[str, Utterance], dict[str, str]]:
+) -> tuple[dict[str, UtteranceEmbedding], dict[str, str]]:
     """(name -> voice, name -> why there is none) of the files in `paths`, each read once."""
-    utterances: dict[str, Utterance] = {}
+    utterances: dict[str, UtteranceEmbedding] = {}
     problems: dict[str, str] = {}
     for done, (name, path) in enumerate(paths.items(), 1):
         try:

@@ -17,7 +17,7 @@ from diarize.metrics import verification
 from diarize.models.store import Store
 from diarize.types import Voice
 from pipelines.people.scoring import Scoring
-from pipelines.people.utterance import Utterance, UtteranceEmbedder, load_embedder
+from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding, load_embedder
 
 Decision = Literal["same", "different", "undecided"]
 
@@ -64,7 +64,9 @@ class Verifier:
     calibration: Calibration | None
     prior: float
 
-    def verify(self, a: Utterance | Voice, b: Utterance, bandwidth: float | None = None) -> Verification:
+    def verify(
+        self, a: UtteranceEmbedding | Voice, b: UtteranceEmbedding, bandwidth: float | None = None
+    ) -> Verification:
         """Compare two voices; `bandwidth` (Hz) is that of an enrolled voice `a`, where it is known.
 
         Raises CalibrationError where they are of two embedding models.
@@ -98,7 +100,7 @@ class Verifier:
             posterior=None if llr is None else round(float(1 / (1 + np.exp(threshold - llr))), 6),
             decision=decision,
             reason=reason,
-            notes=(*(a.notes if isinstance(a, Utterance) else ()), *b.notes),
+            notes=(*(a.notes if isinstance(a, UtteranceEmbedding) else ()), *b.notes),
         )
 
 
@@ -139,7 +141,7 @@ def _narrowest(library: Library, person: str) -> float | None:
     return min(bandwidths, default=None)
 
 
-def _compared(voice: Utterance | Voice, bandwidth: float | None) -> ComparedVoice:
+def _compared(voice: UtteranceEmbedding | Voice, bandwidth: float | None) -> ComparedVoice:
     if isinstance(voice, Voice):
         return ComparedVoice(voice.name, voice.seconds, bandwidth)
     return ComparedVoice(voice.path, voice.seconds, voice.bandwidth, voice.digest)

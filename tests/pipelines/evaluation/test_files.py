@@ -13,7 +13,7 @@ from diarize.errors import ConfigError, FormatError
 from diarize.formats import transcript_json
 from diarize.types import Segment, Speaker, Transcript, Turn, Word
 from pipelines.evaluation import files as evaluation_files
-from pipelines.evaluation.files import TimedText, read, read_uem
+from pipelines.evaluation.files import TextSpan, read, read_uem
 from pipelines.inputs.recordings import match_key
 
 TALK = Transcript(
@@ -52,8 +52,8 @@ def test_a_transcript_gives_names_words_and_utterances(tmp_path: Path) -> None:
     put(tmp_path, {"transcript.json": transcript_json.dumps(TALK)})
     found = read(tmp_path)["talk"]
     assert found.names == {"S1": "Ada"} and found.identified
-    assert found.timed == (TimedText(0.5, 1, "S1", "hello"), TimedText(4, 5, "S2", "yes"), TimedText(8, 8, None, "hm"))
-    assert found.utterances is not None and found.utterances[0] == TimedText(0.5, 1, "S1", "hello")
+    assert found.timed == (TextSpan(0.5, 1, "S1", "hello"), TextSpan(4, 5, "S2", "yes"), TextSpan(8, 8, None, "hm"))
+    assert found.utterances is not None and found.utterances[0] == TextSpan(0.5, 1, "S1", "hello")
 
 
 def test_labels_are_the_names_of_a_reference_without_others(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_turns_and_words_come_from_the_best_file_that_has_them(tmp_path: Path) -
     stm = "talk 1 Ada 1 2 hello\n"
     put(tmp_path, {"talk.rttm": RTTM, "sub/talk.stm": stm, "talk.ctm": "talk 1 1 1 goodbye\n"})
     found = read(tmp_path)["talk"]
-    assert found.turns == (Turn(0, 4, "A"),) and found.timed == (TimedText(1, 2, "Ada", "hello"),)
+    assert found.turns == (Turn(0, 4, "A"),) and found.timed == (TextSpan(1, 2, "Ada", "hello"),)
 
 
 def test_a_recording_twice_names_both_files(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from diarize.metrics.counts import Share, WordErrors
 from diarize.types import Segment
 from pipelines.evaluation import word_scores
-from pipelines.evaluation.files import RecordingAnnotation, TimedText
+from pipelines.evaluation.files import RecordingAnnotation, TextSpan
 from pipelines.evaluation.scores import Rules, Score
 
 AS_IT_IS = Rules(normalise=())
@@ -22,7 +22,7 @@ AS_IT_IS = Rules(normalise=())
 
 def side(*said: tuple[float, float, str | None, str]) -> RecordingAnnotation:
     """A side whose utterances are all the times it has."""
-    found = tuple(TimedText(*item) for item in said)
+    found = tuple(TextSpan(*item) for item in said)
     return RecordingAnnotation("talk", None, found, found)
 
 
@@ -32,8 +32,8 @@ def by_word(*said: tuple[float, float, str | None, str]) -> RecordingAnnotation:
     for start, end, who, text in said:
         parts = text.split()
         step = (end - start) / len(parts)
-        words += [TimedText(start + i * step, start + (i + 1) * step, who, part) for i, part in enumerate(parts)]
-    return RecordingAnnotation("talk", None, tuple(TimedText(*item) for item in said), tuple(words))
+        words += [TextSpan(start + i * step, start + (i + 1) * step, who, part) for i, part in enumerate(parts)]
+    return RecordingAnnotation("talk", None, tuple(TextSpan(*item) for item in said), tuple(words))
 
 
 def score(
@@ -212,8 +212,8 @@ def test_fault_43_words_without_length_and_out_of_order() -> None:
     heard = RecordingAnnotation(
         "talk",
         None,
-        (TimedText(0.2, 2.5, "x", "one two three"),),
-        (TimedText(2.5, 2.5, "x", "three"), TimedText(0.2, 0.2, "x", "one"), TimedText(0.7, 0.8, "x", "two")),
+        (TextSpan(0.2, 2.5, "x", "one two three"),),
+        (TextSpan(2.5, 2.5, "x", "three"), TextSpan(0.2, 0.2, "x", "one"), TextSpan(0.7, 0.8, "x", "two")),
     )
     found = score(told, heard)
     assert found.wer == found.tcpwer == WordErrors(length=3) and found.wder == Share(0, 3)
