@@ -63,7 +63,7 @@ def test_fault_63_another_programs_database(tmp_path: Path) -> None:
 
 
 def test_fault_63_a_folder_and_an_empty_file(tmp_path: Path) -> None:
-    with pytest.raises(LibraryUnreadable, match="it is no file"):
+    with pytest.raises(LibraryUnreadable, match="it is not a file"):
         store.open(tmp_path)
     (tmp_path / "s.db").touch()
     with pytest.raises(LibraryUnreadable, match="it is empty"):
@@ -233,7 +233,7 @@ def test_fault_48_a_full_disk_changes_nothing(library: Path) -> None:
         pages = held._engine.execute("PRAGMA page_count")[0][0]
         for room in range(3):
             held._engine.execute(f"PRAGMA max_page_count = {pages + room}")
-            with pytest.raises(LibraryFull, match=r"the disk is full; nothing was changed\. Free some room"):
+            with pytest.raises(LibraryFull, match=r"the disk is full; nothing was changed\. Free some space"):
                 held.enrol("Anna", [said(100 + i, audio=bytes(50_000)) for i in range(3)])
             assert (held.digest(MODEL), len(held.people())) == (before, 3)
         held._engine.execute("PRAGMA max_page_count = 100000")

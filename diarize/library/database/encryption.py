@@ -1,9 +1,9 @@
-"""Encryption at rest: what a library's file shows of names, voices and kept sound.
+"""Encryption at rest of names, voices and stored audio.
 
-Every value is sealed by AES-256-GCM (NIST SP 800-38D) under a random key of its library, with a fresh random nonce of
-96 bits; the associated data are the value's table, column and row, so that a value moved elsewhere does not open. The
-library's key lies in the file itself, sealed in the same way by a key that scrypt (RFC 7914) makes of the passphrase.
-A random nonce is good for 2^32 values under one key (SP 800-38D, section 8.3): a thousand for each of four million
+Every value is encrypted with AES-256-GCM (NIST SP 800-38D) under a random key of its library, with a new random nonce
+of 96 bits. The associated data are the value's table, column and row, so that a value that was moved does not decrypt.
+The library's key is stored in the library, encrypted in the same way with a key that scrypt (RFC 7914) derives from the
+passphrase. Random nonces allow 2^32 values under one key (SP 800-38D, section 8.3): a thousand for each of four million
 people.
 """
 
@@ -21,27 +21,27 @@ from typing import Any, Protocol
 from diarize.errors import LibraryDamaged, MissingExtra, PassphraseError
 
 COST = 2**17  # scrypt's N with r = 8, p = 1: 128 MiB and about half a second, the least that OWASP asks of a password
-MOST_COST = 2**20  # a file that asks for more is not believed: 1 GiB
-_LONGEST = 1 << 16  # characters of a passphrase; a longer first line is a mistake, as is a device without end
+MOST_COST = 2**20  # 1 GiB of memory; a file with a higher cost is refused
+_LONGEST = 1 << 16  # characters of a passphrase; a longer first line is a mistake, or a device without an end
 _NONCE = 12  # bytes
 _KEY = 32  # bytes: AES-256
 
 
 class Seal(Protocol):
-    """How values are kept. `place` is where a value belongs: table/column/row."""
+    """How values are stored. `place` is where a value belongs: table/column/row."""
 
     encrypted: bool
 
     def close(self, value: bytes, place: str) -> bytes: ...
 
     def open(self, value: bytes, place: str) -> bytes:
-        """Raises LibraryDamaged where the value was changed, or belongs elsewhere."""
+        """Raises LibraryDamaged where the value was changed, or belongs to another place."""
 
     def blind(self, value: bytes) -> bytes:
-        """A stand-in by which equal values are found without being read."""
+        """A digest by which equal values are found."""
 
     def chain(self, previous: bytes, entry: bytes) -> bytes:
-        """The hash of an entry of the audit log, given that of the entry before."""
+        """The hash of an entry of the audit log, from the hash of the entry before."""
 
 
 class Plain:
@@ -63,7 +63,7 @@ class Plain:
 
 
 class Encrypted:
-    """AES-GCM under the library's key; blind stand-ins and the audit chain are keyed by HMAC-SHA256 (RFC 2104)."""
+    """AES-GCM under the library's key; digests and the audit chain are HMAC-SHA256 (RFC 2104)."""
 
     encrypted = True
 
@@ -85,8 +85,8 @@ class Encrypted:
         except (InvalidTag, ValueError) as error:
             raise LibraryDamaged(
                 self._library,
-                f"the sealed value {place} was changed, or belongs elsewhere",
-                "Bring back a copy of the library from before.",
+                f"the encrypted value {place} was changed, or belongs to another place",
+                "Restore a backup of it.",
             ) from error
 
     def blind(self, value: bytes) -> bytes:
@@ -106,57 +106,59 @@ def create(passphrase: str, library: str) -> tuple[Encrypted, bytes]:
 
 
 def unlock(passphrase: str, record: bytes, library: str) -> Encrypted:
-    """The seal of a library whose key record this is.
+    """The seal of a library with this key record.
 
-    Raises PassphraseError for a wrong passphrase, LibraryDamaged for a record that is none.
+    Raises PassphraseError for a wrong passphrase, LibraryDamaged for an invalid record.
     """
     try:
-        facts: dict[str, Any] = json.loads(record)
-        sealed, salt, cost = bytes.fromhex(facts.pop("key")), bytes.fromhex(facts["salt"]), facts["n"]
+        fields: dict[str, Any] = json.loads(record)
+        sealed, salt, cost = bytes.fromhex(fields.pop("key")), bytes.fromhex(fields["salt"]), fields["n"]
         if type(cost) is not int or not 2 <= cost <= MOST_COST or cost & (cost - 1):
             raise ValueError(f"its cost is {cost!r}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LibraryDamaged(
-            library, f"the record of its key cannot be read ({error})", "Bring back a copy."
+            library, f"the record of its key cannot be read ({error})", "Restore a backup of it."
         ) from error
     cipher = _aead(_derive(passphrase, salt, cost, library))
     from cryptography.exceptions import InvalidTag
 
     try:
-        key = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(facts))
+        key = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(fields))
     except (InvalidTag, ValueError) as error:
         raise PassphraseError(
             library,
             "the passphrase is wrong",
-            "Give the right one in DIARIZE_PASSPHRASE or a file: nothing else opens it.",
+            "Give the right one in DIARIZE_PASSPHRASE or in --passphrase-file. A lost passphrase cannot be recovered.",
         ) from error
     return Encrypted(bytes(key), library)
 
 
 def passphrase_of(environment: Mapping[str, str], file: Path | None = None) -> str | None:
-    """The passphrase the user gave: the first line of `file`, else DIARIZE_PASSPHRASE, else None.
+    """The user's passphrase: the first line of `file`, else DIARIZE_PASSPHRASE, else None.
 
     Raises PassphraseError for a file that cannot be read or is empty.
     """
     if file is None:
         return environment.get("DIARIZE_PASSPHRASE") or None
     try:
-        with file.open(encoding="utf-8") as held:  # perhaps a pipe from a keeper of passphrases, or endless
-            text = held.readline(_LONGEST + 1)
+        with file.open(encoding="utf-8") as stream:  # perhaps a pipe of a password manager, or without an end
+            text = stream.readline(_LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise PassphraseError(str(file), f"the passphrase cannot be read from it ({error})", "") from error
     if len(text) > _LONGEST:
-        raise PassphraseError(str(file), f"its first line is no passphrase: more than {_LONGEST} characters", "")
+        raise PassphraseError(
+            str(file), f"its first line is too long for a passphrase: more than {_LONGEST} characters", ""
+        )
     lines = text.splitlines()
     if not lines or not lines[0]:
-        raise PassphraseError(str(file), "its first line is empty, and should be the passphrase", "")
+        raise PassphraseError(str(file), "its first line is empty; it must be the passphrase", "")
     return lines[0]
 
 
 def _derive(passphrase: str, salt: bytes, cost: int, library: str) -> bytes:
-    """NFC first, so that one passphrase typed on two systems is one passphrase."""
+    """Of the passphrase in NFC, so that the keyboard of another system gives the same."""
     if not passphrase:
-        raise PassphraseError(library, "an empty passphrase is none", "Leave it out, or give one of some length.")
+        raise PassphraseError(library, "the passphrase is empty", "Leave it out, or set one.")
     try:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The database under a library: what the store needs of it, and SQLite as the one that every machine has."""
+"""The database of a library: what the store needs of it, and SQLite, which every machine has."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from diarize.errors import (
 )
 from diarize.library.database import schema
 
-PATIENCE = 10.0  # s to wait for another process; a write takes milliseconds, so a longer wait means one that hangs
+PATIENCE = 10.0  # s to wait for another process; a write takes milliseconds, so a longer wait means that it hangs
 _MAGIC = b"SQLite format 3\0"
+RESTORE = "Restore a backup of it."
 
 SqlRow = tuple[Any, ...]
 
@@ -35,27 +36,27 @@ SqlRow = tuple[Any, ...]
 class Engine(Protocol):
     """SQL with `?` for parameters. Raises every database error as a LibraryError."""
 
-    place: str  # what messages call it
-    folder: Path | None  # where derived index files may lie; None: nowhere
+    place: str  # the name in messages
+    folder: Path | None  # of index files; None: this database has none
     writable: bool
-    depth: int  # open transactions, one in another
+    depth: int  # of nested transactions; 0: none is open
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]: ...
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[SqlRow]:
-        """Rows one by one, for results that should not be in memory at once."""
+        """Rows one by one, for results that are too large for the memory."""
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
-        """One consistent state for all that is read inside."""
+        """All that is read inside is of one consistent state."""
 
     def writing(self) -> contextlib.AbstractContextManager[None]:
-        """All inside or nothing; one writer at a time, others wait. May be nested."""
+        """All changes inside, or none; one writer at a time, others wait. May be nested."""
 
     def purge(self) -> None:
-        """Overwrite what was deleted. Raises LibraryLocked where somebody else is reading it."""
+        """Overwrite deleted data. Raises LibraryLocked where another process is reading them."""
 
     def check(self) -> tuple[str, ...]:
-        """What the database itself finds wrong with its files."""
+        """The problems that the database itself finds in its files."""
 
     def add_to_search(self, person: str, model: int, vector: NDArray[np.float32]) -> None:
         """Give a voice to the database's own vector search, where it has one."""
@@ -92,7 +93,7 @@ class Sqlite:
         self.place, self.path, self.depth = str(path), path, 0
         self.folder: Path | None = path.with_name(path.name + ".index")
         self.writable = not read_only
-        _look(path, create and not read_only)
+        _check_file(path, create and not read_only)
         with self._translated():
             self._connection = _connect(path, read_only)
         try:
@@ -121,7 +122,7 @@ class Sqlite:
     def _build(self) -> None:
         with self.writing():
             if self.execute("SELECT 1 FROM sqlite_master LIMIT 1"):
-                return  # another process was first
+                return  # another process has created it
             for statement in schema.SQLITE:
                 self.execute(statement)
             self.execute(f"PRAGMA application_id = {schema.APPLICATION}")
@@ -131,19 +132,19 @@ class Sqlite:
         """Bring an older library up to date: a copy first, then all steps in one transaction."""
         if (version := self._version()) == schema.VERSION:
             return
-        if version < 1:  # no version that ever was
-            cure = "Bring back a copy of it from before."
-            raise LibraryDamaged(self.place, f"the file is damaged (it says that its version is {version})", cure)
+        if version < 1:  # there was no such version
+            raise LibraryDamaged(self.place, f"the file is damaged (its version is {version})", RESTORE)
         if version > schema.VERSION:
             raise LibraryNewer(
                 self.place,
-                f"its version is {version}, and this package knows versions up to {schema.VERSION}",
+                f"its version is {version}, and this package reads versions up to {schema.VERSION}",
                 "Update the package: pip install --upgrade diarize-pipeline.",
             )
         if not self.writable:
-            raise LibraryReadOnly(self.place, f"it is of version {version} and must be updated first", "Open it once.")
+            problem = f"it is of version {version} and must be updated first"
+            raise LibraryReadOnly(self.place, problem, "Run: diarize speakers list, with the right to write it.")
         with self.writing():
-            version = self._version()  # another process may have been first
+            version = self._version()  # another process may have updated it
             if version < schema.VERSION:
                 self._back_up(version)
             for step in range(version, schema.VERSION):
@@ -157,7 +158,7 @@ class Sqlite:
     def _back_up(self, version: int) -> None:
         copy = self.path.with_name(f"{self.path.name}.v{version}-backup")
         copy.unlink(missing_ok=True)
-        _touch(copy)
+        _create_file(copy)
         source = _connect(self.path, read_only=True)  # sees the state before this change
         with (
             self._translated(),
@@ -186,14 +187,15 @@ class Sqlite:
         self.execute("VACUUM")
         busy = self.execute("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
         if busy:
-            raise LibraryLocked(self.place, "another process still reads what was deleted", "It is done when it ends.")
+            problem = "another process is reading the library"
+            raise LibraryLocked(self.place, problem, "Deleted data are overwritten when the library is opened next.")
         for copy in self.path.parent.glob(f"{_literal(self.path.name)}.v*-backup"):
             copy.unlink(missing_ok=True)
 
     def check(self) -> tuple[str, ...]:
-        found = [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
-        found += [f"a row of {row[0]} belongs to nothing" for row in self.execute("PRAGMA foreign_key_check")]
-        return tuple(found)
+        problems = [str(row[0]) for row in self.execute("PRAGMA integrity_check") if row[0] != "ok"]
+        problems += [f"a row of {row[0]} refers to a missing row" for row in self.execute("PRAGMA foreign_key_check")]
+        return tuple(problems)
 
     def add_to_search(self, person: str, model: int, vector: NDArray[np.float32]) -> None:
         pass
@@ -213,36 +215,38 @@ class Sqlite:
 
 
 def translate(error: sqlite3.Error, place: str) -> LibraryError:
-    """What SQLite says, as one of our errors."""
+    """The error of SQLite as one of this package."""
     code = getattr(error, "sqlite_errorcode", None)
     match None if code is None else code & 0xFF:  # the low byte is the kind, the rest its detail
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return LibraryLocked(place, "another process is using it", "Wait for it to end, and run the command again.")
         case sqlite3.SQLITE_READONLY:
-            return LibraryReadOnly(place, "it cannot be written", "Change its rights, or those of its folder.")
+            return LibraryReadOnly(place, "it cannot be written", "Change its permissions, or those of its folder.")
         case sqlite3.SQLITE_FULL:
-            return LibraryFull(place, "the disk is full; nothing was changed", "Free some room, and run it again.")
+            return LibraryFull(place, "the disk is full; nothing was changed", "Free some space, and run it again.")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_FORMAT:
-            return LibraryDamaged(place, f"the file is damaged ({error})", "Bring back a copy of it from before.")
+            return LibraryDamaged(place, f"the file is damaged ({error})", RESTORE)
         case sqlite3.SQLITE_NOTADB:
             return LibraryUnreadable(place, "it is no library of speakers, or is damaged", "Name another library.")
         case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
-            return LibraryUnreadable(place, f"it cannot be opened ({error})", "Change its rights, or its folder's.")
+            return LibraryUnreadable(
+                place, f"it cannot be opened ({error})", "Change its permissions, or its folder's."
+            )
         case sqlite3.SQLITE_IOERR:
             return LibraryFull(
-                place, f"it could not be read or written ({error}); nothing was changed", "Look at the disk."
+                place, f"it could not be read or written ({error}); nothing was changed", "Check the disk."
             )
         case _:
-            return LibraryDamaged(place, f"the database refuses: {error}", "Run: diarize speakers audit")
+            return LibraryDamaged(place, f"the database reports: {error}", "Run: diarize speakers audit")
 
 
-def _look(path: Path, create: bool) -> None:
-    """Refuse what can be seen to be no library before SQLite touches it; make the file of a new one."""
+def _check_file(path: Path, create: bool) -> None:
+    """Refuse other files before SQLite opens them; create the file of a new library."""
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise LibraryUnreadable(str(path), "it is no file", "Name a file.")
-        if found.st_size:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise LibraryUnreadable(str(path), "it is not a file", "Name a file.")
+        if state.st_size:
             with path.open("rb") as file:
                 if file.read(len(_MAGIC)) != _MAGIC:
                     raise LibraryUnreadable(str(path), "it is no library of speakers", "Name another library.")
@@ -252,14 +256,18 @@ def _look(path: Path, create: bool) -> None:
             raise LibraryMissing(str(path), "there is no library here", cure) from None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _touch(path)
+            _create_file(path)
         except OSError as error:
-            raise LibraryReadOnly(str(path), f"it cannot be made ({error.strerror})", "Name another place.") from error
+            raise LibraryReadOnly(
+                str(path), f"it cannot be created ({error.strerror})", "Name another place."
+            ) from error
     except OSError as error:
-        raise LibraryUnreadable(str(path), f"it cannot be read ({error.strerror})", "Change its rights.") from error
+        raise LibraryUnreadable(
+            str(path), f"it cannot be read ({error.strerror})", "Change its permissions."
+        ) from error
 
 
-def _touch(path: Path) -> None:
+def _create_file(path: Path) -> None:
     """An empty file that only its owner can read; SQLite gives its side files the same rights."""
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -268,7 +276,7 @@ def _touch(path: Path) -> None:
 def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
     address = path.absolute().as_uri() + ("?mode=ro" if read_only else "?mode=rw")
     if read_only and not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists():
-        address += "&immutable=1"  # a read-only medium: WAL needs a file beside it, and nobody can be writing
+        address += "&immutable=1"  # a read-only medium: WAL needs a second file, and nobody can write
     return sqlite3.connect(address, uri=True, isolation_level=None, timeout=PATIENCE)
 
 

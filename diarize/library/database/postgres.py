@@ -29,11 +29,11 @@ from diarize.errors import (
 )
 from diarize.library.database import schema
 from diarize.library.database.address import ServerAddress
-from diarize.library.database.engine import PATIENCE, SqlRow, transaction
+from diarize.library.database.engine import PATIENCE, RESTORE, SqlRow, transaction
 
-_WRITERS = 0x64696172  # the server's advisory lock that one writer holds at a time: "diar"
+_WRITERS = 0x64696172  # the advisory lock of the server that one writer has at a time: "diar"
 _BATCH = 1000  # rows fetched at a time
-_CHECK = "Check the address; a password belongs into ~/.pgpass or PGPASSWORD."
+_CHECK = "Check the address; the password is read from ~/.pgpass or PGPASSWORD."
 
 
 class Postgres:
@@ -62,18 +62,18 @@ class Postgres:
         self.execute("SET search_path = diarize, public")
         if not self.writable:
             self.execute("SET default_transaction_read_only = on")
-        if not self._there():
+        if not self._exists():
             if not create:
                 cure = "Enrol somebody first (diarize enroll), or name another one with --library."
                 raise LibraryMissing(self.place, "there is no library here", cure)
             with self.writing():
-                if not self._there():  # another process may have been first
+                if not self._exists():  # another process may have created it
                     self._build()
         version = int(bytes(self.execute("SELECT value FROM meta WHERE key = 'version'")[0][0]))
         if version > schema.VERSION:
             raise LibraryNewer(
                 self.place,
-                f"its version is {version}, and this package knows versions up to {schema.VERSION}",
+                f"its version is {version}, and this package reads versions up to {schema.VERSION}",
                 "Update the package: pip install --upgrade diarize-pipeline.",
             )
         if version < schema.VERSION:
@@ -89,8 +89,8 @@ class Postgres:
             )
         )
 
-    def _there(self) -> bool:
-        """Asked of the catalogue's rows: `to_regclass` may answer from a cache that is older than the lock."""
+    def _exists(self) -> bool:
+        """Reads the rows of the catalogue, as `to_regclass` may answer from a cache that is older than the lock."""
         return bool(self.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'diarize' AND tablename = 'meta'"))
 
     def _build(self) -> None:
@@ -98,7 +98,10 @@ class Postgres:
         for statement in schema.POSTGRES:
             self.execute(statement)
         if self.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"):
-            with contextlib.suppress(LibraryError), self.writing():  # where this user may not, it is done without
+            with (
+                contextlib.suppress(LibraryError),
+                self.writing(),
+            ):  # this user may not install it: the library works without
                 for statement in schema.PGVECTOR:
                     self.execute(statement)
         self.execute("INSERT INTO meta (key, value) VALUES ('version', ?)", (b"%d" % schema.VERSION,))
@@ -109,7 +112,7 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[SqlRow]:
-        """Inside a transaction only: the rows wait on the server."""
+        """Inside a transaction only, as the rows stay on the server."""
         self._streams += 1
         with self._translated(), self._connection.cursor(name=f"rows{self._streams}") as cursor:
             cursor.itersize = _BATCH
@@ -130,12 +133,12 @@ class Postgres:
             yield
 
     def purge(self) -> None:
-        """Write the tables anew, without the space of deleted rows."""
+        """Rewrite the tables without the space of deleted rows."""
         for table in ("people", "utterances", "vectors", "voices", "indexes", "meta"):
             self.execute(f"VACUUM (FULL) {table}")
 
     def check(self) -> tuple[str, ...]:
-        """A server checks its own files (data checksums, pg_amcheck): nothing is known here."""
+        """Nothing: a server has its own checks of its files (data checksums, pg_amcheck)."""
         return ()
 
     def add_to_search(self, person: str, model: int, vector: NDArray[np.float32]) -> None:
@@ -163,25 +166,29 @@ class Postgres:
         try:
             yield
         except self._psycopg.Error as error:
-            raise self._told(error) from error
+            raise self._translate(error) from error
 
-    def _told(self, error: Any) -> LibraryError:
-        """What the server says, as one of our errors (PostgreSQL manual, appendix A, error codes)."""
-        said = (error.diag.message_primary or str(error)).strip().splitlines()[0]
+    def _translate(self, error: Any) -> LibraryError:
+        """The error of the server as one of this package (PostgreSQL manual, appendix A, error codes)."""
+        message = (error.diag.message_primary or str(error)).strip().splitlines()[0]
         match error.sqlstate or "":
             case "55P03" | "40001" | "40P01" | "57014":
                 cure = "Wait for it to end, and run the command again."
                 return LibraryLocked(self.place, "another process is using it", cure)
             case "25006" | "42501":
-                return LibraryReadOnly(self.place, f"it cannot be written ({said})", "Ask for the right to write.")
+                return LibraryReadOnly(
+                    self.place,
+                    f"it cannot be written ({message})",
+                    "Ask the administrator of the server for the right to write.",
+                )
             case "53100" | "53200" | "53300":
-                return LibraryFull(self.place, f"the server has no room ({said}); nothing was changed", "")
+                return LibraryFull(self.place, f"the server has no space ({message}); nothing was changed", "")
             case "XX001" | "XX002":
-                return LibraryDamaged(self.place, f"the server found damage ({said})", "Bring back a backup.")
+                return LibraryDamaged(self.place, f"the server found damage ({message})", RESTORE)
             case "" | "08000" | "08001" | "08003" | "08004" | "08006" | "3D000" | "28000" | "28P01" | "57P01" | "57P03":
-                return LibraryUnreadable(self.place, f"the server cannot be reached ({said})", _CHECK)
+                return LibraryUnreadable(self.place, f"the server cannot be reached ({message})", _CHECK)
             case _:
-                return LibraryDamaged(self.place, f"the database refuses: {said}", "Run: diarize speakers audit")
+                return LibraryDamaged(self.place, f"the database reports: {message}", "Run: diarize speakers audit")
 
 
 def _text(vector: NDArray[np.float32]) -> str:

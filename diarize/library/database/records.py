@@ -1,4 +1,4 @@
-"""What a library holds and gives out. Vectors of two embedding models never meet: each carries its model's identity."""
+"""The records of a library. A vector has the identity of its embedding model; vectors of two are never compared."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from diarize.types import UNIT_TOLERANCE, Vectors
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrolment:
-    """One utterance that is to speak for a person: `vector` float32 (d,) of unit length, heard by `model`.
+    """One utterance of a person to be enrolled: `vector` float32 (d,) of unit length, from the embedder `model`.
 
     `source` is the sha256 of the recording's bytes, `start` and `end` (s) the place in it, `seconds` the clean speech
-    in there, `quality` what was measured (SNR in dB, ...), `origin` what a person should read about where it is from,
-    `audio` the sound itself where the user chose to keep it. Raises ValueError for what cannot be.
+    there, `quality` what was measured (SNR in dB, ...), `origin` the place as a person reads it, `audio` the sound if
+    the user wants it stored. Raises ValueError for invalid values.
     """
 
     source: str
@@ -50,7 +50,7 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enrolled:
-    """An utterance as the library holds it. `audio` tells whether its sound is kept (`Library.sound` reads it)."""
+    """An utterance in a library. `audio` says whether its sound is stored (`Library.sound` reads it)."""
 
     id: str
     source: str
@@ -66,14 +66,14 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who was enrolled. `namesakes` are the ids of others with the same name (after Unicode NFC)."""
+    """An enrolled person. `namesakes` are the ids of others with the same name (after Unicode NFC)."""
 
     id: str
     name: str
     created: datetime
-    consent: str | None  # what was agreed to; None: nothing is on record
+    consent: str | None  # what was agreed to; None: not recorded
     expires: date | None  # the last day on which the voice may be used
-    expired: bool  # that day is over: the voice takes no part in matching
+    expired: bool  # that day is over: the voice is not used
     utterances: int
     seconds: Mapping[str, float]  # model -> s of enrolment speech
     namesakes: tuple[str, ...] = ()
@@ -147,21 +147,21 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the audit log. No names: a log that is never shortened must not keep what was deleted."""
+class AuditEntry:
+    """One entry of the audit log, without names: entries are never deleted, and must not keep deleted names."""
 
     seq: int
     time: str  # UTC, ISO 8601
     action: str
-    person: str  # id, or "" where nobody in particular is meant
+    person: str  # id; "" for a change of nobody in particular
     detail: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """What an examination found. `problems` names the first entry that breaks the chain, and all else that is wrong."""
+    """The result of an audit. `problems` names the first entry that breaks the chain, and all other problems."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[AuditEntry, ...]
     problems: tuple[str, ...]
 
     @property
