@@ -48,14 +48,14 @@ READERS: dict[str, Callable[[Path], Any]] = {
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, option: str, suffix: str) -> None:
     path = tmp_path / f"pipe{suffix}"
     os.mkfifo(path)
-    with pytest.raises(DiarizeError, match=r"pipe.*[Ss]ave what it gives in one, and name that|not one of the files"):
+    with pytest.raises(DiarizeError, match=r"pipe.*[Ss]ave its content in a file, and name|not one of the files"):
         READERS[option](path)
 
 
 @pytest.mark.skipif(not ZERO.exists(), reason="no device without end here")
 @pytest.mark.parametrize("option", [option for option in READERS if option not in ("--reference", "--uem")])
 def test_a_device_without_end_is_refused(option: str) -> None:
-    with pytest.raises(DiarizeError, match=r"/dev/zero.*[Ss]ave what it gives in one, and name that"):
+    with pytest.raises(DiarizeError, match=r"/dev/zero.*[Ss]ave its content in a file, and name"):
         READERS[option](ZERO)
 
 
