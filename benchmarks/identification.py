@@ -44,7 +44,7 @@ from diarize.models.store import Store
 from diarize.types import Speaker, Turn
 from pipelines import plan
 from pipelines.batch import process
-from pipelines.cli.observers import NullObserver
+from pipelines.batch.run import RunObserver
 from pipelines.people import enroll, enrolment_audio, enrolment_checks
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import load_embedder
@@ -157,7 +157,7 @@ def main_job(heard: Sequence[Heard], place: Path, out: Path, config: Config, sto
     request = process.ProcessRequest(
         tuple(one.path for one in heard), out, library=partial(libraries.open, place, read_only=True)
     )
-    report = process.process(request, config, store, NullObserver())
+    report = process.process(request, config, store, RunObserver())
     ids = {Path(row.name).stem: row.id for row in report.outcomes}
     for one in heard:
         transcript = outputs.read(out / ids[one.path.stem])

@@ -97,7 +97,12 @@ def find_parts(folders: Sequence[Path]) -> list[Part]:
                 raise ConfigError("merge-runs", str(path), "this part exists twice", "Name one folder of each part.")
             parts[part.shard.index] = part
     if not parts:
-        raise ConfigError("merge-runs", ", ".join(map(str, folders)), "there is no part of a run", "See --shard.")
+        raise ConfigError(
+            "merge-runs",
+            ", ".join(map(str, folders)),
+            "there is no part of a run",
+            "Parts are the results of diarize process --shard I/N.",
+        )
     count = next(iter(parts.values())).shard.count
     missing = [f"{index}/{count}" for index in range(1, count + 1) if index not in parts]
     if missing:

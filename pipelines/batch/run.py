@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines.batch import worker_pool
 from pipelines.batch.lock import Lock
@@ -24,8 +24,8 @@ from pipelines.results.resume import PendingWork, StoredResult
 TRIES = 3  # at a recording that ends its worker, over all runs of one set of settings
 
 
-class RunObserver(Protocol):
-    """Is notified of the events of a run."""
+class RunObserver:
+    """Is notified of the events of a run; this one ignores them."""
 
     def fetching(self, file: str, done: int, total: int | None) -> None: ...
     def waiting(self, reason: str) -> None: ...

@@ -135,12 +135,7 @@ class Worker:
             return replace(row, stage="read", reason=error.reason, transient=_is_transient(error))
         except OutputError as error:
             return replace(row, stage="write", reason=str(error), environment=True)
-        except (
-            BackendError,
-            ConfigError,
-            LibraryError,
-            ModelError,
-        ) as error:  # the next recording would meet the same problem
+        except (BackendError, ConfigError, LibraryError, ModelError) as error:  # every recording would meet it
             return replace(row, stage="load", reason=str(error), environment=True)
         except DiarizeError as error:
             return replace(row, stage="read", reason=str(error))
@@ -151,7 +146,7 @@ class Worker:
         item, config = job.input, self._transcribe.plan.config
         started, clock = datetime.now(UTC), time.monotonic()
         seconds: dict[str, float] = {}
-        current, duration = "", 0.0
+        current = ""
 
         def enter(stage: str) -> None:
             nonlocal current, clock
@@ -161,16 +156,11 @@ class Worker:
             current, clock = stage, now
             self._on_stage(item.id, stage)
 
-        def set_duration(length: float) -> None:
-            nonlocal duration
-            duration = length
-            self._on_duration(length)
-
         state = fingerprint.if_resting(fingerprint.file_state(item.path))  # before the file is read
-        transcript, strangers = self._transcribe(job, enter, set_duration)
+        transcript, strangers = self._transcribe(job, enter, self._on_duration)
         enter("write")
         row = replace(Outcome.of(transcript, item), strangers=strangers)
-        circumstances = outputs.describe_circumstances(started, seconds, duration)
+        circumstances = outputs.describe_circumstances(started, seconds, transcript.duration)
         circumstances["cache"] = self._transcribe.cache_use()
         wanted = fingerprint.compute(job.recipe, row.digest)
         outputs.publish(self._out, transcript, row, item.path, config.output.formats, wanted, circumstances, state)
@@ -181,16 +171,14 @@ def serve(pipe: Connection) -> None:
     """The worker's side of `SupervisedWorker`: it receives the plan, then job after job, until the pipe is closed."""
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         pipe.send(("ready",))
-        import scipy.sparse  # noqa: F401 - what clustering will need; the run is still being planned
+        import scipy.sparse  # noqa: F401 - for clustering, while the run is still being planned
 
         plan, out, threads = pipe.recv()
-        worker = Worker(
-            plan,
-            out,
-            threads,
-            lambda id, stage: pipe.send(("stage", id, stage)),
-            lambda seconds: pipe.send(("duration", seconds)),
-        )
+
+        def send_stage(id: str, stage: str) -> None:
+            pipe.send(("stage", id, stage))
+
+        worker = Worker(plan, out, threads, send_stage, lambda seconds: pipe.send(("duration", seconds)))
         while True:
             job = pipe.recv()
             pipe.send(("started",))

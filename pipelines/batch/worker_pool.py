@@ -9,10 +9,10 @@ from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
 
 from diarize.backends import devices
 from pipelines.batch import ray_pool, supervision
+from pipelines.batch.ray_pool import RayPool
 from pipelines.batch.supervision import OnStage, SupervisedWorker, WorkerExit
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
@@ -21,21 +21,6 @@ from pipelines.results.outcomes import Outcome
 
 RETRY = "again"  # the stage of a recording whose worker died, until it is tried once more
 ATTEMPTS = 3  # to start a worker that ends before it has started a job
-
-
-class WorkerPool(Protocol):
-    """Workers, here or elsewhere, that end with the block."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None: ...
-
-    def process(
-        self, jobs: Sequence[Job], on_stage: OnStage, interrupt: Interrupt
-    ) -> Iterator[tuple[Job, Outcome | WorkerExit]]:
-        """Each job with its row, or with the end of the worker that had it."""
-        ...
 
 
 def run(
@@ -78,18 +63,18 @@ def threads_for(workers: int) -> int:
 
 
 @contextlib.contextmanager
-def _pools(plan: Plan, out: Path, workers: int) -> Iterator[Callable[[int | None], WorkerPool]]:
+def _pools(plan: Plan, out: Path, workers: int) -> Iterator[Callable[[int | None], LocalPool | RayPool]]:
     """Opens pools of a number of workers (None: as many as there is room for), where the settings say."""
     run = plan.config.run
     if run.engine == "local":
         yield lambda most: LocalPool(plan, out, most or workers)
         return
     with ray_pool.connected(run.ray_address):
-        yield lambda most: ray_pool.RayPool(plan, out, threads_for(workers), most)
+        yield lambda most: RayPool(plan, out, threads_for(workers), most)
 
 
 def _run_with_retries(
-    jobs: Sequence[Job], open_pool: Callable[[int | None], WorkerPool], on_stage: OnStage, interrupt: Interrupt
+    jobs: Sequence[Job], open_pool: Callable[[int | None], LocalPool | RayPool], on_stage: OnStage, interrupt: Interrupt
 ) -> Iterator[Outcome]:
     exits: list[tuple[Job, WorkerExit]] = []
     with open_pool(None) as pool:

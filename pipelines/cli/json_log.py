@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from diarize.errors import DiarizeError
-from pipelines.cli.observers import NullObserver
+from pipelines.batch.run import RunObserver
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.results import outputs
 from pipelines.results.outcomes import Outcome
 
 
-class JsonLog(NullObserver):
+class JsonLog(RunObserver):
     """Writes events to a stream. When that fails (a full disk) the run goes on without a log."""
 
     def __init__(

@@ -16,8 +16,8 @@ from rich.text import Text
 
 from diarize.errors import printable
 from diarize.text import counted
+from pipelines.batch.run import RunObserver
 from pipelines.cli.console import clock, open_console
-from pipelines.cli.observers import NullObserver
 from pipelines.cli.run_report import COLOURS, STAGES, progress_facts, reused_note, stopping_line, summary_line
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
@@ -29,7 +29,7 @@ ROWS = 12  # running recordings that are shown
 PER_SECOND = 4  # updates
 
 
-class LiveObserver(NullObserver):
+class LiveObserver(RunObserver):
     """A table that is drawn again several times a second; each finished recording leaves a line above it."""
 
     def __init__(self, console: Console | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Observers of a run: one that prints nothing, one that prints lines, and several as one."""
+"""Observers of a run: one that prints lines, and several as one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipelines.results.outcomes import Outcome
 def open_observer(quiet: bool, verbose: bool) -> Iterator[RunObserver]:
     """The observer that fits the terminal: a live display, plain lines, or nothing."""
     if quiet:
-        yield NullObserver()
+        yield RunObserver()
     elif sys.stderr.isatty() and not verbose:
         from pipelines.cli.live import LiveObserver
 
@@ -28,18 +28,7 @@ def open_observer(quiet: bool, verbose: bool) -> Iterator[RunObserver]:
         yield PlainObserver(verbose)
 
 
-class NullObserver:
-    """Prints nothing."""
-
-    def fetching(self, file: str, done: int, total: int | None) -> None: ...
-    def waiting(self, reason: str) -> None: ...
-    def planned(self, plan: Plan, jobs: Sequence[Job]) -> None: ...
-    def stage_started(self, id: str, stage: str) -> None: ...
-    def recording_finished(self, outcome: Outcome) -> None: ...
-    def stopping(self, running: int) -> None: ...
-
-
-class PlainObserver(NullObserver):
+class PlainObserver(RunObserver):
     """Prints a line for each recording; with `verbose` a line for each stage. For logs and pipes."""
 
     def __init__(self, verbose: bool) -> None:
@@ -72,7 +61,7 @@ class PlainObserver(NullObserver):
         warn(stopping_line(running))
 
 
-class CombinedObserver:
+class CombinedObserver(RunObserver):
     """Passes the events of a run on to several observers."""
 
     def __init__(self, *observers: RunObserver) -> None:

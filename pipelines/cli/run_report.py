@@ -56,7 +56,7 @@ def summary_table(report: RunReport) -> Table:
     rows = report.outcomes
     shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if row.status != "done"][:MOST_ROWS]
     done = [row for row in rows if row.status == "done"]
-    reused = sum(row.reused for row in rows)
+    reused = sum(row.reused for row in done)
     table = Table(show_footer=True, box=box.SIMPLE)
     table.add_column("recording", f"{len(done)} of {len(rows)} done" + reused_note(reused), overflow="fold")
     table.add_column("length", clock(sum(row.duration or 0 for row in done)), justify="right", no_wrap=True)

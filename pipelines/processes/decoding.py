@@ -94,9 +94,9 @@ class Decoder:
                     raise error
                 if len({len(sound) for sound in sounds}) != 1:
                     raise ValueError("no channels, or channels of different lengths")
-                facts = _facts(json.loads(content))
+                report = _report(json.loads(content))
                 reusable = not on_disk  # else it could still shorten the file that is mapped here
-                return tuple(sounds), facts
+                return tuple(sounds), report
             except CpuLimitReached as error:
                 problem = f"needs more than {seconds} s of processor time to be decoded"
                 raise AudioError(called, problem) from error
@@ -155,7 +155,7 @@ class Decoder:
         return error
 
 
-def _facts(fields: dict[str, Any]) -> DecodingReport:
+def _report(fields: dict[str, Any]) -> DecodingReport:
     """A report out of JSON. Raises ValueError, TypeError, KeyError for anything else."""
     declared = fields["declared"]
     return DecodingReport(
@@ -168,6 +168,6 @@ def _facts(fields: dict[str, Any]) -> DecodingReport:
         channel=str(fields["channel"]),
         declared=None if declared is None else float(declared),
         decoded=float(fields["decoded"]),
-        notes=tuple(str(note) for note in fields["notes"]),
+        notes=tuple(map(str, fields["notes"])),
         lost=tuple(Segment(float(span["start"]), float(span["end"])) for span in fields["lost"]),
     )

@@ -104,6 +104,14 @@ def if_resting(state: FileState | None) -> FileState | None:
     return state
 
 
+def sha256_or_empty(path: Path) -> str:
+    """sha256 of a file; "" where it cannot be read."""
+    try:
+        return files.sha256(path)
+    except OSError:
+        return ""
+
+
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 

@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from diarize import files, formats
+from diarize import formats
 from diarize.errors import ConfigError, DiarizeError, FormatError, OutputError
 from diarize.types import Transcript
 from pipelines.inputs import shards
 from pipelines.inputs.recordings import Input
 from pipelines.inputs.shards import Shard, file_name
 from pipelines.results import RUN, outputs, tables
+from pipelines.results.fingerprint import sha256_or_empty
 from pipelines.results.outcomes import PRODUCT, Outcome
 
 Kind = Literal["missing", "changed", "extra"]
@@ -107,7 +108,7 @@ def seal(out: Path) -> str:
     lines = []
     for path in out.glob(f"*/{outputs.PROVENANCE}"):
         if path.is_file() and not path.parent.name.startswith("."):
-            lines.append(f"{_sha256(path)}  {path.parent.name}/{path.name}\n".encode(errors="surrogateescape"))
+            lines.append(f"{sha256_or_empty(path)}  {path.parent.name}/{path.name}\n".encode(errors="surrogateescape"))
     return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
 
 
@@ -168,7 +169,7 @@ def _as_recorded(path: Path, digest: str, report: IntegrityReport) -> bool:
     else:
         report.results += 1
         report.bytes += path.stat().st_size
-        if (now := _sha256(path)) == digest:
+        if (now := sha256_or_empty(path)) == digest:
             return True
         report.add(where, "changed", f"sha256 {now or 'unreadable'}, {digest} was written")
     return False
@@ -218,7 +219,7 @@ def _input(folder: Path, transcript: Transcript, record: Mapping[str, Any], repo
         report.add(str(path), "missing", f"the recording of {folder.name} cannot be checked ({error})")
         return
     report.inputs += 1
-    if (now := _sha256(path)) != source.digest:
+    if (now := sha256_or_empty(path)) != source.digest:
         what = f"sha256 {now or 'unreadable'}, {source.digest} was decoded for {folder.name}"
         report.add(str(path), "changed", what)
 
@@ -265,13 +266,13 @@ def _tables(out: Path, shard: Shard | None, folders: list[Path], report: Integri
             report.add(file_name(tables.NAMES[0], shard), "changed", f"cannot be computed again: {error}")
             return
         for name in tables.NAMES:
-            path = out / file_name(name, shard)
+            path, expected = out / file_name(name, shard), Path(temporary) / name
             if path.is_symlink() or not path.is_file():
                 report.add(path.name, "missing", "was written by the run")
                 continue
             report.results += 1
             report.bytes += path.stat().st_size
-            if _sha256(path) != _sha256(Path(temporary) / name) and not _same_rows(path, Path(temporary) / name):
+            if sha256_or_empty(path) != sha256_or_empty(expected) and not _same_rows(path, expected):
                 report.add(path.name, "changed", "is not what the transcripts give")
 
 
@@ -285,11 +286,3 @@ def _same_rows(path: Path, expected: Path) -> bool:
         return bool(pyarrow.parquet.read_table(path).equals(pyarrow.parquet.read_table(expected), check_metadata=True))
     except (OSError, ValueError, pyarrow.ArrowException):
         return False
-
-
-def _sha256(path: Path) -> str:
-    """ "" where it cannot be read."""
-    try:
-        return files.sha256(path)
-    except OSError:
-        return ""

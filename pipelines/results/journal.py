@@ -111,11 +111,7 @@ class Failure:
         if row.status not in ("failed", "crashed") or row.environment or row.transient:
             return None
         state = fingerprint.file_state(job.input.path) if job.input.problem is None else None
-        if state is None or state != before:
-            return None
-        try:
-            digest = files.sha256(job.input.path)
-        except OSError:
+        if state is None or state != before or not (digest := fingerprint.sha256_or_empty(job.input.path)):
             return None
         return cls(job.input.name, fingerprint.if_resting(state), digest, job.recipe, row.as_row(), tries)
 

@@ -219,7 +219,4 @@ def _digest(
         return known[1]
     if known is None and sizes[state["size"]] < 2:
         return ""
-    try:
-        return files.sha256(job.input.path)
-    except OSError:
-        return ""
+    return fingerprint.sha256_or_empty(job.input.path)

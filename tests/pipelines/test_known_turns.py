@@ -15,7 +15,7 @@ from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.types import Segment, Source, Transcript, Turn
 from pipelines.batch.process import ProcessRequest, process
-from pipelines.cli.observers import NullObserver
+from pipelines.batch.run import RunObserver
 from pipelines.inputs.jobs import MarkedSpeech
 from pipelines.recording import Stages, transcribe
 from pipelines.results import outputs
@@ -88,7 +88,7 @@ def test_the_main_job_takes_speech_and_known_turns_and_needs_no_detector(tmp_pat
         speech=tmp_path / "speech.uem",
         known_turns=(tmp_path / "links.csv",),
     )
-    report = process(request, config, Store(tmp_path / "models", offline=True), NullObserver())
+    report = process(request, config, Store(tmp_path / "models", offline=True), RunObserver())
     assert report.status == 0
     found = outputs.read(tmp_path / "out" / "talk")
     assert spoken(found) == [(0.5, 3.5, "SPEAKER_01"), (7.5, 10.5, "SPEAKER_02")]

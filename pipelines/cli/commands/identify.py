@@ -10,10 +10,10 @@ from pathlib import Path
 
 from diarize.errors import printable
 from diarize.text import counted
+from pipelines.batch.run import RunObserver
 from pipelines.cli import console
 from pipelines.cli.commands import options
 from pipelines.cli.commands.speakers import library_options, print_notes
-from pipelines.cli.observers import NullObserver
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = options.resolve(args).config
     opened = partial(speakers.open_library, args.library, os.environ, args.passphrase_file, read_only=True)
-    result = identify(args.recordings, opened, config, options.store(config), NullObserver(), args.out)
+    result = identify(args.recordings, opened, config, options.store(config), RunObserver(), args.out)
     if args.json:
         console.say(json.dumps(result.as_dict(), indent=1))
         return result.status

@@ -18,7 +18,7 @@ from pipelines.inputs.settings import Settings
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Both commands."""
-    actions = commands.add_parser("config", help="settings").add_subparsers(required=True, metavar="ACTION")
+    actions = commands.add_parser("config", help="show the settings").add_subparsers(required=True, metavar="ACTION")
     show = actions.add_parser("show", help="print every setting and its value")
     show.add_argument("--origin", action="store_true", help="print also the origin and the meaning of each value")
     options.add(show)

@@ -11,7 +11,7 @@ from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines.batch import process
 from pipelines.batch.process import ProcessRequest
-from pipelines.cli.observers import NullObserver
+from pipelines.batch.run import RunObserver
 from pipelines.inputs.recordings import Input, assign_ids
 
 INPUTS = assign_ids([Input(Path(name), name) for name in ("a/x.wav", "b/x.wav", "y.wav")])
@@ -53,4 +53,4 @@ def test_fault_40_a_place_that_cannot_be_looked_at_is_refused(tmp_path: Path) ->
     (tmp_path / "in" / "a.wav").touch()
     request = ProcessRequest((tmp_path / "in", Path("n" * 300)), tmp_path / ("n" * 300))
     with pytest.raises(ConfigError, match="cannot be accessed: File name too long"):
-        process.process(request, Config(), Store(offline=True), NullObserver())
+        process.process(request, Config(), Store(offline=True), RunObserver())
