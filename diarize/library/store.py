@@ -1,7 +1,8 @@
-"""The library of enrolled speakers: people, their utterances, a voice for each embedding model, a log of it all.
+"""The library of enrolled speakers: people, their utterances, a voice for each embedding model, an audit log.
 
-A person's voice is the mean of their utterances' vectors, weighted by seconds of speech and re-normalised; it is kept
-beside them and made anew with every change. Each change is one transaction together with its entry of the audit log.
+A person's voice is the mean of the vectors of their utterances, weighted by seconds of speech and normalised to unit
+length; it is stored, and computed again with every change. Each change and its entry of the audit log are one
+transaction.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def now() -> datetime:
 
 
 def random_id() -> str:
-    """32 random hex digits: an id that says nothing, and two libraries can be joined."""
+    """32 random hex digits: they tell nothing about the person, and two libraries can be joined."""
     return uuid.uuid4().hex
 
 
@@ -58,9 +59,9 @@ def open(
 ) -> Library:
     """The library in a file, or on a server (postgresql://user@host/database).
 
-    `create` makes it where there is none, encrypted if a passphrase is given.
+    `create` makes a new one where there is none, encrypted if there is a passphrase.
 
-    `clock` tells the time in UTC; `clock` and `new_id` alone make two libraries with the same content differ. Raises
+    `clock` returns the time in UTC; only `clock` and `new_id` make two libraries with the same content differ. Raises
     LibraryMissing, LibraryUnreadable, LibraryNewer, LibraryLocked, LibraryReadOnly, LibraryFull, LibraryDamaged;
     PassphraseError where the passphrase does not fit; ConfigError for an address of something else; MissingExtra
     where the package for encryption, or for PostgreSQL, is not installed.
@@ -75,7 +76,7 @@ def open(
 
 
 class Library:
-    """An open library; use it in a `with`. One object belongs to one thread, any number of processes to one file."""
+    """An open library, for use in a `with`. One object belongs to one thread; any number of processes may open it."""
 
     def __init__(
         self,
@@ -85,13 +86,13 @@ class Library:
         new_id: NewId = random_id,
     ) -> None:
         self._engine, self._clock, self._new_id = engine, clock, new_id
-        self._unswept = False  # something was deleted by the transaction that is still open
+        self._to_purge = False  # the open transaction has deleted something
         try:
             self._rows = Rows(engine, self._unlocked(passphrase))
             self.index = VoiceIndex(self._rows)
-            if engine.writable and self._rows.meta("purge"):  # a removal was cut short after its commit
+            if engine.writable and self._rows.meta("purge"):  # a removal was interrupted after its commit
                 with contextlib.suppress(LibraryError):
-                    self._sweep()
+                    self._purge()
         except BaseException:
             engine.close()
             raise
@@ -101,20 +102,20 @@ class Library:
         if rows.meta("seal") is None and self._engine.writable:  # a new library
             with self._engine.writing():
                 if rows.meta("seal") is None:
-                    made = encryption.create(passphrase, self.place)[1] if passphrase is not None else b"none"
-                    rows.set_meta("seal", made)
+                    created = encryption.create(passphrase, self.place)[1] if passphrase is not None else b"none"
+                    rows.set_meta("seal", created)
         record = rows.meta("seal") or b"none"
         if record == b"none" and passphrase is None:
             return encryption.Plain()
         if record == b"none":
             raise PassphraseError(
                 self.place,
-                "a passphrase was given, and this library is not encrypted",
-                "Leave the passphrase out; to encrypt it, export it and import that into a new library with one.",
+                "there is a passphrase, but this library is not encrypted",
+                "Leave the passphrase out. To encrypt the library, export it and import it into a new one.",
             )
         if passphrase is None:
             raise PassphraseError(
-                self.place, "it is encrypted", "Give its passphrase in DIARIZE_PASSPHRASE or in a file."
+                self.place, "it is encrypted", "Give its passphrase in DIARIZE_PASSPHRASE or in --passphrase-file."
             )
         return encryption.unlock(passphrase, record, self.place)
 
@@ -131,7 +132,7 @@ class Library:
 
     @property
     def place(self) -> str:
-        """What messages call this library: its path, or its address without the password."""
+        """The library's path, or its address without the password: its name in messages."""
         return self._engine.place
 
     @property
@@ -141,24 +142,24 @@ class Library:
     # people ---------------------------------------------------------------------------------------------------------
 
     def people(self) -> tuple[Person, ...]:
-        """Everybody, in the order in which they were enrolled; expired people are among them, and marked."""
+        """Everybody, in the order in which they were enrolled; people whose consent has ended are marked `expired`."""
         with self._engine.reading():
             return self._rows.people(self._today())
 
     def counts(self) -> tuple[int, int]:
-        """(people, those of them whose consent has expired)."""
+        """(number of people, number of those whose consent has ended)."""
         with self._engine.reading():
             return self._rows.counts(self._today())
 
     def person(self, id: str) -> Person:
         """Raises UnknownPerson."""
-        found: tuple[Person, ...] = ()
-        if id.isprintable():  # every id is, and not every text can be asked for
+        people: tuple[Person, ...] = ()
+        if id.isprintable():  # as every id is; databases do not accept every other text
             with self._engine.reading():
-                found = self._rows.people(self._today(), "WHERE p.id = ?", (id,))
-        if not found:
+                people = self._rows.people(self._today(), "WHERE p.id = ?", (id,))
+        if not people:
             raise UnknownPerson(self.place, f"nobody has the id {printable(id)}", _LIST)
-        return found[0]
+        return people[0]
 
     def named(self, name: str) -> tuple[Person, ...]:
         """All who are called `name`, compared after Unicode NFC."""
@@ -166,16 +167,16 @@ class Library:
             return self._rows.people(self._today(), "WHERE p.lookup = ?", (self._rows.lookup(name),))
 
     def find(self, reference: str) -> Person:
-        """Who is meant by an id or a name. Raises UnknownPerson where nobody is, or several are."""
+        """The person with this id or name. Raises UnknownPerson where there is none, or several have the name."""
         with contextlib.suppress(UnknownPerson):
             return self.person(reference)
-        found = self.named(reference)
-        if not found:
+        people = self.named(reference)
+        if not people:
             raise UnknownPerson(self.place, f"nobody is called {printable(reference)}", _LIST)
-        if len(found) > 1:
-            problem = f"{len(found)} people are called {printable(reference)}"
-            raise UnknownPerson(self.place, problem, f"Name one by id: {', '.join(p.id for p in found)}.")
-        return found[0]
+        if len(people) > 1:
+            problem = f"{len(people)} people are called {printable(reference)}"
+            raise UnknownPerson(self.place, problem, f"Name one by id: {', '.join(p.id for p in people)}.")
+        return people[0]
 
     def enrol(
         self,
@@ -188,18 +189,18 @@ class Library:
     ) -> Person:
         """Add utterances to a new person called `name`, or to the one with the id `person`, whose name stays.
 
-        Two people may have one name: the new one has an id of their own, and `Person.namesakes` tells. An utterance
-        (source, start, end) that the person has already is not added twice; with a vector of another model it gains
-        that vector. `consent` and `expires`, where given, replace what is on record. With `created`, somebody
-        who is not there yet is made with the id `person`: so an import keeps ids. Raises UnknownPerson, ValueError.
+        Two people may have one name: each has an id, and `Person.namesakes` lists the others. An utterance (source,
+        start, end) that the person has already is not added twice; a vector of another model is added to it. `consent`
+        and `expires` replace the recorded ones, unless they are None. With `created`, a new person gets the id
+        `person`, so that an import keeps ids. Raises UnknownPerson, ValueError.
         """
         if name is None and person is None:
-            raise ValueError("enrolment needs a name for a new person, or the id of one who is there")
+            raise ValueError("enrolment needs a name for a new person, or the id of an enrolled one")
         models = dict.fromkeys(utterance.model for utterance in utterances)
         with self.batch():
             time = self._clock().isoformat(timespec="microseconds")
-            there = person is not None and (created is None or self._has(person))
-            if there:
+            exists = person is not None and (created is None or self._has(person))
+            if exists:
                 id = self.person(person or "").id
                 if consent is not None or expires is not None:
                     self._rows.set_record(id, consent, expires)
@@ -213,7 +214,7 @@ class Library:
                 self._rows.add(id, utterance, self._new_id(), time)
             for model in models:
                 self._rows.pool(id, model)
-            self._log("extend" if there else "enrol", id, utterances=len(utterances), models=list(models))
+            self._log("extend" if exists else "enrol", id, utterances=len(utterances), models=list(models))
             return self.person(id)
 
     def rename(self, person: str, name: str) -> Person:
@@ -224,83 +225,85 @@ class Library:
             return self.person(person)
 
     def consent(self, person: str, consent: str | None, expires: date | None) -> Person:
-        """Replace what is on record: `consent` in words, and the last day (UTC) on which the voice may be used."""
+        """Replace the recorded `consent`, in words, and the last day (UTC) on which the voice may be used."""
         with self.batch():
             self._rows.set_record(self.person(person).id, consent, expires)
             self._log("consent", person, expires=expires.isoformat() if expires else None)
             return self.person(person)
 
     def merge(self, keep: str, gone: str) -> Person:
-        """`keep` and `gone` are one person: all utterances go to `keep`, and `gone` is no more.
+        """`keep` and `gone` are one person: `keep` gets all utterances of `gone`, who is deleted.
 
-        Consent and expiry stay those of `keep`. Raises UnknownPerson, ValueError.
+        Consent and expiry are those of `keep`. Raises UnknownPerson, ValueError.
         """
         if keep == gone:
             raise ValueError("a person cannot be merged with themselves")
         with self.batch():
-            kept, lost = self.person(keep), self.person(gone)
-            moved = [enrolment for utterance in self.utterances(gone) for enrolment in self.enrolments(utterance)]
+            self.person(keep)
+            other = self.person(gone)
+            enrolments = [enrolment for utterance in self.utterances(gone) for enrolment in self.enrolments(utterance)]
             self._delete(gone)
             time = self._clock().isoformat(timespec="microseconds")
-            for enrolment in moved:
+            for enrolment in enrolments:
                 self._rows.add(keep, enrolment, self._new_id(), time)
-            for model in lost.seconds:
-                self._rows.pool(kept.id, model)
-            self._log("merge", keep, gone=gone, utterances=lost.utterances)
+            for model in other.seconds:
+                self._rows.pool(keep, model)
+            self._log("merge", keep, gone=gone, utterances=other.utterances)
             return self.person(keep)
 
     def remove(self, person: str) -> None:
-        """Delete a person with all that was kept of them; the audit log tells that it happened, without a name.
+        """Delete a person and all their data; the audit log gets an entry without a name.
 
-        Deleted rows are overwritten, the file is written anew, index files are deleted. Where that cannot be done at
-        once (another process is reading, the disk is full) a LibraryError says so: the person is gone even so, and the
-        rest is done when the library is opened next. Raises UnknownPerson.
+        Deleted rows are overwritten, the file is rewritten, index files are deleted. Where that is not possible at once
+        (another process is reading, the disk is full), a LibraryError says so: the person is deleted, and their data
+        are overwritten when the library is opened next. Raises UnknownPerson.
         """
         with self.batch():
-            gone = self.person(person)
-            self._delete(gone.id)
-            self._log("remove", gone.id, utterances=gone.utterances)
+            utterances = self.person(person).utterances
+            self._delete(person)
+            self._log("remove", person, utterances=utterances)
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
-        """Several changes as one: all of them or none, and one wait for the disk."""
+        """Several changes as one transaction: all or none."""
         with self._engine.writing():
             yield
-        if self._unswept and not self._engine.depth:
-            self._unswept = False
+        if self._to_purge and not self._engine.depth:
+            self._to_purge = False
             try:
-                self._sweep()
+                self._purge()
             except LibraryError as error:
-                problem = f"the person is deleted, and what they left is not overwritten yet: {error.problem}"
-                raise type(error)(self.place, problem, "It is done when the library is opened next.") from error
+                problem = f"the person is deleted, but the data are not overwritten yet: {error.problem}"
+                raise type(error)(self.place, problem, "This is done when the library is opened next.") from error
 
     # voices ---------------------------------------------------------------------------------------------------------
 
     def models(self) -> tuple[str, ...]:
-        """The identities of the embedding models of which there are vectors, sorted."""
+        """The identities of the embedding models that have vectors, sorted."""
         return self._rows.models()
 
     def voices(self, model: str) -> tuple[Voice, ...]:
-        """One voice a person who has utterances of this model and whose consent has not expired, sorted by id."""
+        """One voice for each person with utterances of this model whose consent has not ended, sorted by id."""
         with self._engine.reading():
             rows = self._rows.voices(model, self._today())
             return tuple(Voice(row.id, row.name, row.vector, model, row.seconds) for row in rows)
 
     def matrix(self, model: str) -> Matrix:
-        """The same voices row by row, memory-mapped from an index file where there are many."""
+        """The same voices as one matrix, which is memory-mapped in a large library."""
         return self.index.matrix(model, self._today())
 
     def search(self, query: NDArray[np.float32], model: str, top: int = 5) -> tuple[Candidate, ...]:
-        """The `top` nearest voices of `model`, as `exact.search` over `matrix`; found by a server that has pgvector."""
+        """The `top` nearest voices of `model`, as `exact.search` over `matrix`; a server with pgvector finds them."""
         with self._engine.reading():
             nearest = self._rows.nearest(model, query, top + _SPARE, self._today())
         matrix = self.matrix(model) if nearest is None else matrix_of(model, len(query), nearest, b"")
         return exact.search(query, matrix, top) if len(matrix) else ()
 
     def approximate_index(self, model: str) -> IndexFile | None:
-        """The approximate index of the voices of a large library, made where it is missing and may be written.
+        """The file of the approximate index of a very large library, which is made if the library may be written.
 
-        None: few voices, faiss is not installed, or a library without index files (encrypted, on a server).
+        None: there is none, as there are few voices, faiss is not installed, or the library has no index files
+        (encrypted, on a server).
         """
         matrix = self.matrix(model)
         if self._engine.writable:
@@ -309,32 +312,32 @@ class Library:
         return approximate.current(self.index, matrix)
 
     def update_indexes(self) -> None:
-        """Bring the index files of a large library up to date: for whoever reads it next and may not write."""
+        """Update the index files of a large library, for processes that open it to read only."""
         with contextlib.suppress(LibraryError):  # the change itself is done
             for model in self.models():
                 if self._rows.count(model) >= index.MANY:
                     self.approximate_index(model)
 
     def digest(self, model: str) -> str:
-        """Content identity of the voices of a model: ids, names, seconds and vectors of all who are not expired."""
+        """Digest of the voices of a model: ids, names, seconds and vectors of all whose consent has not ended."""
         with self._engine.reading():
             return fingerprint.digest(model, self._rows.total(model, self._today()))
 
     def utterances(self, person: str) -> tuple[Enrolled, ...]:
-        """What was enrolled of a person, in order of source and time. Raises UnknownPerson."""
+        """The utterances of a person, in order of source and time. Raises UnknownPerson."""
         with self._engine.reading():
             return self._rows.utterances(self.person(person).id)
 
     def holders(self, source: str, start: float, end: float) -> tuple[str, ...]:
-        """The ids of all who have the utterance at this place of the recording with the digest `source`."""
+        """The ids of all people who have this part of the recording with the digest `source` as an utterance."""
         return self._rows.holders(source, start, end)
 
     def sound(self, utterance: str) -> bytes | None:
-        """The kept sound of the utterance with this id, as it was given; None: the user did not choose to keep it."""
+        """The stored audio of the utterance with this id; None: it was not stored."""
         return self._rows.sound(utterance)
 
     def enrolments(self, utterance: Enrolled) -> tuple[Enrolment, ...]:
-        """What `enrol` was given for an utterance, one enrolment a model: to put it elsewhere."""
+        """The enrolments of an utterance, one for each model, as for `enrol`."""
         sound = self.sound(utterance.id) if utterance.audio else None
         return tuple(
             Enrolment(
@@ -352,7 +355,7 @@ class Library:
         )
 
     def audit(self) -> AuditReport:
-        """Read everything: the log's chain, the database's own checks, every sealed value; each voice is made anew."""
+        """Check everything: the chain of the log, the database, every encrypted value; each voice is computed again."""
         problems: list[str] = []
         with self._engine.reading():
             entries, broken = audit.read(self._engine, self._rows.seal.chain)
@@ -382,10 +385,10 @@ class Library:
     def _delete(self, id: str) -> None:
         self._rows.delete(id)
         self._rows.set_meta("purge", b"1")
-        self._unswept = True
+        self._to_purge = True
 
-    def _sweep(self) -> None:
-        """Overwrite what was deleted; until that is done the library remembers that it is due."""
+    def _purge(self) -> None:
+        """Overwrite deleted data; "purge" in the library says that this is still to be done."""
         self.index.delete_unused()
         self._engine.purge()
         with self._engine.writing():

@@ -248,7 +248,7 @@ def test_fault_48_no_room_to_overwrite_what_was_removed(library: Path, monkeypat
     with store.open(library) as held:
         with monkeypatch.context() as patch:
             patch.setattr(engine.Sqlite, "purge", full)
-            with pytest.raises(LibraryFull, match=r"deleted, .* not overwritten yet.*It is done when the library is"):
+            with pytest.raises(LibraryFull, match=r"deleted, .* not overwritten yet.*This is done when the library is"):
                 held.remove(held.find("person 1").id)
         assert len(held.people()) == 2
         assert held.audit().entries[-1].action == "remove"

@@ -106,10 +106,10 @@ def compressed(path: Path) -> None:
         (lambda path: path.unlink(), "No such file"),
         (pickled, "allow_pickle=False"),
         (compressed, "it is compressed"),
-        (edited(lambda notes: notes.update(format="x")), "something else"),
+        (edited(lambda notes: notes.update(format="x")), "its format is another one"),
         (edited(lambda notes: notes.update(version=2)), "a newer version"),
         (edited(lambda notes: notes.pop("people")), "it has no 'people'"),
-        (edited(lambda notes: notes["people"][1].update(name=7)), "a text was expected"),
+        (edited(lambda notes: notes["people"][1].update(name=7)), "a string was expected"),
         (edited(lambda notes: notes["people"][1].update(id="")), "cannot be an id"),
         (edited(lambda notes: notes["people"][1].update(created="yesterday")), "Invalid isoformat"),
         (edited(lambda notes: notes["people"][1].update(expires="never")), "Invalid isoformat"),
@@ -155,7 +155,7 @@ def test_an_export_never_takes_the_place_of_a_library_or_a_folder(
 def test_an_export_whose_notes_are_nested_without_end_is_refused(library: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "deep.zip", "w") as archive:
         archive.writestr("library.json", "[" * 100_000)
-    with store.open(library) as here, pytest.raises(FormatError, match="no export of a library"):
+    with store.open(library) as here, pytest.raises(FormatError, match="not an export of a library"):
         portable.read(here, tmp_path / "deep.zip")
 
 

@@ -1,8 +1,8 @@
-"""A content identity that is kept up to date by adding and taking away, however many voices there are.
+"""A digest of a set of voices that is updated by addition and subtraction, without reading the other voices.
 
 LtHash (Lewi, Kim, Maykov, Weis 2019, "Securing Update Propagation with Homomorphic Hashing", section 2.4; the idea is
-Bellare and Micciancio 1997): every voice is hashed to 1024 numbers of 16 bits, and the identity of a set is their sum
-modulo 2^16, element by element. Order plays no part, and a million voices need not be read to add one.
+Bellare and Micciancio 1997): every voice is hashed to 1024 numbers of 16 bits, and the digest of a set is their sum
+modulo 2^16, element by element. It does not depend on the order of the voices.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EMPTY = bytes(2 * LANES)
 
 
 def of_voice(id: str, name: str, seconds: float, vector: NDArray[np.float32]) -> bytes:
-    """The 2048 bytes that stand for one voice."""
+    """The 1024 numbers of one voice, as 2048 bytes."""
     hasher = hashlib.shake_128()
     for part in (id.encode("utf-8"), name.encode("utf-8", "surrogatepass"), struct.pack("<d", seconds)):
         hasher.update(struct.pack("<q", len(part)) + part)
@@ -35,7 +35,7 @@ def subtract(total: bytes, voice: bytes) -> bytes:
 
 
 def digest(model: str, total: bytes) -> str:
-    """The set's identity as a hex sha256; the model is part of it."""
+    """The digest of the set, with its model, as a hex sha256."""
     return hashlib.sha256(model.encode("utf-8") + b"\0" + total).hexdigest()
 
 

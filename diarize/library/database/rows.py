@@ -1,4 +1,4 @@
-"""Rows of the database <-> records, sealed on the way in and opened on the way out. Transactions are the caller's."""
+"""Rows of the database <-> records; values are encrypted and decrypted here. Transactions are the caller's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from diarize.errors import LibraryDamaged
 from diarize.library.database import fingerprint
 from diarize.library.database.encryption import Seal
-from diarize.library.database.engine import Engine
+from diarize.library.database.engine import RESTORE, Engine
 from diarize.library.database.records import Enrolled, Enrolment, Person
 
 
@@ -45,7 +45,7 @@ class Rows:
             self.engine.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (key, value))
 
     def changes(self) -> int:
-        """How many times any voice was changed: index files know up to where they have followed."""
+        """How many times any voice was changed; an index file records the last change that is in it."""
         return int(self.meta("changes") or b"0")
 
     # people ---------------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ class Rows:
         self.set_record(id, consent, expires)
 
     def set_record(self, id: str, consent: str | None, expires: date | None) -> None:
-        """What was agreed to, and until when. The day stands readable beside it for the database to search by."""
+        """Consent, and its last day. The day is also stored unencrypted, so that the database can search by it."""
         last = expires.isoformat() if expires else None
         record = json.dumps({"consent": consent, "expires": last}).encode("ascii")
         self.engine.execute(
@@ -67,19 +67,19 @@ class Rows:
         )
 
     def delete(self, id: str) -> None:
-        """A person with everything that hangs on them, and the index files that know them."""
+        """Delete a person, everything that refers to them, and the index files that contain them."""
         for model in self._models_of(id):
-            self._take_out(id, model)
+            self._remove_voice(id, model)
             self.engine.execute("DELETE FROM indexes WHERE model = ?", (self._model_id(model),))
         self.engine.execute("DELETE FROM people WHERE id = ?", (id,))
         self.engine.execute("DELETE FROM models WHERE id NOT IN (SELECT model FROM vectors)")
 
     def lookup(self, name: str) -> bytes:
-        """By which a name is found: two spellings of one text (NFC, NFD) are one name."""
+        """The digest by which a name is found; two spellings of one text (NFC, NFD) are one name."""
         return self.seal.blind(_coded(unicodedata.normalize("NFC", name)))
 
     def people(self, today: date, where: str = "", parameters: Sequence[Any] = ()) -> tuple[Person, ...]:
-        """People in the order in which they were enrolled; `where` narrows the rows p of the table."""
+        """People in the order in which they were enrolled; `where` selects from the rows p of the table."""
         rows = self.engine.execute(
             "SELECT p.id, p.name, p.lookup, p.created, p.record, p.expires, "
             "(SELECT count(*) FROM utterances u WHERE u.person = p.id) "
@@ -125,22 +125,23 @@ class Rows:
         return int(everybody), int(expired)
 
     def _record(self, id: str, record: bytes, expires: str | None) -> tuple[str | None, date | None]:
-        facts = json.loads(self.seal.open(bytes(record), f"people/record/{id}"))
-        if facts["expires"] != expires:  # the readable day serves searches; the sealed one counts
-            raise LibraryDamaged(self.engine.place, f"the day on which {id} expires was changed", "Bring back a copy.")
-        return facts["consent"], date.fromisoformat(expires) if expires else None
+        values = json.loads(self.seal.open(bytes(record), f"people/record/{id}"))
+        if values["expires"] != expires:  # the unencrypted day may have been changed
+            problem = f"the day on which the consent of {id} ends was changed"
+            raise LibraryDamaged(self.engine.place, problem, RESTORE)
+        return values["consent"], date.fromisoformat(expires) if expires else None
 
     # utterances -----------------------------------------------------------------------------------------------------
 
     def add(self, person: str, new: Enrolment, id: str, added: str) -> None:
-        """Put an utterance under `id`, unless the person has it already: that one gains what it lacks then."""
-        model = self._settle_model(new.model, len(new.vector))
+        """Add an utterance with this `id`. If the person has it already, its audio and vector are added if missing."""
+        model = self._add_model(new.model, len(new.vector))
         mark = self._mark(new.source, new.start, new.end)
-        held = self.engine.execute(
+        present = self.engine.execute(
             "SELECT id, audio IS NULL FROM utterances WHERE person = ? AND mark = ?", (person, mark)
         )
-        if held:
-            id = held[0][0]
+        if present:
+            id = present[0][0]
         else:
             facts = {
                 "source": new.source,
@@ -151,9 +152,9 @@ class Rows:
             }
             self.engine.execute(
                 "INSERT INTO utterances (id, person, mark, seconds, added, facts) VALUES (?, ?, ?, ?, ?, ?)",
-                (id, person, mark, float(new.seconds), added, self._closed(facts, f"utterances/facts/{person}/{id}")),
+                (id, person, mark, float(new.seconds), added, self._encrypt(facts, f"utterances/facts/{person}/{id}")),
             )
-        if new.audio is not None and (not held or held[0][1]):
+        if new.audio is not None and (not present or present[0][1]):
             audio = self.seal.close(new.audio, f"utterances/audio/{person}/{id}")
             self.engine.execute("UPDATE utterances SET audio = ? WHERE id = ?", (audio, id))
         vector = self.seal.close(_raw(new.vector), f"vectors/vector/{person}/{id}/{new.model}")
@@ -169,25 +170,25 @@ class Rows:
         return tuple(row[0] for row in rows)
 
     def utterances(self, person: str) -> tuple[Enrolled, ...]:
-        """In order of source and time, so that nothing made of them depends on the order in which they came."""
+        """In order of source and time, so that a voice does not depend on the order of enrolment."""
         vectors: dict[str, dict[str, NDArray[np.float32]]] = {}
         for id, model, vector in self.engine.execute(
             "SELECT x.utterance, m.name, x.vector FROM vectors x JOIN models m ON m.id = x.model "
             "JOIN utterances u ON u.id = x.utterance WHERE u.person = ? ORDER BY m.name",
             (person,),
         ):
-            opened = self.seal.open(bytes(vector), f"vectors/vector/{person}/{id}/{model}")
-            vectors.setdefault(id, {})[model] = _vector(opened)
-        found = []
+            raw = self.seal.open(bytes(vector), f"vectors/vector/{person}/{id}/{model}")
+            vectors.setdefault(id, {})[model] = _vector(raw)
+        utterances = []
         for id, seconds, added, sealed, audio in self.engine.execute(
             "SELECT id, seconds, added, facts, audio IS NOT NULL FROM utterances WHERE person = ?", (person,)
         ):
             facts = json.loads(self.seal.open(bytes(sealed), f"utterances/facts/{person}/{id}"))
             added = datetime.fromisoformat(added)
-            found.append(
+            utterances.append(
                 Enrolled(id=id, seconds=seconds, added=added, audio=bool(audio), vectors=vectors.get(id, {}), **facts)
             )
-        return tuple(sorted(found, key=lambda u: (u.source, u.start, u.end)))
+        return tuple(sorted(utterances, key=lambda u: (u.source, u.start, u.end)))
 
     def sound(self, utterance: str) -> bytes | None:
         rows = self.engine.execute("SELECT person, audio FROM utterances WHERE id = ?", (utterance,))
@@ -198,8 +199,8 @@ class Rows:
     # voices ---------------------------------------------------------------------------------------------------------
 
     def pool(self, person: str, model: str) -> None:
-        """Make a person's voice anew out of their utterances."""
-        self._take_out(person, model)
+        """Compute a person's voice again from their utterances."""
+        self._remove_voice(person, model)
         if (pooled := voice_of(self.utterances(person), model)) is None:
             return
         seconds, vector = pooled
@@ -212,13 +213,13 @@ class Rows:
         )
         if not self.seal.encrypted:
             self.engine.add_to_search(person, self._model_id(model), vector)
-        self._set_total(model, fingerprint.add(self._total(model), self._print(person, model)))
+        self._set_total(model, fingerprint.add(self._total(model), self._fingerprint(person, model)))
 
     def rename(self, person: str, name: str) -> None:
-        """Names are part of what a voice is known by: taken out under the old one, put in under the new one."""
+        """The fingerprint of a voice contains the name, so each voice is removed and added again."""
         models = self._models_of(person)
         for model in models:
-            self._take_out(person, model)
+            self._remove_voice(person, model)
         self.engine.execute(
             "UPDATE people SET name = ?, lookup = ? WHERE id = ?",
             (self.seal.close(_coded(name), f"people/name/{person}"), self.lookup(name), person),
@@ -227,24 +228,26 @@ class Rows:
             self.pool(person, model)
 
     def voices(self, model: str, today: date, after: int = -1) -> Iterator[VoiceRow]:
-        """The voices of all who are not expired, sorted by id; only those changed after the `after`th change."""
+        """The voices of people whose consent lasts on `today`, sorted by id; of these only the ones with a later change
+        than number `after`.
+        """
         yield from self._voices(
             "m.name = ? AND v.changed > ? AND (p.expires IS NULL OR p.expires >= ?)", (model, after, today.isoformat())
         )
 
     def voice(self, person: str, model: str) -> VoiceRow:
-        """The voice of somebody who has one."""
+        """The voice of a person who has one."""
         return next(self._voices("p.id = ? AND m.name = ?", (person, model)))
 
     def nearest(self, model: str, query: NDArray[np.float32], count: int, today: date) -> tuple[VoiceRow, ...] | None:
-        """The `count` voices, or a few more, that the database itself finds nearest; None where it cannot search."""
+        """The `count` nearest voices, or a few more, if the database itself can search; None otherwise."""
         if self.seal.encrypted or self.dimension(model) != len(query):
             return None
         people = self.engine.nearest(model, query, count, today)
         return None if people is None else tuple(self.voice(person, model) for person in people)
 
     def total(self, model: str, today: date) -> bytes:
-        """The sum (fingerprint.py) of the voices that `voices` gives."""
+        """The sum (fingerprint.py) of the voices that `voices` returns."""
         total = self._total(model)
         expired = (
             "m.name = ? AND v.person IN (SELECT id FROM people WHERE expires < ?)"  # few: found by their own index
@@ -261,17 +264,17 @@ class Rows:
         return int(rows[0][0]) if rows else None
 
     def count(self, model: str) -> int:
-        """How many voices there are of `model`, those of expired people among them."""
+        """How many voices there are of `model`, expired ones included."""
         sql = "SELECT count(*) FROM voices v JOIN models m ON m.id = v.model WHERE m.name = ?"
         return int(self.engine.execute(sql, (model,))[0][0])
 
     def problems(self, model: str) -> Iterator[str]:
-        """What is wrong with the voices of a model: each is made anew, and the sum of them all."""
+        """Problems of the voices of a model: each is computed again, and so is the sum of them all."""
         total = fingerprint.EMPTY
         for row in self._voices("m.name = ?", (model,)):
             total = fingerprint.add(total, fingerprint.of_voice(*row))
-            again = voice_of(self.utterances(row.id), model)
-            if again is None or again[0] != row.seconds or not np.array_equal(again[1], row.vector):
+            computed = voice_of(self.utterances(row.id), model)
+            if computed is None or computed[0] != row.seconds or not np.array_equal(computed[1], row.vector):
                 yield f"the voice of {row.id} ({model}) is not that of their utterances"
         if total != self._total(model):
             yield f"the voices of {model} are not those that were written"
@@ -283,7 +286,7 @@ class Rows:
             parameters,
         ):
             if self.seal.encrypted:
-                self._record(id, record, expires)  # nobody may lengthen a consent by editing the file
+                self._record(id, record, expires)  # the last day of a consent may have been changed
             yield VoiceRow(
                 id,
                 _text(self.seal.open(bytes(name), f"people/name/{id}")),
@@ -291,12 +294,12 @@ class Rows:
                 _vector(self.seal.open(bytes(vector), _voice_place(id, model, seconds))),
             )
 
-    def _print(self, person: str, model: str) -> bytes:
+    def _fingerprint(self, person: str, model: str) -> bytes:
         return fingerprint.of_voice(*self.voice(person, model))
 
-    def _take_out(self, person: str, model: str) -> None:
+    def _remove_voice(self, person: str, model: str) -> None:
         if model in self._models_of(person):
-            self._set_total(model, fingerprint.subtract(self._total(model), self._print(person, model)))
+            self._set_total(model, fingerprint.subtract(self._total(model), self._fingerprint(person, model)))
             self.engine.execute("DELETE FROM voices WHERE person = ? AND model = ?", (person, self._model_id(model)))
 
     def _total(self, model: str) -> bytes:
@@ -314,7 +317,7 @@ class Rows:
     def _model_id(self, name: str) -> int:
         return int(self.engine.execute("SELECT id FROM models WHERE name = ?", (name,))[0][0])
 
-    def _settle_model(self, name: str, dimension: int) -> int:
+    def _add_model(self, name: str, dimension: int) -> int:
         known = self.dimension(name)
         if known is None:
             id = int(self.engine.execute("SELECT coalesce(max(id), 0) + 1 FROM models")[0][0])
@@ -329,20 +332,20 @@ class Rows:
     def _mark(self, source: str, start: float, end: float) -> bytes:
         return self.seal.blind(json.dumps([source, float(start), float(end)]).encode("ascii"))
 
-    def _closed(self, facts: dict[str, Any], place: str) -> bytes:
+    def _encrypt(self, facts: dict[str, Any], place: str) -> bytes:
         return self.seal.close(json.dumps(facts).encode("ascii"), place)
 
 
 def voice_of(utterances: Sequence[Enrolled], model: str) -> tuple[float, NDArray[np.float32]] | None:
     """(seconds, unit vector): the mean of the vectors of `model`, weighted by seconds; None: there is no such vector.
 
-    Raises ValueError where the vectors cancel each other out, as those of no one person do.
+    Raises ValueError where the vectors cancel each other out: they are not of one person.
     """
-    held = [u for u in utterances if model in u.vectors]
-    if not held:
+    used = [u for u in utterances if model in u.vectors]
+    if not used:
         return None
-    weights = np.array([u.seconds for u in held])
-    mean = weights @ np.stack([u.vectors[model] for u in held]).astype(np.float64)
+    weights = np.array([u.seconds for u in used])
+    mean = weights @ np.stack([u.vectors[model] for u in used]).astype(np.float64)
     length = np.linalg.norm(mean)
     if length < 1e-6 * weights.sum():
         raise ValueError("these utterances cancel each other out: they are not of one person")
@@ -354,7 +357,7 @@ def _voice_place(person: str, model: str, seconds: float) -> str:
 
 
 def _coded(name: str) -> bytes:
-    """Names are bytes in the file: exact, whatever they hold (a zero, half a surrogate pair)."""
+    """Names are stored as bytes, as databases do not store every text (a zero, half a surrogate pair)."""
     return name.encode("utf-8", "surrogatepass")
 
 

@@ -1,9 +1,9 @@
-"""The tables of a library, their version, and the way from one version to the next.
+"""The tables of a library, their version, and the migrations between versions.
 
 One text serves both databases: `{blob}`, `{real}` and `{big}` are what each calls bytes, a double and a 64-bit integer.
-Sealed columns (seal.py) are bytes: people.name, people.record, utterances.facts, utterances.audio, vectors.vector,
-voices.vector, models.fingerprint. What stays readable in an encrypted library: ids, counts, times, seconds, names of
-models, days of expiry, the audit log.
+Encrypted columns (encryption.py) are bytes: people.name, people.record, utterances.facts, utterances.audio,
+vectors.vector, voices.vector, models.fingerprint. Readable in an encrypted library: ids, counts, times, seconds, names
+of models, days of expiry, the audit log.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def test_queries_that_cannot_be_asked() -> None:
     held = matrix(voices(3, 8, 0))
     with pytest.raises(ValueError, match=r"queries are \(k, 8\) here"):
         search(voices(1, 9, 0)[0], held)
-    with pytest.raises(ValueError, match="at least one voice"):
+    with pytest.raises(ValueError, match="top must be at least 1"):
         search(voices(1, 8, 0)[0], held, 0)
 
 

@@ -411,7 +411,7 @@ def test_sound_that_was_spoilt_or_may_not_be_used(tmp_path: Path, library: Libra
     with sqlite3.connect(tmp_path / "people.db") as file:
         file.execute("UPDATE utterances SET audio = ?", (b"RIFF no sound",))
     file.close()
-    assert "the kept sound cannot be read" in enroll.re_embed(library, OTHER, empty).rows[0].problem
+    assert "the stored audio cannot be read" in enroll.re_embed(library, OTHER, empty).rows[0].problem
     library.consent(person.id, None, date(2020, 1, 1))
     assert enroll.re_embed(library, OTHER, empty).rows[0].problem == "the consent ended on 2020-01-01"
 
