@@ -76,7 +76,15 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         uem=None if request.uem is None else str(request.uem),
         recordings=tuple(reference[k].recording for k in keys),
         systems=tuple(systems),
-        timelines=_timelines(reference, hypotheses, uem, keys),
+        timelines={
+            reference[k].recording: Timelines(
+                turns,
+                {name: own for name, sides in hypotheses.items() if (own := sides[k].turns) is not None},
+                None if uem is None else uem[k],
+            )
+            for k in keys
+            if (turns := reference[k].turns) is not None
+        },
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -207,21 +215,3 @@ def _intervals(scores: Mapping[str, Score], rules: Rules) -> dict[str, tuple[flo
         if ends is not None:
             intervals[name] = ends
     return intervals
-
-
-def _timelines(
-    reference: Annotations,
-    hypotheses: Mapping[str, Annotations],
-    uem: Mapping[str, tuple[Segment, ...]] | None,
-    keys: Sequence[str],
-) -> dict[str, Timelines]:
-    """Recording -> the turns of all sides, of the recordings whose reference has turns."""
-    return {
-        reference[k].recording: Timelines(
-            reference_turns,
-            {name: turns for name, sides in hypotheses.items() if (turns := sides[k].turns) is not None},
-            None if uem is None else uem[k],
-        )
-        for k in keys
-        if (reference_turns := reference[k].turns) is not None
-    }

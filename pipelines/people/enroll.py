@@ -22,9 +22,9 @@ from diarize.library.database.rows import voice_of
 from diarize.library.scoring import enrolment
 from diarize.library.store import Library
 from diarize.models.store import Store
-from pipelines.people import enrolment_audio, enrolment_checks, speakers
+from pipelines.people import enrolment_audio, speakers
 from pipelines.people.enrolment_audio import EnrolmentAudio
-from pipelines.people.enrolment_checks import Check, Checked, UtteranceResult
+from pipelines.people.enrolment_checks import Check, Checked, UtteranceChecks, UtteranceResult
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, load_embedder
 from pipelines.people.verify import Verifier, load_verifier
@@ -189,12 +189,13 @@ def add_utterances(
     """
     model = embedder.model
     stored = library.utterances(person.id) if person is not None else ()
-    checked = _check_each(library, request, person, stored, excerpts, embedder, verifier)
+    checks = UtteranceChecks(embedder, verifier, request.accept, request.keep_audio)
+    checked = _check_each(library, person, stored, excerpts, checks)
 
     # An utterance that is enrolled again, for this model or with its audio, is compared as a new one.
     again = {(new.source, new.start, new.end) for _, new in checked if new is not None}
     earlier = [u for u in stored if model in u.vectors and (u.source, u.start, u.end) not in again]
-    checked, notes = enrolment_checks.check_agreement(checked, earlier, model, verifier, request.accept)
+    checked, notes = checks.check_agreement(checked, earlier)
     notes = [*embedder.notes, *notes]
     if person is not None and person.seconds and model not in person.seconds:
         others = ", ".join(person.seconds)
@@ -216,12 +217,10 @@ def add_utterances(
 
 def _check_each(
     library: Library,
-    request: EnrolmentRequest,
     person: Person | None,
     stored: Sequence[Enrolled],
     excerpts: Iterable[EnrolmentAudio | AudioError],
-    embedder: UtteranceEmbedder,
-    verifier: Verifier,
+    checks: UtteranceChecks,
 ) -> list[Checked]:
     checked: list[Checked] = []
     for excerpt in excerpts:
@@ -229,15 +228,8 @@ def _check_each(
             checked.append((UtteranceResult(printable(excerpt.path), "refused", "reading", str(excerpt)), None))
             continue
         earlier: list[Enrolled | Enrolment] = [*stored, *(new for _, new in checked if new is not None)]
-        duplicate = enrolment_checks.find_duplicate(
-            library, person, excerpt, earlier, embedder.model, request.keep_audio
-        )
-        if duplicate is not None:
-            checked.append((duplicate, None))
-        else:
-            checked.append(
-                enrolment_checks.check_utterance(excerpt, embedder, verifier, request.accept, request.keep_audio)
-            )
+        duplicate = checks.find_duplicate(library, person, excerpt, earlier)
+        checked.append((duplicate, None) if duplicate is not None else checks.check_utterance(excerpt))
     return checked
 
 

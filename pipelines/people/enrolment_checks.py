@@ -19,7 +19,7 @@ from diarize.timeline import total
 from diarize.turns import merging
 from diarize.types import Embeddings, Segment
 from pipelines.people.enrolment_audio import EnrolmentAudio
-from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding
+from pipelines.people.utterance import UtteranceEmbedder
 from pipelines.people.verify import Verifier
 
 Check = Literal["noise", "clipping", "voices", "agreement"]
@@ -47,83 +47,166 @@ class UtteranceResult:
 Checked = tuple[UtteranceResult, Enrolment | None]  # with what to enrol, where the utterance passed
 
 
-def find_duplicate(
-    library: Library,
-    person: Person | None,
-    excerpt: EnrolmentAudio,
-    earlier: Sequence[Enrolled | Enrolment],
-    model: str,
-    keep_audio: bool,
-) -> UtteranceResult | None:
-    """The result of an utterance that is enrolled already, for the same person (`earlier`) or for somebody else.
+@dataclass(frozen=True, slots=True)
+class UtteranceChecks:
+    """What decides whether an utterance counts. A check in `accept` does not refuse it."""
 
-    None for a new one, and for one that adds something to what is enrolled: a vector of another model, its audio.
-    """
-    result = UtteranceResult(excerpt.origin, "known", "duplicate", "", excerpt.start, excerpt.end)
-    source = excerpt.audio.digest
-    for id in library.holders(source, excerpt.start, excerpt.end):
-        if person is None or id != person.id:
-            name = printable(library.person(id).name)
-            reason = f"this recording is enrolled already, as {name} ({id})"
-            return replace(result, outcome="refused", reason=reason)
+    embedder: UtteranceEmbedder
+    verifier: Verifier
+    accept: Collection[Check] = ()
+    keep_audio: bool = False
 
-    # The same part of the same recording counts once; a part that overlaps would count twice.
-    place = Segment(excerpt.start, excerpt.end)
-    for u in earlier:
-        if u.source != source or place.overlap(Segment(u.start, u.end)) <= 0:
-            continue
-        if (u.start, u.end) != (excerpt.start, excerpt.end):
-            reason = f"a part of it is enrolled already ({printable(u.origin)}), and would count twice"
-            return replace(result, outcome="refused", reason=reason)
-        if isinstance(u, Enrolled) and (model not in u.vectors or (keep_audio and not u.audio)):
-            return None
-        return replace(result, reason=f"the same recording as {printable(u.origin)}: it counts once")
-    return None
+    def find_duplicate(
+        self, library: Library, person: Person | None, excerpt: EnrolmentAudio, earlier: Sequence[Enrolled | Enrolment]
+    ) -> UtteranceResult | None:
+        """The result of an utterance that is enrolled already, for the same person (`earlier`) or for somebody else.
 
+        None for a new one, and for one that adds something to what is enrolled: a vector of another model, its audio.
+        """
+        result = UtteranceResult(excerpt.origin, "known", "duplicate", "", excerpt.start, excerpt.end)
+        source = excerpt.audio.digest
+        for id in library.holders(source, excerpt.start, excerpt.end):
+            if person is None or id != person.id:
+                name = printable(library.person(id).name)
+                reason = f"this recording is enrolled already, as {name} ({id})"
+                return replace(result, outcome="refused", reason=reason)
 
-def check_utterance(
-    excerpt: EnrolmentAudio,
-    embedder: UtteranceEmbedder,
-    verifier: Verifier,
-    accept: Collection[Check],
-    keep_audio: bool,
-) -> Checked:
-    """Check one utterance alone: speech, noise, clipping, a second voice. Checks in `accept` do not refuse it."""
-    result = UtteranceResult(excerpt.origin, "refused", "speech", "", excerpt.start, excerpt.end, notes=excerpt.notes)
-    try:
-        speech, windows = embedder.embed_windows(excerpt.audio)
-    except AudioError as error:
-        return replace(result, reason=error.problem), None
-    voice = embedder.pool(excerpt.audio, speech, windows)
-    quality = {
-        "snr": round(enrolment.snr(excerpt.audio, speech), 1),
-        "clipped": round(enrolment.clipped(excerpt.audio, speech), 4),
-        "bandwidth": voice.bandwidth,
-    }
-    result = replace(result, seconds=voice.seconds, quality=quality)
-    if voice.seconds < enrolment.LEAST:
-        reason = f"{voice.seconds:.1f} s of speech; an utterance needs {enrolment.LEAST} s"
-        return replace(result, reason=reason), None
+        # The same part of the same recording counts once; a part that overlaps would count twice.
+        place = Segment(excerpt.start, excerpt.end)
+        for u in earlier:
+            if u.source != source or place.overlap(Segment(u.start, u.end)) <= 0:
+                continue
+            if (u.start, u.end) != (excerpt.start, excerpt.end):
+                reason = f"a part of it is enrolled already ({printable(u.origin)}), and would count twice"
+                return replace(result, outcome="refused", reason=reason)
+            if isinstance(u, Enrolled) and (self.embedder.model not in u.vectors or (self.keep_audio and not u.audio)):
+                return None
+            return replace(result, reason=f"the same recording as {printable(u.origin)}: it counts once")
+        return None
 
-    # A check that fails refuses the utterance, unless the user accepts it: then its reason becomes a note.
-    problems, notes = _assess(quality)
-    halves = enrolment.halves(windows.vectors, verifier.scorer)
-    if halves is not None and not halves.one_voice:
-        places = _describe_second_voice(excerpt, speech, windows, halves, embedder)
-        problems["voices"] = f"a second voice was heard at {places}"
-    elif halves is not None and halves.similarity < halves.threshold + enrolment.DOUBTFUL:
-        places = _describe_second_voice(excerpt, speech, windows, halves, embedder)
-        notes.append(f"there may be a second voice at {places}")
-    if voice.bandwidth < NARROW:
-        notes.append(
-            f"no sound above {voice.bandwidth:.0f} Hz, as on a telephone: best compared with other telephone recordings"
+    def check_utterance(self, excerpt: EnrolmentAudio) -> Checked:
+        """Check one utterance alone: speech, noise, clipping, a second voice."""
+        result = UtteranceResult(
+            excerpt.origin, "refused", "speech", "", excerpt.start, excerpt.end, notes=excerpt.notes
         )
-    notes += [f"accepted, though {reason}" for check, reason in problems.items() if check in accept]
-    result = replace(result, notes=(*excerpt.notes, *notes))
-    for check, reason in problems.items():
-        if check not in accept:
-            return replace(result, check=check, reason=reason), None
-    return replace(result, outcome="counted", check=""), _enrolment(excerpt, voice, quality, keep_audio)
+        try:
+            speech, windows = self.embedder.embed_windows(excerpt.audio)
+        except AudioError as error:
+            return replace(result, reason=error.problem), None
+        voice = self.embedder.pool(excerpt.audio, speech, windows)
+        quality = {
+            "snr": round(enrolment.snr(excerpt.audio, speech), 1),
+            "clipped": round(enrolment.clipped(excerpt.audio, speech), 4),
+            "bandwidth": voice.bandwidth,
+        }
+        result = replace(result, seconds=voice.seconds, quality=quality)
+        if voice.seconds < enrolment.LEAST:
+            reason = f"{voice.seconds:.1f} s of speech; an utterance needs {enrolment.LEAST} s"
+            return replace(result, reason=reason), None
+
+        # A check that fails refuses the utterance, unless the user accepts it: then its reason becomes a note.
+        problems, notes = _assess(quality)
+        halves = enrolment.halves(windows.vectors, self.verifier.scorer)
+        if halves is not None and halves.similarity < halves.threshold + enrolment.DOUBTFUL:
+            places = self._describe_second_voice(excerpt, speech, windows, halves)
+            if halves.one_voice:
+                notes.append(f"there may be a second voice at {places}")
+            else:
+                problems["voices"] = f"a second voice was heard at {places}"
+        if voice.bandwidth < NARROW:
+            limit = f"{voice.bandwidth:.0f} Hz"
+            notes.append(f"no sound above {limit}, as on a telephone: best compared with other telephone recordings")
+        notes += [f"accepted, though {reason}" for check, reason in problems.items() if check in self.accept]
+        result = replace(result, notes=(*excerpt.notes, *notes))
+        for check, reason in problems.items():
+            if check not in self.accept:
+                return replace(result, check=check, reason=reason), None
+        return replace(result, outcome="counted", check=""), Enrolment(
+            source=excerpt.audio.digest,
+            seconds=voice.seconds,
+            quality=quality,
+            vector=voice.vector,
+            model=voice.model,
+            start=excerpt.start,
+            end=excerpt.end,
+            audio=sound.pack(excerpt.audio) if self.keep_audio else None,
+            origin=excerpt.origin,
+        )
+
+    def check_agreement(
+        self, checked: Sequence[Checked], earlier: Sequence[Enrolled]
+    ) -> tuple[list[Checked], list[str]]:
+        """Compare the utterances that passed with each other and with those enrolled `earlier`.
+
+        Returns (the utterances, those that do not agree refused; notes).
+        """
+        model, results = self.embedder.model, list(checked)
+        new = {i: passed for i, (_, passed) in enumerate(checked) if passed is not None}
+        calibration, scorer = self.verifier.calibration, self.verifier.scorer
+        if calibration is None:
+            several = len(new) + len(earlier) > 1
+            return results, [f"agreement was not checked: there is no calibration for {model}"] if several else []
+
+        # Only utterances in the range of the calibration can be compared.
+        old = [u for u in earlier if _is_calibrated(calibration, u)]
+        covered = [i for i in new if _is_calibrated(calibration, new[i])]
+        notes = [
+            f"{checked[i][0].origin}: agreement was not checked: it is outside the range of the calibration"
+            for i in new
+            if i not in covered
+        ]
+        if len(old) + len(covered) < 2:
+            return results, notes
+        compared = [*((u.vectors[model], u.seconds) for u in old), *((new[i].vector, new[i].seconds) for i in covered)]
+        vectors, seconds = np.stack([vector for vector, _ in compared]), np.array([seconds for _, seconds in compared])
+
+        def compare(a: Any, a_seconds: Any, b: Any, b_seconds: Any) -> Any:
+            return calibration.unbounded(scorer(a, b), a_seconds, b_seconds)
+
+        outliers = enrolment.outliers(vectors, seconds, len(old), compare)
+        agreeing = [at for at in range(len(compared)) if at not in outliers]
+        values = (
+            enrolment.agreement(vectors[agreeing], seconds[agreeing], compare) if len(agreeing) > 1 else np.zeros(0)
+        )
+        low, high = calibration.bounds
+        ratios = {
+            at: round(float(np.clip(value, low, high)), 1)
+            for at, value in [*zip(agreeing, values, strict=False), *outliers.items()]
+        }
+
+        # An outlier is refused, unless the user accepts it: then its reason becomes a note.
+        others = [ratios[at] for at in agreeing if at in ratios]
+        for at, i in enumerate(covered, len(old)):
+            result = replace(checked[i][0], agreement=ratios.get(at))
+            results[i] = result, new[i]
+            if at not in outliers:
+                continue
+            theirs = f"; theirs: {min(others)} to {max(others)}" if others else ""
+            reason = (
+                f"does not sound like the other{'s' if others else ' one'} (log-likelihood ratio {ratios[at]}{theirs})"
+            )
+            if "agreement" in self.accept:
+                results[i] = replace(result, notes=(*result.notes, f"accepted, though it {reason}")), new[i]
+            else:
+                results[i] = replace(result, outcome="refused", check="agreement", reason=reason), None
+        return results, notes
+
+    def _describe_second_voice(
+        self, excerpt: EnrolmentAudio, speech: Sequence[Segment], windows: Embeddings, halves: Halves
+    ) -> str:
+        """Where in the recording the second voice is, and how similar it is to the first."""
+        turns = merging.merge(windows.segments, halves.labels, speech, config=self.embedder.config.turns)
+        seconds = {name: total(t for t in turns if t.speaker == name) for name in {t.speaker for t in turns}}
+        if len(seconds) > 1:
+            second = min(sorted(seconds), key=lambda name: seconds[name])
+            segments: Sequence[Segment] = [turn for turn in turns if turn.speaker == second]
+        else:  # too short for a turn of its own
+            segments = [s for s, label in zip(windows.segments, halves.labels, strict=True) if label == 1]
+        places = [f"{s.start + excerpt.start:.1f}-{s.end + excerpt.start:.1f} s" for s in segments[:_SHOWN]]
+        more = f" and {len(segments) - _SHOWN} more" if len(segments) > _SHOWN else ""
+        return (
+            f"{', '.join(places)}{more} (similarity {halves.similarity:.2f}; one voice has {halves.threshold} or more)"
+        )
 
 
 def _assess(quality: Mapping[str, float]) -> tuple[dict[Check, str], list[str]]:
@@ -135,97 +218,6 @@ def _assess(quality: Mapping[str, float]) -> tuple[dict[Check, str], list[str]]:
         problems["clipping"] = f"clipped: {quality['clipped']:.0%} of the samples are at the peak level"
     noisy = quality["snr"] < enrolment.NOISY
     return problems, [f"speech is only {quality['snr']} dB over the noise"] if noisy else []
-
-
-def _enrolment(
-    excerpt: EnrolmentAudio, voice: UtteranceEmbedding, quality: Mapping[str, float], keep_audio: bool
-) -> Enrolment:
-    return Enrolment(
-        source=excerpt.audio.digest,
-        seconds=voice.seconds,
-        quality=quality,
-        vector=voice.vector,
-        model=voice.model,
-        start=excerpt.start,
-        end=excerpt.end,
-        audio=sound.pack(excerpt.audio) if keep_audio else None,
-        origin=excerpt.origin,
-    )
-
-
-def _describe_second_voice(
-    excerpt: EnrolmentAudio, speech: Sequence[Segment], windows: Embeddings, halves: Halves, embedder: UtteranceEmbedder
-) -> str:
-    """Where in the recording the second voice is, and how similar it is to the first."""
-    turns = merging.merge(windows.segments, halves.labels, speech, config=embedder.config.turns)
-    seconds = {name: total(t for t in turns if t.speaker == name) for name in {t.speaker for t in turns}}
-    if len(seconds) > 1:
-        second = min(sorted(seconds), key=lambda name: seconds[name])
-        segments: Sequence[Segment] = [turn for turn in turns if turn.speaker == second]
-    else:  # too short for a turn of its own
-        segments = [s for s, label in zip(windows.segments, halves.labels, strict=True) if label == 1]
-    places = [f"{s.start + excerpt.start:.1f}-{s.end + excerpt.start:.1f} s" for s in segments[:_SHOWN]]
-    more = f" and {len(segments) - _SHOWN} more" if len(segments) > _SHOWN else ""
-    return f"{', '.join(places)}{more} (similarity {halves.similarity:.2f}; one voice has {halves.threshold} or more)"
-
-
-def check_agreement(
-    checked: Sequence[Checked],
-    earlier: Sequence[Enrolled],
-    model: str,
-    verifier: Verifier,
-    accept: Collection[Check],
-) -> tuple[list[Checked], list[str]]:
-    """Compare the utterances that passed with each other and with those enrolled `earlier`.
-
-    Returns (the utterances, those that do not agree refused; notes).
-    """
-    results = list(checked)
-    new = {i: passed for i, (_, passed) in enumerate(checked) if passed is not None}
-    calibration, scorer = verifier.calibration, verifier.scorer
-    if calibration is None:
-        several = len(new) + len(earlier) > 1
-        return results, [f"agreement was not checked: there is no calibration for {model}"] if several else []
-
-    # Only utterances in the range of the calibration can be compared.
-    old = [u for u in earlier if _is_calibrated(calibration, u)]
-    covered = [i for i in new if _is_calibrated(calibration, new[i])]
-    notes = [
-        f"{checked[i][0].origin}: agreement was not checked: it is outside the range of the calibration"
-        for i in new
-        if i not in covered
-    ]
-    if len(old) + len(covered) < 2:
-        return results, notes
-    compared = [*((u.vectors[model], u.seconds) for u in old), *((new[i].vector, new[i].seconds) for i in covered)]
-    vectors, seconds = np.stack([vector for vector, _ in compared]), np.array([seconds for _, seconds in compared])
-
-    def compare(a: Any, a_seconds: Any, b: Any, b_seconds: Any) -> Any:
-        return calibration.unbounded(scorer(a, b), a_seconds, b_seconds)
-
-    outliers = enrolment.outliers(vectors, seconds, len(old), compare)
-    agreeing = [at for at in range(len(compared)) if at not in outliers]
-    values = enrolment.agreement(vectors[agreeing], seconds[agreeing], compare) if len(agreeing) > 1 else np.zeros(0)
-    low, high = calibration.bounds
-    ratios = {
-        at: round(float(np.clip(value, low, high)), 1)
-        for at, value in [*zip(agreeing, values, strict=False), *outliers.items()]
-    }
-
-    # An outlier is refused, unless the user accepts it: then its reason becomes a note.
-    others = [ratios[at] for at in agreeing if at in ratios]
-    for at, i in enumerate(covered, len(old)):
-        result = replace(checked[i][0], agreement=ratios.get(at))
-        results[i] = result, new[i]
-        if at not in outliers:
-            continue
-        theirs = f"; theirs: {min(others)} to {max(others)}" if others else ""
-        reason = f"does not sound like the other{'s' if others else ' one'} (log-likelihood ratio {ratios[at]}{theirs})"
-        if "agreement" in accept:
-            results[i] = replace(result, notes=(*result.notes, f"accepted, though it {reason}")), new[i]
-        else:
-            results[i] = replace(result, outcome="refused", check="agreement", reason=reason), None
-    return results, notes
 
 
 def _is_calibrated(calibration: Calibration, u: Enrolment | Enrolled) -> bool:

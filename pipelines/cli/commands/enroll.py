@@ -43,29 +43,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--expires", type=date.fromisoformat, metavar="DATE", help="last day of the consent, for example 2030-12-31"
     )
-    command.add_argument(
-        "--keep-audio",
-        action="store_true",
-        help="store the audio in the library too, so that --re-embed works without the recordings",
-    )
-    command.add_argument(
-        "--accept",
-        type=settings.split_commas,
-        default=[],
-        metavar="A,B,...",
-        help="checks to ignore: noise, clipping, voices, agreement",
-    )
-    command.add_argument(
-        "--re-embed",
-        action="store_true",
-        help="compute voices for another --embedder from stored audio, of NAME or of everybody",
-    )
-    command.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="CAL",
-        help="file from `diarize calibrate`; default: the one shipped for the embedder",
-    )
+    command.add_argument("--keep-audio", action="store_true", help="store the audio in the library, for --re-embed")
+    checks = "checks to ignore: noise, clipping, voices, agreement"
+    command.add_argument("--accept", type=settings.split_commas, default=[], metavar="A,B,...", help=checks)
+    again = "compute voices for another --embedder from stored audio, of NAME or of everybody"
+    command.add_argument("--re-embed", action="store_true", help=again)
+    calibration = "file from `diarize calibrate`; default: the one shipped for the embedder"
+    command.add_argument("--calibration", type=Path, metavar="CAL", help=calibration)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     library_options(command)
     options.add(command, "vad", "embedder", "channel", "device")

@@ -14,45 +14,25 @@ from pipelines.inputs import settings
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options."""
     command = commands.add_parser("evaluate", help="score results against references: DER, JER, WER, cpWER, ...")
-    command.add_argument(
-        "--reference", required=True, type=Path, help="file or folder with the truth: RTTM, JSON, STM, CTM or SegLST"
-    )
-    command.add_argument(
-        "--hypothesis", required=True, type=Path, nargs="+", help="files or folders to score, each one system"
-    )
+    truth = "file or folder with the truth: RTTM, JSON, STM, CTM, SegLST"
+    command.add_argument("--reference", required=True, type=Path, help=truth)
+    command.add_argument("--hypothesis", required=True, type=Path, nargs="+", help="files or folders, each one system")
     command.add_argument("--out", required=True, type=Path, help="folder for evaluation.json, .csv, .md and pictures")
     command.add_argument("--uem", type=Path, help="UEM file or folder: the regions to score; default: all")
-    command.add_argument(
-        "--collar",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="seconds on each side of a reference boundary that DER leaves out; default: 0",
-    )
-    command.add_argument(
-        "--skip-overlap", action="store_true", help="leave regions with two or more reference speakers out of DER"
-    )
+    collar = "seconds on each side of a reference boundary that DER leaves out; default: 0"
+    command.add_argument("--collar", type=float, default=0.0, metavar="S", help=collar)
+    command.add_argument("--skip-overlap", action="store_true", help="leave overlapped reference speech out of DER")
     command.add_argument(
         "--convention",
         choices=("pyannote", "md-eval"),
         default="pyannote",
         help="pair speakers on the scored regions (pyannote, the default), or on all that the UEM allows (md-eval)",
     )
-    command.add_argument(
-        "--normalise",
-        type=settings.split_commas,
-        metavar="A,B,...",
-        help="steps that make texts comparable; default: nfkc,lower,apostrophes,punctuation,unspaced",
-    )
-    command.add_argument(
-        "--match", action="append", default=[], metavar="PATTERN", help="use only reference files like PATTERN"
-    )
-    command.add_argument(
-        "--ignore", action="append", default=[], metavar="PATTERN", help="do not use reference files like PATTERN"
-    )
-    command.add_argument(
-        "--allow-missing", action="store_true", help="score only the recordings that all have, without an error"
-    )
+    steps = "steps that make texts comparable; default: nfkc,lower,apostrophes,punctuation,unspaced"
+    command.add_argument("--normalise", type=settings.split_commas, metavar="A,B,...", help=steps)
+    for option, help in (("--match", "use only reference files like this"), ("--ignore", "leave such files out")):
+        command.add_argument(option, action="append", default=[], metavar="PATTERN", help=help)
+    command.add_argument("--allow-missing", action="store_true", help="score only the recordings that all sides have")
     command.add_argument("--no-pictures", action="store_true", help="draw no pictures")
     command.set_defaults(command=run)
 

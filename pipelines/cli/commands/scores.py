@@ -77,29 +77,18 @@ def _add_trials(command: argparse.ArgumentParser) -> None:
 
 
 def _add_prior(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--prior",
-        type=float,
-        default=0.5,
-        metavar="P",
-        help="probability, before the comparison, that both recordings are of one person; default: 0.5",
-    )
+    meaning = "probability, before the comparison, that both recordings are of one person; default: 0.5"
+    command.add_argument("--prior", type=float, default=0.5, metavar="P", help=meaning)
 
 
 def _add_scoring(command: argparse.ArgumentParser, calibration: bool = True) -> None:
     if calibration:
-        command.add_argument(
-            "--calibration",
-            type=Path,
-            metavar="CAL",
-            help="file from `diarize calibrate`; default: the one shipped for the embedder",
-        )
-    command.add_argument(
-        "--cohort", type=Path, metavar="FOLDER", help="recordings of other people, one person each, to normalise scores"
-    )
-    command.add_argument(
-        "--scoring", choices=METHODS, help="how two voices are compared; default: as the calibration requires"
-    )
+        shipped = "file from `diarize calibrate`; default: the one shipped for the embedder"
+        command.add_argument("--calibration", type=Path, metavar="CAL", help=shipped)
+    others = "recordings of other people, one person each, to normalise scores"
+    command.add_argument("--cohort", type=Path, metavar="FOLDER", help=others)
+    how = "how two voices are compared; default: as the calibration requires"
+    command.add_argument("--scoring", choices=METHODS, help=how)
     options.add(command, "vad", "embedder", "device")
 
 

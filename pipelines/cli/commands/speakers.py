@@ -29,19 +29,12 @@ _ARGUMENTS = {
 
 def library_options(command: argparse.ArgumentParser, required: bool = False) -> None:
     """Which library, and what opens it; shared by every command that uses one."""
-    command.add_argument(
-        "--library",
-        required=required,
-        metavar="LIB",
-        help="the speaker library: a file, or postgresql://user@host/database; default: DIARIZE_LIBRARY, else the file "
-        "in your data folder",
+    place = (
+        "the speaker library: a file, or postgresql://user@host/database; default: DIARIZE_LIBRARY, else your own file"
     )
-    command.add_argument(
-        "--passphrase-file",
-        type=Path,
-        metavar="FILE",
-        help="file with the passphrase of an encrypted library; default: DIARIZE_PASSPHRASE",
-    )
+    command.add_argument("--library", required=required, metavar="LIB", help=place)
+    secret = "file with the passphrase of an encrypted library; default: DIARIZE_PASSPHRASE"
+    command.add_argument("--passphrase-file", type=Path, metavar="FILE", help=secret)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
