@@ -32,10 +32,10 @@ class ReportTable:
     names: int = 1
 
 
-def tables(evaluation: Evaluation, by_recording: bool = True) -> tuple[ReportTable, ...]:
+def tables(evaluation: Evaluation) -> tuple[ReportTable, ...]:
     """For people: all measures pooled with the systems side by side, each recording, speaker counts."""
     result = [_pooled(evaluation)]
-    if by_recording and len(evaluation.recordings) > 1:
+    if len(evaluation.recordings) > 1:
         result.append(_by_recording(evaluation))
     result += [_counts(system) for system in evaluation.systems if system.pooled.speakers]
     return tuple(result)

@@ -13,7 +13,6 @@ from diarize.audio.bandwidth import bandwidth
 from diarize.config import Config
 from diarize.errors import AudioError
 from diarize.library.scoring.calibration import Side
-from diarize.models.registry import Progress
 from diarize.models.store import Store
 from diarize.speech import windows
 from diarize.stages import Detector, Embedder
@@ -88,7 +87,7 @@ class UtteranceEmbedder:
         )
 
 
-def load_embedder(config: Config, store: Store, progress: Progress | None = None) -> UtteranceEmbedder:
+def load_embedder(config: Config, store: Store) -> UtteranceEmbedder:
     """The detector and the embedder that `config` asks for. Raises BackendError and ModelError.
 
     The channel setting per-channel is replaced by auto, as a recording of one person has one speaker in all channels.
@@ -100,7 +99,7 @@ def load_embedder(config: Config, store: Store, progress: Progress | None = None
         "segmentation": config.segmentation.model_copy(update={"backend": "none"}),
         "diarizer": None,
     }
-    chosen = plan.make(config.model_copy(update=only), store, progress)
+    chosen = plan.make(config.model_copy(update=only), store)
     stages = chosen.build()
     assert stages.detect is not None and stages.embed is not None  # as `diarizer` is None
     return UtteranceEmbedder(stages.detect, stages.embed, chosen.config, (*chosen.notes, *notes_of(stages)))

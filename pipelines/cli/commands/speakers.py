@@ -27,12 +27,12 @@ _ARGUMENTS = {
 }
 
 
-def library_options(command: argparse.ArgumentParser, required: bool = False) -> None:
+def library_options(command: argparse.ArgumentParser) -> None:
     """Which library, and what opens it; shared by every command that uses one."""
     place = (
         "the speaker library: a file, or postgresql://user@host/database; default: DIARIZE_LIBRARY, else your own file"
     )
-    command.add_argument("--library", required=required, metavar="LIB", help=place)
+    command.add_argument("--library", metavar="LIB", help=place)
     secret = "file with the passphrase of an encrypted library; default: DIARIZE_PASSPHRASE"
     command.add_argument("--passphrase-file", type=Path, metavar="FILE", help=secret)
 
