@@ -345,7 +345,7 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The nested values of a TOML file. Raises ConfigError if it cannot be read or is no TOML."""
+    """The nested values of a TOML file. Raises ConfigError if it cannot be read or is not TOML."""
     try:
         return tomllib.loads(files.read_text(path))
     except FormatError as error:

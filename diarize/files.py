@@ -145,7 +145,7 @@ def text_of(data: bytes, where: str) -> str:
 
 
 def regular(path: Path) -> Path:
-    """`path`, if it is no device or pipe: these may have no end, or block.
+    """`path`, if it is not a device or pipe: these may have no end, or block.
 
     Raises OSError for these, and if there is no such file.
     """

@@ -26,7 +26,7 @@ UNIT_TOLERANCE = 1e-3  # how far from 1 the length of a float32 "unit" vector ma
 
 
 class _Timed:
-    """What a `start` and an `end` in seconds tell."""
+    """Base of values with a `start` and an `end` in seconds."""
 
     __slots__ = ()
 

@@ -90,12 +90,12 @@ class WavSize:
 
     @property
     def unusable(self) -> bool:
-        """True if the declared length is no length: 0 or 0xFFFFFFFF of a stream, or a 32-bit count that overflowed."""
+        """True if the header does not have the length: 0 or 0xFFFFFFFF of a stream, or a 32-bit overflow."""
         return self.declared in (0, 0xFFFFFFFF) or self.actual - self.declared >= WRAP
 
 
 def refuse(path: str, head: bytes) -> None:
-    """Raises AudioError, with the kind of the file, if its first bytes show that it is no recording."""
+    """Raises AudioError, with the kind of the file, if its first bytes show that it is not a recording."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
     for pattern, kind in _PLAYLISTS:
         if re.match(pattern, start, re.DOTALL):
@@ -109,7 +109,7 @@ def refuse(path: str, head: bytes) -> None:
 
 
 def _text(head: bytes) -> str | None:
-    """The kind of text that `head` is; None if it is no text."""
+    """The kind of text that `head` is; None if it is not text."""
     head = head[:4096]
     if not head or head.startswith(_TEXT_HEADERS):
         return None
@@ -129,7 +129,8 @@ def unreadable(head: bytes) -> tuple[str, str]:
 
 
 def wav_size(file: FileBytes, size: int) -> WavSize | None:
-    """The data chunk of a RIFF/WAVE (or RF64) file of `size` bytes; None if there is none, or it is no such file.
+    """The data chunk of a RIFF/WAVE (or RF64) file of `size` bytes; None if there is none, or it is another kind of
+    file.
 
     Source: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0"; RF64: EBU Tech 3306.
     """

@@ -20,7 +20,7 @@ from diarize.audio.timestamps import DecodedBlock
 _MOST_ERRORS = 50  # in a row without a packet; then the container counts as ended
 _MOST_STRAYS = 5  # frames of another rate or layout right after damage that count as random bytes
 _RECENT = 256  # packets over which the bit rate of a bare stream is averaged: about 6 s
-_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # data between or behind frames that is no sound
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # data between or behind frames that is not sound
 _NEEDLE = 64  # bytes of a packet that identify its place in the file
 _STRIDE = 1 << 20  # bytes read at a time while looking for it
 _RENEWED = ("aac",)  # decoders that a damaged packet can set to another channel layout: then only silence follows

@@ -86,7 +86,7 @@ def read(
     unnamed file in `scratch` (default: the system's folder for temporary files) and memory-mapped. `decode` decodes the
     bytes, for example in another process (default: `decode` of this module).
 
-    Raises AudioError if the file is no recording, holds no sound, cannot be read, or changed while it was read. A
+    Raises AudioError if the file is not a recording, holds no sound, cannot be read, or changed while it was read. A
     recording that is only damaged is returned, with `Audio.lost` and `Source.notes` filled. Raises OutputError if
     `scratch` is full.
     """
@@ -262,7 +262,7 @@ class _FileDecoder:
         )
         with suppress(UnicodeDecodeError):  # a tag may be any four bytes, and PyAV wants ASCII
             if chosen.codec_context.codec_tag in _PROTECTED:
-                raise self._error("is protected by DRM", "Get an unprotected copy from whoever made it.")
+                raise self._error("is protected by DRM", "Get an unprotected copy from its publisher.")
         if len(streams) > 1:
             self.notes.append(
                 f"{len(streams)} audio streams: stream {chosen.index} was taken "
@@ -351,7 +351,7 @@ class _FileDecoder:
 
     def _silent(self, packets: Packets) -> AudioError:
         if packets.encrypted:
-            return self._error("is encrypted (DRM)", "Get an unprotected copy from whoever made it.")
+            return self._error("is encrypted (DRM)", "Get an unprotected copy from its publisher.")
         if packets.failed:
             return self._error(f"is damaged: none of its {counted(packets.packets, 'packet')} could be decoded")
         return self._error("holds no sound (0 samples)")
@@ -374,7 +374,7 @@ def _open_regular(path: Path) -> Iterator[FileIO]:
     try:
         mode = path.stat().st_mode
     except ValueError as error:  # a null byte in the name
-        raise AudioError(str(path), "is no possible file name") from error
+        raise AudioError(str(path), "is not a possible file name") from error
     if not stat.S_ISREG(mode):
         raise AudioError(str(path), f"is {_kind(mode)}, not a file")
     # The file may be swapped for a FIFO in this moment: do not wait for its writer.

@@ -14,7 +14,7 @@ from typing import Any
 from diarize.errors import MissingExtra, UnknownBackend
 
 # The official builds of ONNX Runtime (1.31, Privacy.md) tell Microsoft of each session unless this is set before they
-# are first imported, and every import of it goes through this package. Who wants it otherwise sets it to 0.
+# are first imported, and every import of it goes through this package. Set it to 0 to allow it.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 BACKENDS: dict[str, dict[str, tuple[str, str]]] = {

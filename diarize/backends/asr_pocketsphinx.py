@@ -98,12 +98,12 @@ def load(config: AsrConfig | None = None) -> PocketSphinx:
         raise ConfigError(
             "settings",
             "asr.language",
-            f"PocketSphinx knows English only, not {config.language!r}",
+            f"PocketSphinx supports English only, not {config.language!r}",
             "Choose a Whisper model (--asr whisper:small), or no words (--asr none).",
         )
-    notes = ["The words are a draft by PocketSphinx, to find places by: about six in ten are wrong. Whisper is better."]
+    notes = ["The words are a draft by PocketSphinx: about six in ten are wrong. Whisper is better."]
     if config.hotwords or config.initial_prompt:
-        notes.append("PocketSphinx takes no hot words and no prompt: they made no difference.")
+        notes.append("PocketSphinx ignores hot words and prompts.")
     folder = Path(get_model_path(_MODEL))
     try:
         name = f"pocketsphinx/{version('pocketsphinx')}/{_MODEL}/{_digest(folder)[:16]}"

@@ -135,8 +135,8 @@ def load(
     """
     if missing := [name for name in _FILES if not (model / name).is_file()]:
         raise BackendError(
-            f"{model} is no faster-whisper folder: {', '.join(missing)} missing. "
-            "Give the folder of a converted model, or the name of one in the model store (diarize models list)."
+            f"{model} is not a faster-whisper folder: {', '.join(missing)} missing. "
+            "Use the folder of a converted model, or a name in the model store (diarize models list)."
         )
     config = config or AsrConfig()
     whisper, notes = _open(model, device, threads)
@@ -192,7 +192,7 @@ def _check(whisper: WhisperModel, config: AsrConfig) -> None:
     if config.language is not None and config.language not in languages:
         known = "English only" if languages == ["en"] else ", ".join(sorted(languages))
         raise ConfigError(
-            "settings", "asr.language", f"this model does not know {config.language!r}", f"Known: {known}."
+            "settings", "asr.language", f"this model does not support {config.language!r}", f"Supported: {known}."
         )
     texts = [text for text in (_or_none(config.hotwords), _or_none(config.initial_prompt)) if text]
     tokens = sum(len(whisper.hf_tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
@@ -201,8 +201,8 @@ def _check(whisper: WhisperModel, config: AsrConfig) -> None:
         raise ConfigError(
             "settings",
             "asr.hotwords, asr.initial_prompt",
-            f"together they have {tokens} tokens, and Whisper takes {room}",
-            "Shorten them: what is said last in the prompt counts most.",
+            f"together they have {tokens} tokens; Whisper accepts {room}",
+            "Shorten them: the end of the prompt has most influence.",
         )
 
 

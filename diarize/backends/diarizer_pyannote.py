@@ -63,7 +63,7 @@ class Pyannote:
 
     @property
     def seed(self) -> int:
-        """What its random numbers begin with, for the provenance."""
+        """The seed of its random numbers, for the provenance."""
         return SEED
 
     def bounded(self, cluster: ClusterConfig) -> Pyannote:
@@ -107,7 +107,7 @@ def load(
 
     `cluster` bounds the number of speakers; with `offline`, a hub model must have been downloaded before. Raises
     ModuleNotFoundError without pyannote.audio, ModelUnavailable if the model cannot be downloaded, ModelRefused if it
-    is no diarization pipeline or holds more than weights, BackendError for a device that is not there.
+    is not a diarization pipeline or holds more than weights, BackendError for a device that is not there.
     """
     os.environ["PYANNOTE_METRICS_ENABLED"] = "0"  # it reads this before each report
     with _quiet():
@@ -144,7 +144,7 @@ def _find_folder(model: str, offline: bool, token: str | None) -> Path:
     if hub is None:
         raise ModelUnavailable(
             model,
-            "there is no such folder, and it is no hub id",
+            "it is neither a folder nor a hub id",
             f"Name a folder with a {CONFIG}, or an id: name/name.",
         )
     return _download(hub["id"], hub["revision"], offline, token)
@@ -169,13 +169,13 @@ def _download(id: str, revision: str | None, offline: bool, token: str | None) -
     except GatedRepoError as error:
         raise ModelUnavailable(
             id,
-            "its authors want their terms accepted first",
+            "its authors require that you accept their terms",
             f"Accept them on {page}, make a token with read rights on https://huggingface.co/settings/tokens, "
             "and put it into HF_TOKEN.",
         ) from error
     except RepositoryNotFoundError as error:
         raise ModelUnavailable(
-            id, "the hub knows no such model, or does not show it without a token", f"See {page}, and set HF_TOKEN."
+            id, "the hub has no such model, or hides it without a token", f"See {page}, and set HF_TOKEN."
         ) from error
     except LocalEntryNotFoundError as error:
         raise ModelUnavailable(
@@ -294,7 +294,7 @@ def _unreadable(folder: Path, error: Exception) -> ModelRefused:
 
     if isinstance(error, pickle.UnpicklingError):
         named = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"it needs {named[1]}" if named else "it is no plain checkpoint"
+        what = f"it needs {named[1]}" if named else "it is not a plain checkpoint"
         return ModelRefused(
             str(folder), f"a checkpoint holds more than weights, and is not opened: {what}", "Use another model."
         )

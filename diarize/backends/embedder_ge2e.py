@@ -83,7 +83,7 @@ def load(model: Path, batch: int = 16, device: str = "cpu", threads: int = 0) ->
     """The embedder whose weights are Resemblyzer's checkpoint `model`.
 
     `batch` windows are computed at once by each of `threads` threads (0: one a core); neither changes the result.
-    Raises ModelRefused if the file is no such checkpoint, BackendError for a device that cannot be used.
+    Raises ModelRefused if the file is not a checkpoint, BackendError for a device that cannot be used.
     """
     tensors = checkpoint.read_tensors(model)
     try:

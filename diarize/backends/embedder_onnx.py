@@ -131,8 +131,8 @@ def load(
     """The embedder whose network is the ONNX file `model`.
 
     `format` describes its input, from the model store (the fields of `Features`; others are ignored). Raises
-    ModelRefused if the file is no ONNX model, or its input is not filter banks; BackendError for a device that cannot
-    be used.
+    ModelRefused if the file is not an ONNX model, or its input is not filter banks; BackendError for a device that
+    cannot be used.
     """
     with onnx_sessions.refuse_other_models(model, "ONNX Runtime cannot read it"):
         session = onnx_sessions.open_session(model, device, model.stem)

@@ -75,7 +75,7 @@ def load(model: Path, device: str = "cpu", threads: int = 0) -> Segmentation:
     Raises ModelRefused if it is another kind of model, BackendError for a device that cannot be used.
     """
     digest = sha256(model)
-    with onnx_sessions.refuse_other_models(model, "it is no segmentation graph"):
+    with onnx_sessions.refuse_other_models(model, "it is not a segmentation graph"):
         restored = segmentation_graph.restore(model)
     with onnx_sessions.refuse_other_models(model, "it does not take 10 s at 16 kHz"):
         session = onnx_sessions.open_session(restored or model, device, "the segmentation")

@@ -33,7 +33,7 @@ class Energy:
 
     def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
         levels = _levels(audio)
-        audible = levels[levels > 2 * QUIETEST]  # digital silence is no noise
+        audible = levels[levels > 2 * QUIETEST]  # digital silence is not noise
         noise = np.clip(np.percentile(audible, NOISE) if len(audible) else QUIETEST, QUIETEST, LOUDEST)
         probabilities = np.clip((levels - noise) / SPAN, 0, 1)
         return vad.segments(probabilities, STEP, audio.duration, self._config)

@@ -76,12 +76,12 @@ class Silero:
 def load(model: Path, config: VadConfig | None = None, device: str = "cpu", threads: int = 0) -> Silero:
     """The detector whose weights are the ONNX file `model`.
 
-    Raises ModelRefused if it is no silero v6 graph, BackendError for a device that cannot be used.
+    Raises ModelRefused if it is not a silero v6 graph, BackendError for a device that cannot be used.
     """
     import onnx.utils
 
     digest = sha256(model)
-    with onnx_sessions.refuse_other_models(model, "it is no silero v6 graph"):
+    with onnx_sessions.refuse_other_models(model, "it is not a silero v6 graph"):
         extractor = onnx.utils.Extractor(onnx.load(str(model)))
         lstm = next(node for node in extractor.graph.node if node.op_type == "LSTM")
         encoder = extractor.extract_model(["input"], [lstm.input[0]])

@@ -1,4 +1,4 @@
-"""A transcript as text: name -> (module, file suffix, what it is). One module a format, imported when it is asked for.
+"""A transcript as text: name -> (module, file suffix, description). One module for each format, imported when used.
 
 Every module has `dumps(transcript) -> str`; those that can be read back have `loads(text, where)` too.
 `diarize.formats.words` reads the words of other recognizers.
@@ -12,7 +12,11 @@ from diarize.errors import ConfigError, suggest
 from diarize.types import Transcript
 
 FORMATS: dict[str, tuple[str, str, str]] = {
-    "json": ("diarize.formats.transcript_json", ".json", "everything, exactly; what all others can be made from"),
+    "json": (
+        "diarize.formats.transcript_json",
+        ".json",
+        "the whole transcript, exactly; the source of all other formats",
+    ),
     "txt": ("diarize.formats.txt", ".txt", "a line an utterance, for reading"),
     "srt": ("diarize.formats.srt", ".srt", "SubRip subtitles"),
     "vtt": ("diarize.formats.vtt", ".vtt", "WebVTT subtitles with voice tags"),
@@ -43,7 +47,7 @@ def dumps(format: str, transcript: Transcript) -> str:
 
 
 def suffix(format: str) -> str:
-    """What a file of this format is called at the end, with its dot. Raises ConfigError for an unknown name."""
+    """The suffix of files of this format, with its dot. Raises ConfigError for an unknown name."""
     return _entry(format)[1]
 
 

@@ -75,7 +75,7 @@ def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
     try:
         lines = list(csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True))
     except csv.Error as error:
-        raise FormatError(where, f"no CSV: {error}") from None
+        raise FormatError(where, f"not CSV: {error}") from None
     finally:
         csv.field_size_limit(before)
     header = lines[0] if lines else []

@@ -31,10 +31,10 @@ def parse_json(text: str, where: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except json.JSONDecodeError as error:
-        raise FormatError(f"{where}:{error.lineno}", f"no JSON: {error.msg} at column {error.colno}") from None
+        raise FormatError(f"{where}:{error.lineno}", f"not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError) as error:
-        raise FormatError(where, f"no usable JSON: {error}") from None
+        raise FormatError(where, f"not valid JSON: {error}") from None
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON number")
+    raise ValueError(f"{constant} is not a JSON number")

@@ -46,7 +46,7 @@ def to_token(name: str) -> str:
 
 
 def from_token(token: str) -> str:
-    """The name of a token; a text that is no token of this project (`100%` of another tool) is itself the name."""
+    """The name of a token; a text that is not a token of this project (`100%` of another tool) is itself the name."""
     if token == _EMPTY:
         return ""
     try:

@@ -1,6 +1,6 @@
 """What the formats of NIST share: lines of fields (RTTM, UEM, CTM, STM), and words in CTM and STM.
 
-NIST SCTK, "sclite input formats": `;;` begins a comment. Of words, `{ a / b }` are alternatives, `@` is no word, a
+NIST SCTK, "sclite input formats": `;;` begins a comment. Of words, `{ a / b }` are alternatives, `@` is not a word, a
 leading `<...>` is a label, and IGNORE_TIME_SEGMENT_IN_SCORING hides a segment. Such text is escaped with % and two
 digits; any other text, also `50%`, is not changed.
 """

@@ -32,7 +32,7 @@ def text_segments(transcript: Transcript) -> Iterator[TextSegment]:
 
 
 def parse_seconds(field: str, where: str) -> float:
-    """A field as a number of seconds. Raises FormatError, with `where`, if it is no number."""
+    """A field as a number of seconds. Raises FormatError, with `where`, if it is not a number."""
     try:
         return float(field)
     except ValueError:

@@ -72,7 +72,7 @@ def loads(text: str, where: str) -> Transcript:
     """
     value = parse_json(text.lstrip("\ufeff"), where)
     if not isinstance(value, dict) or not isinstance(value.get("schema"), str):
-        raise FormatError(where, f'no transcript: it lacks "schema": "{SCHEMA}"')
+        raise FormatError(where, f'not a transcript: it lacks "schema": "{SCHEMA}"')
     if value["schema"] != SCHEMA:
         version = re.fullmatch(r"diarize-transcript/([0-9]{1,9})", value["schema"])
         if version and int(version[1]) > 1:

@@ -64,7 +64,7 @@ class _Tensor:
 def read_tensors(path: Path, part: str = "model_state") -> dict[str, NDArray[np.float32]]:
     """The float32 tensors under the key `part` of the checkpoint at `path`, by name: read-only, C-contiguous.
 
-    Raises ModelRefused if the file is no such checkpoint, is truncated, or holds anything outside the allow-list;
+    Raises ModelRefused if the file is not a checkpoint, is truncated, or holds anything outside the allow-list;
     OSError if it cannot be read.
     """
     file = io.BytesIO(path.read_bytes())
@@ -89,12 +89,12 @@ def read_tensors(path: Path, part: str = "model_state") -> dict[str, NDArray[np.
 def _read_storages(file: io.BytesIO, keys: Any, counts: dict[str, int]) -> dict[str, NDArray[np.float32]]:
     """The raw memory behind each key. All keys are float32: no other storage passes the allow-list."""
     if not isinstance(keys, list):
-        raise ValueError("the storage keys are no list")
+        raise ValueError("the storage keys are not a list")
     memory = file.getbuffer()
     storages: dict[str, NDArray[np.float32]] = {}
     for key in keys:
         if type(key) is not str:
-            raise ValueError("the key of a storage is no string")
+            raise ValueError("the key of a storage is not a string")
         start = file.tell()
         count = int.from_bytes(memory[start : start + 8], "little", signed=True)
         end = start + 8 + 4 * count
@@ -198,7 +198,7 @@ def _make_storage(key: Any) -> _Storage:
     if kind != "storage" or storage is not _Global.FLOAT or view is not None:
         raise ValueError("only whole float32 storages are allowed")
     if not isinstance(name, str) or type(count) is not int:
-        raise ValueError("the key of a storage is no string, or its size no integer")
+        raise ValueError("the key of a storage is not a string, or its size not an integer")
     return _Storage(name, count)
 
 

@@ -137,8 +137,8 @@ class Store:
         """Copy every model whose files are anywhere under `folder`, recognised by digest (`recognise.match_models`).
 
         Incomplete models, and .onnx files that no entry pins, are reported and not copied. Raises ConfigError if
-        `folder` is no folder or cannot be read; ModelUnavailable if the store cannot be written; ModelDamaged if a file
-        differs from what was pinned earlier.
+        `folder` is not a folder or cannot be read; ModelUnavailable if the store cannot be written; ModelDamaged if a
+        file differs from what was pinned earlier.
         """
         if not folder.is_dir():
             raise ConfigError("models import", str(folder), "is not a folder", "Name the folder of the model files.")

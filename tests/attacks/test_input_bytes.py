@@ -109,7 +109,7 @@ def test_fault_05_links(tmp_path: Path) -> None:
     good(tmp_path / "real.wav")
     (tmp_path / "fine.wav").symlink_to(tmp_path / "real.wav")
     assert reading.read(tmp_path / "fine.wav", id="r").audios[0].duration == 2
-    assert "no possible file name" in problem(Path("a\0b.wav"))
+    assert "not a possible file name" in problem(Path("a\0b.wav"))
     assert "name too long" in problem(tmp_path / ("a" * 300)).lower()
 
 

@@ -253,13 +253,13 @@ def test_hot_words_and_prompt_reach_the_model(tiny_whisper: Path) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_refused(tiny_whisper: Path) -> None:
-    with pytest.raises(ConfigError, match="takes 223"):
+    with pytest.raises(ConfigError, match="accepts 223"):
         asr_whisper.load(tiny_whisper, AsrConfig(hotwords="zq " * 60, initial_prompt="zq " * 60), device="cpu")
 
 
 def test_an_unknown_language_is_refused(tiny_whisper: Path) -> None:
     for unknown in ("english", "xx", "yue"):  # Cantonese came with a later model
-        with pytest.raises(ConfigError, match=f"does not know '{unknown}'"):
+        with pytest.raises(ConfigError, match=f"does not support '{unknown}'"):
             asr_whisper.load(tiny_whisper, AsrConfig(language=unknown), device="cpu")
 
 

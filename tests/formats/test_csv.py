@@ -73,7 +73,7 @@ def test_a_cell_longer_than_the_parser_allows_by_default_is_read() -> None:
         ("recording,start,end,speaker,text\r\na,0,1,A\r\n", "row 2: 4 cells under 5 columns"),
         ("recording,start,end,speaker,text\r\na,zero,1,A,x\r\n", "row 2: 'zero' is not a time"),
         ("recording,start,end,speaker,text\r\na,1,0,A,x\r\n", "row 2: .*start < end"),
-        ('recording,start,end,speaker,text\r\na,1,0,A,"x\r\n', "no CSV"),
+        ('recording,start,end,speaker,text\r\na,1,0,A,"x\r\n', "not CSV"),
     ],
 )
 def test_what_is_no_table_is_told(text: str, message: str) -> None:

@@ -208,7 +208,7 @@ def test_other_encodings_are_not_guessed(tmp_path: Path) -> None:
     [
         ("", "is empty. Known: Whisper"),
         ("hello world, this is no transcript", "is not of a known kind. Known"),
-        ("{", "no JSON"),
+        ("{", "not JSON"),
         ('{"a": 1}', "not that of a known recognizer"),
         ("[1, 2]", "is an object, not '1'"),
         ('{"segments": [{"text": 5}]}', "a text is not a string"),
@@ -216,7 +216,7 @@ def test_other_encodings_are_not_guessed(tmp_path: Path) -> None:
         ('{"chunks": [{"text": "a"}]}', "a chunk is an object"),
         ('{"transcription": [{"offsets": {}}]}', "a segment is an object"),
         ('{"schema": "diarize-transcript/9"}', "newer version"),
-        ('{"start": NaN}', "NaN is no JSON number"),
+        ('{"start": NaN}', "NaN is not a JSON number"),
         ("a 1 0 1 x\nb 1 0 1 y\n", "has 2 recordings .*'a', 'b'.* none of them is 'file'"),
         ("a 1 0 1 x\nb 1 0\n", ":2: a CTM line has 5 to 8 fields"),
         (b"\x00\x01\x02", "is not of a known kind"),

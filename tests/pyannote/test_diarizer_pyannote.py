@@ -435,13 +435,13 @@ class TestHub:
 
     def test_fault_59_a_gated_model_names_the_cure(self, hub: type[Hub]) -> None:
         hub.refusal = (403, "GatedRepo")
-        with pytest.raises(ModelUnavailable, match=r"terms accepted first.*HF_TOKEN") as caught:
+        with pytest.raises(ModelUnavailable, match=r"accept their terms.*HF_TOKEN") as caught:
             load("lab/tiny")
         assert "https://huggingface.co/lab/tiny" in caught.value.cure
 
     def test_fault_59_an_unknown_model(self, hub: type[Hub]) -> None:
         hub.refusal = (401, "RepoNotFound")
-        with pytest.raises(ModelUnavailable, match=r"knows no such model.*HF_TOKEN"):
+        with pytest.raises(ModelUnavailable, match=r"has no such model.*HF_TOKEN"):
             load("lab/tiny")
 
     def test_fault_59_a_hub_that_fails(self, hub: type[Hub]) -> None:
@@ -455,5 +455,5 @@ class TestHub:
         assert hub.asked == []
 
     def test_neither_folder_nor_id(self) -> None:
-        with pytest.raises(ModelUnavailable, match="no such folder, and it is no hub id"):
+        with pytest.raises(ModelUnavailable, match="neither a folder nor a hub id"):
             load("/no/such/folder")

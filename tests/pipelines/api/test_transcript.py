@@ -81,8 +81,8 @@ def test_a_transcript_is_read_back_exactly(tmp_path: Path) -> None:
     assert transcript_json.loads(HOSTILE.to_json(), "it").turns == HOSTILE.turns
     for path, message in {
         tmp_path / "nowhere.json": "No such file",
-        tmp_path / "transcript.srt": "no JSON",
-        tmp_path / "transcript.seglst.json": "no transcript",
+        tmp_path / "transcript.srt": "not JSON",
+        tmp_path / "transcript.seglst.json": "not a transcript",
     }.items():
         with pytest.raises(FormatError, match=message):
             diarize.read(path)

@@ -107,7 +107,7 @@ def test_other_files_in_a_folder_are_passed_over(tmp_path: Path) -> None:
     ("name", "text", "problem"),
     [
         ("a.json", '{"schema": "other"}', "neither a transcript of this project nor SegLST"),
-        ("a.json", "{", "no JSON"),
+        ("a.json", "{", "not JSON"),
         ("a.json", '{"schema": "diarize-transcript/99"}', "newer version"),
         ("a.rttm", "SPEAKER talk 1 zero 4 <NA> <NA> A <NA> <NA>\n", "a.rttm:1"),
         ("a.rttm", "SPEAKER talk 1 0 4 <NA> <NA> Anna Maria <NA> <NA>\n", "a.rttm:1"),
