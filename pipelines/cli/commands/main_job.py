@@ -187,7 +187,7 @@ def _print_empty(report: RunReport) -> None:
 def _print_report(report: RunReport, out: Path) -> None:
     console.say(run_report.summary_table(report))
     if report.skipped:
-        console.say(f"{counted(len(report.skipped), 'other file')} in the folders skipped (run.json lists them)")
+        console.say(f"skipped in the folders: {counted(len(report.skipped), 'other file')} (run.json lists them)")
     if report.earlier:
         earlier = counted(len(report.earlier), "recording")
         console.say(f"{earlier} of earlier runs are in the same folder: run.json and the tables cover this run only")
