@@ -288,6 +288,18 @@ class Library:
             rows = self._rows.voices(model, self._today())
             return tuple(Voice(row.id, row.name, row.vector, model, row.seconds) for row in rows)
 
+    def voice(self, person: str, model: str) -> Voice | None:
+        """The voice of one person; None: their consent has ended, or they have none of this model.
+
+        Raises UnknownPerson.
+        """
+        with self._engine.reading():
+            known = self.person(person)
+            if known.expired or model not in known.seconds:
+                return None
+            row = self._rows.voice(person, model)
+        return Voice(row.id, row.name, row.vector, model, row.seconds)
+
     def matrix(self, model: str) -> Matrix:
         """The same voices as one matrix, which is memory-mapped in a large library."""
         return self.index.matrix(model, self._today())

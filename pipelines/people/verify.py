@@ -125,7 +125,7 @@ def verify_claim(
     person = library.find(name)
     embedder = load_embedder(config, store)
     verifier = load_verifier(embedder, scoring)
-    voice = next((voice for voice in library.voices(embedder.model) if voice.id == person.id), None)
+    voice = library.voice(person.id, embedder.model)
     if voice is None:
         models = ", ".join(library.models()) or "none"
         raise CalibrationError(

@@ -297,3 +297,16 @@ def test_enrolments_give_back_what_was_enrolled(tmp_path: Path) -> None:
         (given,) = library.enrolments(library.utterances(anna.id)[0])
         assert isinstance(given, Enrolment)
         assert (given.audio, given.source, given.quality) == (b"\0\1", f"{1:064x}", {"snr": 20.5})
+
+
+def test_the_voice_of_one_person_is_that_among_all(tmp_path: Path) -> None:
+    with opened(tmp_path / "s.db") as library:
+        anna, _ = library.enrol("Anna", [said(1), said(2)]), library.enrol("Ben", [said(3)])
+        gone = library.enrol("Cleo", [said(4)], expires=date(2020, 1, 1))
+        found, expected = library.voice(anna.id, MODEL), library.voices(MODEL)[0]
+        assert found is not None
+        assert (found.id, found.name, found.seconds) == (expected.id, expected.name, expected.seconds)
+        np.testing.assert_array_equal(found.vector, expected.vector)
+        assert library.voice(gone.id, MODEL) is library.voice(anna.id, "other") is None
+        with pytest.raises(UnknownPerson):
+            library.voice("nobody", MODEL)
