@@ -10,14 +10,14 @@ import pytest
 
 from diarize.library import store
 from diarize.library.database import encryption
-from tests.library.voices import MODEL, opened, said, voice
+from tests.library.voices import MODEL, enrolment, opened, voice
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     with opened(tmp_path / "s.db") as made:
         for seed in range(4):
-            made.enrol(f"person {seed}", [said(seed)])
+            made.enrol(f"person {seed}", [enrolment(seed)])
     return tmp_path / "s.db"
 
 
@@ -32,9 +32,9 @@ def change(library: Path, sql: str) -> None:
 
 def test_every_change_is_told(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna = library.enrol("Anna", [said(1), said(2)])
-        ben = library.enrol("Ben", [said(3)])
-        library.enrol(None, [said(4)], person=anna.id)
+        anna = library.enrol("Anna", [enrolment(1), enrolment(2)])
+        ben = library.enrol("Ben", [enrolment(3)])
+        library.enrol(None, [enrolment(4)], person=anna.id)
         library.rename(anna.id, "Anne")
         library.consent(anna.id, "yes", None)
         library.merge(anna.id, ben.id)
@@ -85,7 +85,7 @@ def test_a_chain_computed_anew_does_not_fit_an_encrypted_library(
     pytest.importorskip("cryptography", reason="the extra `encrypt` is not installed")
     monkeypatch.setattr(encryption, "COST", 2**4)
     with opened(tmp_path / "s.db", "secret") as made:
-        made.enrol("Anna", [said(1)])
+        made.enrol("Anna", [enrolment(1)])
     plain = encryption.Plain()
     with sqlite3.connect(tmp_path / "s.db") as connection:
         connection.execute("DROP TRIGGER audit_stays")
@@ -102,8 +102,8 @@ def test_what_is_removed_is_gone_from_every_file(tmp_path: Path, monkeypatch: py
     sound = b"the sound of Anna" * 1000
     secrets = [b"Anna Karenina", voice(1).tobytes(), sound[:100], b"signed in Tula", f"{1:064x}".encode()]
     with opened(tmp_path / "s.db") as library:
-        library.enrol("Konstantin Levin", [said(2)])
-        anna = library.enrol("Anna Karenina", [said(1, audio=sound)], consent="signed in Tula")
+        library.enrol("Konstantin Levin", [enrolment(2)])
+        anna = library.enrol("Anna Karenina", [enrolment(1, audio=sound)], consent="signed in Tula")
         library.matrix(MODEL)
 
         def found() -> list[bytes]:
@@ -122,8 +122,8 @@ def test_what_is_removed_is_gone_from_every_file(tmp_path: Path, monkeypatch: py
 
 def test_the_last_voice_of_a_model_takes_the_model_along(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna = library.enrol("Anna", [said(1)])
+        anna = library.enrol("Anna", [enrolment(1)])
         library.remove(anna.id)
         assert library.models() == ()
-        library.enrol("Ben", [said(2, vector=voice(2, 8))])  # so that name may mean another model now
+        library.enrol("Ben", [enrolment(2, vector=voice(2, 8))])  # so that name may mean another model now
         assert library.audit().ok

@@ -21,7 +21,7 @@ from diarize.library.search import approximate
 from tests.cheap import SETTINGS, Pitch, write_tones
 from tests.library import conftest
 from tests.library.scoring.test_identification import PLAIN
-from tests.library.voices import MODEL, said, voice
+from tests.library.voices import MODEL, enrolment, voice
 
 LOW, ALIKE, HIGH, MIDDLE = 300.0, 301.0, 2500.0, 900.0  # Hz
 SECRET = "geheim"  # the password in the address of the server
@@ -153,7 +153,7 @@ def test_a_very_large_library_has_an_index(
     monkeypatch.setattr(approximate, "TRAINING", 5)
     with store.open(library, create=True) as opened, opened.batch():
         for seed in range(60):
-            opened.enrol(f"person {seed}", [said(seed, model=Pitch().name, vector=voice(seed, 32))])
+            opened.enrol(f"person {seed}", [enrolment(seed, model=Pitch().name, vector=voice(seed, 32))])
     enroll(run, sounds, "Lo Wagner", LOW)
     assert len(list(Path(f"{library}.index").glob("*.faiss"))) == 1
 
@@ -202,7 +202,7 @@ def test_a_server_that_cannot_be_reached_and_a_password_that_is_misplaced(
 def enrol_many(library: str, start: int) -> None:
     with store.open(library, create=True) as opened:
         for seed in range(start, start + 10):
-            opened.enrol(f"person {seed}", [said(seed)])
+            opened.enrol(f"person {seed}", [enrolment(seed)])
 
 
 def test_four_processes_enrol_at_once_and_lose_nobody(library: str) -> None:

@@ -19,13 +19,13 @@ import itertools, os, sys
 from pathlib import Path
 from diarize.library import store
 from diarize.library.search import index
-from tests.library.voices import MODEL, said
+from tests.library.voices import MODEL, enrolment
 index.MANY = 5
 start = int(sys.argv[2])
 with store.open(Path(sys.argv[1]), create=True) as library:
     os.write(1, b"ready\n")
     for seed in itertools.count(start):
-        person = library.enrol(f"person {seed}", [said(seed, audio=bytes(20_000))])
+        person = library.enrol(f"person {seed}", [enrolment(seed, audio=bytes(20_000))])
         os.write(1, b"enrolled %d\n" % seed)  # one system call: a line is told whole
         if seed % 3 == 0:
             library.matrix(MODEL)

@@ -16,7 +16,7 @@ from diarize.library import store
 from diarize.library.enrolled import MappedVoices, enrolled_people
 from diarize.library.search import approximate, index
 from tests.library.scoring.test_identification import PLAIN
-from tests.library.voices import MODEL, Clock, opened, said, voice
+from tests.library.voices import MODEL, Clock, enrolment, opened, voice
 
 OVER = date(2020, 1, 1)
 
@@ -29,8 +29,8 @@ def calibrated(tmp_path: Path) -> Config:
 
 def test_the_voices_of_the_embedder_are_looked_for(tmp_path: Path, calibrated: Config) -> None:
     with opened(tmp_path / "people.db") as library:
-        library.enrol("Anna", [said(1)])
-        library.enrol("Bo", [said(2)])
+        library.enrol("Anna", [enrolment(1)])
+        library.enrol("Bo", [enrolment(2)])
         found = enrolled_people(library, MODEL, calibrated)
     assert (found.notes, found.lacking) == ((), "")
     (anna,) = pickle.loads(pickle.dumps(found)).load()(voice(1)[None], [10.0], 8000.0)
@@ -47,9 +47,9 @@ def test_fault_63_an_empty_library_is_said(tmp_path: Path, calibrated: Config) -
 
 def test_fault_63_a_library_of_another_model_is_said(tmp_path: Path, calibrated: Config) -> None:
     with opened(tmp_path / "people.db") as library:
-        library.enrol("Anna", [said(1, model="made-15")])
+        library.enrol("Anna", [enrolment(1, model="made-15")])
         found = enrolled_people(library, MODEL, calibrated)
-        library.enrol("Bo", [said(2)])
+        library.enrol("Bo", [enrolment(2)])
         later = enrolled_people(library, MODEL, calibrated)
     assert found.notes == (
         "library: the library has no voices for this embedder (made-16), only for made-15, so every speaker is "
@@ -61,9 +61,9 @@ def test_fault_63_a_library_of_another_model_is_said(tmp_path: Path, calibrated:
 
 def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibrated: Config) -> None:
     with opened(tmp_path / "people.db") as library:
-        library.enrol("Anna", [said(1)], expires=OVER)
+        library.enrol("Anna", [enrolment(1)], expires=OVER)
         only = enrolled_people(library, MODEL, calibrated)
-        library.enrol("Bo", [said(2)])
+        library.enrol("Bo", [enrolment(2)])
         found = enrolled_people(library, MODEL, calibrated)
     assert only.lacking == "the consent of everybody who is enrolled has ended"
     assert found.notes == ("library: not used, as their consent has ended: 1 of 2 people",)
@@ -74,7 +74,7 @@ def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibra
 
 def test_without_a_calibration_nobody_is_named(tmp_path: Path) -> None:
     with opened(tmp_path / "people.db") as library:
-        library.enrol("Anna", [said(1)])
+        library.enrol("Anna", [enrolment(1)])
         found = enrolled_people(library, MODEL, Config())
     (note,) = found.notes
     assert "no calibration for made-16, so nobody is named; make one: diarize calibrate" in note
@@ -92,7 +92,7 @@ def test_a_calibration_that_does_not_fit_is_refused(tmp_path: Path, calibrated: 
 
 def test_strangers_are_linked_without_a_library(calibrated: Config) -> None:
     found = enrolled_people(None, MODEL, calibrated)
-    assert (found.notes, found.lacking) == ((), "no library was given")
+    assert (found.notes, found.lacking) == ((), "there is no library")
     assert found.load()(voice(1)[None], [10.0])[0].person is None
 
 
@@ -102,7 +102,7 @@ def test_a_large_library_is_mapped_by_each_worker(
     monkeypatch.setattr(index, "MANY", 3)
     with opened(tmp_path / "people.db") as library:
         for seed in range(5):
-            library.enrol(f"P{seed}", [said(seed)])
+            library.enrol(f"P{seed}", [enrolment(seed)])
         library.matrix(MODEL)
     with store.open(tmp_path / "people.db", read_only=True, clock=Clock()) as library:
         found = enrolled_people(library, MODEL, calibrated)
@@ -126,7 +126,7 @@ def test_a_very_large_library_is_searched_by_its_index(
     with opened(tmp_path / "people.db") as library:
         with library.batch():
             for seed in range(60):
-                library.enrol(f"P{seed}", [said(seed)])
+                library.enrol(f"P{seed}", [enrolment(seed)])
         library.update_indexes()
     with store.open(tmp_path / "people.db", read_only=True, clock=Clock()) as library:
         people = enrolled_people(library, MODEL, calibrated)

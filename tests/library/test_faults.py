@@ -22,7 +22,7 @@ from diarize.errors import (
 )
 from diarize.library import store
 from diarize.library.database import engine, schema
-from tests.library.voices import MODEL, opened, said
+from tests.library.voices import MODEL, enrolment, opened
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def library(tmp_path: Path) -> Path:
     """A library with three people, closed."""
     with opened(tmp_path / "s.db") as made:
         for seed in range(3):
-            made.enrol(f"person {seed}", [said(seed)])
+            made.enrol(f"person {seed}", [enrolment(seed)])
     return tmp_path / "s.db"
 
 
@@ -155,9 +155,9 @@ def test_locked(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with store.open(library) as held:
         assert len(held.people()) == 3  # reading goes on
         with pytest.raises(LibraryLocked, match="another process is using it"):
-            held.enrol("Anna", [said(9)])
+            held.enrol("Anna", [enrolment(9)])
         other.execute("COMMIT")
-        held.enrol("Anna", [said(9)])
+        held.enrol("Anna", [enrolment(9)])
     other.close()
 
 
@@ -183,7 +183,7 @@ def test_read_only(library: Path) -> None:
         assert len(held.voices(MODEL)) == len(held.matrix(MODEL)) == 3
         assert held.audit().ok
         for change in (
-            lambda: held.enrol("Anna", [said(9)]),
+            lambda: held.enrol("Anna", [enrolment(9)]),
             lambda: held.remove(held.people()[0].id),
             lambda: held.rename(held.people()[0].id, "x"),
         ):
@@ -196,7 +196,7 @@ import os, sys
 from pathlib import Path
 from diarize.errors import LibraryError
 from diarize.library import store
-from tests.library.voices import said
+from tests.library.voices import enrolment
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
@@ -205,7 +205,7 @@ with store.open(path, read_only=True) as library:
     print(len(library.people()))
 try:
     with store.open(path) as library:
-        library.enrol("Anna", [said(9)])
+        library.enrol("Anna", [enrolment(9)])
 except LibraryError as error:
     print(type(error).__name__, error.problem)
 """
@@ -234,10 +234,10 @@ def test_fault_48_a_full_disk_changes_nothing(library: Path) -> None:
         for room in range(3):
             held._engine.execute(f"PRAGMA max_page_count = {pages + room}")
             with pytest.raises(LibraryFull, match=r"the disk is full; nothing was changed\. Free some space"):
-                held.enrol("Anna", [said(100 + i, audio=bytes(50_000)) for i in range(3)])
+                held.enrol("Anna", [enrolment(100 + i, audio=bytes(50_000)) for i in range(3)])
             assert (held.digest(MODEL), len(held.people())) == (before, 3)
         held._engine.execute("PRAGMA max_page_count = 100000")
-        held.enrol("Anna", [said(9)])
+        held.enrol("Anna", [enrolment(9)])
         assert held.audit().ok
 
 
@@ -261,7 +261,7 @@ import resource, sys
 from pathlib import Path
 from diarize.errors import LibraryError
 from diarize.library import store
-from tests.library.voices import said
+from tests.library.voices import enrolment
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 path = Path(sys.argv[1])
@@ -269,7 +269,7 @@ with store.open(path) as library:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
     try:
         for seed in range(10, 200):
-            library.enrol(f"more {seed}", [said(seed)])
+            library.enrol(f"more {seed}", [enrolment(seed)])
             print(seed, flush=True)
     except LibraryError as error:
         print(type(error).__name__)
@@ -296,7 +296,7 @@ def test_many_at_the_door(tmp_path: Path) -> None:
     def arrive(seed: int) -> None:
         try:
             with store.open(tmp_path / "s.db", create=True) as library:
-                library.enrol(f"person {seed}", [said(seed)])
+                library.enrol(f"person {seed}", [enrolment(seed)])
         except BaseException as error:
             errors.append(error)
 

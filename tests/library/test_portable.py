@@ -15,15 +15,15 @@ import pytest
 
 from diarize.errors import FormatError, OutputError
 from diarize.library import portable, store
-from tests.library.voices import MODEL, opened, said, voice
+from tests.library.voices import MODEL, enrolment, opened, voice
 
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     with opened(tmp_path / "s.db") as made:
-        made.enrol("Anna", [said(1, audio=b"\0sound"), said(2)], "yes", date(2030, 1, 1))
-        ben = made.enrol("Ben", [said(3)])
-        made.enrol(None, [said(3, model="other", vector=voice(3, 8))], person=ben.id)
+        made.enrol("Anna", [enrolment(1, audio=b"\0sound"), enrolment(2)], "yes", date(2030, 1, 1))
+        ben = made.enrol("Ben", [enrolment(3)])
+        made.enrol(None, [enrolment(3, model="other", vector=voice(3, 8))], person=ben.id)
         made.enrol("nobody yet", [])
     return tmp_path / "s.db"
 
@@ -145,7 +145,7 @@ def test_an_export_never_takes_the_place_of_a_library_or_a_folder(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     with opened(tmp_path / "other.db") as other:
-        other.enrol("Cleo", [said(9)])
+        other.enrol("Cleo", [enrolment(9)])
     with store.open(library) as here, pytest.raises(OutputError):
         portable.write(here, Path(place))
     with store.open(library) as here, store.open(tmp_path / "other.db") as other:

@@ -24,7 +24,7 @@ from diarize.library.database import encryption, schema
 from diarize.library.search.exact import search
 from diarize.library.store import Library
 from tests.library import servers
-from tests.library.voices import MODEL, Clock, opened, said, voice
+from tests.library.voices import MODEL, Clock, enrolment, opened, voice
 
 psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
 
@@ -38,13 +38,15 @@ def test_the_same_steps_give_the_same_library(address: str, tmp_path: Path) -> N
     told = []
     with made(address) as server, opened(tmp_path / "s.db") as file:
         for library in (server, file):
-            anna = library.enrol("Anna\0\udcff", [said(1), said(2, audio=b"\0sound")], "yes", date(2030, 1, 1))
-            ben = library.enrol("Ben", [said(3)])
-            library.enrol("Ben", [said(4, model="other", vector=voice(4, 8))])
-            library.enrol(None, [said(5)], person=anna.id)
+            anna = library.enrol(
+                "Anna\0\udcff", [enrolment(1), enrolment(2, audio=b"\0sound")], "yes", date(2030, 1, 1)
+            )
+            ben = library.enrol("Ben", [enrolment(3)])
+            library.enrol("Ben", [enrolment(4, model="other", vector=voice(4, 8))])
+            library.enrol(None, [enrolment(5)], person=anna.id)
             library.rename(ben.id, "Benjamin")
-            library.remove(library.enrol("Cleo", [said(6)]).id)
-            library.merge(anna.id, library.enrol("Anne", [said(7)]).id)
+            library.remove(library.enrol("Cleo", [enrolment(6)]).id)
+            library.merge(anna.id, library.enrol("Anne", [enrolment(7)]).id)
             library.consent(ben.id, "no", date(2020, 1, 1))
             report = library.audit()
             told.append((
@@ -65,11 +67,11 @@ def test_the_server_finds_what_the_exact_search_finds(address: str) -> None:
     with made(address) as library:
         with library.batch():
             for seed in range(300):
-                library.enrol(f"person {seed}", [said(seed)])
+                library.enrol(f"person {seed}", [enrolment(seed)])
             for _ in range(3):
-                library.enrol("twin", [said(1)])  # ties
-        late = library.enrol("late", [said(1000)])
-        gone = library.enrol("gone", [said(1001)], expires=date(2020, 1, 1))
+                library.enrol("twin", [enrolment(1)])  # ties
+        late = library.enrol("late", [enrolment(1000)])
+        gone = library.enrol("gone", [enrolment(1001)], expires=date(2020, 1, 1))
         assert (library._engine.nearest(MODEL, voice(1), 1, date(2026, 3, 1)) is not None) == bool(
             library._engine.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
         )
@@ -81,7 +83,7 @@ def test_the_server_finds_what_the_exact_search_finds(address: str) -> None:
         with pytest.raises(ValueError, match="queries are"):
             library.search(voice(1, 8), MODEL)
         library.rename(late.id, "later")
-        library.enrol(None, [said(1002)], person=late.id)
+        library.enrol(None, [enrolment(1002)], person=late.id)
         assert library.search(voice(1000), MODEL) == search(voice(1000), library.matrix(MODEL))
 
 
@@ -96,7 +98,7 @@ def test_encrypted_on_a_server(address: str, monkeypatch: pytest.MonkeyPatch) ->
     pytest.importorskip("cryptography", reason="the extra `encrypt` is not installed")
     monkeypatch.setattr(encryption, "COST", 2**4)
     with made(address, "secret") as library:
-        library.enrol("Anna Karenina", [said(1, audio=b"the kept sound")])
+        library.enrol("Anna Karenina", [enrolment(1, audio=b"the kept sound")])
         assert library.search(voice(1), MODEL)[0].name == "Anna Karenina"
         assert library.audit().ok
         with psycopg.connect(address) as connection:
@@ -122,7 +124,7 @@ def test_each_fault_has_its_message(address: str) -> None:
         with pytest.raises(UnknownPerson):
             library.find("nobody")
         with pytest.raises(LibraryError, match="only grows"):
-            library.enrol("Anna", [said(1)])
+            library.enrol("Anna", [enrolment(1)])
             library._engine.execute("DELETE FROM audit")
         with library._engine.writing():
             library._rows.set_meta("version", b"%d" % (schema.VERSION + 1))
@@ -133,7 +135,7 @@ def test_each_fault_has_its_message(address: str) -> None:
 def enrol_many(address: str, start: int) -> None:
     with store.open(address, create=True) as library:
         for seed in range(start, start + 15):
-            library.enrol(f"person {seed}", [said(seed)])
+            library.enrol(f"person {seed}", [enrolment(seed)])
 
 
 def test_two_processes_lose_nothing_on_a_server(address: str) -> None:

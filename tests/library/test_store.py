@@ -1,4 +1,4 @@
-"""People come, change and go; what was said of them is what is told."""
+"""People are enrolled, changed and removed, and the library returns what was stored of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from diarize.errors import ConfigError, UnknownPerson
 from diarize.library import portable, store
 from diarize.library.database import address
 from diarize.library.database.records import Enrolment
-from tests.library.voices import MODEL, Clock, opened, said, voice
+from tests.library.voices import MODEL, Clock, enrolment, opened, voice
 
 HOSTILE = [
     "Anna Maria", "tab\there", "new\nline", 'quo"te', "<script>alert(1)</script>", "=cmd()", "a --> b", "😀",
@@ -25,7 +25,7 @@ HOSTILE = [
 
 def test_a_person_is_told_as_enrolled(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna = library.enrol("Anna", [said(1), said(2, seconds=2.0)], "on paper, 1 March", date(2030, 1, 1))
+        anna = library.enrol("Anna", [enrolment(1), enrolment(2, seconds=2.0)], "on paper, 1 March", date(2030, 1, 1))
         assert (anna.name, anna.consent, anna.expires, anna.expired) == (
             "Anna",
             "on paper, 1 March",
@@ -43,8 +43,8 @@ def test_a_person_is_told_as_enrolled(tmp_path: Path) -> None:
 
 def test_a_voice_is_the_mean_weighted_by_seconds(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna = library.enrol("Anna", [said(1, seconds=3.0)])
-        library.enrol(None, [said(2, seconds=1.0)], person=anna.id)
+        anna = library.enrol("Anna", [enrolment(1, seconds=3.0)])
+        library.enrol(None, [enrolment(2, seconds=1.0)], person=anna.id)
         (found,) = library.voices(MODEL)
     expected = 3 * voice(1).astype(np.float64) + voice(2)
     np.testing.assert_allclose(found.vector, expected / np.linalg.norm(expected), atol=1e-6)
@@ -55,42 +55,42 @@ def test_the_order_of_utterances_changes_nothing(tmp_path: Path) -> None:
     digests = []
     for name, order in (("a", (1, 2, 3)), ("b", (3, 1, 2))):
         with opened(tmp_path / name) as library:
-            library.enrol("Anna", [said(seed, seconds=0.1 * seed) for seed in order])
+            library.enrol("Anna", [enrolment(seed, seconds=0.1 * seed) for seed in order])
             digests.append(library.digest(MODEL))
     assert digests[0] == digests[1]
 
 
 def test_an_utterance_counts_once(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna = library.enrol("Anna", [said(1), said(1)])
+        anna = library.enrol("Anna", [enrolment(1), enrolment(1)])
         before = library.digest(MODEL)
-        again = library.enrol(None, [said(1)], person=anna.id)
+        again = library.enrol(None, [enrolment(1)], person=anna.id)
         assert (again.utterances, again.seconds, library.digest(MODEL)) == (1, {MODEL: 4.0}, before)
 
 
 def test_vectors_of_two_models_never_meet(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna = library.enrol("Anna", [said(1)])
-        library.enrol("Ben", [said(2, model="other", vector=voice(2, 8))])
+        anna = library.enrol("Anna", [enrolment(1)])
+        library.enrol("Ben", [enrolment(2, model="other", vector=voice(2, 8))])
         assert library.models() == (MODEL, "other")
         assert [v.name for v in library.voices(MODEL)] == ["Anna"]
         assert [v.name for v in library.voices("other")] == ["Ben"]
         assert library.voices("unheard of") == ()
         library.enrol(
-            None, [said(1, model="other", vector=voice(3, 8))], person=anna.id
+            None, [enrolment(1, model="other", vector=voice(3, 8))], person=anna.id
         )  # the same utterance, re-embedded
         assert library.person(anna.id).utterances == 1
         assert set(library.utterances(anna.id)[0].vectors) == {MODEL, "other"}
         with pytest.raises(ValueError, match="have 16 numbers in this library, this one has 8"):
-            library.enrol("Cleo", [said(4, vector=voice(4, 8))])
+            library.enrol("Cleo", [enrolment(4, vector=voice(4, 8))])
         assert [p.name for p in library.people()] == ["Anna", "Ben"]  # nothing of Cleo stayed
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name)[:20])
 def test_fault_36_a_hostile_name_is_kept_exactly(name: str, tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        id = library.enrol(name, [said(1)]).id
-        library.enrol("somebody else", [said(2)])
+        id = library.enrol(name, [enrolment(1)]).id
+        library.enrol("somebody else", [enrolment(2)])
     with store.open(tmp_path / "s.db") as library:
         assert library.person(id).name == name
         assert library.find(name).id == id
@@ -105,9 +105,9 @@ def test_fault_37_two_people_of_one_name(tmp_path: Path) -> None:
     composed, decomposed = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
     assert composed != decomposed
     with opened(tmp_path / "s.db") as library:
-        first = library.enrol(composed, [said(1)])
+        first = library.enrol(composed, [enrolment(1)])
         assert first.namesakes == ()
-        second = library.enrol(decomposed, [said(2)])
+        second = library.enrol(decomposed, [enrolment(2)])
         assert second.id != first.id
         assert (second.namesakes, library.person(first.id).namesakes) == ((first.id,), (second.id,))
         assert [p.name for p in library.people()] == [composed, decomposed]  # each as written
@@ -117,7 +117,7 @@ def test_fault_37_two_people_of_one_name(tmp_path: Path) -> None:
 
 def test_renaming(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna = library.enrol("Anna", [said(1)])
+        anna = library.enrol("Anna", [enrolment(1)])
         before = library.digest(MODEL)
         assert library.rename(anna.id, "Anne").name == "Anne"
         assert library.find("Anne").id == anna.id
@@ -131,8 +131,8 @@ def test_renaming(tmp_path: Path) -> None:
 
 def test_merging_moves_everything(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        keep = library.enrol("Anna", [said(1), said(2)], consent="yes")
-        gone = library.enrol("Anne", [said(2), said(3, audio=b"sound")], consent="no")
+        keep = library.enrol("Anna", [enrolment(1), enrolment(2)], consent="yes")
+        gone = library.enrol("Anne", [enrolment(2), enrolment(3, audio=b"sound")], consent="no")
         merged = library.merge(keep.id, gone.id)
         assert (merged.name, merged.consent, merged.utterances, merged.seconds) == ("Anna", "yes", 3, {MODEL: 12.0})
         assert [p.id for p in library.people()] == [keep.id]
@@ -142,16 +142,16 @@ def test_merging_moves_everything(tmp_path: Path) -> None:
             library.merge(keep.id, keep.id)
         assert library.audit().ok
     with opened(tmp_path / "t.db") as library:
-        library.enrol("Anna", [said(1), said(2), said(3)])
+        library.enrol("Anna", [enrolment(1), enrolment(2), enrolment(3)])
         assert library.digest(MODEL) == merged_digest
 
 
 def test_whose_consent_is_over_is_not_matched(tmp_path: Path) -> None:
     clock = Clock()
     with opened(tmp_path / "s.db", clock=clock) as library:
-        ben = library.enrol("Ben", [said(2)])
+        ben = library.enrol("Ben", [enrolment(2)])
         without = library.digest(MODEL)
-        anna = library.enrol("Anna", [said(1)], "for March", expires=date(2026, 3, 31))
+        anna = library.enrol("Anna", [enrolment(1)], "for March", expires=date(2026, 3, 31))
         both = library.digest(MODEL)
         clock.move(days=30)  # 31 March: the last day
         assert not library.person(anna.id).expired
@@ -175,14 +175,14 @@ def test_unknown_people(tmp_path: Path) -> None:
             lambda: library.rename("nobody", "x"),
             lambda: library.merge("nobody", "nobody else"),
             lambda: library.utterances("nobody"),
-            lambda: library.enrol("Anna", [said(1)], person="nobody"),
+            lambda: library.enrol("Anna", [enrolment(1)], person="nobody"),
         ):
             with pytest.raises(UnknownPerson, match="speakers list"):
                 attempt()
         assert library.people() == ()
         assert library.audit().entries == ()
         with pytest.raises(ValueError, match="needs a name"):
-            library.enrol(None, [said(1)])
+            library.enrol(None, [enrolment(1)])
 
 
 def test_an_empty_library_has_nobody(tmp_path: Path) -> None:
@@ -198,12 +198,12 @@ def test_an_empty_library_has_nobody(tmp_path: Path) -> None:
 
 def test_a_batch_is_whole_or_nothing(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        library.enrol("Anna", [said(1)])
+        library.enrol("Anna", [enrolment(1)])
         before = library.digest(MODEL), library.audit().entries
 
         def spoil() -> None:
             with library.batch():
-                library.enrol("Ben", [said(2)])
+                library.enrol("Ben", [enrolment(2)])
                 library.remove(library.find("Anna").id)
                 raise RuntimeError("the power is gone")
 
@@ -211,9 +211,9 @@ def test_a_batch_is_whole_or_nothing(tmp_path: Path) -> None:
             spoil()
         assert (library.digest(MODEL), library.audit().entries) == before
         with library.batch():
-            library.enrol("Ben", [said(2)])
+            library.enrol("Ben", [enrolment(2)])
             with pytest.raises(ValueError, match="cancel each other out"):
-                library.enrol("Cleo", [said(3), said(4, vector=-voice(3))])
+                library.enrol("Cleo", [enrolment(3), enrolment(4, vector=-voice(3))])
         assert [p.name for p in library.people()] == ["Anna", "Ben"]
         assert library.audit().ok
 
@@ -232,13 +232,13 @@ def test_a_batch_is_whole_or_nothing(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_an_utterance(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        said(1, **change)
+        enrolment(1, **change)
 
 
 def test_files_are_for_their_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diarize.library.search.index.MANY", 1)
     with opened(tmp_path / "deep" / "s.db") as library:
-        library.enrol("Anna", [said(1)])
+        library.enrol("Anna", [enrolment(1)])
         library.matrix(MODEL)
         portable.write(library, tmp_path / "deep" / "e.zip")
         found = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "deep").rglob("*") if path.is_file()}
@@ -265,7 +265,7 @@ def test_fault_60_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ids_are_random_unless_told_otherwise(tmp_path: Path) -> None:
     with store.open(tmp_path / "s.db", create=True) as library:
-        first, second = library.enrol("Anna", [said(1)]), library.enrol("Anna", [said(1)])
+        first, second = library.enrol("Anna", [enrolment(1)]), library.enrol("Anna", [enrolment(1)])
         assert first.id != second.id
         assert len(first.id) == 32
         assert abs((first.created - datetime.now(UTC)).total_seconds()) < 60
@@ -274,7 +274,7 @@ def test_ids_are_random_unless_told_otherwise(tmp_path: Path) -> None:
 def enrol_many(path: str, start: int) -> None:
     with store.open(Path(path), create=True) as library:
         for seed in range(start, start + 25):
-            library.enrol(f"person {seed}", [said(seed)])
+            library.enrol(f"person {seed}", [enrolment(seed)])
 
 
 def test_two_processes_lose_nothing(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_two_processes_lose_nothing(tmp_path: Path) -> None:
 
 def test_enrolments_give_back_what_was_enrolled(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna = library.enrol("Anna", [said(1, audio=b"\0\1")])
+        anna = library.enrol("Anna", [enrolment(1, audio=b"\0\1")])
         (given,) = library.enrolments(library.utterances(anna.id)[0])
         assert isinstance(given, Enrolment)
         assert (given.audio, given.source, given.quality) == (b"\0\1", f"{1:064x}", {"snr": 20.5})
@@ -301,8 +301,8 @@ def test_enrolments_give_back_what_was_enrolled(tmp_path: Path) -> None:
 
 def test_the_voice_of_one_person_is_that_among_all(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as library:
-        anna, _ = library.enrol("Anna", [said(1), said(2)]), library.enrol("Ben", [said(3)])
-        gone = library.enrol("Cleo", [said(4)], expires=date(2020, 1, 1))
+        anna, _ = library.enrol("Anna", [enrolment(1), enrolment(2)]), library.enrol("Ben", [enrolment(3)])
+        gone = library.enrol("Cleo", [enrolment(4)], expires=date(2020, 1, 1))
         found, expected = library.voice(anna.id, MODEL), library.voices(MODEL)[0]
         assert found is not None
         assert (found.id, found.name, found.seconds) == (expected.id, expected.name, expected.seconds)

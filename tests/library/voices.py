@@ -26,7 +26,7 @@ def voice(seed: int, dimension: int = DIMENSION) -> NDArray[np.float32]:
     return np.asarray(made / np.linalg.norm(made), dtype=np.float32)
 
 
-def said(seed: int, **changes: Any) -> Enrolment:
+def enrolment(seed: int, **changes: Any) -> Enrolment:
     """An utterance with a voice of its own."""
     facts: dict[str, Any] = {
         "source": f"{seed:064x}",

@@ -1,9 +1,9 @@
 """Which of the enrolled people speak in a recording, and who is none of them (docs/method/identification.md).
 
-Open-set: the answer may be "nobody". A speaker is given a person where the log-likelihood ratio reaches the Bayes
-threshold of the prior, where the person is far enough ahead of the next, and where no other speaker of the recording
-has a better claim: the assignment with the largest sum of ratios above the threshold (Kuhn 1955, "The Hungarian method
-for the assignment problem").
+Open-set: the answer may be "nobody". A speaker is identified as a person if the log-likelihood ratio reaches the Bayes
+threshold of the prior, exceeds that of the next person by a margin, and if the person is not assigned to another
+speaker of the recording: the assignment has the largest sum of ratios above the threshold (Kuhn 1955, "The Hungarian
+method for the assignment problem").
 """
 
 from __future__ import annotations
@@ -306,8 +306,8 @@ def assign(
 
 def rivals(row: int, chosen: Sequence[int | None], apart: NDArray[np.bool_], n: int) -> list[int]:
     """The columns, of n, that a row could have instead of its own."""
-    taken = {column for other, column in enumerate(chosen) if other == row or apart[row, other]}
-    return [column for column in range(n) if column not in taken]
+    excluded = {column for other, column in enumerate(chosen) if other == row or apart[row, other]}
+    return [column for column in range(n) if column not in excluded]
 
 
 def pool(vectors: Vectors, seconds: Sequence[float], heads: Sequence[int]) -> tuple[Vectors, list[float]]:

@@ -99,9 +99,9 @@ def update(index: VoiceIndex, matrix: Matrix) -> IndexFile | None:
         return file
     import faiss
 
-    made = _build(faiss, matrix)
-    facts = {"covered": len(matrix), "recall": _recall(ApproximateIndex(made), matrix)}
-    index.add_derived(matrix.model, KIND, files[1], faiss.serialize_index(made).tobytes(), facts)
+    built = _build(faiss, matrix)
+    facts = {"covered": len(matrix), "recall": _recall(ApproximateIndex(built), matrix)}
+    index.add_derived(matrix.model, KIND, files[1], faiss.serialize_index(built).tobytes(), facts)
     return current(index, matrix)
 
 

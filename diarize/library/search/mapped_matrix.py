@@ -70,8 +70,8 @@ def create(folder: Path, dimension: int, voices: Iterable[VoiceRow], total: str,
                 names += [row.name for row in block]
                 seconds += [row.seconds for row in block]
             _sync(file)
-        made = MappedFiles(f"{stem}.vectors", "", len(ids), dimension, total, changes, tuple(pieces), "")
-        return _with_people(folder, made, Texts.of(ids), Texts.of(names), np.array(seconds, dtype=np.float64))
+        files = MappedFiles(f"{stem}.vectors", "", len(ids), dimension, total, changes, tuple(pieces), "")
+        return _with_people(folder, files, Texts.of(ids), Texts.of(names), np.array(seconds, dtype=np.float64))
     except BaseException:
         (folder / f"{stem}.vectors").unlink(missing_ok=True)
         raise
@@ -93,7 +93,7 @@ def extend(folder: Path, old: MappedFiles, new: Sequence[VoiceRow], total: str, 
         _sync(file)
         file.seek(whole * PIECE * width)
         pieces = [hashlib.sha256(raw).hexdigest() for raw in iter(lambda: file.read(PIECE * width), b"")]
-    made = replace(
+    files = replace(
         old,
         rows=old.rows + len(new),
         total=total,
@@ -104,7 +104,7 @@ def extend(folder: Path, old: MappedFiles, new: Sequence[VoiceRow], total: str, 
     seconds = np.concatenate([before.seconds, [row.seconds for row in new]])
     return _with_people(
         folder,
-        made,
+        files,
         before.ids.and_more([r.id for r in new]),
         before.names.and_more([r.name for r in new]),
         seconds,
@@ -131,8 +131,8 @@ def open_matrix(folder: Path, files: MappedFiles, model: str) -> Matrix:
 
 def looks(folder: Path, files: MappedFiles) -> tuple[tuple[int, ...], ...]:
     """What changes with every write to a file: its ctime cannot be set by a program."""
-    found = [(folder / name).lstat() for name in files.files]
-    return tuple((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in found)
+    states = [(folder / name).lstat() for name in files.files]
+    return tuple((s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for s in states)
 
 
 def is_intact(folder: Path, files: MappedFiles) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from diarize.errors import LibraryDamaged, LibraryError, MissingExtra, PassphraseError
 from diarize.library import portable, store
 from diarize.library.database import encryption
-from tests.library.voices import MODEL, opened, said, voice
+from tests.library.voices import MODEL, enrolment, opened, voice
 
 pytest.importorskip("cryptography", reason="the extra `encrypt` is not installed")
 PASS = "correct horse, très long"
@@ -28,8 +28,8 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("diarize.library.search.index.MANY", 1)  # large enough for index files, were it not encrypted
     with opened(tmp_path / "s.db", PASS) as made:
-        made.enrol("Anna Karenina", [said(1, audio=SOUND)], consent="signed in Tula")
-        made.enrol("Konstantin Levin", [said(2, origin="the mowing tape"), said(3)])
+        made.enrol("Anna Karenina", [enrolment(1, audio=SOUND)], consent="signed in Tula")
+        made.enrol("Konstantin Levin", [enrolment(2, origin="the mowing tape"), enrolment(3)])
         made.matrix(MODEL)
         assert made.encrypted
     return tmp_path / "s.db"
@@ -43,8 +43,8 @@ def secrets() -> list[bytes]:
 def test_nothing_can_be_read_in_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diarize.library.search.index.MANY", 1)
     with opened(tmp_path / "s.db", PASS) as made:
-        made.enrol("Anna Karenina", [said(1, audio=SOUND)], consent="signed in Tula")
-        made.enrol("Konstantin Levin", [said(2, origin="the mowing tape"), said(3)])
+        made.enrol("Anna Karenina", [enrolment(1, audio=SOUND)], consent="signed in Tula")
+        made.enrol("Konstantin Levin", [enrolment(2, origin="the mowing tape"), enrolment(3)])
         made.matrix(MODEL)
         files = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
         assert set(files) == {"s.db", "s.db-wal", "s.db-shm"}  # no index files
@@ -55,8 +55,8 @@ def test_nothing_can_be_read_in_the_files(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_same_search_finds_them_where_nothing_is_encrypted(tmp_path: Path) -> None:
     with opened(tmp_path / "s.db") as made:
-        made.enrol("Anna Karenina", [said(1, audio=SOUND)], consent="signed in Tula")
-        made.enrol("Konstantin Levin", [said(2, origin="the mowing tape"), said(3)])
+        made.enrol("Anna Karenina", [enrolment(1, audio=SOUND)], consent="signed in Tula")
+        made.enrol("Konstantin Levin", [enrolment(2, origin="the mowing tape"), enrolment(3)])
     everything = (tmp_path / "s.db").read_bytes()
     assert [secret for secret in secrets() if secret not in everything] == []
 

@@ -15,7 +15,7 @@ from diarize.library.scoring.identification import OpenSet
 from diarize.library.search import approximate
 from diarize.library.search.exact import search_all
 from tests.library.scoring.test_identification import PLAIN
-from tests.library.voices import MODEL, opened, said, voice
+from tests.library.voices import MODEL, enrolment, opened, voice
 
 pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")  # of faiss's own bindings
@@ -29,7 +29,7 @@ def crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(approximate, "TRAINING", 20)
     with opened(tmp_path / "s.db") as library, library.batch():
         for seed in range(400):
-            library.enrol(f"person {seed}", [said(seed)])
+            library.enrol(f"person {seed}", [enrolment(seed)])
     return tmp_path / "s.db"
 
 
@@ -57,12 +57,12 @@ def test_later_people_are_not_covered_and_people_who_are_removed_are_in_no_file(
     with opened(crowd, ids="new") as library:
         library.update_indexes()
         files = index_files(crowd)
-        late = library.enrol("late", [said(5000)])
+        late = library.enrol("late", [enrolment(5000)])
         file = library.approximate_index(MODEL)
         assert file is not None
         assert (file.covered, index_files(crowd)) == (400, files)
         for seed in range(6000, 6040):
-            library.enrol("more", [said(seed)])
+            library.enrol("more", [enrolment(seed)])
         library.update_indexes()
         assert index_files(crowd) != files  # a tenth more
         library.remove(late.id)
@@ -94,7 +94,7 @@ def test_who_has_no_index(crowd: Path, tmp_path: Path, monkeypatch: pytest.Monke
     with store.open(crowd, read_only=True) as library:
         assert library.approximate_index(MODEL) is None  # nobody made it, and here it may not be written
     with opened(tmp_path / "few.db") as library:
-        library.enrol("Anna", [said(1)])
+        library.enrol("Anna", [enrolment(1)])
         library.update_indexes()
         assert library.approximate_index(MODEL) is None
     with monkeypatch.context() as patch, store.open(crowd) as library:
@@ -109,7 +109,7 @@ def test_speakers_are_identified_as_by_an_exact_search(
 ) -> None:
     with opened(crowd, ids="new") as library:
         file = library.approximate_index(MODEL)
-        late = library.enrol("late", [said(5000)])
+        late = library.enrol("late", [enrolment(5000)])
         matrix = library.matrix(MODEL)
     assert file is not None
     config = IdentifyConfig(prior=0.3, chance=0.9, margin=0.1)

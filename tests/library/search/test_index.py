@@ -13,7 +13,7 @@ from diarize.library import store
 from diarize.library.database.records import Matrix
 from diarize.library.search import mapped_matrix
 from diarize.library.store import Library
-from tests.library.voices import MODEL, Clock, opened, said, voice
+from tests.library.voices import MODEL, Clock, enrolment, opened, voice
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def files_from_the_first_voice_on(monkeypatch: pytest.MonkeyPatch) -> None:
 def library(tmp_path: Path) -> Path:
     with opened(tmp_path / "s.db") as made:
         for seed in range(10):
-            made.enrol(f"person {seed}", [said(seed)])
+            made.enrol(f"person {seed}", [enrolment(seed)])
         made.matrix(MODEL)
     return tmp_path / "s.db"
 
@@ -68,7 +68,7 @@ def test_somebody_new_is_added_at_the_end(library: Path) -> None:
         old = held.matrix(MODEL)
         copy = old.vectors.copy()
         for seed in (20, 21, 22):
-            held.enrol("new", [said(seed)])
+            held.enrol("new", [enrolment(seed)])
             same(held.matrix(MODEL), held)
         assert vectors(library) == file
         assert len(names(library)) == 2
@@ -82,11 +82,11 @@ def test_somebody_new_is_added_at_the_end(library: Path) -> None:
     "change",
     [
         lambda held: held.rename("id-0001", "another"),
-        lambda held: held.enrol(None, [said(99)], person="id-0003"),
+        lambda held: held.enrol(None, [enrolment(99)], person="id-0003"),
         lambda held: held.remove("id-0005"),
         lambda held: held.merge("id-0001", "id-0003"),
         lambda held: held.consent("id-0001", None, date(2020, 1, 1)),
-        lambda held: (held.rename("id-0001", "x"), held.enrol("new", [said(50)])),
+        lambda held: (held.rename("id-0001", "x"), held.enrol("new", [enrolment(50)])),
     ],
 )
 def test_any_other_change_makes_new_files(change: Callable[[Library], object], library: Path) -> None:
@@ -165,7 +165,7 @@ def test_rows_of_a_writer_that_was_killed_are_cut_off(library: Path) -> None:
     with file.open("ab") as end:
         end.write(bytes(200))
     with opened(library, ids="new") as held:
-        held.enrol("new", [said(30)])
+        held.enrol("new", [enrolment(30)])
         same(held.matrix(MODEL), held)
         assert vectors(library) == file
         assert file.stat().st_size == 11 * 64
@@ -177,7 +177,7 @@ def test_a_full_disk_leaves_the_search_as_it_is(library: Path, monkeypatch: pyte
 
     monkeypatch.setattr(mapped_matrix, "_sync", full)
     with opened(library, ids="new") as held:
-        held.enrol("new", [said(30)])
+        held.enrol("new", [enrolment(30)])
         same(held.matrix(MODEL), held)
         held.rename("id-0001", "x")
         matrix = held.matrix(MODEL)
@@ -192,7 +192,7 @@ def test_a_name_in_the_library_that_leads_elsewhere_is_not_followed(library: Pat
     with opened(library, ids="new") as held:
         rows = held._engine.execute("SELECT manifest FROM indexes")
         held._engine.execute("UPDATE indexes SET manifest = ?", (rows[0][0].replace(file.name, "../outside.vectors"),))
-        held.enrol("new", [said(30)])
+        held.enrol("new", [enrolment(30)])
         same(held.matrix(MODEL), held)
     assert outside.stat().st_size == 10 * 64
 
@@ -201,10 +201,10 @@ def test_a_small_library_keeps_no_files(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("diarize.library.search.index.MANY", 4)
     with opened(tmp_path / "s.db") as held:
         for seed in range(3):
-            held.enrol(f"person {seed}", [said(seed)])
+            held.enrol(f"person {seed}", [enrolment(seed)])
             same(held.matrix(MODEL), held)
         assert not (tmp_path / "s.db.index").exists()
-        held.enrol("the fourth", [said(4)])
+        held.enrol("the fourth", [enrolment(4)])
         same(held.matrix(MODEL), held)
         assert len(names(tmp_path / "s.db")) == 2
 
@@ -212,7 +212,7 @@ def test_a_small_library_keeps_no_files(tmp_path: Path, monkeypatch: pytest.Monk
 def test_two_open_libraries_see_each_others_changes(library: Path) -> None:
     with opened(library, ids="a") as one, opened(library, ids="b") as other:
         for seed in range(40, 46):
-            (one if seed % 2 else other).enrol(f"person {seed}", [said(seed)])
+            (one if seed % 2 else other).enrol(f"person {seed}", [enrolment(seed)])
             same(one.matrix(MODEL), one)
             same(other.matrix(MODEL), other)
         one.remove("id-0001")

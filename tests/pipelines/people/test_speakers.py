@@ -12,16 +12,16 @@ from diarize.errors import ConfigError, LibraryMissing, PassphraseError, Unknown
 from diarize.library import portable
 from diarize.library.store import Library
 from pipelines.people import speakers
-from tests.library.voices import MODEL, opened, said
+from tests.library.voices import MODEL, enrolment, opened
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     with opened(tmp_path / "s.db") as library:
-        library.enrol("Anna", [said(1), said(2)], "signed", date(2030, 1, 1))
-        library.enrol("Ben", [said(3)])
-        library.enrol("Anna", [said(4)])
-        library.enrol("Cleo", [said(5)], "for one day", date(2020, 1, 1))
+        library.enrol("Anna", [enrolment(1), enrolment(2)], "signed", date(2030, 1, 1))
+        library.enrol("Ben", [enrolment(3)])
+        library.enrol("Anna", [enrolment(4)])
+        library.enrol("Cleo", [enrolment(5)], "for one day", date(2020, 1, 1))
         library.enrol("Dan", [])
     return tmp_path / "s.db"
 
