@@ -93,7 +93,7 @@ def test_our_own_transcript_gives_speech(tmp_path: Path) -> None:
         ("all.rttm", rttm("y", (0, 1, "anna")) + rttm("y.wav", (0, 1, "anna")), "it is of y.wav, and so is 'y'"),
         ("all.rttm", "SPEAKER y\n", r"all\.rttm:1: not a SPEAKER line"),
         ("all.uem", "y 1 3 2\n", r"all\.uem:1"),
-        ("all.json", "{}", "no transcript"),
+        ("all.json", "{}", "not a transcript"),
         ("all.lab", "0 1 speech", "not one of the files that are read here"),
     ],
 )
