@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -72,12 +72,11 @@ class Lock:
         waiting = False
         while (holder := self._acquire()) is not None:
             if not self._wait:
-                raise ConfigError(
-                    "--out",
-                    str(self._out),
+                problem, cure = (
                     f"{holder} is writing its results there",
                     "Wait for it (--wait), end it, or name another folder.",
                 )
+                raise ConfigError("--out", str(self._out), problem, cure)
             if not waiting:
                 self._on_wait(f"waiting for {holder}, which is writing its results to {self._out}")
             waiting = True
@@ -208,14 +207,8 @@ def _create(path: Path, token: str) -> None:
 
 def _text(token: str, count: int) -> bytes:
     pid = os.getpid()
-    holder = {
-        "host": platform.node(),
-        "pid": pid,
-        "started": _start_time(pid) or "",
-        "machine": _machine(),
-        "token": token,
-    }
-    return json.dumps({**holder, "count": count}).encode().ljust(400) + b"\n"
+    holder = Holder(platform.node(), pid, _start_time(pid) or "", _machine(), token, count)
+    return json.dumps(asdict(holder)).encode().ljust(400) + b"\n"
 
 
 def _remove(path: Path, dead: Holder | None) -> None:

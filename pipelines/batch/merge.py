@@ -24,16 +24,8 @@ from pipelines.results import RUN, journal, linking, outputs, resume, tables, vo
 from pipelines.results.outcomes import Outcome
 
 UNLINKED = ".transcript.former.json"  # the transcript of a recording before its unknown speakers were linked
-_SHARED = (
-    "product",
-    "settings",
-    "versions",
-    "models",
-    "notes",
-    "passed_over",
-    "inputs",
-    "voices",
-)  # keys of run.json that are equal in all parts of one run
+# Keys of run.json that are equal in all parts of one run.
+_SHARED = ("product", "settings", "versions", "models", "notes", "passed_over", "inputs", "voices")
 
 
 @dataclass(frozen=True)

@@ -80,19 +80,18 @@ def check(out: Path, *, inputs: bool = True, expect: str | None = None) -> Integ
     read is a difference, not an exception. Raises ConfigError where `out` is no folder of results.
     """
     if not is_results(out):
-        raise ConfigError(
-            "command line", str(out), f"is no folder of results: it has no {RUN}", "Name the --out of a run."
-        )
+        problem = f"is not a folder of results: it has no {RUN}"
+        raise ConfigError("command line", str(out), problem, "Name the --out folder of a run.")
     report = IntegrityReport()
     runs = _runs(out) or [None]
-    for folder in _recordings(out, runs, report):
+    for folder in _recording_folders(out, runs, report):
         report.recordings += 1
         try:
-            _recording(folder, report, inputs)
+            _check_recording(folder, report, inputs)
         except OSError as error:
             report.add(folder.name, "changed", f"cannot be read ({error.strerror or error})")
     for shard in runs:
-        _run(out, shard, report)
+        _check_report(out, shard, report)
     report.seal = seal(out)
     if expect is not None and expect.strip().lower() != report.seal:
         report.add(".", "changed", f"the seal is {report.seal}, and {expect.strip()} is expected")
@@ -112,7 +111,7 @@ def seal(out: Path) -> str:
     return hashlib.sha256(b"".join(sorted(lines))).hexdigest()
 
 
-def _recordings(out: Path, runs: Sequence[Shard | None], report: IntegrityReport) -> Iterator[Path]:
+def _recording_folders(out: Path, runs: Sequence[Shard | None], report: IntegrityReport) -> Iterator[Path]:
     """The folders of the recordings; everything else in `out` must be the runs' own. Hidden files are ignored."""
     own = {file_name(name, shard) for shard in runs for name in (RUN, outputs.PROVENANCE, *tables.NAMES)}
     for path in sorted(out.iterdir()):
@@ -124,7 +123,7 @@ def _recordings(out: Path, runs: Sequence[Shard | None], report: IntegrityReport
             yield path
 
 
-def _recording(folder: Path, report: IntegrityReport, inputs: bool) -> None:
+def _check_recording(folder: Path, report: IntegrityReport, inputs: bool) -> None:
     odd = {path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file()}
     for name in sorted(odd):  # before anything is opened: a pipe would never answer
         report.add(f"{folder.name}/{name}", "changed", "is no file")
@@ -134,10 +133,10 @@ def _recording(folder: Path, report: IntegrityReport, inputs: bool) -> None:
     recorded: Mapping[str, str] = {}
     try:
         record = outputs.read_provenance(folder)
-        recorded = _digests(record)
+        recorded = _recorded_digests(record)
     except FormatError as error:
         report.add(f"{folder.name}/{outputs.PROVENANCE}", "changed", error.problem)
-    changed = {name for name, digest in recorded.items() if not _as_recorded(folder / name, digest, report)}
+    changed = {name for name, digest in recorded.items() if not _check_digest(folder / name, digest, report)}
     try:
         transcript = outputs.read(folder)
     except FormatError as error:
@@ -146,12 +145,12 @@ def _recording(folder: Path, report: IntegrityReport, inputs: bool) -> None:
         return
     if transcript.recording != folder.name:
         report.add(f"{folder.name}/{outputs.TRANSCRIPT}", "changed", f"is of {transcript.recording!r}")
-    _exports(folder, transcript, recorded, changed, report)
+    _check_exports(folder, transcript, recorded, changed, report)
     if inputs:
-        _input(folder, transcript, record, report)
+        _check_input(folder, transcript, record, report)
 
 
-def _digests(record: Mapping[str, Any]) -> dict[str, str]:
+def _recorded_digests(record: Mapping[str, Any]) -> dict[str, str]:
     """File name -> sha256, as a `provenance.json` has it. Raises FormatError."""
     digests = record.get("files")
     if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):
@@ -161,7 +160,7 @@ def _digests(record: Mapping[str, Any]) -> dict[str, str]:
     return digests
 
 
-def _as_recorded(path: Path, digest: str, report: IntegrityReport) -> bool:
+def _check_digest(path: Path, digest: str, report: IntegrityReport) -> bool:
     """Whether a file still has its recorded sha256; if not, the difference is added to the report."""
     where = f"{path.parent.name}/{path.name}"
     if not path.exists():
@@ -175,7 +174,7 @@ def _as_recorded(path: Path, digest: str, report: IntegrityReport) -> bool:
     return False
 
 
-def _exports(
+def _check_exports(
     folder: Path, transcript: Transcript, recorded: Mapping[str, Any], changed: set[str], report: IntegrityReport
 ) -> None:
     """Compare every export in the folder with what the transcript gives; all other files are extra."""
@@ -201,7 +200,7 @@ def _exports(
             report.notes.append(f"{where}: exported after the run; it is what {outputs.TRANSCRIPT} gives")
 
 
-def _input(folder: Path, transcript: Transcript, record: Mapping[str, Any], report: IntegrityReport) -> None:
+def _check_input(folder: Path, transcript: Transcript, record: Mapping[str, Any], report: IntegrityReport) -> None:
     source, recorded = transcript.provenance.source, record.get("source")
     if source is None or not isinstance(recorded, Mapping) or not isinstance(recorded.get("path"), str):
         report.add(f"{folder.name}/{outputs.PROVENANCE}", "changed", "does not say where the recording was")
@@ -224,7 +223,7 @@ def _input(folder: Path, transcript: Transcript, record: Mapping[str, Any], repo
         report.add(str(path), "changed", what)
 
 
-def _run(out: Path, shard: Shard | None, report: IntegrityReport) -> None:
+def _check_report(out: Path, shard: Shard | None, report: IntegrityReport) -> None:
     """Compare `run.json`, of a run or a part of one, and its tables with the transcripts."""
     name = file_name(RUN, shard)
     if not (out / name).is_file():
@@ -255,10 +254,10 @@ def _run(out: Path, shard: Shard | None, report: IntegrityReport) -> None:
     if len(folders) < len(rows):
         report.notes.append("the tables were not checked, as recordings are missing")
     else:
-        _tables(out, shard, folders, report)
+        _check_tables(out, shard, folders, report)
 
 
-def _tables(out: Path, shard: Shard | None, folders: list[Path], report: IntegrityReport) -> None:
+def _check_tables(out: Path, shard: Shard | None, folders: list[Path], report: IntegrityReport) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         try:
             tables.write(Path(temporary), (outputs.read(folder) for folder in folders))

@@ -29,12 +29,9 @@ def check(out: Path, config: Config) -> None:
         changes = list(differences(earlier, result_settings(config)))
         if changes:
             more = f", and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
-            raise ConfigError(
-                "--out",
-                str(out),
-                f"holds results of other settings: {'; '.join(changes[:SHOWN])}{more}",
-                "Name another folder, or process everything again with --force.",
-            )
+            problem = f"holds results of other settings: {'; '.join(changes[:SHOWN])}{more}"
+            cure = "Name another folder, or process everything again with --force."
+            raise ConfigError("--out", str(out), problem, cure)
 
 
 def differences(earlier: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from diarize.errors import ConfigError
 from diarize.formats import FORMATS
@@ -23,15 +24,53 @@ from pipelines.cli.json_log import JsonLog
 from pipelines.cli.observers import CombinedObserver, open_observer
 from pipelines.inputs import settings, shards
 
+_FLAG: dict[str, Any] = {"action": "store_true"}
+_FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
+_SHARD: dict[str, Any] = {"type": shards.parse, "metavar": "I/N"}
+_PATTERNS: dict[str, Any] = {"action": "append", "default": [], "metavar": "PATTERN"}
+PROCESS_OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
+    # group -> option -> help, arguments of argparse; options that are settings stand in options.py
+    "inputs and results": {
+        "--out": ("folder for the results", {"required": True, "type": Path}),
+        "--match": ("process only paths or file names that match (shell pattern; may be repeated)", _PATTERNS),
+        "--ignore": ("skip paths or file names that match (shell pattern; may be repeated)", _PATTERNS),
+    },
+    "known facts about the recordings": {
+        "--counts": ("CSV or TOML file with the number of speakers of each recording", _FILE),
+        "--transcript": ("use the words in this file, or in a folder of files, instead of a recognizer", _FILE),
+        "--speech": ("use these speech regions (RTTM, UEM, JSON; or a folder of files), and detect none", _FILE),
+        "--known-turns": (
+            "constraints: turns (RTTM, JSON) or links between spans (CSV); or a folder of files; may be repeated",
+            {"action": "append", "default": [], **_FILE},
+        ),
+    },
+    "names of speakers": {
+        "--library": (
+            "library of enrolled speakers, who get their names: a file, or postgresql://user@host/database",
+            {"metavar": "LIB"},
+        ),
+        "--passphrase-file": ("file with the passphrase of an encrypted library (default: DIARIZE_PASSPHRASE)", _FILE),
+        "--link": ("label unknown speakers alike in all recordings (unknown-1, ...); needs no library", _FLAG),
+    },
+    "runs": {
+        "--force": ("process everything again and replace existing results, also results of other settings", _FLAG),
+        "--retry-failed": ("process again the recordings that failed or crashed before", _FLAG),
+        "--wait": ("if another run uses the folder, wait until it ends", _FLAG),
+        "--shard": ("process only part I of N; join the parts with diarize merge-runs", _SHARD),
+        "--log-json": ("append events to FILE as JSON lines; - for standard output", {"metavar": "FILE"}),
+        "--log-names": ("include speaker names in --log-json", _FLAG),
+        "-q --quiet": ("print errors only", _FLAG),
+        "-v --verbose": ("print each stage of each recording", _FLAG),
+    },
+}
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The commands and their options."""
     _add_process(commands)
 
     export = commands.add_parser("export", help="write formats from transcript.json, without any model")
-    export.add_argument(
-        "folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder with the results of one recording"
-    )
+    export.add_argument("folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder of one recording's results")
     export.add_argument(
         "--formats", required=True, type=settings.split_commas, metavar="A,B,...", help=", ".join(FORMATS)
     )
@@ -51,86 +90,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _add_process(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "process", help="process recordings: write labelled transcripts and speaker timelines"
-    )
+    purpose = "process recordings: write labelled transcripts and speaker timelines"
+    command = commands.add_parser("process", help=purpose)
     command.add_argument("recordings", nargs="+", type=Path, help="files, and folders to search for recordings")
-    command.add_argument("--out", required=True, type=Path, help="folder for the results")
-    command.add_argument(
-        "--match",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="process only paths or file names that match (shell pattern; may be repeated)",
-    )
-    command.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="skip paths or file names that match (shell pattern; may be repeated)",
-    )
-    command.add_argument(
-        "--counts", type=Path, metavar="FILE", help="CSV or TOML file with the number of speakers of each recording"
-    )
-    command.add_argument(
-        "--transcript",
-        type=Path,
-        metavar="FILE",
-        help="use the words in this file, or in a folder of files, instead of a recognizer",
-    )
-    command.add_argument(
-        "--speech",
-        type=Path,
-        metavar="FILE",
-        help="use these speech regions instead of voice activity detection (RTTM, UEM or JSON file, or a folder "
-        "of files)",
-    )
-    command.add_argument(
-        "--known-turns",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="known turns (RTTM, JSON) or links between spans (CSV), used as constraints: a file, or a folder of "
-        "files; may be repeated",
-    )
-    command.add_argument(
-        "--library",
-        metavar="LIB",
-        help="library of enrolled speakers, who get their names: a file, or postgresql://user@host/database",
-    )
-    command.add_argument(
-        "--passphrase-file",
-        type=Path,
-        metavar="FILE",
-        help="file with the passphrase of an encrypted library (default: DIARIZE_PASSPHRASE)",
-    )
-    command.add_argument(
-        "--link",
-        action="store_true",
-        help="give an unknown speaker the same label (unknown-1, ...) in all recordings; needs no library",
-    )
-    runs = command.add_argument_group("runs")
-    runs.add_argument(
-        "--force",
-        action="store_true",
-        help="process everything again and replace existing results, also results of other settings",
-    )
-    runs.add_argument(
-        "--retry-failed", action="store_true", help="process again the recordings that failed or crashed before"
-    )
-    runs.add_argument("--wait", action="store_true", help="if another run uses the folder, wait until it ends")
-    runs.add_argument(
-        "--shard",
-        type=shards.parse,
-        metavar="I/N",
-        help="process only part I of N; join the parts with diarize merge-runs",
-    )
-    runs.add_argument("--log-json", metavar="FILE", help="append events to FILE as JSON lines; - for standard output")
-    runs.add_argument("--log-names", action="store_true", help="include speaker names in --log-json")
-    command.add_argument("-q", "--quiet", action="store_true", help="print errors only")
-    command.add_argument("-v", "--verbose", action="store_true", help="print each stage of each recording")
+    for title, group in PROCESS_OPTIONS.items():
+        arguments = command.add_argument_group(title)
+        for names, (meaning, how) in group.items():
+            arguments.add_argument(*names.split(), help=meaning, **how)
     options.add(command)
     command.set_defaults(command=_process)
 

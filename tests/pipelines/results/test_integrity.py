@@ -252,7 +252,7 @@ def test_the_command(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_what_is_no_folder_of_results_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_pipeline.main(["verify", str(tmp_path)]) == 2
-    assert "is no folder of results" in capfd.readouterr().err
+    assert "is not a folder of results" in capfd.readouterr().err
     one = write_tones(tmp_path / "one.wav", [(300, 1.0)])
     assert run_pipeline.main(["verify", str(one)]) == 2
     assert "2 needed" in capfd.readouterr().err
