@@ -33,7 +33,7 @@ def pin(
     for start, end, estimated, pinned in _at_each_time(turns, pins):
         speaking: dict[int, float | None] = {turn.label: 1.0 for turn in pinned}
         others = estimated
-        if pinned:
+        if pinned:  # a known speaker takes the place of the least certain one
             room = max(len(estimated) - len(speaking), 0)
             by_confidence = sorted(estimated, key=lambda turn: (-(turn.confidence or 0.0), turn.label))
             others = [turn for turn in by_confidence if turn.label not in speaking][:room]
