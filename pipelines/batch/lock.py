@@ -72,11 +72,8 @@ class Lock:
         waiting = False
         while (holder := self._acquire()) is not None:
             if not self._wait:
-                problem, cure = (
-                    f"{holder} is writing its results there",
-                    "Wait for it (--wait), end it, or name another folder.",
-                )
-                raise ConfigError("--out", str(self._out), problem, cure)
+                cure = "Wait for it (--wait), end it, or name another folder."
+                raise ConfigError("--out", str(self._out), f"{holder} is writing its results there", cure)
             if not waiting:
                 self._on_wait(f"waiting for {holder}, which is writing its results to {self._out}")
             waiting = True
