@@ -111,5 +111,5 @@ def test_runtimes_are_asked_and_broken_ones_are_named(tmp_path: Path, monkeypatc
     assert "libcudart" in found["ctranslate2"].problem
     assert not found["onnxruntime"].problem
     diagnosis = doctor.examine(Store(tmp_path))
-    assert diagnosis.cuda
+    assert any(device.cuda for device in diagnosis.devices)
     assert any("libcudart" in what for what in cures(diagnosis))

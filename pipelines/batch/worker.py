@@ -74,9 +74,12 @@ class Transcriber:
                 enter(before)
             return recording
 
+        # Of a recording that the cache knows, `decode` runs only when a stage asks for samples, or never.
         enter("read")
         recording = cached_reading.read(item, config.audio.channel, self._cache, decode, self.plan.versions)
         on_duration(recording.audios[0].duration)
+
+        # Models are loaded once; only what the job decides is replaced.
         if self._stages is None:
             enter("load")
             self._stages = cached_stages.build(self.plan, self._threads, self._cache)
@@ -93,6 +96,8 @@ class Transcriber:
             product=PRODUCT,
             observe=enter,
         )
+
+        # What the plan knows, and no stage.
         provenance = replace(
             transcript.provenance,
             notes=(*self.plan.notes, *transcript.provenance.notes),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import sys
 import tempfile
 from dataclasses import dataclass
 from importlib import metadata
@@ -70,7 +69,6 @@ class Diagnosis:
 
     version: str
     python: str  # version and implementation
-    executable: str
     system: str
     cores: int
     core: tuple[Package, ...]
@@ -81,10 +79,6 @@ class Diagnosis:
     temporary: Folder
     ffmpeg: str
     cache: str  # of results of stages: folder and size
-
-    @property
-    def cuda(self) -> bool:
-        return any(device.cuda for device in self.devices)
 
     @property
     def missing(self) -> tuple[Missing, ...]:
@@ -134,7 +128,6 @@ def examine(store: Store) -> Diagnosis:
     return Diagnosis(
         version=diarize.__version__,
         python=f"{platform.python_version()} ({platform.python_implementation()})",
-        executable=sys.executable,
         system=platform.platform(),
         cores=devices.cores(),
         core=core,

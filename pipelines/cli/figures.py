@@ -30,9 +30,11 @@ def fit_tables(
     """
     if any(" %" in cell for row in rows for cell in row[names:]):
         title += ", %"
+    # The cells as they are shown: printable, with marks and units where they do not disturb the alignment.
     labels = [_indent(printable(cell) for cell in row[:names]) for row in rows]
     cells = [[_MARK.sub(r"* \1", printable(cell).replace(" %", "")) for cell in row[names:]] for row in rows]
     heads = [printable(head) for head in columns[names:]]
+    # Names first, as they must be readable in every table; figures share what is left.
     longest = max((cell_len(line) for lines in labels for line in lines), default=0)
     first = min(max(longest, *(cell_len(head) for head in columns[:names])), int(_NAMES * width))
     parts = _parts(heads, cells, width - first)
@@ -82,5 +84,6 @@ def _fill(heads: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> li
 
 def _width(heads: Sequence[str], cells: Sequence[Sequence[str]], at: int) -> int:
     """Columns of a terminal that a column of figures needs; its title may take several lines."""
+    # Names first, as they must be readable in every table; figures share what is left.
     longest = max((cell_len(line) for row in cells for line in row[at].split("\n")), default=0)
     return max(longest, min(_TITLE, max((cell_len(word) for word in heads[at].split()), default=0)), 1)

@@ -57,6 +57,8 @@ def summary_table(report: RunReport) -> Table:
     shown = rows if len(rows) <= MOST_ROWS else [row for row in rows if row.status != "done"][:MOST_ROWS]
     done = [row for row in rows if row.status == "done"]
     reused = sum(row.reused for row in done)
+
+    # The footers have the sums, so that they stand below the figures.
     table = Table(show_footer=True, box=box.SIMPLE)
     table.add_column("recording", f"{len(done)} of {len(rows)} done" + reused_note(reused), overflow="fold")
     table.add_column("length", clock(sum(row.duration or 0 for row in done)), justify="right", no_wrap=True)
@@ -64,6 +66,8 @@ def summary_table(report: RunReport) -> Table:
     table.add_column("turns", str(sum(row.turns for row in done)), justify="right")
     table.add_column("words", str(sum(row.words for row in done)), justify="right")
     table.add_column("outcome", overflow="fold")
+
+    # Colours only for what needs attention: a failure, or lost sound.
     for row in shown:
         if row.status == "done":
             outcome = "done" + (" earlier" if row.reused else "") + (f", {row.lost:.1f} s lost" if row.lost else "")

@@ -35,6 +35,7 @@ def hash_plan(plan: Plan, store: Store) -> str:
     """
     own = [store.folder / name for name in plan.models]
 
+    # An option counts by what it means, not by where a file lies: the same files elsewhere give the same results.
     def as_json(value: Any) -> Any:
         if isinstance(value, Section):
             return value.model_dump(mode="json")
@@ -53,6 +54,7 @@ def hash_plan(plan: Plan, store: Store) -> str:
             options["model"] = _content(Path(choice.options["model"]))
         return [choice.stage, choice.name, options, _source_digest(choice.name)]
 
+    # [run] decides only how results are computed; [cluster] is part of the recipe, as a recording may have its own.
     people = plan.people
     return _digest(
         {

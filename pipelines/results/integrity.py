@@ -235,6 +235,8 @@ def _check_report(out: Path, shard: Shard | None, report: IntegrityReport) -> No
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         report.add(name, "changed", f"is no record of a run ({type(error).__name__}: {error})")
         return
+
+    # Each row of the report against its transcript. An id from a changed report may lead anywhere.
     folders = []
     for id, row in rows.items():
         folder = out / id
@@ -251,6 +253,8 @@ def _check_report(out: Path, shard: Shard | None, report: IntegrityReport) -> No
         folders.append(folder)
         if odd := [key for key in _ROW if row.get(key) != getattr(now, key)]:
             report.add(name, "changed", f"differs from {outputs.TRANSCRIPT} of {id} in: {', '.join(odd)}")
+
+    # The tables are of all recordings together.
     if len(folders) < len(rows):
         report.notes.append("the tables were not checked, as recordings are missing")
     else:

@@ -61,6 +61,8 @@ def doctor_lines(diagnosis: Diagnosis, verbose: bool = False) -> Iterator[str | 
     if needed:
         yield "missing, required:"
         yield from (f"  {each.what}\n      {each.cure}" for each in needed)
+
+    # The machine: what a bug report should begin with.
     cores = counted(diagnosis.cores, "core")
     yield f"diarize-pipeline {diagnosis.version}, Python {diagnosis.python}, {diagnosis.system}, {cores}"
     yield f"ffmpeg: {diagnosis.ffmpeg}"
@@ -71,6 +73,8 @@ def doctor_lines(diagnosis: Diagnosis, verbose: bool = False) -> Iterator[str | 
     yield f"models in the store: {', '.join(present) or 'none'}"
     yield f"temporary files: {diagnosis.temporary.path}"
     yield f"cache: {diagnosis.cache}"
+
+    # Optional parts last: most users need none of them.
     if verbose:
         parts = (("core", diagnosis.core), *((extra.name, extra.packages) for extra in diagnosis.extras))
         rows = [[name, ", ".join(f"{p.name} {p.version or '(missing)'}" for p in members)] for name, members in parts]

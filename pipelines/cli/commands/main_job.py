@@ -126,6 +126,8 @@ def _process(args: argparse.Namespace) -> int:
         retry=args.retry_failed,
         wait=args.wait,
     )
+
+    # Progress goes to the terminal and to the log, the report only to the terminal.
     with open_observer(args.quiet, args.verbose) as observer, _open_log(args) as log:
         observers = observer if log is None else CombinedObserver(observer, log)
         report = process.process(request, config, options.store(config), observers)
