@@ -34,7 +34,7 @@ from diarize.metrics.verification import Floats
 from diarize.models.store import Store
 from diarize.types import Audio
 from diarize.units import RATE, to_samples
-from pipelines.people import enroll, enrolment_audio
+from pipelines.people import enroll, enrolment_audio, enrolment_checks
 from pipelines.people.enroll import EnrolmentRequest
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, load_embedder
@@ -84,8 +84,14 @@ def growth(heard: Voices, verifier: Verifier) -> Iterator[dict[str, Any]]:
 def agreement(enrolled: Voices, heard: Voices, verifier: Verifier) -> dict[str, float]:
     """Shares of utterances that are refused and accepted beside a voice made of three others."""
     rng, own, other = np.random.default_rng(0), [], []
-    who, long = np.array(enrolled.speakers), np.array([s.seconds >= enrolment.LEAST for s in enrolled.sides])
-    tests, enough = np.array(heard.speakers), np.array([s.seconds >= enrolment.LEAST for s in heard.sides])
+    who, long = (
+        np.array(enrolled.speakers),
+        np.array([s.seconds >= enrolment_checks.LEAST_SPEECH for s in enrolled.sides]),
+    )
+    tests, enough = (
+        np.array(heard.speakers),
+        np.array([s.seconds >= enrolment_checks.LEAST_SPEECH for s in heard.sides]),
+    )
     for person in sorted(set(who)):
         used = rng.permutation(np.flatnonzero((who == person) & long))[:3]
         if len(used) < 3:
@@ -98,9 +104,9 @@ def agreement(enrolled: Voices, heard: Voices, verifier: Verifier) -> dict[str, 
     mine, theirs = np.concatenate(own), np.concatenate(other)
     return {
         "own": len(mine),
-        "own_refused": round(float((mine < enrolment.AGREES).mean()), 4),
+        "own_refused": round(float((mine < enrolment_checks.LEAST_AGREEMENT).mean()), 4),
         "other": len(theirs),
-        "other_accepted": round(float((theirs >= enrolment.AGREES).mean()), 4),
+        "other_accepted": round(float((theirs >= enrolment_checks.LEAST_AGREEMENT).mean()), 4),
     }
 
 
@@ -145,7 +151,7 @@ def one_voice(
             continue
         seconds = embedder.pool(clip, speech, heard).seconds
         ways = [enrolment.halves(heard.vectors, scorer) for scorer in (verifier.scorer, Cosine())]
-        if seconds >= enrolment.LEAST:
+        if seconds >= enrolment_checks.LEAST_SPEECH:
             refused = [way is not None and not way.one_voice for way in ways]
             found.append((kind, seconds, refused[0], refused[1]))
     return found

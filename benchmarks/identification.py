@@ -174,7 +174,7 @@ def without(matrix: Matrix, readers: Iterable[str]) -> Matrix:
 
 
 def recognised(one: Heard, identify: OpenSet, gap: float) -> tuple[tuple[Turn, ...], dict[str, str | None]]:
-    found = naming.recognise(one.turns, one.voices, identify, gap)
+    found = naming.name_speakers(one.turns, one.voices, identify, gap)
     return found.turns, {speaker.id: speaker.name for speaker in found.speakers}
 
 
@@ -187,7 +187,7 @@ def listened(paths: Sequence[tuple[str, Path]], config: Config, store: Store) ->
     for set_, path in paths:
         sound = reading.read(path, id=path.stem).audios[0]
         found = find_turns([sound], stages, config)
-        voices = naming.voices_of(found.turns, found.lines)
+        voices = naming.voices_of(found.turns, found.tracks)
         yield Heard(set_, path, read_rttm(path.with_suffix(".rttm")), found.turns, voices)
 
 
@@ -196,7 +196,7 @@ def linked(heard: Sequence[Heard], identify: OpenSet, gap: float) -> dict[str, i
     unknown: list[tuple[str, Strangers]] = []
     main: dict[tuple[str, str], str] = {}
     for one in heard:
-        found = naming.recognise(one.turns, one.voices, identify, gap)
+        found = naming.name_speakers(one.turns, one.voices, identify, gap)
         if found.strangers is not None:
             unknown.append((one.path.stem, found.strangers))
         for speaker in found.speakers:

@@ -166,6 +166,16 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SpeechTrack:
+    """Sound that is processed by itself: the recording, or one channel, whose only speaker is `speaker`."""
+
+    audio: Audio
+    speech: tuple[Segment, ...]
+    voices: Embeddings | None = None  # one embedding a window of the speech
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Voice:
     """An enrolled person's voice: `vector` float32 (d,) of unit length, from `seconds` of enrolment speech."""
 

@@ -16,7 +16,7 @@ from diarize.clustering.constraints import NO_CONSTRAINTS, Constraints
 from diarize.config import ClusterConfig, Config
 from diarize.errors import DiarizeError, OutputError, StageError
 from diarize.library.scoring.linking import Strangers
-from diarize.library.scoring.people import Bandwidth, Line, Recognised, recognise, voices_of
+from diarize.library.scoring.people import Bandwidth, NamedSpeakers, name_speakers, voices_of
 from diarize.speech import windows
 from diarize.stages import (
     Clusterer,
@@ -30,7 +30,7 @@ from diarize.stages import (
     Words,
 )
 from diarize.turns import merging
-from diarize.types import Audio, Provenance, Segment, Transcript, Turn, Word, speakers_of
+from diarize.types import Audio, Provenance, Segment, SpeechTrack, Transcript, Turn, Word, speakers_of
 from diarize.units import round_time
 from diarize.words import labelling, recognition
 
@@ -74,19 +74,19 @@ class Stages:
 
 @dataclass(frozen=True)
 class Diarization:
-    """Who speaks when, and the lines from which that is known."""
+    """Who speaks when, and the tracks from which that is known."""
 
     turns: tuple[Turn, ...]
-    lines: tuple[Line, ...]
+    tracks: tuple[SpeechTrack, ...]
 
     @property
     def speech(self) -> tuple[Segment, ...]:
-        return timeline.union(stretch for line in self.lines for stretch in line.speech)
+        return timeline.union(stretch for track in self.tracks for stretch in track.speech)
 
     @property
     def windows(self) -> tuple[Segment, ...]:
         """The windows of the recording that have embeddings."""
-        return tuple(segment for line in self.lines if line.voices is not None for segment in line.voices.segments)
+        return tuple(segment for track in self.tracks if track.voices is not None for segment in track.voices.segments)
 
 
 def transcribe(
@@ -116,8 +116,8 @@ def transcribe(
     try:
         diarization = find_turns(recording.audios, running, config, known)
         people = _identify(diarization, running, config)
-        spoken, language = _recognize(diarization.lines, running, _observed("recognize", words, enter))
-        of_channels = words is None and any(line.speaker is not None for line in diarization.lines)
+        spoken, language = _recognize(diarization.tracks, running, _observed("recognize", words, enter))
+        of_channels = words is None and any(track.speaker is not None for track in diarization.tracks)
         labelled = _label(spoken, people, of_channels, config)
     except (StageError, OutputError):  # of samples that are decoded only now
         raise
@@ -155,7 +155,7 @@ def transcribe(
 def find_turns(
     channels: Sequence[Audio], stages: Stages, config: Config, known: Constraints = NO_CONSTRAINTS
 ) -> Diarization:
-    """Who speaks when. `channels` has one item, unless each channel is taken for one speaker's line.
+    """Who speaks when. `channels` has one item, unless each channel is taken for one speaker's track.
 
     Raises ValueError where the stages that this takes are missing.
     """
@@ -171,7 +171,7 @@ def find_turns(
     voices = stages.embed(audio, windows.over(speech, config.windows))
     labels, known_turns = constrained.apply(stages.cluster(voices, activity), voices, known, config.cluster)
     turns = merging.merge(voices.segments, labels, speech, activity, known_turns, config.turns, config.segmentation)
-    return Diarization(turns, (Line(audio, speech, voices),))
+    return Diarization(turns, (SpeechTrack(audio, speech, voices),))
 
 
 def _turns_end_to_end(audio: Audio, stages: Stages, config: Config) -> Diarization:
@@ -181,51 +181,57 @@ def _turns_end_to_end(audio: Audio, stages: Stages, config: Config) -> Diarizati
     speech = timeline.union(turns)
     embed = stages.embed if stages.identify is not None and turns else None
     voices = None if embed is None else embed(audio, windows.over(speech, config.windows))
-    return Diarization(turns, (Line(audio, speech, voices),))
+    return Diarization(turns, (SpeechTrack(audio, speech, voices),))
 
 
 def _turns_of_channels(channels: Sequence[Audio], stages: Stages, config: Config) -> Diarization:
-    """Each channel is one speaker's line (CHANNEL_0, CHANNEL_1, ...); silent channels are nobody."""
+    """Each channel is one speaker's track (CHANNEL_0, CHANNEL_1, ...); silent channels are nobody."""
     if stages.detect is None:
         raise ValueError("channels as speakers need a detector")
-    lines = tuple(
-        Line(audio, stages.detect(audio), speaker=f"CHANNEL_{number}") for number, audio in enumerate(channels)
+    tracks = tuple(
+        SpeechTrack(audio, stages.detect(audio), speaker=f"CHANNEL_{number}") for number, audio in enumerate(channels)
     )
     turns = [
-        Turn(round_time(stretch.start), round_time(stretch.end), line.speaker)
-        for line in lines
-        if line.speaker is not None
-        for stretch in timeline.union(line.speech, config.turns.gap)
+        Turn(round_time(stretch.start), round_time(stretch.end), track.speaker)
+        for track in tracks
+        if track.speaker is not None
+        for stretch in timeline.union(track.speech, config.turns.gap)
     ]
     if stages.identify is not None and stages.embed is not None:
         embed = stages.embed
-        lines = tuple(
-            replace(line, voices=embed(line.audio, windows.over(line.speech, config.windows))) if line.speech else line
-            for line in lines
+        tracks = tuple(
+            replace(track, voices=embed(track.audio, windows.over(track.speech, config.windows)))
+            if track.speech
+            else track
+            for track in tracks
         )
-    return Diarization(tuple(sorted(turns, key=lambda turn: (turn.start, turn.speaker))), lines)
+    return Diarization(tuple(sorted(turns, key=lambda turn: (turn.start, turn.speaker))), tracks)
 
 
-def _identify(diarization: Diarization, stages: Stages, config: Config) -> Recognised:
+def _identify(diarization: Diarization, stages: Stages, config: Config) -> NamedSpeakers:
     """Who the speakers are, of the enrolled people."""
     turns = diarization.turns
-    lines = [line for line in diarization.lines if line.voices is not None and line.voices.segments]
-    if stages.identify is None or not turns or not lines:
-        return Recognised(speakers_of(turns), turns, {}, None)
-    return recognise(turns, voices_of(turns, lines, stages.bandwidth), stages.identify, config.turns.gap)
+    tracks = [track for track in diarization.tracks if track.voices is not None and track.voices.segments]
+    if stages.identify is None or not turns or not tracks:
+        return NamedSpeakers(speakers_of(turns), turns, {}, None)
+    return name_speakers(turns, voices_of(turns, tracks, stages.bandwidth), stages.identify, config.turns.gap)
 
 
-def _recognize(lines: Sequence[Line], stages: Stages, words: Words | None) -> tuple[tuple[Word, ...], str | None]:
+def _recognize(
+    tracks: Sequence[SpeechTrack], stages: Stages, words: Words | None
+) -> tuple[tuple[Word, ...], str | None]:
     """The words of the recording and its language; those of a channel carry its speaker."""
     if words is not None:
         return words()
     if stages.recognize is None:
         return (), None
     recognize = stages.recognize
-    results = [recognize(line.audio, line.speech) for line in lines]
-    if lines[0].speaker is None:
+    results = [recognize(track.audio, track.speech) for track in tracks]
+    if tracks[0].speaker is None:
         return results[0]
-    of_channels = [replace(w, speaker=line.speaker) for line, (own, _) in zip(lines, results, strict=True) for w in own]
+    of_channels = [
+        replace(w, speaker=track.speaker) for track, (own, _) in zip(tracks, results, strict=True) for w in own
+    ]
     languages = Counter(language for _, language in results if language is not None)
     return (
         tuple(sorted(of_channels, key=lambda word: (word.start, word.end))),
@@ -233,7 +239,7 @@ def _recognize(lines: Sequence[Line], stages: Stages, words: Words | None) -> tu
     )
 
 
-def _label(words: Sequence[Word], people: Recognised, of_channels: bool, config: Config) -> tuple[Word, ...]:
+def _label(words: Sequence[Word], people: NamedSpeakers, of_channels: bool, config: Config) -> tuple[Word, ...]:
     """Each word with its speaker: by its channel, else by the turns, whatever speakers a file of words names."""
     if of_channels:
         return tuple(replace(w, speaker=people.same.get(w.speaker or "", w.speaker)) for w in words)

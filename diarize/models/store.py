@@ -27,7 +27,7 @@ import platformdirs
 
 from diarize import files
 from diarize.errors import ConfigError, ModelDamaged, ModelError, ModelMissing, ModelUnavailable, OutputError
-from diarize.models import recognise
+from diarize.models import matching
 from diarize.models.registry import REGISTRY, ModelEntry, Progress, find_entry
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Store:
             raise _worst(name, failures)
 
     def import_folder(self, folder: Path) -> tuple[ImportResult, ...]:
-        """Copy every model whose files are anywhere under `folder`, recognised by digest (`recognise.match_models`).
+        """Copy every model whose files are anywhere under `folder`, recognised by digest (`matching.match_models`).
 
         Incomplete models, and .onnx files that no entry pins, are reported and not copied. Raises ConfigError if
         `folder` is not a folder or cannot be read; ModelUnavailable if the store cannot be written; ModelDamaged if a
@@ -152,7 +152,7 @@ class Store:
         if not folder.is_dir():
             raise ConfigError("models import", str(folder), "is not a folder", "Name the folder of the model files.")
         try:
-            matches, unknown = recognise.match_models(folder, self.registry)
+            matches, unknown = matching.match_models(folder, self.registry)
         except OSError as error:
             problem = f"cannot be read ({error.strerror})"
             cure = "Change its rights, or copy it to another place."
@@ -162,7 +162,7 @@ class Store:
             *(ImportResult(path, None, problem="its sha256 is that of no known model") for path in unknown),
         )
 
-    def _import(self, match: recognise.ModelMatch, folder: Path) -> ImportResult:
+    def _import(self, match: matching.ModelMatch, folder: Path) -> ImportResult:
         entry = match.entry
         if match.missing:
             problem = f"{entry.name} is not complete: {', '.join(match.missing)} missing"

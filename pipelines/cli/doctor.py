@@ -1,4 +1,4 @@
-"""What is installed, which models are in the store, what is missing, and how to get it."""
+"""What is installed, which models are in the store, what is missing, and how to get it: examined, and printed."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import os
 import platform
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from rich.table import Table
+
 import diarize
 from diarize.backends import devices
 from diarize.cache import store as cache
 from diarize.models.store import ModelStatus, Store
+from diarize.text import counted
+from pipelines.cli import console
 
 DISTRIBUTION = "diarize-pipeline"
 NEEDED = ("silero-vad-v6", "ge2e")  # models that the main job uses when nothing better is in the store
@@ -197,3 +202,38 @@ def _temporary() -> Folder:
             return Folder(tempfile.gettempdir())
     except OSError as error:
         return Folder(os.environ.get("TMPDIR", "the temporary folder"), error.strerror or str(error))
+
+
+def doctor_lines(diagnosis: Diagnosis, verbose: bool = False) -> Iterator[str | Table]:
+    """Whether the main job can run, what is missing for it, and the machine; with `verbose` everything else too."""
+    yield "ready: diarize process can run" if diagnosis.ready else "not ready: something required is missing"
+    needed = [each for each in diagnosis.missing if each.needed]
+    optional = [each for each in diagnosis.missing if not each.needed]
+    if needed:
+        yield "missing, required:"
+        yield from (f"  {each.what}\n      {each.cure}" for each in needed)
+
+    # The machine: what a bug report should begin with.
+    cores = counted(diagnosis.cores, "core")
+    yield f"diarize-pipeline {diagnosis.version}, Python {diagnosis.python}, {diagnosis.system}, {cores}"
+    yield f"ffmpeg: {diagnosis.ffmpeg}"
+    for device in diagnosis.devices:
+        yield f"{device.runtime}: " + (device.problem or f"runs on {'cuda' if device.cuda else 'cpu'}")
+    yield f"model store: {diagnosis.store.path}"
+    present = [status.entry.name for status in diagnosis.models if status.state == "present"]
+    yield f"models in the store: {', '.join(present) or 'none'}"
+    yield f"temporary files: {diagnosis.temporary.path}"
+    yield f"cache: {diagnosis.cache}"
+
+    # Optional parts last: most users need none of them.
+    if verbose:
+        parts = (("core", diagnosis.core), *((extra.name, extra.packages) for extra in diagnosis.extras))
+        rows = [[name, ", ".join(f"{p.name} {p.version or '(missing)'}" for p in members)] for name, members in parts]
+        yield console.table(["part", "packages"], rows)
+    if optional and verbose:
+        yield "missing, optional:"
+        yield from (f"  {each.what}\n      {each.cure}" for each in optional)
+    elif optional:
+        names = ", ".join(each.what.partition(" (")[0] for each in optional)
+        yield f"missing, optional: {names}"
+        yield "for details, commands to install them, and all packages: diarize doctor --verbose"

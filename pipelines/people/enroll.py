@@ -19,10 +19,9 @@ from diarize.errors import AudioError, ConfigError, FormatError, LibraryError, U
 from diarize.library.database import sound
 from diarize.library.database.records import Enrolled, Enrolment, Person
 from diarize.library.database.rows import voice_of
-from diarize.library.scoring import enrolment
 from diarize.library.store import Library
 from diarize.models.store import Store
-from pipelines.people import enrolment_audio, speakers
+from pipelines.people import enrolment_audio, enrolment_checks, speakers
 from pipelines.people.enrolment_audio import EnrolmentAudio
 from pipelines.people.enrolment_checks import Check, Checked, UtteranceChecks, UtteranceResult
 from pipelines.people.scoring import Scoring
@@ -212,7 +211,7 @@ def add_utterances(
         notes += speakers.notes_on(person)
     seconds = person.seconds.get(model, 0.0) if person is not None else 0.0
     rows = tuple(result for result, _ in checked)
-    return EnrolmentResult(person, created, model, rows, round(seconds, 3), enrolment.COMPLETE, tuple(notes))
+    return EnrolmentResult(person, created, model, rows, round(seconds, 3), enrolment_checks.COMPLETE, tuple(notes))
 
 
 def _check_each(

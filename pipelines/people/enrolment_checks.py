@@ -24,6 +24,13 @@ from pipelines.people.verify import Verifier
 
 Check = Literal["noise", "clipping", "voices", "agreement"]
 CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement")  # that a user may ignore
+LEAST_SPEECH = 1.5  # s of speech that an utterance needs: nearly one window of the embedder
+COMPLETE = 12.0  # s of speech in all utterances: half the errors of 4 s; more gains little
+LEAST_SNR = 10.0  # dB of SNR that an utterance needs
+NOISY = 20.0  # dB of SNR under which there is a note
+MOST_CLIPPED = 0.02  # largest share of samples at the peak; utterances with more have at least twice the errors
+DOUBTFUL = 0.06  # above that, up to which there is a note on a second voice
+LEAST_AGREEMENT = 0.0  # log-likelihood ratio with the person's other utterances that an utterance needs
 NARROW = 7000.0  # Hz; sound that ends below is a telephone's
 _SHOWN = 5  # places that a message lists
 
@@ -100,14 +107,14 @@ class UtteranceChecks:
             "bandwidth": voice.bandwidth,
         }
         result = replace(result, seconds=voice.seconds, quality=quality)
-        if voice.seconds < enrolment.LEAST:
-            reason = f"{voice.seconds:.1f} s of speech; an utterance needs {enrolment.LEAST} s"
+        if voice.seconds < LEAST_SPEECH:
+            reason = f"{voice.seconds:.1f} s of speech; an utterance needs {LEAST_SPEECH} s"
             return replace(result, reason=reason), None
 
         # A check that fails refuses the utterance, unless the user accepts it: then its reason becomes a note.
         problems, notes = _assess(quality)
         halves = enrolment.halves(windows.vectors, self.verifier.scorer)
-        if halves is not None and halves.similarity < halves.threshold + enrolment.DOUBTFUL:
+        if halves is not None and halves.similarity < halves.threshold + DOUBTFUL:
             places = self._describe_second_voice(excerpt, speech, windows, halves)
             if halves.one_voice:
                 notes.append(f"there may be a second voice at {places}")
@@ -163,7 +170,7 @@ class UtteranceChecks:
         def compare(a: Any, a_seconds: Any, b: Any, b_seconds: Any) -> Any:
             return calibration.unbounded(scorer(a, b), a_seconds, b_seconds)
 
-        outliers = enrolment.outliers(vectors, seconds, len(old), compare)
+        outliers = enrolment.outliers(vectors, seconds, len(old), compare, LEAST_AGREEMENT)
         agreeing = [at for at in range(len(compared)) if at not in outliers]
         values = (
             enrolment.agreement(vectors[agreeing], seconds[agreeing], compare) if len(agreeing) > 1 else np.zeros(0)
@@ -212,11 +219,11 @@ class UtteranceChecks:
 def _assess(quality: Mapping[str, float]) -> tuple[dict[Check, str], list[str]]:
     """(check that fails -> reason, notes), of noise and clipping."""
     problems: dict[Check, str] = {}
-    if quality["snr"] < enrolment.QUIET:
-        problems["noise"] = f"speech is {quality['snr']} dB over the noise; {enrolment.QUIET:.0f} dB are needed"
-    if quality["clipped"] > enrolment.CLIPPED:
+    if quality["snr"] < LEAST_SNR:
+        problems["noise"] = f"speech is {quality['snr']} dB over the noise; {LEAST_SNR:.0f} dB are needed"
+    if quality["clipped"] > MOST_CLIPPED:
         problems["clipping"] = f"clipped: {quality['clipped']:.0%} of the samples are at the peak level"
-    noisy = quality["snr"] < enrolment.NOISY
+    noisy = quality["snr"] < NOISY
     return problems, [f"speech is only {quality['snr']} dB over the noise"] if noisy else []
 
 

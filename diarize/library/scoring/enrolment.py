@@ -17,15 +17,8 @@ from diarize.units import round_time, to_samples
 Floats = NDArray[np.float64]
 Compare = Callable[[Vectors, Floats, Vectors, Floats], Floats]  # rows, seconds, rows, seconds -> similarity (n,)
 
-LEAST = 1.5  # s of speech that an utterance needs: nearly one window of the embedder
-COMPLETE = 12.0  # s of speech in all utterances: half the errors of 4 s; more gains little
-QUIET = 10.0  # dB of SNR that an utterance needs
-NOISY = 20.0  # dB of SNR under which there is a note
-CLIPPED = 0.02  # largest share of samples at the peak; utterances with more have at least twice the errors
 ONE_VOICE = 0.42  # mean score between the windows of two halves of an utterance from which they are one voice
-DOUBTFUL = 0.06  # above that, up to which there is a note on a second voice
 ONE_VOICE_RATIO = 0.7  # the same as a ratio (clustering/similarity.py), for embedders without centred scores
-AGREES = 0.0  # log-likelihood ratio with the person's other utterances that an utterance needs
 
 BEYOND = 60.0  # dB, bound of the SNR: digital silence has none
 _FRAME = 320  # samples (20 ms at 16 kHz) of one value of energy
@@ -41,8 +34,8 @@ _ROUNDS = 10  # of assigning each window to the nearer voice; nearly all converg
 _COLLAR = 0.25  # s around the turn of another speaker that are not used: turns are not exact
 _PAUSE = 1.0  # s of silence within one stretch of a speaker
 _LONGEST = 30.0  # s of one stretch
-_STRETCH = 2.0  # s; a shorter one seldom has LEAST of speech
-_ENOUGH = 60.0  # s of stretches of one recording: five times COMPLETE
+_STRETCH = 2.0  # s; a shorter one seldom has enough speech
+_ENOUGH = 60.0  # s of stretches of one recording: five times what makes an enrolment complete
 
 
 def snr(audio: Audio, speech: Sequence[Segment]) -> float:
@@ -130,9 +123,7 @@ def agreement(vectors: Vectors, seconds: Floats, compare: Compare) -> Floats:
     return compare(vectors, seconds, others.astype(np.float32), seconds.sum() - seconds)
 
 
-def outliers(
-    vectors: Vectors, seconds: Floats, known: int, compare: Compare, least: float = AGREES
-) -> dict[int, float]:
+def outliers(vectors: Vectors, seconds: Floats, known: int, compare: Compare, least: float) -> dict[int, float]:
     """The new utterances that are not of the same person as the others, each with its agreement.
 
     The first `known` are enrolled already, and stay. New ones are first compared with the voice of those alone, as

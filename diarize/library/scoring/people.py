@@ -13,21 +13,11 @@ from diarize.intervals import SpanIndex
 from diarize.library.scoring.linking import Strangers
 from diarize.stages import Identifier
 from diarize.turns.voices import pool
-from diarize.types import Audio, Embeddings, Identity, Segment, Speaker, Turn, Vectors, speakers_of
+from diarize.types import Audio, Identity, Segment, Speaker, SpeechTrack, Turn, Vectors, speakers_of
 from diarize.units import round_time
 
 Bandwidth = Callable[[Audio, Sequence[Segment]], float]  # (sound, its speech) -> Hz
 UNHEARD = "no window of speech holds enough of them"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Line:
-    """Sound that is processed by itself: the recording, or one channel, whose only speaker is `speaker`."""
-
-    audio: Audio
-    speech: tuple[Segment, ...]
-    voices: Embeddings | None = None  # one embedding a window of the speech
-    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,35 +30,35 @@ class Voices:
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class NamedSpeakers:
     speakers: tuple[Speaker, ...]
     turns: tuple[Turn, ...]
     same: Mapping[str, str]  # id of a speaker -> that of the one who is the same person, and now has their turns
     strangers: Strangers | None  # None: everybody was recognised, or nobody has a voice
 
 
-def voices_of(turns: Sequence[Turn], lines: Sequence[Line], bandwidth: Bandwidth = bandwidth) -> Voices:
-    """The voices of the speakers of `turns`, from lines that have embeddings: the recording, or its channels.
+def voices_of(turns: Sequence[Turn], tracks: Sequence[SpeechTrack], bandwidth: Bandwidth = bandwidth) -> Voices:
+    """The voices of the speakers of `turns`, from tracks that have embeddings: the recording, or its channels.
 
     The voices of channels are the means of their windows; of a whole recording they are pooled by the turns.
     """
-    embedded = [(line, line.voices) for line in lines if line.voices is not None]
-    line, windows = embedded[0]
-    if line.speaker is None:
+    embedded = [(track, track.voices) for track in tracks if track.voices is not None]
+    track, windows = embedded[0]
+    if track.speaker is None:
         index = SpanIndex(windows.segments)
         present = {turn.speaker for turn in turns if any(True for _ in index.overlapping(turn))}
         own = [turn for turn in turns if turn.speaker in present]
         speakers = speakers_of(own)
         vectors = pool(speakers, own, windows)
-        return Voices(tuple(speaker.id for speaker in speakers), vectors, bandwidth(line.audio, line.speech))
-    spoken = [(line, windows.vectors) for line, windows in embedded if len(windows.vectors)]
+        return Voices(tuple(speaker.id for speaker in speakers), vectors, bandwidth(track.audio, track.speech))
+    spoken = [(track, windows.vectors) for track, windows in embedded if len(windows.vectors)]
     means = np.array([vectors.astype(np.float64).mean(axis=0) for _, vectors in spoken])
     vectors = (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
-    reach = min(bandwidth(line.audio, line.speech) for line, _ in spoken)
-    return Voices(tuple(line.speaker or "" for line, _ in spoken), vectors, reach)
+    reach = min(bandwidth(track.audio, track.speech) for track, _ in spoken)
+    return Voices(tuple(track.speaker or "" for track, _ in spoken), vectors, reach)
 
 
-def recognise(turns: Sequence[Turn], voices: Voices, identify: Identifier, gap: float) -> Recognised:
+def name_speakers(turns: Sequence[Turn], voices: Voices, identify: Identifier, gap: float) -> NamedSpeakers:
     """Who the speakers of `turns` are. Speakers who are one person become one; `gap` (s) parts their turns then."""
     speakers = speakers_of(turns)
     seconds = [round_time(timeline.total(t for t in turns if t.speaker == id)) for id in voices.speakers]
@@ -86,7 +76,7 @@ def recognise(turns: Sequence[Turn], voices: Voices, identify: Identifier, gap: 
         bandwidth=voices.bandwidth,
         mean=voices.vectors.astype(np.float64).mean(axis=0),
     )
-    return Recognised(people, joined(turns, same, gap), same, strangers if rows else None)
+    return NamedSpeakers(people, joined(turns, same, gap), same, strangers if rows else None)
 
 
 def joined(turns: Sequence[Turn], same: Mapping[str, str], gap: float) -> tuple[Turn, ...]:

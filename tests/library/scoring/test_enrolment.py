@@ -88,21 +88,21 @@ def compare(
 
 def test_whoever_does_not_belong_is_named() -> None:
     seconds = np.full(5, 3.0)
-    assert enrolment.outliers(voices(0, 0, 0, 0, 0), seconds, 0, compare) == {}
-    assert list(enrolment.outliers(voices(0, 0, 1, 0, 0), seconds, 0, compare)) == [2]
-    assert sorted(enrolment.outliers(voices(0, 1, 0, 2, 0), seconds, 0, compare)) == [1, 3]
+    assert enrolment.outliers(voices(0, 0, 0, 0, 0), seconds, 0, compare, 0.0) == {}
+    assert list(enrolment.outliers(voices(0, 0, 1, 0, 0), seconds, 0, compare, 0.0)) == [2]
+    assert sorted(enrolment.outliers(voices(0, 1, 0, 2, 0), seconds, 0, compare, 0.0)) == [1, 3]
 
 
 def test_a_stranger_is_not_let_in_by_numbers() -> None:
     many = voices(0, 0, 1, 1, 1, 1, 1, 1)
-    assert sorted(enrolment.outliers(many, np.full(8, 3.0), 2, compare)) == [2, 3, 4, 5, 6, 7]
+    assert sorted(enrolment.outliers(many, np.full(8, 3.0), 2, compare, 0.0)) == [2, 3, 4, 5, 6, 7]
 
 
 def test_of_two_that_disagree_both_go_unless_one_is_held() -> None:
     pair, seconds = voices(0, 1), np.full(2, 3.0)
-    assert sorted(enrolment.outliers(pair, seconds, 0, compare)) == [0, 1]
-    assert list(enrolment.outliers(pair, seconds, 1, compare)) == [1]
-    assert enrolment.outliers(pair[:1], seconds[:1], 0, compare) == {}
+    assert sorted(enrolment.outliers(pair, seconds, 0, compare, 0.0)) == [0, 1]
+    assert list(enrolment.outliers(pair, seconds, 1, compare, 0.0)) == [1]
+    assert enrolment.outliers(pair[:1], seconds[:1], 0, compare, 0.0) == {}
     with pytest.raises(ValueError, match="two utterances"):
         enrolment.agreement(pair[:1], seconds[:1], compare)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from diarize.library.scoring.people import UNHEARD, Line, Voices, joined, recognise, voices_of
-from diarize.types import Audio, Candidate, Embeddings, Identity, Segment, Turn, Vectors
+from diarize.library.scoring.people import UNHEARD, Voices, joined, name_speakers, voices_of
+from diarize.types import Audio, Candidate, Embeddings, Identity, Segment, SpeechTrack, Turn, Vectors
 
 ANNA = Candidate("v1", "Anna", 0.9, 5.0)
 TURNS = (Turn(0, 2, "A"), Turn(2.1, 4, "B"), Turn(4, 6, "C"), Turn(5, 7, "A"))
@@ -33,7 +33,7 @@ def test_two_speakers_who_are_one_person_have_one_id_and_their_turns_are_joined(
     other = Identity((), ANNA, "the same", 0)
     nobody = Identity((ANNA,), None, "unknown")
     voices = Voices(("A", "B", "C"), np.eye(3, dtype=np.float32), 8000.0)
-    found = recognise(TURNS, voices, Says((one, other, nobody)), gap=0.2)
+    found = name_speakers(TURNS, voices, Says((one, other, nobody)), gap=0.2)
     assert [(t.start, t.end, t.speaker) for t in found.turns] == [(0, 4, "A"), (4, 6, "C"), (5, 7, "A")]
     anna, stranger = found.speakers
     assert (anna.id, anna.name, anna.voice, anna.merged, anna.reason) == ("A", "Anna", "v1", ("B",), "known")
@@ -54,10 +54,10 @@ def test_a_speaker_whom_no_window_holds_is_unknown_and_says_why() -> None:
     audio = Audio("a", np.concatenate([tone, tone]))
     windows = Embeddings((Segment(0, 1.6),), np.eye(3, dtype=np.float32)[:1], "made")
     turns = (Turn(0, 1.6, "A"), Turn(3, 3.2, "B"))
-    voices = voices_of(turns, [Line(audio, (Segment(0, 1.6),), windows)])
+    voices = voices_of(turns, [SpeechTrack(audio, (Segment(0, 1.6),), windows)])
     assert voices.speakers == ("A",)
     identify = type("Nobody", (), {"name": "nobody", "__call__": lambda *_: (Identity((), None, "unknown"),)})()
-    found = recognise(turns, voices, identify, 0.2)
+    found = name_speakers(turns, voices, identify, 0.2)
     assert [(speaker.id, speaker.reason) for speaker in found.speakers] == [("A", "unknown"), ("B", UNHEARD)]
     assert found.strangers is not None
     assert found.strangers.speakers == ("A",)
@@ -68,7 +68,7 @@ def test_a_channel_of_ones_own_is_heard_alone() -> None:
     speech = (Segment(0, 1),)
     two = Embeddings((Segment(0, 0.5), Segment(0.5, 1)), np.eye(2, dtype=np.float32), "made")
     none = Embeddings((), np.empty((0, 2), np.float32), "made")
-    lines = [Line(audio, speech, two, "CHANNEL_0"), Line(audio, speech, none, "CHANNEL_1")]
+    lines = [SpeechTrack(audio, speech, two, "CHANNEL_0"), SpeechTrack(audio, speech, none, "CHANNEL_1")]
     found = voices_of([Turn(0, 1, "CHANNEL_0")], lines)
     assert found.speakers == ("CHANNEL_0",)
     assert found.vectors == pytest.approx(np.array([[0.5**0.5, 0.5**0.5]]))

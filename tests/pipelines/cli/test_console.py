@@ -17,8 +17,9 @@ from diarize.models.store import ModelStatus, Store
 from pipelines import plan
 from pipelines.batch.process import RunReport
 from pipelines.cli import console, doctor, run_report
-from pipelines.cli.commands.machine import doctor_lines, setting_lines
+from pipelines.cli.commands.machine import setting_lines
 from pipelines.cli.commands.models import model_lines
+from pipelines.cli.doctor import doctor_lines
 from pipelines.inputs import settings
 from pipelines.results.outcomes import Outcome
 from tests.cheap import SETTINGS, write_tones
