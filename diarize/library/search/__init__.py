@@ -1,5 +1,5 @@
 """The nearest enrolled voices of a vector.
 
-In order: `index` (the voices as one matrix), `mapped_matrix` (of a large library: files that are mapped), `exact`
-(inner products) or `approximate` (faiss).
+In order: `index` (the voices as one matrix), `mapped_matrix` (its files, in a large library), `exact` (inner products
+with all voices), `approximate` (faiss proposes some of very many).
 """
