@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import simulate
 from diarize.audio import reading
-from diarize.clustering.spectral import Spectral
+from diarize.clustering import spectral
 from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.turns import merging
@@ -119,7 +119,7 @@ def given_vectors(folder: Path, config: Config) -> Iterator[Row]:
     """Clustering and turns on the x-vectors of a meeting."""
     for path in sorted(folder.glob("*.npz")):
         windows, vectors, speech = given(path, path.with_suffix(".lab"))
-        found = merging.merge(windows, Spectral(config.cluster).of_vectors(vectors), speech, config=config.turns)
+        found = merging.merge(windows, spectral.cluster(vectors, config.cluster), speech, config=config.turns)
         truth = read_rttm(path.with_suffix(".rttm"))
         yield score("xvectors", path.stem, truth, found, Segment(0.0, max(t.end for t in (*truth, *found))))
 

@@ -16,13 +16,14 @@ import json
 import os
 import resource
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.accuracy import given, read_rttm, score
-from diarize.clustering.spectral import Spectral
+from diarize.clustering import spectral
 from diarize.config import Config
 from diarize.turns import merging
 from diarize.types import Labels, Segment, Vectors
@@ -45,7 +46,7 @@ def synthetic(n: int, speakers: int, seed: int = 0) -> Vectors:
 
 def cluster(vectors: Vectors, config: Config) -> tuple[Labels, float, float]:
     """(labels, seconds, growth of the resident set in MB)."""
-    stage = Spectral(config.cluster).of_vectors
+    stage = partial(spectral.cluster, config=config.cluster)
     stage(vectors[:16])  # what is loaded at first use is not what is measured
     before, began = _resident(), time.perf_counter()
     labels = stage(vectors)

@@ -28,8 +28,8 @@ from benchmarks.accuracy import read_rttm, score
 from benchmarks.simulate import Scene
 from diarize import activity
 from diarize.audio import reading
-from diarize.clustering import spectral as cluster
-from diarize.clustering import splitting
+from diarize.clustering import clusterer, spectral, splitting
+from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.speech import windows
@@ -97,14 +97,14 @@ def heard(scene: Scene, data: Path, config: Config) -> Heard:
 
 
 def by_mixture(many: int, of: Heard) -> Labels:
-    with mock.patch.object(cluster, "_MIXTURE_MOST", many):
+    with mock.patch.object(clusterer, "_MIXTURE_MOST", many):
         occupancy = splitting.occupancy(of.voices.segments, of.activity)
-        return cluster.Spectral().of_embedder(of.voices.vectors, of.voices.model, occupancy)
+        return WindowClusterer().of_embedder(of.voices.vectors, of.voices.model, occupancy)
 
 
 def by_spectrum(groups: int, of: Heard) -> Labels:
-    with mock.patch.object(cluster, "_MOST_ITEMS", groups):
-        return cluster.Spectral().of_vectors(of.voices.vectors)
+    with mock.patch.object(spectral, "_MOST_ITEMS", groups):
+        return spectral.cluster(of.voices.vectors)
 
 
 def compared(of: Heard, name: str, default: Way, exact: Way | None, config: Config) -> list[Row]:
@@ -129,14 +129,14 @@ def compared(of: Heard, name: str, default: Way, exact: Way | None, config: Conf
     return rows
 
 
-def measured(scene: Scene, data: Path, spectral: bool) -> list[Row]:
+def measured(scene: Scene, data: Path, both: bool) -> list[Row]:
     """All ways on one conversation."""
     config = parse({"embedder": {"backend": "ge2e"}, "segmentation": {"backend": "auto"}}, "options")
     of = heard(scene, data, config)
-    rows = compared(of, "mixture", partial(by_mixture, cluster._MIXTURE_MOST), partial(by_mixture, ALL), config)
-    if spectral:
+    rows = compared(of, "mixture", partial(by_mixture, clusterer._MIXTURE_MOST), partial(by_mixture, ALL), config)
+    if both:
         dense = partial(by_spectrum, ALL) if len(of.voices.segments) <= DENSE else None
-        rows += compared(of, "spectral", partial(by_spectrum, cluster._MOST_ITEMS), dense, config)
+        rows += compared(of, "spectral", partial(by_spectrum, spectral._MOST_ITEMS), dense, config)
     return rows
 
 
@@ -179,7 +179,7 @@ def main() -> None:
         print(f"skipped: there are no utterances in {options.data}")
         return
     with ProcessPoolExecutor(options.workers) as pool:
-        found = pool.map(partial(measured, data=options.data, spectral=options.spectral), SCENES[: options.most])
+        found = pool.map(partial(measured, data=options.data, both=options.spectral), SCENES[: options.most])
         rows = [row for of in found for row in of]
     print(table(rows))
     if options.json:

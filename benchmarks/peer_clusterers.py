@@ -31,9 +31,9 @@ MEMORY = 14 << 30  # bytes of data a clusterer may have: the machine is to survi
 
 def ours(settings: dict[str, Any]) -> Clusterer:
     """`model`, of each recording, is the embedder that its vectors are of."""
-    from diarize.clustering.spectral import Spectral
+    from diarize.clustering.clusterer import WindowClusterer
 
-    return lambda vectors: Spectral().of_embedder(vectors, settings["model"])
+    return lambda vectors: WindowClusterer().of_embedder(vectors, settings["model"])
 
 
 def spectralcluster(settings: dict[str, Any]) -> Clusterer:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarize import backends
-from diarize.clustering.spectral import Spectral
+from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import Config, Section
 from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
 from diarize.models.registry import REGISTRY, Progress
@@ -89,13 +89,18 @@ class Plan:
         """Whether turns are made of clustered windows: not by an end-to-end diarizer, nor of one channel a speaker."""
         return self.config.diarizer is None and self.config.audio.channel != "per-channel"
 
+    def clusterer(self) -> WindowClusterer:
+        return WindowClusterer(self.config.cluster, segmentation=self.config.segmentation)
+
     def build(self, threads: int = 0, load: Loader = Choice.load) -> Stages:
         """The stages, with their models loaded by `load`. `threads` a model may use; 0 leaves it to the runtime."""
         return Stages(
             segment=load(self.segment, threads) if self.segment is not None else NoSegmentation(),
             detect=load(self.detect, threads) if self.detect is not None else None,
             embed=load(self.embed, threads) if self.embed is not None else None,
-            cluster=Spectral(self.config.cluster, segmentation=self.config.segmentation) if self.clusters else None,
+            cluster=WindowClusterer(self.config.cluster, segmentation=self.config.segmentation)
+            if self.clusters
+            else None,
             diarize=load(self.diarize, threads) if self.diarize is not None else None,
             recognize=load(self.recognize, threads) if self.recognize is not None else None,
             identify=self.people.load() if self.people is not None else None,

@@ -1,4 +1,4 @@
-"""Clustering of windows: spectral, or a mixture for embedders whose covariances are known (docs/method/clustering.md).
+"""Spectral clustering of speaker vectors, with the number of speakers (docs/method/clustering.md).
 
 NME-SC: T. J. Park, K. J. Han, M. Kumar, S. Narayanan, "Auto-tuning spectral clustering for speaker diarization using
 normalized maximum eigengap", IEEE Signal Processing Letters 27, 2020, arXiv:2003.02405. Equation numbers are its own.
@@ -6,36 +6,27 @@ normalized maximum eigengap", IEEE Signal Processing Letters 27, 2020, arXiv:200
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.activity import NO_ACTIVITY, LocalActivity
-from diarize.clustering import mixture, similarity, splitting
-from diarize.clustering.splitting import FewestSpeakers
-from diarize.config import ClusterConfig, SegmentationConfig
-from diarize.types import Embeddings, Labels, Vectors
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix  # importing it takes a tenth of a second, and few callers need it
+from diarize.clustering import similarity
+from diarize.config import ClusterConfig
+from diarize.types import Labels, Vectors
 
 Floats = NDArray[np.float64]
 Arrays = tuple[NDArray[Any], ...]
 # (name of the result, the array it depends on, a number it depends on too, how to compute it) -> the result
 Memo = Callable[[str, Floats, int, Callable[[], Arrays]], Arrays]
 
-_SEED = 0  # of k-means; its value does not matter, but it is always the same
+SEED = 0  # of k-means; its value does not matter, but it is always the same
 _NEIGHBOUR_COUNTS = 8  # numbers of neighbours p that are tried
 _MOST_ITEMS = 800  # vectors above which centroids of groups are clustered in their place
 _GROUP_SAMPLE = 10_000  # vectors that the groups are computed from
 _SPECTRUM = 20  # clusters that eigenvectors are computed for at least, so that they serve for other numbers too
-_MIXTURE_LEAST = 50  # windows below which the mixture alone misses more speakers than it saves
-_MIXTURE_MOST = 4000  # windows of the mixture: an hour; with a quarter of it, the result depends on the sample
-_SAMPLE_RUN = 20  # consecutive windows of a sample: the mixture averages over neighbours
-_START_COUNTS = (16, 20, 24, 30, 40)  # clusters that the mixture starts from; with fewer, speakers are missed
 
 
 def uncached(name: str, depends_on: Floats, count: int, compute: Callable[[], Arrays]) -> Arrays:
@@ -43,129 +34,27 @@ def uncached(name: str, depends_on: Floats, count: int, compute: Callable[[], Ar
     return compute()
 
 
-class Spectral:
-    """The `Clusterer`; the number of speakers is determined within the bounds of `config`."""
+def cluster(vectors: Vectors, config: ClusterConfig | None = None, memo: Memo = uncached) -> Labels:
+    """Labels (n,) 0..k-1 of unit vectors (n, d) in order of time, of any embedder.
 
-    def __init__(
-        self,
-        config: ClusterConfig | None = None,
-        memo: Memo = uncached,
-        segmentation: SegmentationConfig | None = None,
-    ) -> None:
-        """`memo` computes, or remembers, what does not depend on the number of speakers."""
-        self._config = ClusterConfig() if config is None else config
-        self._memo = memo
-        self._segmentation = segmentation
-
-    @property
-    def name(self) -> str:
-        """What it is, and every setting that changes its result."""
-        settings = ",".join(f"{key}={value}" for key, value in sorted(self._config.model_dump().items()))
-        return f"spectral({settings})"
-
-    @property
-    def seed(self) -> int:
-        """The seed of its random numbers, for the provenance."""
-        return _SEED
-
-    def __call__(self, voices: Embeddings, activity: LocalActivity = NO_ACTIVITY) -> Labels:
-        """Labels (n,) of windows (n), sorted by start. Raises ValueError where the vectors are no finite matrix.
-
-        With `activity`, local speakers of one segmentation window are two people, whatever their vectors say.
-        """
-        if not activity.windows:
-            return self.of_embedder(voices.vectors, voices.model)
-        occupancy = splitting.occupancy(voices.segments, activity)
-        fewest = partial(splitting.fewest_speakers, activity)
-        labels = self.of_embedder(voices.vectors, voices.model, occupancy, fewest)
-        most = bounds(self._config, len(labels))[1]
-        return splitting.split(voices, labels, activity, self._segmentation, most)
-
-    def of_vectors(self, vectors: Vectors) -> Labels:
-        """Labels (n,) 0..k-1 of unit vectors (n, d) in order of time, of any embedder, by spectral clustering.
-
-        Numbered by first appearance. Raises ValueError where `vectors` is no finite matrix.
-        """
-        if vectors.ndim != 2 or not np.isfinite(vectors).all():
-            raise ValueError(f"clustering needs a finite matrix (n, d), got {vectors.shape}")
-        fewest, most = bounds(self._config, len(vectors))
-        if most <= 1:
-            return np.zeros(len(vectors), dtype=np.int64)
-        centred = similarity.centre(vectors)
-        groups, items = _groups(centred, most, self._memo)
-        count, parts = _partition(items, self._config, fewest, min(most, len(items)), self._memo)
-        labels = parts[groups]
-        if fewest < most:
-            labels = self._refine(centred, labels, groups, fewest, most)
-        elif count == most:
-            labels = similarity.reassign(centred, similarity.canonical(labels))
-        return similarity.canonical(labels)
-
-    def of_embedder(
-        self,
-        vectors: Vectors,
-        embedder: str,
-        occupancy: csr_matrix | None = None,
-        fewest_speakers: Callable[[], FewestSpeakers] | None = None,
-    ) -> Labels:
-        """Labels (n,) by the mixture if the covariances of the `embedder` are known; else as `of_vectors`.
-
-        `occupancy` (t, n): the share of each window that each local speaker of a segmentation fills
-        (`splitting.occupancy`). `fewest_speakers` returns how many speakers the segmentation has at least
-        (`splitting.fewest_speakers`); it is called for fewer than 50 windows only. Of so few, both ways miss speakers:
-        the one with more speakers is taken, with at least `alone` of them; where even `speaking` are not reached,
-        exactly so many are looked for. Without `occupancy`, of so few `of_vectors` is always taken.
-        """
-        plda, n = mixture.plda_of(embedder), len(vectors)
-        fewest, most = bounds(self._config, n)
-        if plda is None or most <= 1 or vectors.ndim != 2 or not np.isfinite(vectors).all():
-            return self.of_vectors(vectors)
-        if n >= _MIXTURE_LEAST:
-            labels = self._of_mixture(similarity.centre(vectors), plda, occupancy, fewest, most)
-            return self.of_vectors(vectors) if labels is None else labels
-        alone, speaking = FewestSpeakers() if fewest_speakers is None else fewest_speakers()
-        labels = self._with_bounds(min(max(fewest, alone), most), most)._of_few(vectors, plda, occupancy)
-        if labels.max() + 1 < (count := min(speaking, most)):
-            labels = self._with_bounds(count, count)._of_few(vectors, plda, occupancy)
-        return labels
-
-    def _with_bounds(self, fewest: int, most: int) -> Spectral:
-        """The same with other bounds on the number of speakers."""
-        bounds = {"num_speakers": None, "min_speakers": fewest, "max_speakers": most}
-        return Spectral(self._config.model_copy(update=bounds), self._memo)
-
-    def _of_few(self, vectors: Vectors, plda: mixture.Plda, occupancy: csr_matrix | None) -> Labels:
-        """Labels of the mixture, or of spectral clustering if those are more."""
-        fewest, most = bounds(self._config, len(vectors))
-        spectral = self.of_vectors(vectors)
-        if occupancy is None:
-            return spectral
-        mixed = self._of_mixture(similarity.centre(vectors), plda, occupancy, fewest, most)
-        return spectral if mixed is None or spectral.max(initial=0) > mixed.max(initial=0) else mixed
-
-    def _of_mixture(
-        self, vectors: Floats, plda: mixture.Plda, occupancy: csr_matrix | None, fewest: int, most: int
-    ) -> Labels | None:
-        """Labels by the mixture, of a sample where there are very many windows; None for fewer than `fewest`."""
-        at = _sample(len(vectors), max(_MIXTURE_MOST, fewest))
-        starts = _starts(vectors[at], fewest, self._memo)
-        of_sample = None if occupancy is None else occupancy[:, at]
-        labels = mixture.cluster(vectors[at], plda, starts, of_sample, fewest, most)
-        if labels is None:
-            return None
-        if len(at) < len(vectors):
-            labels = mixture.propagate(vectors, plda, at, labels, occupancy)
-        labels = mixture.merge_same_speaker(vectors, plda, similarity.canonical(labels), fewest)
-        return similarity.canonical(labels)
-
-    def _refine(self, vectors: Floats, labels: Labels, groups: Labels, fewest: int, most: int) -> Labels:
-        """Speakers hidden in another's cluster get their own, and clusters of one speaker are merged."""
-        config = self._config
-        labels = similarity.split(vectors, labels, groups, config.split, config.min_windows, most)
-        labels = similarity.reassign(vectors, similarity.canonical(labels), neighbours=0.5)
-        labels = similarity.canonical(labels)
-        labels = similarity.merge(vectors, labels, config.merge, config.single, config.separation, fewest)
-        return similarity.reassign(vectors, similarity.canonical(labels))
+    Numbered by first appearance. `memo` computes, or remembers, what does not depend on the number of speakers. Raises
+    ValueError where `vectors` is no finite matrix.
+    """
+    config = config or ClusterConfig()
+    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise ValueError(f"clustering needs a finite matrix (n, d), got {vectors.shape}")
+    fewest, most = bounds(config, len(vectors))
+    if most <= 1:
+        return np.zeros(len(vectors), dtype=np.int64)
+    centred = similarity.centre(vectors)
+    groups, items = _groups(centred, most, memo)
+    count, parts = _partition(items, config, fewest, min(most, len(items)), memo)
+    labels = parts[groups]
+    if fewest < most:
+        labels = _refine(centred, labels, groups, config, fewest, most)
+    elif count == most:
+        labels = similarity.reassign(centred, similarity.canonical(labels))
+    return similarity.canonical(labels)
 
 
 def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
@@ -176,30 +65,13 @@ def bounds(config: ClusterConfig, n: int) -> tuple[int, int]:
     return min(fewest, n), min(most, n)
 
 
-def _sample(n: int, most: int) -> NDArray[np.int64]:
-    """Positions of at most `most` of n windows, in runs that are spread evenly; all of them if there are no more."""
-    if n <= most:
-        return np.arange(n)
-    runs = -(-n // _SAMPLE_RUN)
-    first = np.unique(np.round(np.linspace(0, runs - 1, most // _SAMPLE_RUN)).astype(np.int64)) * _SAMPLE_RUN
-    at = (first[:, None] + np.arange(_SAMPLE_RUN)).ravel()
-    return np.asarray(at[at < n], dtype=np.int64)
-
-
-def _starts(vectors: Floats, fewest: int, memo: Memo) -> tuple[Labels, ...]:
-    """Partitions (n,) by Ward's method, from each of which the mixture starts; at least one has `fewest` clusters."""
-    n = len(vectors)
-    counts = tuple(sorted({min(max(count, 1), n) for count in (*_START_COUNTS, fewest)}))
-    (parts,) = memo("ward", vectors, fewest, lambda: (_ward(vectors, counts),))
-    return tuple(np.asarray(part, dtype=np.int64) for part in parts)
-
-
-def _ward(items: Floats, counts: Sequence[int]) -> NDArray[np.int64]:
-    """(counts, n) labels of as many clusters as each of `counts`."""
-    from scipy.cluster.hierarchy import fcluster, linkage
-
-    tree = linkage(items, "ward")
-    return np.stack([fcluster(tree, count, "maxclust").astype(np.int64) - 1 for count in counts])
+def _refine(vectors: Floats, labels: Labels, groups: Labels, config: ClusterConfig, fewest: int, most: int) -> Labels:
+    """Speakers hidden in another's cluster get their own, and clusters of one speaker are merged."""
+    labels = similarity.split(vectors, labels, groups, config.split, config.min_windows, most)
+    labels = similarity.reassign(vectors, similarity.canonical(labels), neighbours=0.5)
+    labels = similarity.canonical(labels)
+    labels = similarity.merge(vectors, labels, config.merge, config.single, config.separation, fewest)
+    return similarity.reassign(vectors, similarity.canonical(labels))
 
 
 def _groups(vectors: Floats, most: int, memo: Memo) -> tuple[Labels, Floats]:
@@ -216,7 +88,7 @@ def _k_means_groups(vectors: Floats, count: int) -> Arrays:
 
     n = len(vectors)
     sample = vectors[np.unique(np.linspace(0, n - 1, _GROUP_SAMPLE).astype(np.int64))]
-    fitted = KMeans(count, init="random", n_init=1, max_iter=10, random_state=_SEED).fit(sample.astype(np.float32))
+    fitted = KMeans(count, init="random", n_init=1, max_iter=10, random_state=SEED).fit(sample.astype(np.float32))
     centres = similarity.unit(fitted.cluster_centers_.astype(np.float64))
     groups = np.concatenate([(vectors[rows] @ centres.T).argmax(1) for rows in similarity.blocks(n)])
     used, groups = np.unique(groups, return_inverse=True)
@@ -277,4 +149,4 @@ def _k_means(points: Floats, count: int) -> Labels:
 
     if count <= 1:
         return np.zeros(len(points), dtype=np.int64)
-    return np.asarray(KMeans(count, n_init=10, random_state=_SEED).fit_predict(points), dtype=np.int64)
+    return np.asarray(KMeans(count, n_init=10, random_state=SEED).fit_predict(points), dtype=np.int64)

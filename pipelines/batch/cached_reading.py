@@ -81,7 +81,7 @@ def read(
     with ThreadPoolExecutor(1, "hash") as executor:
         hashing = executor.submit(reading.hash_recording, item.path)
         how = [channel, code.digest("diarize.audio.reading")]
-        code.digest("diarize.clustering.spectral")  # needed soon, and there is time for it while the file is hashed
+        code.digest("diarize.clustering.clusterer")  # needed soon, and there is time for it while the file is hashed
         digest = hashing.result()
     cached = cache.lookup("read", ["read", digest, *how, *(installed[name] for name in LIBRARIES)], RECORDING)
     if cached is None:

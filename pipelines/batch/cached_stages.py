@@ -98,7 +98,7 @@ class StageCache:
     ) -> tuple[NDArray[Any], ...]:
         """A `diarize.clustering.spectral.Memo`: what clustering needs whatever the number of speakers."""
         content = hashlib.sha256(np.ascontiguousarray(source).data).hexdigest()
-        key = [what, code.digest("diarize.clustering.spectral"), content, source.shape, str(source.dtype), count]
+        key = [what, code.digest("diarize.clustering.clusterer"), content, source.shape, str(source.dtype), count]
         cached = self.lookup(what, key, ARRAYS)
         return cached if cached is not None else self.store(what, key, ARRAYS, compute())
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from diarize.audio.reading import Recording
+from diarize.clustering.clusterer import WindowClusterer
 from diarize.clustering.constraints import NO_CONSTRAINTS
-from diarize.clustering.spectral import Spectral, uncached
+from diarize.clustering.spectral import uncached
 from diarize.errors import (
     AudioError,
     BackendError,
@@ -84,7 +85,7 @@ class Transcriber:
             enter("load")
             self._stages = cached_stages.build(self.plan, self._threads, self._cache)
         memo = self._cache.memo if self._cache else uncached
-        stages = self._stages.bounded(Spectral(job.cluster, memo, config.segmentation), job.cluster)
+        stages = self._stages.bounded(WindowClusterer(job.cluster, memo, config.segmentation), job.cluster)
         if job.speech is not None:
             stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))
         transcript, strangers = transcribe(

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from diarize.clustering import mixture, similarity
+from diarize.clustering import mixture, similarity, spectral
+from diarize.clustering.clusterer import WindowClusterer
 from diarize.clustering.similarity import canonical
-from diarize.clustering.spectral import Spectral
 from diarize.clustering.splitting import FewestSpeakers
 from diarize.config import ClusterConfig
 from diarize.types import Labels, Vectors
@@ -40,38 +40,40 @@ def _round(speakers: int, windows: int, rounds: int) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("speakers", [1, 2, 3, 6, 10])
 def test_speakers_like_those_it_was_learned_from_are_counted_and_told_apart(speakers: int) -> None:
     vectors, truth = _talk(_round(speakers, 5, 5))
-    assert np.array_equal(Spectral().of_embedder(vectors, MODEL), truth)
+    assert np.array_equal(WindowClusterer().of_embedder(vectors, MODEL), truth)
 
 
 def test_somebody_who_says_little_is_found_beside_two_who_say_much() -> None:
     vectors, truth = _talk([(0, 60), (1, 60), (2, 6), (0, 60), (1, 60)])
-    assert np.array_equal(Spectral().of_embedder(vectors, MODEL), truth)
+    assert np.array_equal(WindowClusterer().of_embedder(vectors, MODEL), truth)
 
 
 def test_a_stranger_to_the_model_is_clustered_without_it() -> None:
     vectors, _ = _talk(_round(3, 6, 4))
     assert mixture.plda_of("wespeaker@0123456789abcdef") is None
-    assert np.array_equal(Spectral().of_embedder(vectors, "wespeaker@0123456789abcdef"), Spectral().of_vectors(vectors))
+    assert np.array_equal(
+        WindowClusterer().of_embedder(vectors, "wespeaker@0123456789abcdef"), spectral.cluster(vectors)
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 25])
 def test_a_known_count_is_kept(count: int) -> None:
     vectors, _ = _talk(_round(3, 5, 5))
-    labels = Spectral(ClusterConfig(num_speakers=count)).of_embedder(vectors, MODEL)
+    labels = WindowClusterer(ClusterConfig(num_speakers=count)).of_embedder(vectors, MODEL)
     assert sorted(set(labels.tolist())) == list(range(count))
 
 
 def test_bounds_on_the_count_are_kept() -> None:
     vectors, _ = _talk(_round(4, 6, 5))
-    assert Spectral(ClusterConfig(max_speakers=2)).of_embedder(vectors, MODEL).max() + 1 == 2
-    assert Spectral(ClusterConfig(min_speakers=6)).of_embedder(vectors, MODEL).max() + 1 >= 6
+    assert WindowClusterer(ClusterConfig(max_speakers=2)).of_embedder(vectors, MODEL).max() + 1 == 2
+    assert WindowClusterer(ClusterConfig(min_speakers=6)).of_embedder(vectors, MODEL).max() + 1 >= 6
 
 
 def test_no_vector_no_label_and_one_vector_one_speaker() -> None:
     vectors, _ = _talk([(0, 2)])
-    assert Spectral().of_embedder(vectors[:0], MODEL).tolist() == []
-    assert Spectral().of_embedder(vectors[:1], MODEL).tolist() == [0]
-    assert Spectral(ClusterConfig(num_speakers=2)).of_embedder(vectors, MODEL).tolist() == [0, 1]
+    assert WindowClusterer().of_embedder(vectors[:0], MODEL).tolist() == []
+    assert WindowClusterer().of_embedder(vectors[:1], MODEL).tolist() == [0]
+    assert WindowClusterer(ClusterConfig(num_speakers=2)).of_embedder(vectors, MODEL).tolist() == [0, 1]
 
 
 def test_windows_of_one_local_speaker_are_smoothed_together() -> None:
@@ -79,20 +81,22 @@ def test_windows_of_one_local_speaker_are_smoothed_together() -> None:
     vectors, truth = _talk(_round(2, 1, 30), seed=3)
     blurred = similarity.unit(0.5 * vectors + 0.5 * np.roll(vectors, 1, axis=0)).astype(np.float32)
     occupancy = csr_matrix(np.stack([truth == 0, truth == 1]).astype(np.float64))
-    with_occupancy = Spectral(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL, occupancy)
-    alone = Spectral(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL)
+    with_occupancy = WindowClusterer(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL, occupancy)
+    alone = WindowClusterer(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL)
     assert (with_occupancy == truth).mean() >= (alone == truth).mean()
 
 
 def test_an_empty_occupancy_changes_nothing() -> None:
     vectors, _ = _talk(_round(3, 5, 5))
     empty = csr_matrix((4, len(vectors)))
-    assert np.array_equal(Spectral().of_embedder(vectors, MODEL, empty), Spectral().of_embedder(vectors, MODEL))
+    assert np.array_equal(
+        WindowClusterer().of_embedder(vectors, MODEL, empty), WindowClusterer().of_embedder(vectors, MODEL)
+    )
 
 
 def test_of_very_many_windows_some_tell_who_is_there_and_all_get_a_label() -> None:
     vectors, truth = _talk(_round(4, 25, 45))
-    labels = Spectral().of_embedder(vectors, MODEL)
+    labels = WindowClusterer().of_embedder(vectors, MODEL)
     assert labels.max() == truth.max()
     assert (labels == truth).mean() > 0.99
 
@@ -182,41 +186,41 @@ def test_how_alike_two_clusters_are_is_a_ratio_of_gaussian_densities() -> None:
 
 def test_of_few_windows_without_occupancy_the_mixture_is_not_used() -> None:
     vectors, _ = _talk(_round(2, 7, 2), seed=1)
-    assert np.array_equal(Spectral().of_embedder(vectors, MODEL), Spectral().of_vectors(vectors))
+    assert np.array_equal(WindowClusterer().of_embedder(vectors, MODEL), spectral.cluster(vectors))
 
 
 def test_of_few_windows_as_many_speakers_are_found_as_are_present() -> None:
     vectors, _ = _talk([(0, 30)], seed=1)
     occupancy = csr_matrix(np.ones((1, 30)))
-    assert Spectral().of_embedder(vectors, MODEL, occupancy).max() + 1 == 1
-    assert Spectral().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(alone=2)).max() + 1 == 2
-    assert Spectral().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(speaking=3)).max() + 1 == 3
+    assert WindowClusterer().of_embedder(vectors, MODEL, occupancy).max() + 1 == 1
+    assert WindowClusterer().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(alone=2)).max() + 1 == 2
+    assert WindowClusterer().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(speaking=3)).max() + 1 == 3
     for bound in ({"num_speakers": 1}, {"max_speakers": 1}):
-        known = Spectral(ClusterConfig.model_validate(bound))
+        known = WindowClusterer(ClusterConfig.model_validate(bound))
         assert known.of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(alone=2, speaking=3)).max() + 1 == 1
-    most = Spectral(ClusterConfig(max_speakers=2))
+    most = WindowClusterer(ClusterConfig(max_speakers=2))
     assert most.of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(speaking=3)).max() + 1 == 2
 
 
 def test_of_many_windows_the_voices_decide_how_many_are_present() -> None:
     vectors, _ = _talk([(0, 80)], seed=1)
     occupancy = csr_matrix(np.ones((1, 80)))
-    assert Spectral().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(2, 2)).max() + 1 == 1
+    assert WindowClusterer().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(2, 2)).max() + 1 == 1
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
     vectors, _ = _talk(_round(2, 5, 2))
     vectors[3, 3] = np.nan
     with pytest.raises(ValueError, match="finite"):
-        Spectral().of_embedder(vectors, MODEL)
+        WindowClusterer().of_embedder(vectors, MODEL)
 
 
 def test_the_number_of_threads_changes_no_label() -> None:
     code = (
         "import numpy as np, sys; sys.path.insert(0, '.');"
-        "from diarize.clustering.spectral import Spectral;"
+        "from diarize.clustering.clusterer import WindowClusterer;"
         "from tests.clustering.test_mixture import _talk, _round, MODEL;"
-        "print(Spectral().of_embedder(_talk(_round(5, 4, 12))[0], MODEL).tolist())"
+        "print(WindowClusterer().of_embedder(_talk(_round(5, 4, 12))[0], MODEL).tolist())"
     )
     outputs = []
     for threads in ("1", "4"):

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diarize.clustering import similarity
+from diarize.clustering import similarity, spectral
+from diarize.clustering.clusterer import WindowClusterer
 from diarize.clustering.similarity import canonical
-from diarize.clustering.spectral import Spectral, bounds
+from diarize.clustering.spectral import bounds
 from diarize.config import ClusterConfig
 from diarize.types import Labels, Vectors
 from tests.shared import SHARED, needs_shared
@@ -36,51 +37,51 @@ def _round(speakers: int, windows: int, rounds: int) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("speakers", [1, 2, 3, 5, 8])
 def test_speakers_who_talk_alike_much_are_counted_and_told_apart(speakers: int) -> None:
     vectors, truth = _talk(_round(speakers, 6, 6))
-    assert np.array_equal(Spectral().of_vectors(vectors), truth)
+    assert np.array_equal(spectral.cluster(vectors), truth)
 
 
 def test_uneven_talkers_are_counted_and_told_apart() -> None:
     vectors, truth = _talk([(0, 40), (1, 20), (0, 40), (2, 12), (1, 20), (0, 30)])
-    assert np.array_equal(Spectral().of_vectors(vectors), canonical(truth))
+    assert np.array_equal(spectral.cluster(vectors), canonical(truth))
 
 
 def test_no_vector_no_label_and_one_vector_one_speaker() -> None:
-    assert Spectral().of_vectors(np.zeros((0, 8), np.float32)).tolist() == []
-    assert Spectral().of_vectors(np.eye(1, 8, dtype=np.float32)).tolist() == [0]
-    assert Spectral(ClusterConfig(num_speakers=2)).of_vectors(np.eye(2, 8, dtype=np.float32)).tolist() == [0, 1]
+    assert spectral.cluster(np.zeros((0, 8), np.float32)).tolist() == []
+    assert spectral.cluster(np.eye(1, 8, dtype=np.float32)).tolist() == [0]
+    assert spectral.cluster(np.eye(2, 8, dtype=np.float32), ClusterConfig(num_speakers=2)).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_a_known_count_is_kept(count: int) -> None:
     vectors, _ = _talk(_round(3, 5, 5))
-    assert len(set(Spectral(ClusterConfig(num_speakers=count)).of_vectors(vectors).tolist())) == count
+    assert len(set(spectral.cluster(vectors, ClusterConfig(num_speakers=count)).tolist())) == count
 
 
 def test_bounds_on_the_count_are_kept() -> None:
     vectors, _ = _talk(_round(4, 6, 5))
-    assert Spectral(ClusterConfig(max_speakers=2)).of_vectors(vectors).max() + 1 == 2
-    assert Spectral(ClusterConfig(min_speakers=6)).of_vectors(vectors).max() + 1 >= 6
+    assert spectral.cluster(vectors, ClusterConfig(max_speakers=2)).max() + 1 == 2
+    assert spectral.cluster(vectors, ClusterConfig(min_speakers=6)).max() + 1 >= 6
 
 
 def test_fault_32_one_speaker_only_is_not_cut_in_two() -> None:
     for seed in range(5):
         vectors, truth = _talk([(0, 60)], noise=0.7, seed=seed)
-        assert np.array_equal(Spectral().of_vectors(vectors), truth)
+        assert np.array_equal(spectral.cluster(vectors), truth)
 
 
 def test_fault_32_thirty_speakers() -> None:
     vectors, truth = _talk(_round(30, 6, 4), noise=0.4, d=256)
-    assert np.array_equal(Spectral(ClusterConfig(max_speakers=40)).of_vectors(vectors), truth)
+    assert np.array_equal(spectral.cluster(vectors, ClusterConfig(max_speakers=40)), truth)
 
 
 def test_fault_32_somebody_who_speaks_for_five_seconds_is_found() -> None:
     vectors, truth = _talk([(0, 60), (1, 50), (0, 40), (2, 5), (1, 40)])
-    assert np.array_equal(Spectral().of_vectors(vectors), truth)
+    assert np.array_equal(spectral.cluster(vectors), truth)
 
 
 def test_fault_32_less_than_two_seconds_of_a_speaker_do_no_harm_to_the_others() -> None:
     vectors, truth = _talk([(0, 40), (1, 40), (2, 1), (0, 20)])
-    labels = Spectral().of_vectors(vectors)
+    labels = spectral.cluster(vectors)
     assert np.array_equal(labels[truth < 2], truth[truth < 2])
 
 
@@ -88,14 +89,14 @@ def test_fault_31_windows_that_hold_two_voices_throughout_give_labels_and_no_err
     one, _ = _talk([(0, 50)], seed=1)
     two, _ = _talk([(0, 50)], seed=2)
     both = one + two
-    labels = Spectral().of_vectors((both / np.linalg.norm(both, axis=1, keepdims=True)).astype(np.float32))
+    labels = spectral.cluster((both / np.linalg.norm(both, axis=1, keepdims=True)).astype(np.float32))
     assert labels.shape == (50,) and labels.max() == 0
 
 
 @pytest.mark.parametrize("asked", [4, 20, 10**6])
 def test_fault_33_more_speakers_than_windows_are_clamped(asked: int) -> None:
     vectors, _ = _talk([(0, 2), (1, 1)])
-    assert Spectral(ClusterConfig(num_speakers=asked)).of_vectors(vectors).tolist() == [0, 1, 2]
+    assert spectral.cluster(vectors, ClusterConfig(num_speakers=asked)).tolist() == [0, 1, 2]
     assert bounds(ClusterConfig(num_speakers=asked), 3) == (3, 3)
 
 
@@ -108,11 +109,11 @@ def test_fault_33_impossible_counts_are_refused() -> None:
 @pytest.mark.parametrize("wrong", [np.full((3, 4), np.nan, np.float32), np.zeros(3, np.float32)])
 def test_what_is_no_finite_matrix_is_refused(wrong: Vectors) -> None:
     with pytest.raises(ValueError, match="finite matrix"):
-        Spectral().of_vectors(wrong)
+        spectral.cluster(wrong)
 
 
 def test_equal_vectors_are_one_speaker() -> None:
-    assert set(Spectral().of_vectors(np.tile(_talk([(0, 1)])[0], (30, 1))).tolist()) == {0}
+    assert set(spectral.cluster(np.tile(_talk([(0, 1)])[0], (30, 1))).tolist()) == {0}
 
 
 @given(st.lists(st.integers(0, 9), max_size=60))
@@ -130,22 +131,22 @@ def test_turns_in_another_order_give_the_same_speakers(speakers: int, windows: i
     turns = _round(speakers, windows, rounds)
     vectors, truth = _talk(turns, noise=0.4, seed=seed)
     blocks = np.arange(len(truth)).reshape(-1, windows)[rng.permutation(len(turns))].ravel()
-    assert np.array_equal(canonical(Spectral().of_vectors(vectors)[blocks]), Spectral().of_vectors(vectors[blocks]))
+    assert np.array_equal(canonical(spectral.cluster(vectors)[blocks]), spectral.cluster(vectors[blocks]))
 
 
 def test_more_vectors_than_are_compared_one_by_one_give_the_same_speakers() -> None:
     vectors, truth = _talk(_round(4, 10, 60))
-    assert np.array_equal(Spectral().of_vectors(vectors), truth)
+    assert np.array_equal(spectral.cluster(vectors), truth)
 
 
 _DIGEST = """
 import hashlib, numpy as np
-from diarize.clustering.spectral import Spectral
+from diarize.clustering import spectral
 rng = np.random.default_rng(3)
 voices = np.abs(rng.standard_normal((5, 64)))
 vectors = voices[np.repeat(rng.integers(0, 5, 60), 6)] + rng.standard_normal((360, 64)) * 0.9
 vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-print(hashlib.sha256(Spectral().of_vectors(vectors).tobytes()).hexdigest())
+print(hashlib.sha256(spectral.cluster(vectors).tobytes()).hexdigest())
 """
 
 
@@ -174,12 +175,12 @@ def test_halves_of_one_speaker_are_alike_and_two_speakers_are_not() -> None:
 
 
 def test_the_name_tells_every_setting() -> None:
-    assert Spectral().name != Spectral(ClusterConfig(num_speakers=3)).name
-    assert "num_speakers=3" in Spectral(ClusterConfig(num_speakers=3)).name
+    assert WindowClusterer().name != WindowClusterer(ClusterConfig(num_speakers=3)).name
+    assert "num_speakers=3" in WindowClusterer(ClusterConfig(num_speakers=3)).name
 
 
 @needs_shared
 def test_x_vectors_of_a_meeting_are_four_people_when_told_so() -> None:
     vectors = np.load(SHARED / "data" / "xvectors" / "ES2005a.npz")["vectors"]
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    assert Spectral(ClusterConfig(num_speakers=4)).of_vectors(unit).max() + 1 == 4
+    assert spectral.cluster(unit, ClusterConfig(num_speakers=4)).max() + 1 == 4

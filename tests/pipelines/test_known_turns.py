@@ -10,7 +10,7 @@ import pytest
 
 from diarize.audio.reading import Recording
 from diarize.clustering import constraints
-from diarize.clustering.spectral import Spectral
+from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import Config, parse
 from diarize.models.store import Store
 from diarize.types import Segment, Source, Transcript, Turn
@@ -22,7 +22,7 @@ from pipelines.results import outputs
 from tests.cheap import Pitch, write_tones
 from tests.pipelines.test_recording import RATE, Loud, line
 
-STAGES = Stages(detect=Loud(), embed=Pitch(), cluster=Spectral())
+STAGES = Stages(detect=Loud(), embed=Pitch(), cluster=WindowClusterer())
 
 
 def talk() -> Recording:
@@ -52,7 +52,7 @@ def test_the_result_obeys_what_is_known() -> None:
 def test_a_count_that_is_asked_for_holds_beside_what_is_known() -> None:
     known = constraints.resolve([Turn(0, 2, "anna"), Turn(6, 9, "anna")], (), "it")
     config = parse({"cluster": {"num_speakers": 2}}, "test")
-    found, _ = transcribe(talk(), replace(STAGES, cluster=Spectral(config.cluster)), config, known=known)
+    found, _ = transcribe(talk(), replace(STAGES, cluster=WindowClusterer(config.cluster)), config, known=known)
     assert len(found.speakers) == 2
     by_time = {
         id: {turn.speaker for turn in found.turns if turn.overlap(Segment(*id)) > 0.9} for id in ((0, 2), (6, 9))
@@ -101,7 +101,7 @@ def test_the_main_job_takes_speech_and_known_turns_and_needs_no_detector(tmp_pat
 @pytest.mark.parametrize("most", [1, 2])
 def test_without_anything_known_the_method_is_as_it_was(most: int) -> None:
     config = parse({"cluster": {"max_speakers": most}}, "test")
-    stages = replace(STAGES, cluster=Spectral(config.cluster))
+    stages = replace(STAGES, cluster=WindowClusterer(config.cluster))
     silent = constraints.resolve([Turn(9.2, 9.8, "anna")], (), "")
     plain, constrained = transcribe(talk(), stages, config)[0], transcribe(talk(), stages, config, known=silent)[0]
     assert spoken(plain) == spoken(constrained)

@@ -9,7 +9,7 @@ import numpy as np
 
 from diarize.activity import LocalActivity
 from diarize.audio.reading import Recording
-from diarize.clustering.spectral import Spectral
+from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import ClusterConfig, Config
 from diarize.types import Audio, Segment, Source
 from pipelines.recording import Stages, transcribe
@@ -65,7 +65,7 @@ CONFIG = Config(cluster=ClusterConfig(num_speakers=2))
 
 
 def stages(detect: Half | Stubborn) -> Stages:
-    return Stages(detect, Pitch(), Spectral(CONFIG.cluster), segment=Told(HEARD))
+    return Stages(detect, Pitch(), WindowClusterer(CONFIG.cluster), segment=Told(HEARD))
 
 
 def test_two_talk_at_once() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio.reading import Recording
-from diarize.clustering.spectral import Spectral
+from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import Config, parse
 from diarize.errors import FormatError, StageError
 from diarize.types import Audio, Candidate, Embeddings, Identity, Labels, Segment, Source, Vectors, Word
@@ -67,7 +67,7 @@ def recording(*lines: Audio) -> Recording:
     return Recording(lines, Source("talk.wav", "0" * 64, 1))
 
 
-STAGES = Stages(detect=Loud(), embed=Pitch(), cluster=Spectral(), recognize=Clock())
+STAGES = Stages(detect=Loud(), embed=Pitch(), cluster=WindowClusterer(), recognize=Clock())
 TALK = recording(line((0, 2), (6, 8)), line((3, 5)), line())
 
 
@@ -112,7 +112,7 @@ def test_the_speaker_who_is_known_has_a_name_and_the_others_have_none() -> None:
     low, high = line((0, 4)), line((5, 9), hertz=2500)
     both = Audio("talk", low.samples + high.samples, RATE)
     config = parse({"cluster": {"num_speakers": 2}}, "test")
-    stages = replace(STAGES, cluster=Spectral(config.cluster), identify=Knows())
+    stages = replace(STAGES, cluster=WindowClusterer(config.cluster), identify=Knows())
     found, _ = transcribe(recording(both), stages, config)
     assert [speaker.name for speaker in found.speakers] == ["Anna", None]
     assert found.provenance.stages["identify"] == "knows"
@@ -131,7 +131,7 @@ def test_what_goes_wrong_in_a_stage_is_told_with_its_name(error: Exception) -> N
 
 
 def test_as_many_speakers_as_are_looked_for_by_default_may_be_too_few() -> None:
-    class Every(Spectral):
+    class Every(WindowClusterer):
         def __call__(self, voices: Embeddings, activity: LocalActivity = NO_ACTIVITY) -> Labels:
             return np.arange(len(voices.segments))
 

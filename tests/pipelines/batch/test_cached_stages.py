@@ -17,7 +17,6 @@ from diarize.audio import reading as audio
 from diarize.cache import code, codecs
 from diarize.cache.store import Cache
 from diarize.clustering import spectral
-from diarize.clustering.spectral import Spectral
 from diarize.config import ClusterConfig, Config, parse
 from diarize.errors import StageError
 from diarize.models.store import Store
@@ -359,9 +358,7 @@ def test_what_clustering_needs_for_any_count_is_kept(tmp_path: Path, monkeypatch
     vectors = people + 0.4 * generator.standard_normal(people.shape)
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     counts = (None, 2, 3, 25)
-    expected = [
-        Spectral(ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0))).of_vectors(vectors) for n in counts
-    ]
+    expected = [spectral.cluster(vectors, ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0))) for n in counts]
     keeping = cached_stages.StageCache(Cache(tmp_path, 10**9))
     spectra = Counter[str]()
 
@@ -373,7 +370,7 @@ def test_what_clustering_needs_for_any_count_is_kept(tmp_path: Path, monkeypatch
     monkeypatch.setattr(spectral, "_eigenvalues", counted)
     for n, labels in zip(counts, expected, strict=True):
         config = ClusterConfig(num_speakers=n, max_speakers=max(20, n or 0))
-        assert np.array_equal(Spectral(config, keeping.memo).of_vectors(vectors), labels)
+        assert np.array_equal(spectral.cluster(vectors, config, keeping.memo), labels)
     assert spectra == {"20": 8, "25": 8}
 
 
