@@ -96,7 +96,7 @@ def process(request: ProcessRequest, config: Config, store: Store, observer: Run
     plan_digest = fingerprint.hash_plan(chosen, store)
     shard = request.shard
     positions = [i for i, job in enumerate(jobs) if shard is None or shard.holds(job.input)]
-    jobs = [replace(jobs[i], recipe=_recipe(plan_digest, jobs[i])) for i in positions]
+    jobs = [replace(jobs[i], settings_digest=_settings_digest(plan_digest, jobs[i])) for i in positions]
 
     # From here on the folder belongs to this run.
     outputs.make_folder(request.out)
@@ -131,10 +131,10 @@ def _head(chosen: Plan, search: SearchResult, shard: Shard | None, positions: Se
     return {**head, "shard": [shard.index, shard.count], "inputs": names, "positions": positions, "voices": voices}
 
 
-def _recipe(plan_digest: str, job: Job) -> str:
+def _settings_digest(plan_digest: str, job: Job) -> str:
     """Raises ConfigError where an annotation of the recording cannot be read."""
     try:
-        return fingerprint.hash_recipe(plan_digest, job.cluster, job.annotation_digests())
+        return fingerprint.hash_settings(plan_digest, job.cluster, job.annotation_digests())
     except OSError as error:
         problem, cure = f"cannot be read: {error.strerror or error}", "Change its rights, or remove it."
         raise ConfigError(WORDS, str(job.words), problem, cure) from error

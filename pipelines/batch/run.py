@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.batch import worker_pool
 from pipelines.batch.lock import Lock
+from pipelines.batch.retries import would_fail_again
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.shards import Shard, file_name
 from pipelines.plan import Plan
@@ -20,8 +21,6 @@ from pipelines.results import fingerprint, linking, outputs, resume, tables, voi
 from pipelines.results.journal import Failure, Journal, PreviousRun
 from pipelines.results.outcomes import Outcome
 from pipelines.results.resume import PendingWork, StoredResult
-
-TRIES = 3  # at a recording that ends its worker, over all runs of one set of settings
 
 
 class RunObserver:
@@ -85,15 +84,10 @@ class Run:
             self._failed = dict(self._lasting(failures))
 
     def _lasting(self, failures: Mapping[str, Failure]) -> Iterator[tuple[str, tuple[Job, Failure]]]:
-        """The failures that would happen again: of the recording's own bytes, or after `TRIES` crashes."""
+        """The failures of earlier runs that would happen again."""
         for job in self._work.waiting:
             failure = failures.get(job.input.id)
-            if failure is None or (failure.name, failure.recipe) != (job.input.name, job.recipe):
-                continue
-            if failure.digest != self._work.digests.get(job.input.id):
-                continue
-            row = failure.outcome
-            if (row.status == "failed" and row.stage == "read") or (row.status == "crashed" and failure.tries >= TRIES):
+            if failure is not None and would_fail_again(job, failure, self._work.digests.get(job.input.id)):
                 yield job.input.id, (job, failure)
 
     def _links_are_valid(self) -> bool:
@@ -162,7 +156,7 @@ class Run:
             if job.input.id in self._journal.rows or job.input.id not in self._journal.progress.running:
                 continue
             stored = resume.read(self._out / job.input.id)
-            if stored is None or stored.fingerprint != fingerprint.compute(job.recipe, stored.row.digest):
+            if stored is None or stored.fingerprint != fingerprint.compute(job.settings_digest, stored.row.digest):
                 continue
             row = resume.restore(self._out, stored)
             if row is not None and resume.is_intact(self._out / job.input.id, stored):

@@ -168,7 +168,7 @@ class Worker:
         row = replace(Outcome.of(transcript, item), strangers=strangers)
         circumstances = outputs.describe_circumstances(started, seconds, transcript.duration)
         circumstances["cache"] = self._transcribe.cache_use()
-        wanted = fingerprint.compute(job.recipe, row.digest)
+        wanted = fingerprint.compute(job.settings_digest, row.digest)
         outputs.publish(self._out, transcript, row, item.path, config.output.formats, wanted, circumstances, state)
         return row
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +12,13 @@ from types import TracebackType
 from diarize.backends import devices
 from pipelines.batch import ray_pool, supervision
 from pipelines.batch.ray_pool import RayPool
+from pipelines.batch.retries import run_with_retries
 from pipelines.batch.supervision import OnStage, SupervisedWorker, WorkerExit
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
 from pipelines.results.outcomes import Outcome
 
-RETRY = "again"  # the stage of a recording whose worker died, until it is tried once more
 ATTEMPTS = 3  # to start a worker that ends before it has started a job
 
 
@@ -39,7 +38,7 @@ def run(
     stop now. Leaving the iteration, in any way, ends all workers.
     """
     with _pools(plan, out, max(1, min(workers, len(jobs)))) as open_pool:
-        yield from _run_with_retries(longest_first(jobs), open_pool, on_stage, interrupt or Interrupt())
+        yield from run_with_retries(longest_first(jobs), open_pool, on_stage, interrupt or Interrupt())
 
 
 def longest_first(jobs: Sequence[Job]) -> list[Job]:
@@ -71,33 +70,6 @@ def _pools(plan: Plan, out: Path, workers: int) -> Iterator[Callable[[int | None
         return
     with ray_pool.connected(run.ray_address):
         yield lambda most: RayPool(plan, out, threads_for(workers), most)
-
-
-def _run_with_retries(
-    jobs: Sequence[Job], open_pool: Callable[[int | None], LocalPool | RayPool], on_stage: OnStage, interrupt: Interrupt
-) -> Iterator[Outcome]:
-    exits: list[tuple[Job, WorkerExit]] = []
-    with open_pool(None) as pool:
-        for job, result in pool.process(jobs, on_stage, interrupt):
-            if isinstance(result, Outcome):
-                yield result
-            else:
-                on_stage(job.input.id, RETRY)
-                exits.append((job, result))
-    first = {job.input.id: end for job, end in exits}
-    with open_pool(1) as pool:  # alone, in a new worker: none of the other recordings can be what kills it
-        for job, result in pool.process([job for job, _ in exits], on_stage, interrupt):
-            item, before = job.input, first.pop(job.input.id)
-            if isinstance(result, Outcome):
-                yield replace(result, tries=result.tries + 1)
-                continue
-            twice = f"{result.reason}; twice, the second time alone"
-            reason = twice if result.reason == before.reason else f"{before.reason}; tried again alone: {result.reason}"
-            yield Outcome(item.id, item.name, "crashed", result.stage, reason, tries=2)
-    for job, end in exits:
-        if job.input.id in first:
-            reason = f"the run was interrupted before it could be tried again; {end.reason}"
-            yield Outcome(job.input.id, job.input.name, "interrupted", end.stage, reason)
 
 
 class LocalPool:

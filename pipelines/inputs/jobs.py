@@ -63,7 +63,7 @@ class Job:
     words: Path | None = None  # file with words, instead of a recognizer
     speech: MarkedSpeech | None = None  # instead of voice activity detection
     known: Constraints | None = None  # known turns and links
-    recipe: str = ""  # digest of all that decides the result, without the recording itself (fingerprint.py)
+    settings_digest: str = ""  # digest of all that decides the result, without the recording itself (fingerprint.py)
 
     def annotation_digests(self) -> dict[str, str]:
         """Kind of annotation -> digest of its file and of its content: they decide the result too.

@@ -1,8 +1,9 @@
 """What decides a recording's result, as one digest: recordings of one fingerprint have one result, their names apart.
 
-recipe      = sha256 of: settings without [run], backends, digests of their models, enrolled people, versions (this
-              product's with a digest of its code), the recording's own clustering settings, digests of its annotations
-fingerprint = sha256 of: recipe, sha256 of the recording's file
+settings digest = sha256 of: settings without [run], backends, digests of their models, enrolled people, versions
+                  (this product's with a digest of its code), the recording's own clustering settings, digests of its
+                  annotations
+fingerprint     = sha256 of: settings digest, sha256 of the recording's file
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def hash_plan(plan: Plan, store: Store) -> str:
             options["model"] = _content(Path(choice.options["model"]))
         return [choice.stage, choice.name, options, _source_digest(choice.name)]
 
-    # [run] decides only how results are computed; [cluster] is part of the recipe, as a recording may have its own.
+    # [run] decides only how results are computed; [cluster] is in `hash_settings`, as recordings may have their own.
     people = plan.people
     return _digest(
         {
@@ -68,15 +69,15 @@ def hash_plan(plan: Plan, store: Store) -> str:
     )
 
 
-def hash_recipe(plan: str, cluster: ClusterConfig, annotations: Mapping[str, str]) -> str:
+def hash_settings(plan: str, cluster: ClusterConfig, annotations: Mapping[str, str]) -> str:
     """Hex sha256 of all that decides one recording's result, its file apart: the digest of the plan, the recording's
     clustering settings, and the digests of its annotations."""
     return _digest([plan, cluster.model_dump(mode="json"), dict(annotations)])
 
 
-def compute(recipe: str, digest: str) -> str:
+def compute(settings_digest: str, digest: str) -> str:
     """The fingerprint of a recording whose file has the sha256 `digest`."""
-    return _digest([recipe, digest])
+    return _digest([settings_digest, digest])
 
 
 def file_state(path: Path) -> FileState | None:

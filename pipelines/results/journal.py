@@ -98,7 +98,7 @@ class Failure:
     name: str
     state: FileState | None
     digest: str  # sha256 of the file; "" where it cannot be read, or changed meanwhile
-    recipe: str
+    settings_digest: str
     row: Mapping[str, Any]
     tries: int
 
@@ -113,7 +113,7 @@ class Failure:
         state = fingerprint.file_state(job.input.path) if job.input.problem is None else None
         if state is None or state != before or not (digest := fingerprint.sha256_or_empty(job.input.path)):
             return None
-        return cls(job.input.name, fingerprint.if_resting(state), digest, job.recipe, row.as_row(), tries)
+        return cls(job.input.name, fingerprint.if_resting(state), digest, job.settings_digest, row.as_row(), tries)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Failure:
@@ -125,7 +125,7 @@ class Failure:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, as `provenance.json` has it."""
         of_file = {"name": self.name, "looks": self.state, "digest": self.digest}
-        return {**of_file, "recipe": self.recipe, "row": self.row, "tries": self.tries}
+        return {**of_file, "recipe": self.settings_digest, "row": self.row, "tries": self.tries}
 
     @property
     def outcome(self) -> Outcome:

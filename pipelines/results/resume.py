@@ -115,7 +115,7 @@ def find_work(
             work.waiting.append(job)
             continue
         work.digests[id] = digest
-        wanted = fingerprint.compute(job.recipe, digest)
+        wanted = fingerprint.compute(job.settings_digest, digest)
         original = first.setdefault(wanted, job)
         same_bytes_as = original.input.name if original is not job else ""
 
@@ -168,7 +168,7 @@ def copy_result(
         return replace(original, id=item.id, name=item.name, reason=reason)
     state, digest = fingerprint.if_resting(work.states[item.id]), work.digests[item.id]
     try:
-        wanted = fingerprint.compute(job.recipe, digest)
+        wanted = fingerprint.compute(job.settings_digest, digest)
         return outputs.copy_result(out, original, item, config, wanted, state, same_bytes_as)
     except OutputError as error:
         return Outcome(item.id, item.name, "failed", "write", str(error), environment=True)

@@ -20,8 +20,9 @@ from diarize.config import parse
 from diarize.models.store import Store
 from pipelines import plan
 from pipelines.batch import supervision, worker_pool
+from pipelines.batch.retries import RETRY
 from pipelines.batch.worker import Worker
-from pipelines.batch.worker_pool import RETRY, longest_first
+from pipelines.batch.worker_pool import longest_first
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
 from pipelines.plan import Plan
