@@ -1,6 +1,7 @@
 """Word error rate and speed of recognizers on read English with reference text.
 
-    python benchmarks/recognizers.py [--data DATA] [--every N] [--whisper FOLDER] [--setting KEY=VALUE] [--json FILE]
+    python benchmarks/recognizers.py [--data DATA] [--every N] [--whisper FOLDER] [--moonshine FOLDER]
+        [--setting KEY=VALUE] [--json FILE]
 
 The utterances of libri-dev (5 readers of LibriSpeech test-other, 10 utterances each), each as one speech segment. Texts
 are compared in lower case, without punctuation. `placed` is the share of the reference words that were recognized
@@ -23,7 +24,7 @@ from types import MappingProxyType
 import numpy as np
 import soundfile
 
-from diarize.backends import asr_pocketsphinx, asr_whisper
+from diarize.backends import asr_moonshine, asr_pocketsphinx, asr_whisper
 from diarize.config import AsrConfig
 from diarize.stages import Recognizer
 from diarize.types import Audio, Segment, Word
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--every", type=int, default=1, help="take every N-th utterance")
     parser.add_argument("--whisper", type=Path, action="append", default=[], help="a faster-whisper folder to measure")
+    parser.add_argument("--moonshine", type=Path, action="append", default=[], help="a Moonshine folder to measure")
     parser.add_argument("--setting", action="append", default=[], help="an option of PocketSphinx's decoder")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
@@ -105,6 +107,7 @@ def main(arguments: Sequence[str]) -> None:
     asr_pocketsphinx.SETTINGS = MappingProxyType({**asr_pocketsphinx.SETTINGS, **changed})
     config = AsrConfig(language="en")
     recognizers: list[Recognizer] = [asr_pocketsphinx.load(config)]
+    recognizers += [asr_moonshine.load(folder, config, threads=1) for folder in options.moonshine]
     recognizers += [asr_whisper.load(folder, config, device="cpu") for folder in options.whisper]
     results = []
     for recognizer in recognizers:

@@ -206,8 +206,8 @@ class AsrConfig(Section):
 
     backend: str = Field(
         "auto",
-        description="speech recognizer: auto, whisper:<size, name in the model store, or folder>, pocketsphinx, none, "
-        "or module:factory",
+        description="speech recognizer: auto (the best in the model store, else none), whisper:<size, name in the "
+        "model store, or folder>, moonshine, pocketsphinx, none, or module:factory",
     )
     language: str | None = Field(None, description="ISO 639-1 code, as en; unset: detected for each recording")
     hotwords: str | None = Field(None, description="words to expect, as names (Whisper only)")

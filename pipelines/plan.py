@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from diarize import backends
 from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import Config, Section
-from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
+from diarize.errors import ConfigError, UnknownBackend
 from diarize.models.registry import REGISTRY, Progress
 from diarize.models.store import Store
 from pipelines.recording import NoSegmentation, Stages
@@ -33,7 +33,8 @@ WHISPERS = (
     "whisper-base",
     "whisper-tiny",
 )
-WHISPER_TO_FETCH = "whisper-small"  # what auto fetches: the best that keeps up with speech on two cores
+WHISPER = "whisper-small"  # the one that notes recommend: the best that keeps up with speech on two cores
+MOONSHINE = "moonshine-tiny-en"
 VAD_MODEL = "silero-vad-v6"
 SEGMENTATION_MODEL = "pyannote-segmentation-3.0-int8"
 
@@ -216,6 +217,8 @@ def _recognizer(config: Config, store: Store, model: Callable[[str], Path], note
         return None
     if wanted == "auto":
         return _best_recognizer(config, store, model, notes)
+    if wanted == "moonshine":
+        return _moonshine(config, model(MOONSHINE), store.digest(MOONSHINE))
     if wanted == "pocketsphinx":
         return Choice("asr", "pocketsphinx", {"config": config.asr})
     name, _, size = wanted.partition(":")
@@ -226,11 +229,12 @@ def _recognizer(config: Config, store: Store, model: Callable[[str], Path], note
         entry = size if size in REGISTRY else f"whisper-{size or 'small'}"
         if entry not in REGISTRY:
             known = [f"whisper:{e.removeprefix('whisper-')}" for e in REGISTRY if e.startswith("whisper-")]
-            raise UnknownBackend("asr", wanted, ("auto", "none", "pocketsphinx", *known, "whisper:FOLDER"))
+            raise UnknownBackend("asr", wanted, ("auto", "none", "moonshine", "pocketsphinx", *known, "whisper:FOLDER"))
         return _whisper(config, model(entry), store.digest(entry))
     if ":" in wanted:
         return _own("asr", wanted, config.asr, config)
-    raise UnknownBackend("asr", wanted, ("auto", "none", "pocketsphinx", "whisper:<size or folder>", "module:factory"))
+    known = ["auto", "none", "moonshine", "pocketsphinx", "whisper:<size or folder>", "module:factory"]
+    raise UnknownBackend("asr", wanted, tuple(known))
 
 
 def _own(stage: str, factory: str, section: Section, config: Config) -> Choice:
@@ -239,29 +243,33 @@ def _own(stage: str, factory: str, section: Section, config: Config) -> Choice:
 
 
 def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice | None:
-    """The best Whisper in the store, else one that can be fetched, else pocketsphinx, else none; said in `notes`."""
+    """The best Whisper in the store, else Moonshine if it is there, else none; nothing is downloaded. Adds `notes`."""
+    get_whisper = f"diarize models pull {WHISPER}"
     if find_spec("faster_whisper") is None:
-        notes.append("recognizer: Whisper is not installed; to install it: pip install 'diarize-pipeline[whisper]'")
-    else:
-        there = next((name for name in WHISPERS if store.find(name) is not None), None)
-        if there is not None:
-            return _whisper(config, model(there), store.digest(there))
-        try:
-            return _whisper(config, model(WHISPER_TO_FETCH), store.digest(WHISPER_TO_FETCH))
-        except ModelUnavailable as error:
-            notes.append(
-                f"recognizer: no Whisper model is in the model store, and none could be downloaded ({error.problem}); "
-                f"to get one: diarize models pull {WHISPER_TO_FETCH}"
-            )
-    english = config.asr.language in (None, "en")
-    if find_spec("pocketsphinx") is not None and english:
-        notes.append("recognizer: pocketsphinx is used instead; its words are a draft (docs/words.md)")
-        return Choice("asr", "pocketsphinx", {"config": config.asr})
+        get_whisper = f"pip install 'diarize-pipeline[whisper]', then {get_whisper}"
+    elif (whisper := next((name for name in WHISPERS if store.find(name) is not None), None)) is not None:
+        return _whisper(config, model(whisper), store.digest(whisper))
+    language = config.asr.language
+    if language not in (None, "en"):
+        notes.append(
+            f"recognizer: none, the transcript has no words: Whisper is needed for the language {language!r}; "
+            f"to get it: {get_whisper}"
+        )
+        return None
+    if store.find(MOONSHINE) is not None:
+        notes.append(
+            f"recognizer: Moonshine, which knows English only; to get Whisper for other languages: {get_whisper}"
+        )
+        return _moonshine(config, model(MOONSHINE), store.digest(MOONSHINE))
     notes.append(
-        "recognizer: none; the transcript has no words"
-        + ("" if english else f" (pocketsphinx has no {config.asr.language!r})")
+        "recognizer: none, the transcript has no words, because no model for it is in the model store; "
+        f"to get one for English: diarize models pull {MOONSHINE}; for other languages: {get_whisper}"
     )
     return None
+
+
+def _moonshine(config: Config, folder: Path, digest: str) -> Choice:
+    return Choice("asr", "moonshine", {"model": folder, "digest": digest, "config": config.asr}, threaded=True)
 
 
 def _whisper(config: Config, folder: Path, digest: str) -> Choice:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,18 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 @pytest.fixture(scope="session")
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store that holds silero-vad-v6 and ge2e: the user's own, or one in pytest's cache folder, filled once."""
-    wanted = ("silero-vad-v6", "ge2e")
+    return _store_with(("silero-vad-v6", "ge2e"), request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def moonshine_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of moonshine-tiny-en, in a store as above."""
+    return _store_with(("moonshine-tiny-en",), request, tmp_path_factory).path("moonshine-tiny-en")
+
+
+def _store_with(
+    wanted: Sequence[str], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Store:
     try:
         own = Store(offline=True)
         if all(own.find(name) is not None for name in wanted):

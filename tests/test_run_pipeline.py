@@ -340,17 +340,27 @@ def refuse(*args, **kwargs):
     raise OSError("the network is out of bounds")
 socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 """
-REAL = ["--vad=silero", "--embedder=ge2e", "--asr=pocketsphinx"]  # without --offline: nothing may be tried
+REAL = ["--vad=silero", "--embedder=ge2e"]  # without --offline: nothing may be tried
 
 
-@pytest.mark.parametrize("chosen", [SETTINGS, REAL], ids=["cheap", "real"])
-def test_the_main_job_opens_no_socket(tmp_path: Path, store: Store, chosen: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("chosen", "recognizer"),
+    [(SETTINGS, "clock"), (REAL, "moonshine/"), ([*REAL, "--asr=pocketsphinx"], "pocketsphinx/")],
+    ids=["cheap", "real", "pocketsphinx"],
+)
+def test_the_main_job_opens_no_socket(
+    tmp_path: Path, store: Store, moonshine_model: Path, chosen: list[str], recognizer: str
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for folder in (store.path("silero-vad-v6").parent, store.path("ge2e").parent, moonshine_model):
+        (models / folder.name).symlink_to(folder)
     mark, guard = tmp_path / "opened", tmp_path / "site" / "sitecustomize.py"  # it also reaches the worker processes
     guard.parent.mkdir()
     guard.write_text(GUARD.format(mark=str(mark)))
     home = tmp_path / "home"  # native code that reports home leaves its traces there, where Python's guard sees nothing
     home.mkdir()
-    environment = os.environ | {"PYTHONPATH": str(guard.parent), "DIARIZE_MODELS": str(store.folder)}
+    environment = os.environ | {"PYTHONPATH": str(guard.parent), "DIARIZE_MODELS": str(models)}
     environment |= {"HOME": str(home), "TMPDIR": str(home), "XDG_CACHE_HOME": str(home)}
     spoken = read(ROOT / "examples" / "conversation.flac", id="talk").audios[0].samples[: 12 * 16_000]
     (tmp_path / "in").mkdir()
@@ -360,6 +370,8 @@ def test_the_main_job_opens_no_socket(tmp_path: Path, store: Store, chosen: list
     done = run("process", tmp_path / "in", "--out", tmp_path / "out", *chosen, env=environment)
     assert done.returncode == 0, done.stderr
     assert "1 of 1 done" in done.stdout.decode()
+    transcript = json.loads((tmp_path / "out" / "a" / "transcript.json").read_text())
+    assert transcript["provenance"]["stages"]["recognize"].startswith(recognizer)
     assert not mark.exists(), mark.read_text()
     assert list(home.rglob("*")) == []
     connect = "import socket; socket.create_connection(('127.0.0.1', 1), timeout=0.1)"

@@ -32,6 +32,7 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "asr": {
         "whisper": ("diarize.backends.asr_whisper:load", "whisper"),
+        "moonshine": ("diarize.backends.asr_moonshine:load", ""),
         "pocketsphinx": ("diarize.backends.asr_pocketsphinx:load", "pocketsphinx"),
     },
     "diarizer": {

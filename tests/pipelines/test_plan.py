@@ -76,29 +76,60 @@ def test_auto_takes_the_best_whisper_in_the_store(monkeypatch: pytest.MonkeyPatc
     assert (shelf.asked, made.notes) == ([], ())
 
 
-def test_auto_fetches_a_whisper_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_prefers_whisper_to_moonshine(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, "faster_whisper", "pocketsphinx")
-    made = plan.make(config(), Shelf(fetched=("whisper-small",)))
+    made = plan.make(config(), Shelf("moonshine-tiny-en", "whisper-tiny"))
+    assert made.models == {"whisper-tiny": "digest of whisper-tiny"}
+
+
+@pytest.mark.parametrize("packages", [("faster_whisper", "pocketsphinx"), ("pocketsphinx",), ()])
+@pytest.mark.parametrize("language", [None, "en"])
+def test_without_a_whisper_auto_takes_moonshine(
+    monkeypatch: pytest.MonkeyPatch, packages: tuple[str, ...], language: str | None
+) -> None:
+    installed(monkeypatch, *packages)
+    shelf = Shelf("moonshine-tiny-en", fetched=("whisper-small",))
+    made = plan.make(config(asr={"language": language}), shelf)
     assert made.recognize is not None
-    assert made.models == {"whisper-small": "digest of whisper-small"}
+    assert (made.recognize.name, made.recognize.options["model"]) == ("moonshine", Path("shelf/moonshine-tiny-en"))
+    assert made.models == {"moonshine-tiny-en": "digest of moonshine-tiny-en"}
+    (note,) = made.notes
+    assert "English only" in note and "diarize models pull whisper-small" in note
+    assert ("pip install 'diarize-pipeline[whisper]'" in note) == ("faster_whisper" not in packages)
+    assert shelf.asked == []
 
 
 @pytest.mark.parametrize(
-    ("packages", "language", "chosen", "said"),
+    ("packages", "models", "language", "said"),
     [
-        (("faster_whisper", "pocketsphinx"), None, "pocketsphinx", "diarize models pull whisper-small"),
-        (("pocketsphinx",), "en", "pocketsphinx", "pip install 'diarize-pipeline[whisper]'"),
-        (("pocketsphinx",), "de", None, "pocketsphinx has no 'de'"),
-        ((), None, None, "the transcript has no words"),
+        (("faster_whisper", "pocketsphinx"), (), None, "diarize models pull whisper-small"),
+        (("faster_whisper", "pocketsphinx"), (), "en", "diarize models pull moonshine-tiny-en"),
+        (("pocketsphinx",), (), "en", "pip install 'diarize-pipeline[whisper]'"),
+        (("pocketsphinx",), ("moonshine-tiny-en",), "de", "Whisper is needed for the language 'de'"),
+        (("faster_whisper",), ("moonshine-tiny-en",), "de", "to get it: diarize models pull whisper-small"),
+        ((), ("whisper-small",), "de", "pip install 'diarize-pipeline[whisper]', then diarize models pull"),
+        ((), (), None, "the transcript has no words"),
     ],
 )
-def test_without_a_whisper_auto_takes_what_is_left_and_says_so(
-    monkeypatch: pytest.MonkeyPatch, packages: tuple[str, ...], language: str | None, chosen: str | None, said: str
+def test_auto_downloads_no_recognizer_and_says_how_to_get_one(
+    monkeypatch: pytest.MonkeyPatch,
+    packages: tuple[str, ...],
+    models: tuple[str, ...],
+    language: str | None,
+    said: str,
 ) -> None:
     installed(monkeypatch, *packages)
-    made = plan.make(config(asr={"language": language}), Shelf())
-    assert (made.recognize.name if made.recognize else None) == chosen
+    shelf = Shelf(*models, fetched=("whisper-small", "moonshine-tiny-en"))
+    made = plan.make(config(asr={"language": language}), shelf)
+    assert (made.recognize, made.models, shelf.asked) == (None, {}, [])
     assert said in " ".join(made.notes)
+
+
+def test_a_recognizer_that_is_asked_for_by_name_is_fetched() -> None:
+    for name, entry in (("moonshine", "moonshine-tiny-en"), ("whisper:small", "whisper-small")):
+        shelf = Shelf(fetched=(entry,))
+        made = plan.make(config(asr={"backend": name}), shelf)
+        assert (list(made.models), shelf.asked, made.notes) == ([entry], [entry], ())
 
 
 def test_where_the_words_are_given_no_recognizer_is_chosen_fetched_or_spoken_of() -> None:
@@ -123,6 +154,7 @@ def test_without_the_segmentation_model_it_is_said_that_overlap_is_not_heard() -
         ("embedder", "whisper-tiny", "Known: auto, ge2e"),
         ("asr", "whisper:smal", "'whisper:small'"),
         ("asr", "pocketsphynx", "'pocketsphinx'"),
+        ("asr", "moonshin", "'moonshine'"),
         ("vad", "silero6", "'silero'"),
     ],
 )
