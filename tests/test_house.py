@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -213,6 +214,29 @@ def test_importing_is_light() -> None:
     code = f"import sys, diarize, diarize.types, diarize.backends; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    """`diarize.Transcript` and `diarize.Library` extend and wrap the classes of the same name."""
+    names = Counter(
+        node.name
+        for folder in ("diarize", "pipelines")
+        for path in modules(folder)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, count in names.items() if count > 1} == {"Transcript", "Library"}
+
+
+def test_values_have_names_that_say_what_they_are() -> None:
+    vague = {"found", "given", "heard", "told", "kept", "made", "taken", "said"}
+    assert [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.id}"
+        for folder in ("diarize", "pipelines")
+        for path in modules(folder)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in vague
+    ] == []
 
 
 def test_names_that_say_nothing_are_not_used() -> None:

@@ -29,7 +29,7 @@ _SHARED = ("product", "settings", "versions", "models", "notes", "passed_over", 
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardRun:
     folder: Path
     shard: Shard
     run: Mapping[str, Any]
@@ -76,14 +76,14 @@ def merge(folders: Sequence[Path], out: Path) -> int:
         return _remove_parts(out, here)
 
 
-def find_parts(folders: Sequence[Path]) -> list[Part]:
+def find_parts(folders: Sequence[Path]) -> list[ShardRun]:
     """The parts of one run, all of them, by number. Raises ConfigError."""
-    parts: dict[int, Part] = {}
+    parts: dict[int, ShardRun] = {}
     for folder in dict.fromkeys(folders):
         for path, shard in shards.find_files(folder, RUN):
             if shard is None:
                 continue
-            part = Part(folder, shard, journal.read_json(path))
+            part = ShardRun(folder, shard, journal.read_json(path))
             _check(path, part, next(iter(parts.values()), part))
             if part.shard.index in parts:
                 raise ConfigError("merge-runs", str(path), "this part exists twice", "Name one folder of each part.")
@@ -102,7 +102,7 @@ def find_parts(folders: Sequence[Path]) -> list[Part]:
     return [parts[index] for index in sorted(parts)]
 
 
-def _check(path: Path, part: Part, first: Part) -> None:
+def _check(path: Path, part: ShardRun, first: ShardRun) -> None:
     state = part.run.get("state")
     if state != "finished":
         problem = "is no report of a part" if state is None else "is not finished"
@@ -120,7 +120,7 @@ def _check(path: Path, part: Part, first: Part) -> None:
             )
 
 
-def _rows(part: Part) -> list[Outcome]:
+def _rows(part: ShardRun) -> list[Outcome]:
     return [Outcome.from_row(row) for row in part.run["recordings"]]
 
 
