@@ -169,3 +169,15 @@ def test_fault_22_speech_without_words_is_said() -> None:
     assert recognition.describe_doubts([*words, Word(0.0, 1.0, "c")], speech) == ()
     many = [Segment(10.0 * i, 10.0 * i + 6) for i in range(8)]
     assert recognition.describe_doubts([], many)[0].endswith("40.0-46.0 s and 3 more places.")
+
+
+def test_uncertain_words_are_reported_if_there_are_enough_of_them() -> None:
+    def words(count: int, probability: float) -> list[Word]:
+        return [Word(float(i), i + 0.5, f"w{i}", probability) for i in range(count)]
+
+    speech = [Segment(0.0, 40.0)]
+    (remark,) = recognition.describe_doubts([*words(20, 0.4), *words(20, 0.7)], speech)
+    assert "mean probability 0.55" in remark and "a language that the recognizer does not know" in remark
+    assert recognition.describe_doubts(words(19, 0.1), speech) == ()
+    assert recognition.describe_doubts(words(40, 0.6), speech) == ()
+    assert recognition.describe_doubts(words(40, 1.0), speech) == ()
