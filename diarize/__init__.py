@@ -16,6 +16,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from diarize.version import __version__
+
 if TYPE_CHECKING:
     from diarize.errors import (
         AudioError,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from pipelines.api.processing import process
     from pipelines.api.transcript import Transcript
 
-__version__ = "0.1.0"
 
 __all__ = [
     "AudioError",

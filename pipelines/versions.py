@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import diarize
+from diarize.version import __version__
 
 OWN = "diarize-pipeline"
 ROOTS = tuple(Path(__file__).parents[1] / name for name in ("diarize", "pipelines"))
@@ -23,7 +23,7 @@ LIBRARIES = ("libavcodec", "libavformat", "libavutil", "libswresample")  # of FF
 def _versions() -> tuple[tuple[str, str], ...]:
     import av
 
-    installed = {OWN: f"{diarize.__version__}+{hash_code(ROOTS)[:16]}"}
+    installed = {OWN: f"{__version__}+{hash_code(ROOTS)[:16]}"}
     for name in PACKAGES:
         try:
             installed[name] = version(name)

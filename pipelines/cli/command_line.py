@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-import diarize
+from diarize.version import __version__
 
 FAMILIES = {  # command -> module of pipelines.cli.commands; only the one that is needed is imported
     "process": "main_job", "export": "main_job", "status": "main_job", "merge-runs": "main_job",
@@ -41,7 +41,7 @@ def build_parser(command: str = "", epilog: str = "") -> CommandLine:
     """The parser of one command and its family; of all commands, if `command` is not one of them."""
     families = [FAMILIES[command]] if command in FAMILIES else list(dict.fromkeys(FAMILIES.values()))
     parser = CommandLine(prog="diarize", description=PURPOSE, epilog=epilog)
-    parser.add_argument("--version", action="version", version=f"diarize-pipeline {diarize.__version__}")
+    parser.add_argument("--version", action="version", version=f"diarize-pipeline {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for family in families:
         import_module(f"pipelines.cli.commands.{family}").add(commands)

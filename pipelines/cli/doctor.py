@@ -14,11 +14,11 @@ from pathlib import Path
 
 from rich.table import Table
 
-import diarize
 from diarize.backends import devices
 from diarize.cache import store as cache
 from diarize.models.store import ModelStatus, Store
 from diarize.text import counted
+from diarize.version import __version__
 from pipelines.cli import console
 
 DISTRIBUTION = "diarize-pipeline"
@@ -132,7 +132,7 @@ def examine(store: Store) -> Diagnosis:
     """Examine this machine and the model store; nothing is changed, fetched or installed."""
     core, extras = _requirements()
     return Diagnosis(
-        version=diarize.__version__,
+        version=__version__,
         python=f"{platform.python_version()} ({platform.python_implementation()})",
         system=platform.platform(),
         cores=devices.cores(),

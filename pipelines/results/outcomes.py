@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-import diarize
 from diarize.library.scoring.linking import Strangers
 from diarize.timeline import total
 from diarize.types import Transcript
 from diarize.units import round_time
+from diarize.version import __version__
 from pipelines.inputs.recordings import Input
 
-PRODUCT = f"diarize-pipeline {diarize.__version__}"
+PRODUCT = f"diarize-pipeline {__version__}"
 
 Status = Literal["done", "failed", "crashed", "interrupted"]
 
