@@ -298,7 +298,7 @@ class TestHostileFolders:
         path = copy / "embedding" / "pytorch_model.bin"
         checkpoint = torch.load(path, weights_only=False)
         torch.save({**checkpoint, "callbacks": Program(target)}, path)
-        with pytest.raises(ModelRefused, match=r"holds more than weights, and is not opened: it asks for posix.mkdir"):
+        with pytest.raises(ModelRefused, match=r"holds more than weights, and is not opened: it needs posix.mkdir"):
             load(str(copy))
         assert not target.exists()
         assert (
