@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 from typing import Any
 
-from diarize.errors import MissingExtra, UnknownBackend
+from diarize.errors import BackendError, MissingExtra, UnknownBackend
 
 # The official builds of ONNX Runtime (1.31, Privacy.md) tell Microsoft of each session unless this is set before they
 # are first imported, and every import of it goes through this package. Set it to 0 to allow it.
@@ -40,6 +41,14 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+ARGUMENTS = {  # stage -> arguments of its backends, by position and by name (diarize/stages.py)
+    "vad": (("audio",), ("likely",)),
+    "segmentation": (("audio",), ()),
+    "embedder": (("audio", "segments"), ()),
+    "asr": (("audio", "speech"), ()),
+    "diarizer": (("audio",), ()),
+}
+
 
 def check(stage: str, name: str) -> None:
     """Raises UnknownBackend, with the nearest known name, for a backend that is not there. Loads nothing."""
@@ -55,17 +64,36 @@ def check(stage: str, name: str) -> None:
 def load(stage: str, name: str, **options: Any) -> Any:
     """The backend of `stage` called `name`, or the one at "package.module:factory".
 
-    Raises UnknownBackend (with the nearest known name) and MissingExtra (with the extra to install).
+    Raises UnknownBackend (with the nearest known name), MissingExtra (with the extra to install), and BackendError for
+    a user's own backend that does not take the arguments of its stage.
     """
     check(stage, name)
     target, extra = _target(stage, name)
     module, _, factory = target.partition(":")
     try:
-        return getattr(import_module(module), factory)(**options)
+        backend = getattr(import_module(module), factory)(**options)
     except ModuleNotFoundError as error:
         if not extra or (error.name or "").split(".")[0] == "diarize":
             raise
         raise MissingExtra(name, extra) from error
+    if ":" in name and stage in ARGUMENTS:
+        _check_arguments(stage, name, backend)
+    return backend
+
+
+def _check_arguments(stage: str, name: str, backend: Any) -> None:
+    """Raises BackendError where a call of the backend would fail: once, instead of for each recording."""
+    positional, named = ARGUMENTS[stage]
+    try:
+        signature(backend).bind(*positional, **dict.fromkeys(named))
+    except TypeError as error:
+        call = f"({', '.join((*positional, *(f'{each}=...' for each in named)))})"
+        cure = 'See "Your own backend" in docs/architecture.md.'
+        raise BackendError(
+            f"{stage} {name}: it is called with {call}, and does not take that: {error}. {cure}"
+        ) from None
+    except ValueError:  # a function of a native library does not tell its arguments
+        return
 
 
 def _target(stage: str, name: str) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from pipelines.results.outcomes import Outcome
 
 UNLINKED = ".transcript.former.json"  # the transcript of a recording before its unknown speakers were linked
 # Keys of run.json that are equal in all parts of one run.
-_SHARED = ("product", "settings", "versions", "models", "notes", "passed_over", "inputs", "voices")
+_SHARED = ("product", "versions", "settings", "models", "notes", "passed_over", "inputs", "voices")
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,8 @@ def _check(path: Path, part: ShardRun, first: ShardRun) -> None:
         raise ConfigError("merge-runs", str(path), problem, "Remove the parts of the other run.")
     for key in _SHARED:
         if part.run.get(key) != first.run.get(key):
-            raise ConfigError(
-                "merge-runs",
-                str(path),
-                f"has other {key} than the other parts",
-                "Rerun it with the options of the others.",
-            )
+            cure = "Rerun it with the " + ("options" if key == "settings" else key) + " of the others."
+            raise ConfigError("merge-runs", str(path), f"has other {key} than the other parts", cure)
 
 
 def _rows(part: ShardRun) -> list[Outcome]:

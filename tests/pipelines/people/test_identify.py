@@ -233,3 +233,16 @@ def test_a_transcript_that_cannot_be_rewritten_is_a_row(
     assert [(row["status"], row["stage"]) for row in rows] == [("done", ""), ("failed", "write")]
     assert "the disk is full" in capsys.readouterr().err
     assert speakers(tmp_path / "out", "two")[1]["name"] == "Mi Dupont"  # the transcript is as it was
+
+
+def test_identify_keeps_its_results_where_it_is_told_to_and_resumes(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(place, "identify", place / "in", "--out", out, "--json") == 0
+    first = capsys.readouterr().out
+    written = {path: path.stat().st_mtime_ns for path in out.glob("*/transcript.json")}
+    assert len(written) == 2
+    assert run(place, "identify", place / "in", "--out", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(first)
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/transcript.json")} == written
