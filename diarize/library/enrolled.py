@@ -63,7 +63,7 @@ def enrolled_people(library: Library | None, model: str, config: Config) -> Enro
     calibration = calibration_of(model, config.identify)
     if library is None:
         nobody = Matrix(model, (), (), np.empty((0, 0), np.float32), np.empty(0), "")
-        return EnrolledPeople(nobody, calibration, config.identify, "there is no library")
+        return EnrolledPeople(nobody, calibration, config.identify, "no library was used")
     matrix = library.matrix(model)
     index = None if config.identify.exact else library.approximate_index(model)
     files = library.index.files(model)

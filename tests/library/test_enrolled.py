@@ -92,7 +92,7 @@ def test_a_calibration_that_does_not_fit_is_refused(tmp_path: Path, calibrated: 
 
 def test_strangers_are_linked_without_a_library(calibrated: Config) -> None:
     found = enrolled_people(None, MODEL, calibrated)
-    assert (found.notes, found.lacking) == ((), "there is no library")
+    assert (found.notes, found.lacking) == ((), "no library was used")
     assert found.load()(voice(1)[None], [10.0])[0].person is None
 
 
