@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from diarize.types import Segment, Transcript, Turn
@@ -20,8 +21,13 @@ def round_transcript(transcript: Transcript) -> Transcript:
         words=tuple(
             replace(w, start=round_time(float(w.start)), end=round_time(float(w.end))) for w in transcript.words
         ),
-        lost=tuple(replace(s, start=_start(s), end=_end(s)) for s in transcript.lost),
+        lost=round_segments(transcript.lost),
     )
+
+
+def round_segments(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    """The segments with times in whole milliseconds, each at least one millisecond long."""
+    return tuple(replace(segment, start=_start(segment), end=_end(segment)) for segment in segments)
 
 
 def _round_turn(turn: Turn) -> Turn:

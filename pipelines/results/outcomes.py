@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from diarize.formats.times import round_transcript
+from diarize.formats.times import round_segments
 from diarize.library.scoring.linking import Strangers
 from diarize.timeline import total
 from diarize.types import Transcript
@@ -51,7 +51,7 @@ class Outcome:
             status="done",
             digest=source.digest if source is not None else "",
             duration=transcript.duration,
-            lost=round_time(total(round_transcript(transcript).lost)),  # of the spans as they are written
+            lost=round_time(total(round_segments(transcript.lost))),  # of the spans as they are written
             speakers=len(transcript.speakers),
             turns=len(transcript.turns),
             words=len(transcript.words),
