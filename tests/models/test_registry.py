@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 
 from diarize.errors import UnknownModel
+from diarize.models import wheels
 from diarize.models.checkpoint import read_tensors
 from diarize.models.registry import REGISTRY, ModelFile, find_entry, parse
 from diarize.models.store import Store
+from pipelines.cli import doctor
+from tests.conftest import COMMUNITY_1
 from tests.shared import SHARED, needs_shared
+
+MOONSHINE = REGISTRY["moonshine-tiny-en"]
 
 
 def test_every_entry_is_whole() -> None:
@@ -64,6 +69,25 @@ def test_the_page_on_models_names_each_with_its_licence() -> None:
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     for one in REGISTRY.values():
         assert f"| `{one.name}` | {one.licence} |" in page
+
+
+def test_the_recommended_models_come_out_of_one_wheel() -> None:
+    sources = [source for name in doctor.RECOMMENDED for source in REGISTRY[name].sources]
+    assert {source.partition("#")[0] for source in sources} == {MOONSHINE.sources[0].partition("#")[0]}
+
+
+def test_a_part_of_a_file_is_as_long_as_the_model() -> None:
+    for one in REGISTRY.values():
+        for place in (wheels.parse(source.removeprefix("pypi:")) for source in one.sources):
+            if place is not None and place.end is not None:
+                assert place.end - place.start == one.size
+
+
+def test_community_1_is_recognised_by_its_digests(tmp_path: Path, community_1: Store) -> None:
+    for i, name in enumerate(COMMUNITY_1):
+        (tmp_path / f"file{i}.bin").write_bytes(community_1.path(name).read_bytes())
+    results = Store(tmp_path / "store", offline=True).import_folder(tmp_path)
+    assert [(result.model, result.problem) for result in results] == [(name, "") for name in COMMUNITY_1]
 
 
 def test_the_real_models_are_what_the_registry_says(store: Store) -> None:

@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     pull.add_argument(
         "names",
         nargs="*",
-        help="models to download; default: those that process needs, the small segmentation model, and Moonshine",
+        help="models to download; default: those that process needs, those of pyannote community-1, and Moonshine",
     )
     pull.add_argument("--force", action="store_true", help="download again models that are in the store")
     pull.set_defaults(command=_pull)
