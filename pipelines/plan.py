@@ -36,7 +36,7 @@ WHISPERS = (
 WHISPER = "whisper-small"  # the one that notes recommend: the best that keeps up with speech on two cores
 MOONSHINE = "moonshine-tiny-en"
 VAD_MODEL = "silero-vad-v6"
-SEGMENTATION_MODEL = "pyannote-segmentation-3.0-int8"
+SEGMENTERS = ("community-1-segmentation", "pyannote-segmentation-3.0-int8")  # best first
 
 
 @dataclass(frozen=True)
@@ -169,22 +169,22 @@ def _detector(config: Config, model: Callable[[str], Path]) -> Choice:
 def _segmenter(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice | None:
     wanted = config.segmentation.backend
     if wanted == "auto":
-        if store.find(SEGMENTATION_MODEL) is None:
+        wanted = next((name for name in SEGMENTERS if store.find(name) is not None), "")
+        if not wanted:
             notes.append(
-                "overlap is not detected, because the segmentation model is not in the model store; "
-                f"to get it: diarize models pull {SEGMENTATION_MODEL}"
+                "overlap is not detected, because no segmentation model is in the model store; "
+                f"to get one: diarize models pull {SEGMENTERS[0]}"
             )
             return None
-        wanted = SEGMENTATION_MODEL
     known = [name for name, entry in REGISTRY.items() if entry.role == "segmentation"]
     if wanted == "none":
         return None
-    if wanted in known or wanted.endswith(".onnx"):
+    if wanted in known or wanted.endswith((".onnx", ".ort")):
         path = model(wanted) if wanted in known else Path(wanted)
         return Choice("segmentation", "onnx", {"model": path, "device": config.run.device}, threaded=True)
     if ":" in wanted:
         return _own("segmentation", wanted, config.segmentation, config)
-    raise UnknownBackend("segmentation", wanted, ("auto", "none", *known, "FILE.onnx", "module:factory"))
+    raise UnknownBackend("segmentation", wanted, ("auto", "none", *known, "FILE.onnx", "FILE.ort", "module:factory"))
 
 
 def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice:

@@ -88,10 +88,10 @@ def open_session(model: Path | bytes, device: str = "cpu", called: str = "a mode
 
 @contextmanager
 def refuse_other_models(model: Path, problem: str) -> Iterator[None]:
-    """Errors of the block as ModelRefused with `problem`; a BackendError is raised as it is."""
+    """Errors of the block as ModelRefused with `problem`; BackendError and ModelRefused are raised as they are."""
     try:
         yield
-    except BackendError:
+    except (BackendError, ModelRefused):
         raise
     except Exception as error:  # onnx and ONNX Runtime raise many kinds for bytes that are no such model
         raise ModelRefused(str(model), f"{problem}: {error}") from error

@@ -10,20 +10,23 @@ weights that are stored as 8-bit integers become floating point once, not in eac
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diarize.errors import ModelRefused
+from diarize.errors import BackendError, ModelRefused
 
 IDENTIFIER = b"ORTM"  # bytes 4 to 8 of each such file
 DEEPEST = 8  # graphs inside graphs
 LARGEST = 1 << 30  # bytes of a file; the largest that this project reads has 30 MB
 _DIMENSIONS = 64  # of one tensor
+_BINDINGS = "ort_flatbuffers_py"  # the name under which the modules of the bindings import each other
 
 
 def load(path: Path) -> Any:
@@ -40,10 +43,17 @@ def load(path: Path) -> Any:
     return convert(data, str(path))
 
 
+def is_ort(path: Path) -> bool:
+    """Whether a file says at its beginning that it is in this format. Raises OSError if it cannot be read."""
+    with path.open("rb") as file:
+        return file.read(8)[4:] == IDENTIFIER
+
+
 def convert(data: bytes, name: str) -> Any:
     """As `load`, of the content of a file; `name` is for the error message."""
     if data[4:8] != IDENTIFIER:
         raise ModelRefused(name, "it is not a model in ORT format", "Use a file that ends in .ort")
+    _import_bindings()
     try:
         return _Reader(data).model()
     except _Refused as error:
@@ -67,18 +77,61 @@ def cut(model: Any, name: str, outputs: Sequence[str] = (), branch: str = "") ->
     try:
         if branch:
             _keep_branch(result.graph, branch)
-        computed = {output for node in result.graph.node for output in node.output}
-        for output in outputs:
-            if output not in computed:
-                raise _Refused(f"it computes no value called {output!r}")
-            result.graph.output.append(onnx.ValueInfoProto(name=output))
+        _add_outputs(result.graph, outputs)
     except _Refused as error:
         raise ModelRefused(name, str(error)) from error
     return bytes(result.SerializeToString())
 
 
+def extract(model: Any, name: str, outputs: Sequence[str], branch: str = "") -> bytes:
+    """As `cut`, but `outputs` become the only outputs: nodes, weights and inputs that they do not need are left out."""
+    import onnx
+
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    try:
+        if branch:
+            _keep_branch(graph, branch)
+        del graph.output[:]
+        _add_outputs(graph, outputs)
+    except _Refused as error:
+        raise ModelRefused(name, str(error)) from error
+    used, nodes = set(outputs), []
+    for node in reversed(graph.node):  # each stands after those whose outputs it uses
+        if used.intersection(node.output):
+            nodes.append(node)
+            used |= _used_names(onnx.GraphProto(node=[node])) - {""}  # "": an optional input that is left out
+    for values, chosen in (
+        (graph.node, nodes[::-1]),
+        (graph.initializer, [tensor for tensor in graph.initializer if tensor.name in used]),
+        (graph.input, [value for value in graph.input if value.name in used]),
+    ):
+        del values[:]
+        values.extend(chosen)
+    return bytes(result.SerializeToString())
+
+
 class _Refused(Exception):
     """The buffer is well-formed and holds what this reader refuses."""
+
+
+def _import_bindings() -> None:
+    """Make the bindings that onnxruntime carries importable.
+
+    Its own module for this, onnxruntime.tools.ort_format_model, imports torch where torch is installed: seconds, and
+    hundreds of megabytes. Raises BackendError if this onnxruntime has no bindings.
+    """
+    if _BINDINGS in sys.modules:
+        return
+    runtime = find_spec("onnxruntime")
+    for root in (runtime.submodule_search_locations or ()) if runtime else ():
+        folder = Path(root) / "tools" / "ort_format_model" / _BINDINGS
+        spec = spec_from_file_location(_BINDINGS, folder / "__init__.py", submodule_search_locations=[str(folder)])
+        if folder.is_dir() and spec is not None and spec.loader is not None:
+            sys.modules[_BINDINGS] = module_from_spec(spec)
+            return spec.loader.exec_module(sys.modules[_BINDINGS])
+    raise BackendError("This onnxruntime cannot read .ort files. Install the package onnxruntime as PyPI has it.")
 
 
 class _Reader:
@@ -89,9 +142,7 @@ class _Reader:
     """
 
     def __init__(self, data: bytes) -> None:
-        # This import makes the package of the bindings importable under its own name, as they import each other.
-        import_module("onnxruntime.tools.ort_format_model")
-        self._fbs = import_module("ort_flatbuffers_py.fbs.InferenceSession")
+        self._fbs = import_module(f"{_BINDINGS}.fbs.InferenceSession")
         self._data = data
         self._elements = self._bytes = len(data)
         self._domains: set[str] = set()
@@ -234,7 +285,7 @@ class _Reader:
         if type_info is None or type_info.ValueType() != 1:  # TypeInfoValue.tensor_type
             return result
         table = type_info.Value()
-        tensor = import_module("ort_flatbuffers_py.fbs.TensorTypeAndShape").TensorTypeAndShape()
+        tensor = import_module(f"{_BINDINGS}.fbs.TensorTypeAndShape").TensorTypeAndShape()
         tensor.Init(table.Bytes, table.Pos)
         result.type.tensor_type.elem_type = tensor.ElemType()
         shape = tensor.Shape()
@@ -285,6 +336,16 @@ def _sorted_nodes(nodes: Sequence[tuple[Any, Sequence[str]]], outer: Sequence[st
                 state[node] = 1
                 stack += waiting
     return result
+
+
+def _add_outputs(graph: Any, outputs: Sequence[str]) -> None:
+    import onnx
+
+    computed = {output for node in graph.node for output in node.output}
+    for output in outputs:
+        if output not in computed:
+            raise _Refused(f"it computes no value called {output!r}")
+        graph.output.append(onnx.ValueInfoProto(name=output))
 
 
 def _keep_branch(graph: Any, branch: str) -> None:

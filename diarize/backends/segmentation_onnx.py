@@ -1,8 +1,9 @@
-"""pyannote/segmentation-3.0 (MIT) in ONNX Runtime: who of at most three people talks when, in windows of 10 s.
+"""Segmentation models of pyannote in ONNX Runtime: who of at most three people talks when, in windows of 10 s.
 
-H. Bredin, "pyannote.audio 2.1 speaker diarization pipeline", Interspeech 2023; powerset classes: arXiv:2310.13025. The
-network normalises the level of each window, with a constant that matters only if the sound is very quiet; so a quiet
-recording is amplified as a whole.
+Two files of one architecture: pyannote/segmentation-3.0 (MIT), and the segmentation of
+pyannote/speaker-diarization-community-1 (CC-BY-4.0). H. Bredin, "pyannote.audio 2.1 speaker diarization pipeline",
+Interspeech 2023; powerset classes: arXiv:2310.13025. The network normalises the level of each window, with a constant
+that matters only if the sound is very quiet; so a quiet recording is amplified as a whole.
 
 Windows are computed in batches of one size, the last one filled with silence, so that the result does not depend on
 the number of threads.
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from diarize.activity import CLASSES, LocalActivity
 from diarize.audio import excerpts
-from diarize.backends import onnx_sessions, segmentation_graph
+from diarize.backends import onnx_sessions, ort_format, segmentation_graph
 from diarize.errors import ModelRefused
 from diarize.files import sha256
 from diarize.types import Audio
@@ -33,6 +34,9 @@ LONG = 2 * 3600  # s; in longer recordings windows do not overlap: half the cost
 LONG_HOP = 588  # frames
 BATCH = 4  # windows computed at once by each thread, in 50 MB; more is no faster
 LEVEL = 0.1  # RMS to which a quieter recording is raised, -20 dBFS
+# In the graph of community-1: the log-probabilities of the classes, from which it derives who talks, and the branch
+# that it takes for every input of three dimensions.
+LOGARITHMS, BRANCH = "/inner/activation/LogSoftmax_output_0", "then_branch"
 
 
 class Segmentation:
@@ -70,15 +74,20 @@ class Segmentation:
 
 
 def load(model: Path, device: str = "cpu", threads: int = 0) -> Segmentation:
-    """The segmenter whose weights are the ONNX file `model`; a quantised one is restored to floating point.
+    """The segmenter whose weights are the file `model`: segmentation-3.0 in ONNX, or community-1 in ORT format.
 
+    A quantised segmentation-3.0 is restored to floating point (`segmentation_graph`).
     Raises ModelRefused if it is another kind of model, BackendError for a device that cannot be used.
     """
     digest = sha256(model)
+    graph = restored = None
     with onnx_sessions.refuse_other_models(model, "it is not a segmentation graph"):
-        restored = segmentation_graph.restore(model)
+        if ort_format.is_ort(model):
+            graph = ort_format.extract(ort_format.load(model), str(model), [LOGARITHMS], BRANCH)
+        else:
+            restored = segmentation_graph.restore(model)
     with onnx_sessions.refuse_other_models(model, "it does not take 10 s at 16 kHz"):
-        session = onnx_sessions.open_session(restored or model, device, "the segmentation")
+        session = onnx_sessions.open_session(graph or restored or model, device, "the segmentation")
         shape = session.run(None, {session.get_inputs()[0].name: np.zeros((1, 1, WINDOW), np.float32)})[0].shape
     if shape != (1, FRAMES, CLASSES):
         raise ModelRefused(str(model), f"it gives {shape}, not (1, {FRAMES}, {CLASSES})")

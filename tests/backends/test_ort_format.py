@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,41 @@ def test_a_branch_with_an_inner_value_as_output(ort_file: Path, branch: str) -> 
     assert model.SerializeToString() == before
 
 
+def test_an_inner_value_as_the_only_output(ort_file: Path) -> None:
+    model = ort_format.load(ort_file)
+    before = model.SerializeToString()
+    part = onnx.load_from_string(ort_format.extract(model, "small", ["normal"]))
+    assert [node.op_type for node in part.graph.node] == ["LayerNormalization"]
+    assert [value.name for value in part.graph.input] == ["x"]
+    assert [tensor.name for tensor in part.graph.initializer] == ["gain"]
+    feed = inputs(True)
+    whole = onnx_sessions.open_session(ort_format.cut(model, "small", ["normal"]))
+    (normal,) = onnx_sessions.open_session(part.SerializeToString()).run(None, {"x": feed["x"]})
+    np.testing.assert_array_equal(normal, whole.run(["normal"], feed)[0])
+    assert model.SerializeToString() == before
+
+
+def test_what_a_branch_needs_stays_in_an_extract(ort_file: Path) -> None:
+    model = ort_format.load(ort_file)
+    feed = inputs(True)
+    (expected,) = onnx_sessions.open_session(ort_file).run(None, feed)
+    for branch in ("", "then_branch"):
+        part = onnx_sessions.open_session(ort_format.extract(model, "small", ["y"], branch))
+        names = [value.name for value in part.get_inputs()]
+        assert names == (["x"] if branch else ["x", "flag"])
+        result = part.run(None, {name: feed[name] for name in names})[0]
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5)
+
+
+def test_reading_a_file_imports_no_torch(ort_file: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from diarize.backends import ort_format; "
+        f"ort_format.load(Path({str(ort_file)!r})); "
+        "assert not {'torch', 'onnxruntime.tools'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_same_file_gives_the_same_bytes(ort_file: Path) -> None:
     first, second = (ort_format.cut(ort_format.load(ort_file), "small", (), "then_branch") for _ in range(2))
     assert first == second
@@ -101,6 +138,10 @@ def test_a_value_or_branch_that_is_not_there(ort_file: Path) -> None:
     model = ort_format.load(ort_file)
     with pytest.raises(ModelRefused, match="'small' is refused: it computes no value called 'gone'"):
         ort_format.cut(model, "small", ["gone"])
+    with pytest.raises(ModelRefused, match="'small' is refused: it computes no value called 'gone'"):
+        ort_format.extract(model, "small", ["normal", "gone"])
+    with pytest.raises(ModelRefused, match="no value called 'x'"):  # an input
+        ort_format.extract(model, "small", ["x"])
     with pytest.raises(ModelRefused, match="0 nodes with a body"):
         ort_format.cut(model, "small", (), "body")
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diarize.backends import segmentation_graph, segmentation_onnx
+from diarize.backends import onnx_sessions, segmentation_graph, segmentation_onnx
 from diarize.errors import AudioError, ModelRefused
+from diarize.models.store import Store
 from tests.backends.sounds import RATE, audio, noise, tone
 from tests.shared import SHARED
 
@@ -158,8 +159,47 @@ def test_the_restored_graph_agrees_with_the_published_one_where_sound_is_easy() 
     assert (new.argmax(-1) == old.argmax(-1)).mean() > 0.9
 
 
+def test_community_1_gives_the_log_probabilities_from_which_its_own_output_follows(community_1: Store) -> None:
+    path = community_1.path("community-1-segmentation")
+    sound = np.stack([noise(10) * level for level in (0.5, 0.01)]).astype(np.float32)[:, None]
+    sound[0, :, 60_000:] = tone(10)[60_000:]
+    segment = segmentation_onnx.load(path, threads=1)
+    (logarithms,) = segment._session.run(None, {"waveforms": sound})
+    original = onnx_sessions.open_session(path)
+    expected = np.concatenate([original.run(None, {"waveforms": window[None]})[0] for window in sound])
+    members = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32)
+    assert logarithms.shape == (2, 589, 7)
+    assert np.exp(logarithms).sum(-1) == pytest.approx(np.ones((2, 589)), abs=1e-4)
+    assert np.array_equal(members[logarithms.argmax(-1)], expected)
+    assert "restored" not in segment.name
+
+
+def test_fault_59_a_truncated_or_damaged_ort_file_is_refused_by_name(tmp_path: Path, community_1: Store) -> None:
+    data = community_1.path("community-1-segmentation").read_bytes()
+    path = tmp_path / "segmentation.ort"
+    for content in (data[: len(data) // 2], data[:100], data[:-1000], data[:8]):
+        path.write_bytes(content)
+        with pytest.raises(ModelRefused, match=r"segmentation\.ort") as caught:
+            segmentation_onnx.load(path)
+        assert str(caught.value).count("is refused") == 1
+
+
+def test_another_model_in_ort_format_is_refused(community_1: Store) -> None:
+    with pytest.raises(ModelRefused, match="0 nodes with a then_branch, not one"):
+        segmentation_onnx.load(community_1.path("community-1-embedding"))
+
+
+def test_most_of_a_reverberant_meeting_is_heard_by_community_1(community_1: Store) -> None:
+    assert _share_of_the_room(community_1.path("community-1-segmentation")) > 0.95
+
+
 @needs_model
 def test_most_of_a_reverberant_meeting_is_heard() -> None:
+    assert _share_of_the_room(REAL) > 0.95
+
+
+def _share_of_the_room(model: Path) -> float:
+    """How much of the speech of one minute of a reverberant meeting the model finds."""
     from diarize import timeline
     from diarize.audio.reading import read
     from diarize.types import Segment
@@ -172,5 +212,5 @@ def test_most_of_a_reverberant_meeting_is_heard() -> None:
     rows = [line.split() for line in path.with_suffix(".rttm").read_text(encoding="utf-8").splitlines()]
     spans = [Segment(float(r[3]), min(60.0, float(r[3]) + float(r[4]))) for r in rows if float(r[3]) < 60]
     truth = timeline.union(spans)
-    found = segmentation_onnx.load(REAL)(part).spoken(0.5)
-    assert timeline.total(timeline.intersect(truth, found)) > 0.95 * timeline.total(truth)
+    spoken = segmentation_onnx.load(model)(part).spoken(0.5)
+    return timeline.total(timeline.intersect(truth, spoken)) / timeline.total(truth)

@@ -142,9 +142,26 @@ def test_without_the_segmentation_model_it_is_said_that_overlap_is_not_heard() -
     auto = config(segmentation={"backend": "auto"})
     made = plan.make(auto, Shelf(), recognize=False)
     assert "segment" not in made.stages
-    assert "diarize models pull pyannote-segmentation-3.0-int8" in " ".join(made.notes)
-    made = plan.make(auto, Shelf("pyannote-segmentation-3.0-int8"), recognize=False)
-    assert (made.stages[0], made.notes) == ("segment", ())
+    assert "diarize models pull community-1-segmentation" in " ".join(made.notes)
+
+
+@pytest.mark.parametrize(
+    ("names", "best"),
+    [
+        (("pyannote-segmentation-3.0-int8",), "pyannote-segmentation-3.0-int8"),
+        (("community-1-segmentation",), "community-1-segmentation"),
+        (("pyannote-segmentation-3.0-int8", "community-1-segmentation"), "community-1-segmentation"),
+    ],
+)
+def test_auto_prefers_the_segmentation_of_community_1(names: tuple[str, ...], best: str) -> None:
+    chosen = plan.make(config(segmentation={"backend": "auto"}), Shelf(*names), recognize=False)
+    assert (chosen.stages[0], chosen.notes, list(chosen.models)) == ("segment", (), [best])
+
+
+def test_each_segmentation_model_can_be_chosen_by_name() -> None:
+    for name in plan.SEGMENTERS:
+        chosen = plan.make(config(segmentation={"backend": name}), Shelf(*plan.SEGMENTERS), recognize=False)
+        assert list(chosen.models) == [name]
 
 
 @pytest.mark.parametrize(
