@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from diarize import files
 from diarize.audio import excerpts
-from diarize.backends import onnx_sessions, ort_format
+from diarize.backends import onnx_sessions
+from diarize.backends.graphs import ort_format
 from diarize.config import AsrConfig
 from diarize.errors import ConfigError, ModelRefused
 from diarize.types import Audio, Samples, Segment, Word

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions, pooling
+from diarize.backends.graphs.builder import GraphBuilder
 from diarize.errors import ModelRefused
 from diarize.files import sha256
 from diarize.models import checkpoint
@@ -140,7 +141,7 @@ def _filterbank() -> NDArray[np.float32]:
 
 def _graph(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
     """The network as a serialized ONNX graph: `power` (N, 160, 201) -> `vectors` (N, 256)."""
-    graph = onnx_sessions.GraphBuilder()
+    graph = GraphBuilder()
     constant, add = graph.constant, graph.add
     mel = add("MatMul", ["power", constant("filters", _filterbank())])
     at = add("Transpose", [mel], perm=[1, 0, 2])  # time first, as ONNX's LSTM expects it

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from diarize.activity import CLASSES, LocalActivity
 from diarize.audio import excerpts
-from diarize.backends import onnx_sessions, ort_format, segmentation_graph
+from diarize.backends import onnx_sessions
+from diarize.backends.graphs import ort_format, segmentation_graph
 from diarize.errors import ModelRefused
 from diarize.files import sha256
 from diarize.types import Audio

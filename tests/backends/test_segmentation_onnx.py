@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diarize.backends import onnx_sessions, segmentation_graph, segmentation_onnx
+from diarize.backends import onnx_sessions, segmentation_onnx
+from diarize.backends.graphs import segmentation_graph
 from diarize.errors import AudioError, ModelRefused
 from diarize.models.store import Store
 from tests.backends.sounds import RATE, audio, noise, tone

@@ -16,7 +16,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from diarize.backends import onnx_sessions, ort_format
+from diarize.backends import onnx_sessions
+from diarize.backends.graphs import ort_format
 from diarize.errors import ModelRefused
 
 GENERATOR = np.random.default_rng(11)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.backends import onnx_sessions
+from diarize.backends.graphs.builder import GraphBuilder
 from diarize.units import RATE
 
 HALF = 125  # taps left of a filter's middle
@@ -77,7 +77,7 @@ def _weights(tensors: Tensors, name: str) -> NDArray[np.float32]:
 
 def _build(tensors: Tensors) -> bytes:
     """The network of `sincnet`, `lstm`, `linear` and `classifier` (pyannote.audio, models/segmentation/PyanNet.py)."""
-    graph = onnx_sessions.GraphBuilder()
+    graph = GraphBuilder()
     constant, add = graph.constant, graph.add
 
     def normalise(at: str, name: str) -> str:

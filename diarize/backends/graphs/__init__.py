@@ -1,0 +1,5 @@
+"""Graphs of neural networks: files of models -> ONNX graphs that ONNX Runtime runs.
+
+`ort_format` reads the format of ONNX Runtime and cuts a graph to the values that are wanted; `segmentation_graph`
+restores a quantised segmentation model to floating point; `builder` writes graphs node by node.
+"""
