@@ -268,9 +268,10 @@ class Provenance:
     models: Mapping[str, str] = field(default_factory=dict)  # name in the model store -> sha256, of the run's models
     seeds: Mapping[str, int] = field(default_factory=dict)  # stage -> seed of its random numbers
     versions: Mapping[str, str] = field(default_factory=dict)  # package -> version, of those that may change a result
+    licences: Mapping[str, str] = field(default_factory=dict)  # name in the model store -> licence and authors to name
 
     def __post_init__(self) -> None:
-        for name in ("stages", "settings", "models", "seeds", "versions"):
+        for name in ("stages", "settings", "models", "seeds", "versions", "licences"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __reduce__(self) -> tuple[Any, ...]:  # a mapping proxy does not pickle

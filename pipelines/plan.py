@@ -86,6 +86,11 @@ class Plan:
         return tuple(stage for stage, runs_here in runs.items() if runs_here)
 
     @property
+    def licences(self) -> dict[str, str]:
+        """Name in the store -> licence, and whom it demands to be named, of the models that this plan uses."""
+        return {name: REGISTRY[name].terms for name in self.models if name in REGISTRY}
+
+    @property
     def clusters(self) -> bool:
         """Whether turns are made of clustered windows: not by an end-to-end diarizer, nor of one channel a speaker."""
         return self.config.diarizer is None and self.config.audio.channel != "per-channel"

@@ -200,7 +200,9 @@ def test_error_counts_add_and_rates_do_not() -> None:
 
 def test_provenance_is_read_only_and_crosses_processes() -> None:
     provenance = Provenance("p 1", Source("a.wav", "0" * 64, 3), {"detect": "x"}, {"vad": {"pad": 0.1}}, ("a note",))
-    provenance = replace(provenance, models={"a": "b"}, seeds={"cluster": 0}, versions={"numpy": "2"})
+    provenance = replace(
+        provenance, models={"a": "b"}, seeds={"cluster": 0}, versions={"numpy": "2"}, licences={"a": "MIT"}
+    )
     with pytest.raises(TypeError):
         provenance.stages["detect"] = "y"  # type: ignore[index]
     assert pickle.loads(pickle.dumps(provenance)) == provenance

@@ -26,7 +26,8 @@ from diarize.types import Transcript
 SCHEMA = "diarize-transcript/1"
 
 _KEYS = ("schema", "recording", "duration", "language", "speakers", "turns", "words", "lost", "provenance")
-_PROVENANCE = ("product", "source", "stages", "models", "settings", "seeds", "versions", "notes")
+_PROVENANCE = ("product", "source", "stages", "models", "licences", "settings", "seeds", "versions", "notes")
+_ADDED = frozenset({"licences"})  # keys that earlier transcripts of this schema lack
 
 
 def dumps(transcript: Transcript) -> str:
@@ -128,12 +129,12 @@ def _object_reader(kind: Any) -> Callable[[Any, str, str], Any]:
         name = path or "the transcript"
         if not isinstance(value, dict):
             raise FormatError(where, f"{name} is {_describe(value)}, not an object")
-        if missing := [key for key in readers if key not in value]:
+        if missing := [key for key in readers if key not in value and key not in _ADDED]:
             raise FormatError(where, f"{name} lacks {', '.join(missing)}")
         if unknown := [key for key in value if key not in readers]:
             raise FormatError(where, f"{name} has keys that {SCHEMA} does not: {', '.join(unknown)}")
         prefix = f"{path}." if path else ""
-        return kind(**{key: reader(value[key], where, prefix + key) for key, reader in readers.items()})
+        return kind(**{key: readers[key](value[key], where, prefix + key) for key in readers if key in value})
 
     return read_object
 

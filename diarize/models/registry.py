@@ -35,6 +35,12 @@ class ModelEntry:
     format: Mapping[str, Any]  # read by the backend of that role
     description: str
     measured: bool = False  # the digests were computed from the files, not taken from the publisher
+    attribution: str = ""  # authors, whom a licence such as CC-BY demands to be named
+
+    @property
+    def terms(self) -> str:
+        """The licence, with those to be named."""
+        return f"{self.licence}, {self.attribution}" if self.attribution else self.licence
 
     @property
     def size(self) -> int | None:
@@ -79,6 +85,7 @@ def parse(text: str) -> dict[str, ModelEntry]:
             format=table["format"],
             description=table["description"],
             measured=table["measured"],
+            attribution=table.get("attribution", ""),
         )
         for name, table in tomllib.loads(text).items()
     }

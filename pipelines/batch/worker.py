@@ -103,6 +103,7 @@ class Transcriber:
             transcript.provenance,
             notes=(*self.plan.notes, *transcript.provenance.notes),
             models=self.plan.models,
+            licences=self.plan.licences,
             versions=self.plan.versions,
         )
         return replace(transcript, provenance=provenance), strangers

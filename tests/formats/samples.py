@@ -139,6 +139,7 @@ MEETING = Transcript(
         {"silero-vad-v6": "ef" * 32},
         {"cluster": 0},
         {"numpy": "2.0.0", "libavcodec": "62.28.102"},
+        {"silero-vad-v6": "MIT"},
     ),
 )
 EMPTY = Transcript("silence", 3.0)

@@ -43,6 +43,16 @@ def test_what_is_written_follows_the_schema(transcript: Transcript) -> None:
     assert transcript_json.loads(transcript_json.dumps(transcript), "t.json") == transcript
 
 
+def test_a_transcript_of_an_earlier_version_has_no_licences_and_is_read() -> None:
+    value = json.loads(transcript_json.dumps(MEETING))
+    assert value["provenance"].pop("licences") == dict(MEETING.provenance.licences) != {}
+    jsonschema.validate(value, SCHEMA)
+    earlier = replace(MEETING, provenance=replace(MEETING.provenance, licences={}))
+    assert transcript_json.loads(json.dumps(value), "t.json") == transcript_json.loads(
+        transcript_json.dumps(earlier), "t.json"
+    )
+
+
 def test_the_schema_and_the_reader_refuse_the_same() -> None:
     value = json.loads(transcript_json.dumps(MEETING))
     for change in (

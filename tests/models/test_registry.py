@@ -65,10 +65,19 @@ def test_a_registry_refuses_fields_it_does_not_know() -> None:
         parse(table + 'files=[{name="x", sha265=""}]')
 
 
-def test_the_page_on_models_names_each_with_its_licence() -> None:
+def test_the_page_on_models_names_each_with_its_licence_and_attribution() -> None:
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     for one in REGISTRY.values():
         assert f"| `{one.name}` | {one.licence} |" in page
+        assert not one.attribution or f"| `{one.name}` | {one.attribution} |" in page
+
+
+def test_a_licence_that_demands_attribution_comes_with_it() -> None:
+    assert any(one.licence.startswith("CC-BY") for one in REGISTRY.values())
+    for one in REGISTRY.values():
+        assert bool(one.attribution) == one.licence.startswith("CC-BY")
+    assert REGISTRY["ge2e"].terms == "Apache-2.0"
+    assert "CC-BY-4.0, pyannote/speaker-diarization-community-1" in REGISTRY["community-1-segmentation"].terms
 
 
 def test_the_recommended_models_come_out_of_one_wheel() -> None:

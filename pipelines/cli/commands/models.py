@@ -107,7 +107,7 @@ def pull(
 
 
 def model_lines(statuses: Sequence[ModelStatus]) -> Iterator[str]:
-    """Two lines a model: its state in the store, role, size and licence; and what it is, or what is wrong with it."""
+    """A model's state in the store, role, size and licence; what it is, or what is wrong with it; whom to name."""
     longest = max((len(status.entry.name) for status in statuses), default=0)
     for status in statuses:
         entry = status.entry
@@ -115,3 +115,5 @@ def model_lines(statuses: Sequence[ModelStatus]) -> Iterator[str]:
         pinned = ", digest fixed by the first download" if status.pinned else ""
         yield f"{entry.name:{longest}}  {status.state:7} {entry.role:12} {size:>7} MB  {entry.licence}{pinned}"
         yield f"    {status.problem or entry.description}"
+        if entry.attribution:
+            yield f"    attribution: {entry.attribution}"

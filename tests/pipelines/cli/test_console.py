@@ -64,6 +64,13 @@ def test_a_model_that_its_first_download_pinned_is_shown_as_such() -> None:
     assert "digest fixed by the first download" in next(model_lines([status]))
 
 
+def test_a_model_is_listed_with_those_whom_its_licence_demands_to_name() -> None:
+    status = ModelStatus(REGISTRY["community-1-embedding"], "present", Path("store"))
+    *_, last = model_lines([status])
+    assert last.startswith("    attribution: pyannote/speaker-diarization-community-1 by pyannoteAI")
+    assert len(list(model_lines([ModelStatus(REGISTRY["ge2e"], "missing", Path("store"))]))) == 2
+
+
 def test_settings_are_shown_with_their_meaning() -> None:
     found = settings.resolve({"cluster.min_speakers": 2}, None, {})
     lines = list(setting_lines(found, origin=False))
