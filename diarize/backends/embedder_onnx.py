@@ -1,8 +1,8 @@
-"""Any speaker model in ONNX that takes Kaldi filter banks: WeSpeaker, 3D-Speaker, NeMo as exported by sherpa-onnx.
+"""Any speaker model in ONNX: WeSpeaker, 3D-Speaker, NeMo as exported by sherpa-onnx, ReDimNet2, and ones of samples.
 
 An ONNX graph does not describe the features that a model was trained on. They come from the model store's `format`,
-else from the metadata that sherpa-onnx's exporters write into the file, else they are WeSpeaker's. The names of inputs
-and outputs come from the graph itself.
+else from the number of dimensions of its input, and from the metadata that sherpa-onnx's exporters write into the
+file; without these, filter banks are WeSpeaker's. The names of inputs and outputs come from the graph itself.
 """
 
 from __future__ import annotations
@@ -11,20 +11,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions, pooling
+from diarize.backends.front_ends import RawSamples, ReDimNetMel
 from diarize.errors import ModelRefused
 from diarize.files import sha256
 from diarize.types import Audio, Embeddings, Samples, Segment
 from diarize.units import to_samples
 
 SHORTEST = 0.5  # s; a shorter segment is extended, as a few frames do not describe a voice
+SHORTEST_REDIMNET = 1.0  # s, the least that ReDimNet2's exported graphs take
 LONGEST = 10.0  # s; a longer one is cut into parts, so that memory stays bounded
+# What a model takes, by `features` of its format: the number of dimensions of its first input, and what they are.
+INPUTS = {
+    "kaldi-fbank": (3, "filter banks (N, T, bins)"),
+    "samples": (2, "samples (N, T)"),
+    "redimnet-mel": (4, "ReDimNet's mel spectrograms (N, 1, bins, T)"),
+}
+
+
+class FrontEnd(Protocol):
+    """Samples (n,) -> what the model takes, without its first dimension. Its repr is a part of the model's identity."""
+
+    @property
+    def rate(self) -> int: ...
+
+    def __call__(self, samples: Samples) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +93,14 @@ class _Excerpt(NamedTuple):
 
 
 class Onnx:
-    """An `Embedder`. Segments under 0.5 s are extended on both sides; over 10 s, vectors of parts are averaged."""
+    """An `Embedder`. Segments under 0.5 s (ReDimNet2: 1 s) are extended on both sides; over 10 s, vectors of parts are
+    averaged."""
 
-    def __init__(self, session: Any, name: str, features: Features, batch: int, threads: int) -> None:
-        self._session, self._features, self._batch, self._threads = session, features, batch, threads
+    def __init__(self, session: Any, name: str, features: FrontEnd, batch: int, threads: int) -> None:
+        self._session, self._features, self._threads = session, features, threads
         self._name = name
+        self._batch = 1 if session.get_inputs()[0].shape[0] == 1 else batch  # exported for one excerpt at a time
+        self._shortest = SHORTEST_REDIMNET if isinstance(features, ReDimNetMel) else SHORTEST
 
     @property
     def name(self) -> str:
@@ -96,7 +116,7 @@ class Onnx:
         rate = self._features.rate
         onnx_sessions.check_rate(audio, rate, self.name)
         total = len(audio.samples)
-        parts = sorted(part for i, segment in enumerate(segments) for part in _excerpts(segment, i, rate, total))
+        parts = sorted(part for i, segment in enumerate(segments) for part in self._excerpts(segment, i, total))
         batches: list[list[_Excerpt]] = []
         for part in parts:
             if not batches or len(batches[-1]) == self._batch or batches[-1][0].samples != part.samples:
@@ -109,13 +129,25 @@ class Onnx:
 
         return pooling.embed_parts(audio, segments, batches, embed, self._dimension, self._threads, self.name)
 
+    def _excerpts(self, segment: Segment, owner: int, total: int) -> list[_Excerpt]:
+        """Excerpts of one length, which cover the segment."""
+        rate = self._features.rate
+        start, end = to_samples(segment.start, rate), to_samples(segment.end, rate)
+        least = to_samples(self._shortest, rate)
+        if end - start < least:
+            start = max(0, min((start + end - least) // 2, total - least))
+            return [_Excerpt(least, start, owner)]
+        count = ceil((end - start) / to_samples(LONGEST, rate))
+        size = (end - start) // count
+        return [_Excerpt(size, start + i * size, owner) for i in range(count)]
+
     @property
     def _dimension(self) -> int:
         size = self._session.get_outputs()[-1].shape[-1]
         return size if isinstance(size, int) else 1
 
     def _run(self, frames: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, frames, bins) -> (n, d)."""
+        """(n, ...), as the model takes it -> (n, d)."""
         first, *others = self._session.get_inputs()
         inputs: dict[str, NDArray[Any]] = {first.name: frames}
         if others:  # NeMo: bins before frames, and how many frames there are; its last output is the vector
@@ -130,22 +162,35 @@ def load(
 ) -> Onnx:
     """The embedder whose network is the ONNX file `model`.
 
-    `format` describes its input, from the model store (the fields of `Features`; others are ignored). Raises
-    ModelRefused if the file is not an ONNX model, or its input is not filter banks; BackendError for a device that
-    cannot be used.
+    `format` describes its input, from the model store: `features`, a key of INPUTS, and the fields of the front end
+    (others are ignored). Raises ModelRefused if the file is not an ONNX model, or has another input; BackendError for a
+    device that cannot be used.
     """
     with onnx_sessions.refuse_other_models(model, "ONNX Runtime cannot read it"):
         session = onnx_sessions.open_session(model, device, model.stem)
-    kind = (format or {}).get("features", "kaldi-fbank")
+    format = format or {}
     shape = session.get_inputs()[0].shape
-    if kind != "kaldi-fbank" or len(shape) != 3 or len(session.get_inputs()) > 2:
+    kind = format.get("features") or next((k for k, (rank, _) in INPUTS.items() if rank == len(shape)), "")
+    if kind not in INPUTS:
+        known = ", ".join(name for _, name in INPUTS.values())
+        raise ModelRefused(str(model), f"a speaker model takes {known}, this one takes {kind or 'an input'} {shape}")
+    if len(shape) != INPUTS[kind][0] or len(session.get_inputs()) > (2 if kind == "kaldi-fbank" else 1):
         raise ModelRefused(
-            str(model), f"a speaker model takes filter banks (N, T, bins), this one takes {kind} {shape}"
+            str(model),
+            f"it should take {INPUTS[kind][1]}, but has {len(session.get_inputs())} inputs, {shape} the first",
         )
-    features = features_of(format or {}, session.get_modelmeta().custom_metadata_map)
+    features = front_end_of(kind, format, session.get_modelmeta().custom_metadata_map)
     return Onnx(
         session, f"onnx:{model.stem}@{sha256(model)[:16]}", features, batch, onnx_sessions.count_threads(threads)
     )
+
+
+def front_end_of(kind: str, format: Mapping[str, Any], metadata: Mapping[str, str]) -> FrontEnd:
+    """The front end of a model with `features` = `kind`, a key of INPUTS."""
+    if kind == "kaldi-fbank":
+        return features_of(format, metadata)
+    kind_of = ReDimNetMel if kind == "redimnet-mel" else RawSamples
+    return kind_of(**{key: value for key, value in format.items() if key in kind_of.__dataclass_fields__})
 
 
 def features_of(format: Mapping[str, Any], metadata: Mapping[str, str]) -> Features:
@@ -166,15 +211,3 @@ def features_of(format: Mapping[str, Any], metadata: Mapping[str, str]) -> Featu
         variance_normalised=metadata.get("feature_normalize_type") == "per_feature",
         slaney=framework == "nemo",
     )
-
-
-def _excerpts(segment: Segment, owner: int, rate: int, total: int) -> list[_Excerpt]:
-    """Excerpts of one length, which cover the segment."""
-    start, end = to_samples(segment.start, rate), to_samples(segment.end, rate)
-    least = to_samples(SHORTEST, rate)
-    if end - start < least:
-        start = max(0, min((start + end - least) // 2, total - least))
-        return [_Excerpt(least, start, owner)]
-    count = ceil((end - start) / to_samples(LONGEST, rate))
-    size = (end - start) // count
-    return [_Excerpt(size, start + i * size, owner) for i in range(count)]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from diarize.backends import embedder_onnx
+from diarize.backends import embedder_onnx, front_ends, onnx_sessions
 from diarize.errors import AudioError, ModelRefused
 from diarize.models.registry import REGISTRY
 from diarize.types import Segment
@@ -177,6 +177,93 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         embedder_onnx.load(tmp_path / "page.onnx")
 
 
-def test_a_model_that_takes_no_filter_banks_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelRefused, match="samples"):
-        embedder_onnx.load(write_model(tmp_path / "tiny.onnx"), {"features": "samples"})
+@pytest.mark.parametrize(
+    ("format", "message"),
+    [
+        ({"features": "samples"}, r"should take samples \(N, T\), but has 1 inputs, \['N', 'T', 80\] the first"),
+        ({"features": "redimnet-mel"}, "should take ReDimNet's mel spectrograms"),
+        ({"features": "mfcc"}, "takes filter banks .*, this one takes mfcc"),
+    ],
+)
+def test_a_model_that_takes_something_else_is_refused(tmp_path: Path, format: dict[str, str], message: str) -> None:
+    with pytest.raises(ModelRefused, match=message):
+        embedder_onnx.load(write_model(tmp_path / "tiny.onnx"), format)
+
+
+def write_reducing_model(path: Path, shape: list[int | str], axes: list[int], width: int) -> Path:
+    """The mean of |x| over `axes` of an input of `shape`, times a matrix (width, DIMENSION)."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(2).standard_normal((width, DIMENSION)).astype(np.float32)
+    nodes = [
+        helper.make_node("Abs", ["x"], ["size"]),
+        helper.make_node("ReduceMean", ["size"], ["mean"], axes=axes, keepdims=0),
+        helper.make_node("Reshape", ["mean", "rows"], ["row"]),
+        helper.make_node("MatMul", ["row", "weights"], ["y"]),
+    ]
+    constants = {"weights": weights, "rows": np.array([-1, width])}
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [shape[0], DIMENSION])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("format", [{}, {"features": "samples", "rate": 16_000, "sample_scale": 1.0}])
+def test_a_model_of_samples_gets_samples(tmp_path: Path, format: dict[str, object]) -> None:
+    model = write_reducing_model(tmp_path / "wave.onnx", ["N", "T"], [1], 1)
+    embed = embedder_onnx.load(model, format, batch=2)
+    session = onnx_sessions.open_session(model)
+    sound = audio(spoken(5))
+    vectors = embed(sound, SEGMENTS).vectors
+    expected = session.run(None, {"x": sound.samples[None, : int(1.6 * RATE)]})[0][0]
+    assert np.abs(vectors[0] - expected / np.linalg.norm(expected)).max() < 1e-6
+    assert "RawSamples" in embed.name
+    louder = embedder_onnx.load(model, {"features": "samples", "sample_scale": 32768.0})
+    assert louder.name != embed.name
+
+
+@pytest.mark.parametrize("format", [{}, REGISTRY["redimnet2-b0"].format])
+def test_a_redimnet_gets_its_mel_spectrogram_one_at_a_time(tmp_path: Path, format: dict[str, object]) -> None:
+    model = write_reducing_model(tmp_path / "redimnet.onnx", [1, 1, 72, "T"], [1, 3], 72)
+    embed = embedder_onnx.load(model, format)
+    sound = audio(spoken(5))
+    vectors = embed(sound, SEGMENTS).vectors
+    mel = front_ends.ReDimNetMel()(sound.samples[: int(1.6 * RATE)])
+    expected = onnx_sessions.open_session(model).run(None, {"x": mel[None]})[0][0]
+    assert np.abs(vectors[0] - expected / np.linalg.norm(expected)).max() < 1e-6
+    assert embed(audio(noise(0.05)), [Segment(0.0, 0.05)]).vectors.shape == (1, DIMENSION)
+
+
+def test_the_mel_spectrogram_of_redimnet() -> None:
+    sound = spoken(1.6).astype(np.float32)
+    mel = front_ends.ReDimNetMel()(sound)
+    assert mel.shape == (1, 72, 156)
+    assert mel.dtype == np.float32
+    assert front_ends.ReDimNetMel()(sound[:RATE]).shape == (1, 72, 96)  # the least that the exported graphs take
+    assert np.abs(front_ends.ReDimNetMel()(sound * np.float32(0.01)) - mel).max() < 1e-3  # the level does not matter
+
+    # One frame, summed as it is defined.
+    normal = (sound - sound.mean()) / sound.std()
+    emphasised = normal - 0.97 * np.concatenate([normal[1:2], normal[:-1]])
+    window = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(400) / 399)
+    phase = np.exp(-2j * np.pi * np.outer(np.arange(256), np.arange(400)) / 512)
+    edges = np.linspace(2595 * np.log10(1 + 20 / 700), 2595 * np.log10(1 + 7600 / 700), 74)
+    at = 2595 * np.log10(1 + np.arange(256) / 255 * 8000 / 700)
+    frames = []
+    for frame in (10, 90):
+        first = frame * 160 - 80
+        power = np.abs(phase @ (emphasised[first : first + 400] * window)) ** 2
+        weights = [np.clip(np.minimum((at - a) / (b - a), (c - at) / (c - b)), 0, 1) for a, b, c in _triples(edges)]
+        frames.append(np.log([(power * weight).sum() for weight in weights]))
+    assert np.abs((frames[0] - frames[1]) - (mel[0, :, 10] - mel[0, :, 90])).max() < 1e-3
+    assert np.abs(front_ends.ReDimNetMel()(np.zeros(RATE, np.float32))).max() < 1e-9
+
+
+def _triples(edges: NDArray[np.float64]) -> list[tuple[float, float, float]]:
+    return list(zip(edges[:-2], edges[1:-1], edges[2:], strict=True))

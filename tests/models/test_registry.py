@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from diarize.models.registry import REGISTRY, ModelFile, find_entry, parse
 from diarize.models.store import Store
 from pipelines.cli import doctor
 from tests.conftest import COMMUNITY_1
+from tests.models.toys import Hub
 from tests.shared import SHARED, needs_shared
 
 MOONSHINE = REGISTRY["moonshine-tiny-en"]
@@ -37,8 +40,22 @@ def test_every_entry_is_whole() -> None:
 
 
 def test_two_models_never_claim_the_same_weights() -> None:
-    largest = [max(one.files, key=lambda file: file.bytes or 0).sha256 for one in REGISTRY.values()]
-    assert len(set(largest)) == len(largest)
+    largest = [max(one.files, key=lambda file: file.bytes or 0) for one in REGISTRY.values()]
+    digests = [file.sha256 for file in largest if file.sha256 is not None]
+    assert len(set(digests)) == len(digests)
+    unpinned = [one for one, file in zip(REGISTRY.values(), largest, strict=True) if file.sha256 is None]
+    assert all(one.name.startswith("redimnet2-") for one in unpinned)
+    assert len({one.sources for one in unpinned}) == len(unpinned)
+
+
+def test_a_model_without_a_digest_is_pinned_by_its_first_download(tmp_path: Path, hub: Hub) -> None:
+    entry = replace(REGISTRY["redimnet2-b0"], sources=(f"{hub.address}/b0-vox2-lm.onnx",))
+    hub.answers["/b0-vox2-lm.onnx"] = b"first"
+    store = Store(tmp_path, registry={entry.name: entry})
+    assert store.pull(entry.name).name == "b0-vox2-lm.onnx"
+    assert store.pins(entry.name) == {"b0-vox2-lm.onnx": hashlib.sha256(b"first").hexdigest()}
+    store.path(entry.name).write_bytes(b"other")
+    assert [status.state for status in store.verify()] == ["damaged"]
 
 
 @pytest.mark.parametrize("size", ["tiny", "base", "small", "medium", "large-v3", "large-v3-turbo", "small.en"])

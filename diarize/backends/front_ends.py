@@ -1,0 +1,77 @@
+"""What speaker models take other than Kaldi's filter banks: the samples themselves, and ReDimNet's mel spectrograms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.types import Samples
+
+_TINY = 1e-8  # bound of powers, and of the level that is divided by
+_PREEMPHASIS = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class RawSamples:
+    """Samples, for models with a front end of their own."""
+
+    rate: int = 16_000  # Hz
+    sample_scale: float = 1.0  # samples are multiplied by it
+
+    def __call__(self, samples: Samples) -> NDArray[np.float32]:
+        """(n,) -> (n,)."""
+        return np.asarray(samples * np.float32(self.sample_scale), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ReDimNetMel:
+    """The log mel spectrogram of ReDimNet and ReDimNet2 (arXiv:2407.18223, arXiv:2603.11841), minus its mean over time.
+
+    The excerpt is brought to mean 0 and deviation 1, so its level does not matter. Its bins are spread evenly from 0 Hz
+    to half the rate, as the models were trained with it: bin k of a transform of 512 samples counts as
+    k / 255 x 8000 Hz, not as k / 256 x 8000 Hz.
+    """
+
+    rate: int = 16_000  # Hz
+    num_mel_bins: int = 72
+    frame_length: float = 0.025  # s
+    frame_shift: float = 0.01  # s
+    lowest: float = 20.0  # Hz
+    highest: float = 7_600.0  # Hz
+    fft_length: int = 512  # samples
+    multiple: int = 4  # the number of frames is one of it: the last ones are left out
+
+    def __call__(self, samples: Samples) -> NDArray[np.float32]:
+        """(n,) with n of at least four frames -> (1, num_mel_bins, frames)."""
+        sound = np.asarray(samples, dtype=np.float64)
+        sound = (sound - sound.mean()) / (sound.std() + _TINY)
+        sound = sound - _PREEMPHASIS * np.concatenate([sound[1:2], sound[:-1]])  # before the first: its mirror image
+
+        # Frames: half a step of silence on both sides.
+        length, step = round(self.frame_length * self.rate), round(self.frame_shift * self.rate)
+        frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, step // 2), length)[::step]
+        spectrum = np.fft.rfft(frames * np.hamming(length), self.fft_length)[:, : self.fft_length // 2]
+        power = np.clip(np.abs(spectrum) ** 2, _TINY, 1 / _TINY)
+        filters = _mel_filters(self.num_mel_bins, self.fft_length // 2, self.lowest, self.highest, self.rate / 2)
+        logarithms = np.log(np.clip(power @ filters, _TINY, 1 / _TINY) + _TINY)
+        logarithms -= logarithms.mean(axis=0)
+        count = len(logarithms) // self.multiple * self.multiple
+        return np.ascontiguousarray(logarithms[:count].T[None], dtype=np.float32)
+
+
+@cache
+def _mel_filters(count: int, bins: int, lowest: float, highest: float, top: float) -> NDArray[np.float64]:
+    """Triangles (bins, count), evenly spaced on HTK's mel scale, for bins from 0 to `top` Hz; bin 0 has no weight."""
+
+    def mel(hertz: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        return 2595 * np.log10(1 + np.asarray(hertz) / 700)
+
+    edges = np.linspace(mel(lowest), mel(highest), count + 2)
+    left, middle, right = edges[:-2], edges[1:-1], edges[2:]
+    at = mel(np.linspace(0, top, bins))[:, None]
+    filters = np.maximum(0, np.minimum((at - left) / (middle - left), (right - at) / (right - middle)))
+    filters[0] = 0
+    return np.asarray(filters)
