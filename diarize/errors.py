@@ -9,6 +9,7 @@ DiarizeError
 │   ├── UnknownModel       no model in the registry has this name
 │   ├── ModelMissing       not in the model store
 │   ├── ModelDamaged       its digest is not the pinned one
+│   │   └── SourceDamaged  that of a source's file is not; nothing is stored
 │   ├── ModelUnavailable   it cannot be fetched: offline, access denied, no such source
 │   └── ModelRefused       it is another kind of model, or holds more than data
 ├── FormatError            a value cannot be written in, or read from, a file format
@@ -126,6 +127,17 @@ class ModelDamaged(ModelError):
             f"The model file {self.path} is damaged: its sha256 is {self.actual}, that of {self.model!r} is "
             f"{self.expected}. "
             f"Run: diarize models pull {self.model} --force"
+        )
+
+
+class SourceDamaged(ModelDamaged):
+    """`path` is the source, or the folder that is imported."""
+
+    def __str__(self) -> str:
+        return (
+            f"The model {self.model!r} is not stored: {self.path} has the sha256 {self.actual}, not {self.expected}. "
+            "Run the command again; if nothing changes, the source, or a mirror or proxy in front of it, delivers "
+            "another file: bring the right one with diarize models import FOLDER"
         )
 
 

@@ -26,6 +26,7 @@ EVERY = [
     errors.LibraryError("speakers.db", "two people are one"),
     errors.PassphraseError("speakers.db", "the passphrase is wrong", "Give the right one."),
     errors.StageError("a", "detect", "boom"),
+    errors.SourceDamaged("ge2e", "the wheel of resemblyzer==0.1.4", "aa", "bb"),
 ]
 
 

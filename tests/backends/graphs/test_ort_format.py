@@ -123,7 +123,7 @@ def test_what_a_branch_needs_stays_in_an_extract(ort_file: Path) -> None:
 
 def test_reading_a_file_imports_no_torch(ort_file: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from diarize.backends import ort_format; "
+        "import sys; from pathlib import Path; from diarize.backends.graphs import ort_format; "
         f"ort_format.load(Path({str(ort_file)!r})); "
         "assert not {'torch', 'onnxruntime.tools'} & set(sys.modules)"
     )
