@@ -24,7 +24,7 @@ from scipy.signal import resample_poly
 
 from benchmarks import simulate
 from diarize.backends import onnx_sessions
-from diarize.backends.embedder_onnx import Features
+from diarize.backends.front_ends import Features
 from diarize.backends.graphs import ort_format, quantisation
 
 SETS = ("libri-cohort", "an4-dev", "speechocean-dev")

@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import commit
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.types import Audio, Embeddings, Segment, Word
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +58,7 @@ class Pitch:
 
     name: str = "pitch"
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         rows = np.zeros((len(segments), 32), dtype=np.float32)
         for row, segment in zip(rows, segments, strict=True):
             piece = audio.samples[int(segment.start * audio.rate) : int(segment.end * audio.rate)]

@@ -108,6 +108,11 @@ class EmbedderConfig(Section):
         description="model for speaker embeddings: auto, ge2e, a name in the model store, a path to an .onnx file, or "
         "module:factory",
     )
+    precision: Literal["int8", "float"] = Field(
+        "int8",
+        description="numbers that the network of community-1 is computed with: int8 takes a third of the time of float "
+        "and gives nearly the same vectors",
+    )
     batch: int = Field(
         16,
         ge=1,

@@ -40,7 +40,11 @@ class Segmenter(Named, Protocol):
 class Embedder(Named, Protocol):
     """The voice in each segment: one unit row a segment, in their order."""
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings: ...
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
+        """`activity`: who of a few local speakers talks when, by a segmentation model. An embedder may give less weight
+        to what two say at once, or ignore it.
+        """
+        ...
 
 
 class Clusterer(Named, Protocol):

@@ -201,6 +201,9 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
             notes.append(
                 f"embedder: {wanted}, the best in the model store; a better one: diarize models pull {EMBEDDERS[0]}"
             )
+    if wanted == "community-1-embedding":
+        precision = {"precision": config.embedder.precision}
+        return Choice("embedder", "community-1", {"model": model(wanted), **precision, **options}, threaded=True)
     if wanted == "ge2e":
         return Choice("embedder", "ge2e", {"model": model("ge2e"), **options}, threaded=True)
     known = [name for name, entry in REGISTRY.items() if entry.role == "embedder"]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.config import ClusterConfig
 from diarize.timeline import union
 from diarize.types import Audio, Embeddings, Segment, Turn, Word
@@ -29,7 +30,7 @@ class Pitch:
 
     name: str = "pitch"
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         rows = np.zeros((len(segments), 32), dtype=np.float32)
         for row, segment in zip(rows, segments, strict=True):
             piece = audio.samples[int(segment.start * audio.rate) : int(segment.end * audio.rate)]
@@ -47,7 +48,7 @@ class Pitch:
 class Dying(Pitch):
     """Ends its process on recordings that are called so, as a crashing library does."""
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         if "segfault" in audio.id:
             os._exit(139)
         if "mistake" in audio.id:
@@ -63,7 +64,7 @@ class Dying(Pitch):
 class Sleeping(Pitch):
     """Takes longer than any test has patience."""
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         time.sleep(600)
         return super().__call__(audio, segments)
 
@@ -72,7 +73,7 @@ class Sleeping(Pitch):
 class Slow(Dying):
     """Takes a second, and may end its process."""
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         time.sleep(1)
         return super().__call__(audio, segments)
 

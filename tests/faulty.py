@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.types import Audio, Embeddings, Segment
 from tests.cheap import Pitch
 
@@ -24,7 +25,7 @@ PLACE = "FAULTY_PLACE"  # a folder where it leaves what a test wants to know, an
 
 @dataclass(frozen=True)
 class Faulty(Pitch):
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         place = Path(os.environ.get(PLACE, "."))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         match audio.id.partition("-")[0]:

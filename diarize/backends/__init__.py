@@ -27,6 +27,7 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
     "embedder": {
         "ge2e": ("diarize.backends.embedder_ge2e:load", ""),
         "onnx": ("diarize.backends.embedder_onnx:load", ""),
+        "community-1": ("diarize.backends.embedder_community1:load", ""),
     },
     "segmentation": {
         "onnx": ("diarize.backends.segmentation_onnx:load", ""),
@@ -44,7 +45,7 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
 ARGUMENTS = {  # stage -> arguments of its backends, by position and by name (diarize/stages.py)
     "vad": (("audio",), ("likely",)),
     "segmentation": (("audio",), ()),
-    "embedder": (("audio", "segments"), ()),
+    "embedder": (("audio", "segments"), ("activity",)),
     "asr": (("audio", "speech"), ()),
     "diarizer": (("audio",), ()),
 }

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions, pooling
 from diarize.backends.graphs.builder import GraphBuilder
@@ -61,8 +62,8 @@ class GE2E:
     def notes(self) -> tuple[str, ...]:
         return onnx_sessions.notes(self._session)
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
-        """Raises AudioError if the rate is not 16 kHz."""
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
+        """`activity` is not used. Raises AudioError if the rate is not 16 kHz."""
         onnx_sessions.check_rate(audio, RATE, "ge2e")
         windows = sorted(window for i, segment in enumerate(segments) for window in _windows(segment, i))
         batches = [windows[i : i + self._batch] for i in range(0, len(windows), self._batch)]

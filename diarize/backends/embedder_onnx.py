@@ -8,7 +8,6 @@ file; without these, filter banks are WeSpeaker's. The names of inputs and outpu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,9 +15,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions, pooling
-from diarize.backends.front_ends import RawSamples, ReDimNetMel
+from diarize.backends.front_ends import Features, RawSamples, ReDimNetMel
 from diarize.errors import ModelRefused
 from diarize.files import sha256
 from diarize.types import Audio, Embeddings, Samples, Segment
@@ -42,46 +42,6 @@ class FrontEnd(Protocol):
     def rate(self) -> int: ...
 
     def __call__(self, samples: Samples) -> NDArray[np.float32]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Log mel filter banks as computed by `compute-fbank-feats` of Kaldi, without dither."""
-
-    rate: int = 16_000  # Hz
-    num_mel_bins: int = 80
-    frame_length: float = 0.025  # s
-    frame_shift: float = 0.01  # s
-    window: str = "hamming"
-    sample_scale: float = 32_768.0  # samples are multiplied by it
-    mean_normalised: bool = True  # each bin's mean over the segment is subtracted
-    variance_normalised: bool = False  # and then divided by its standard deviation
-    slaney: bool = False  # librosa's mel scale from 0 Hz, the mean sample not removed, as in NeMo
-
-    def __call__(self, samples: Samples) -> NDArray[np.float32]:
-        """(n,) -> (frames, num_mel_bins)."""
-        import kaldi_native_fbank
-
-        options = kaldi_native_fbank.FbankOptions()
-        options.frame_opts.samp_freq = self.rate
-        options.frame_opts.frame_length_ms = self.frame_length * 1000
-        options.frame_opts.frame_shift_ms = self.frame_shift * 1000
-        options.frame_opts.window_type = self.window
-        options.frame_opts.dither = 0.0
-        options.mel_opts.num_bins = self.num_mel_bins
-        if self.slaney:
-            options.frame_opts.remove_dc_offset = False
-            options.mel_opts.low_freq = 0.0
-            options.mel_opts.is_librosa = True
-        bank = kaldi_native_fbank.OnlineFbank(options)
-        bank.accept_waveform(self.rate, (samples * np.float32(self.sample_scale)).tolist())
-        bank.input_finished()
-        frames: NDArray[np.float32] = np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])
-        if self.mean_normalised:
-            frames = frames - frames.mean(axis=0)
-        if self.variance_normalised:
-            frames = frames / (frames.std(axis=0) + np.float32(1e-5))
-        return frames.astype(np.float32, copy=False)
 
 
 class _Excerpt(NamedTuple):
@@ -111,8 +71,8 @@ class Onnx:
     def notes(self) -> tuple[str, ...]:
         return onnx_sessions.notes(self._session)
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
-        """Raises AudioError if the rate is not the model's."""
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
+        """`activity` is not used. Raises AudioError if the rate is not the model's."""
         rate = self._features.rate
         onnx_sessions.check_rate(audio, rate, self.name)
         total = len(audio.samples)

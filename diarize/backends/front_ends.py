@@ -1,4 +1,4 @@
-"""What speaker models take other than Kaldi's filter banks: the samples themselves, and ReDimNet's mel spectrograms."""
+"""What speaker models take: Kaldi's filter banks, the samples themselves, or ReDimNet's mel spectrograms."""
 
 from __future__ import annotations
 
@@ -12,6 +12,46 @@ from diarize.types import Samples
 
 _TINY = 1e-8  # bound of powers, and of the level that is divided by
 _PREEMPHASIS = 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Log mel filter banks as computed by `compute-fbank-feats` of Kaldi, without dither."""
+
+    rate: int = 16_000  # Hz
+    num_mel_bins: int = 80
+    frame_length: float = 0.025  # s
+    frame_shift: float = 0.01  # s
+    window: str = "hamming"
+    sample_scale: float = 32_768.0  # samples are multiplied by it
+    mean_normalised: bool = True  # each bin's mean over the segment is subtracted
+    variance_normalised: bool = False  # and then divided by its standard deviation
+    slaney: bool = False  # librosa's mel scale from 0 Hz, the mean sample not removed, as in NeMo
+
+    def __call__(self, samples: Samples) -> NDArray[np.float32]:
+        """(n,) -> (frames, num_mel_bins)."""
+        import kaldi_native_fbank
+
+        options = kaldi_native_fbank.FbankOptions()
+        options.frame_opts.samp_freq = self.rate
+        options.frame_opts.frame_length_ms = self.frame_length * 1000
+        options.frame_opts.frame_shift_ms = self.frame_shift * 1000
+        options.frame_opts.window_type = self.window
+        options.frame_opts.dither = 0.0
+        options.mel_opts.num_bins = self.num_mel_bins
+        if self.slaney:
+            options.frame_opts.remove_dc_offset = False
+            options.mel_opts.low_freq = 0.0
+            options.mel_opts.is_librosa = True
+        bank = kaldi_native_fbank.OnlineFbank(options)
+        bank.accept_waveform(self.rate, (samples * np.float32(self.sample_scale)).tolist())
+        bank.input_finished()
+        frames: NDArray[np.float32] = np.stack([bank.get_frame(i) for i in range(bank.num_frames_ready)])
+        if self.mean_normalised:
+            frames = frames - frames.mean(axis=0)
+        if self.variance_normalised:
+            frames = frames / (frames.std(axis=0) + np.float32(1e-5))
+        return frames.astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize import backends, files
-from diarize.activity import LocalActivity
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio.bandwidth import bandwidth
 from diarize.cache import code, codecs
 from diarize.cache.codecs import (
@@ -203,9 +203,11 @@ class CachedSegmenter(CachedStage):
 
 
 class CachedEmbedder(CachedStage):
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
-        key = _segments_key(segments)
-        return self._result("embed", audio, key, EMBEDDINGS, lambda backend: backend(audio, segments))
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
+        key = [_segments_key(segments), _activity_key(activity)]
+        return self._result(
+            "embed", audio, key, EMBEDDINGS, lambda backend: backend(audio, segments, activity=activity)
+        )
 
 
 class CachedRecognizer(CachedStage):
@@ -263,6 +265,12 @@ def _segments_key(segments: Sequence[Segment]) -> str:
     """A digest of segments; a long recording has tens of thousands."""
     times = ",".join(f"{float(s.start)!r}-{float(s.end)!r}" for s in segments)
     return hashlib.sha256(times.encode()).hexdigest()
+
+
+def _activity_key(activity: LocalActivity) -> list[Any]:
+    """A digest of local activity, with the times of its frames."""
+    posteriors = np.ascontiguousarray(activity.posteriors)
+    return [hashlib.sha256(posteriors.data).hexdigest(), activity.hop, activity.step, activity.lag]
 
 
 def _identity(backend: Any) -> BackendIdentity:

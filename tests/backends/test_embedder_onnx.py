@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from diarize.backends import embedder_onnx, front_ends, onnx_sessions
+from diarize.backends.front_ends import Features
 from diarize.errors import AudioError, ModelRefused
 from diarize.models.registry import REGISTRY
 from diarize.types import Segment
@@ -71,11 +72,11 @@ def filter_banks(samples: NDArray[np.floating], window: str) -> NDArray[np.float
 @pytest.mark.parametrize(("window", "scale"), [("hamming", 32768.0), ("povey", 1.0)])
 def test_features_are_kaldis(window: str, scale: float) -> None:
     sound = spoken(1.0).astype(np.float32)
-    raw = embedder_onnx.Features(window=window, sample_scale=scale, mean_normalised=False)(sound)
+    raw = Features(window=window, sample_scale=scale, mean_normalised=False)(sound)
     expected = filter_banks(sound * scale, window)
     assert raw.shape == expected.shape == (98, BINS)
     assert np.abs(raw - expected).max() < 2e-3
-    normal = embedder_onnx.Features(window=window, sample_scale=scale)(sound)
+    normal = Features(window=window, sample_scale=scale)(sound)
     assert np.abs(normal - (expected - expected.mean(axis=0))).max() < 2e-3
 
 

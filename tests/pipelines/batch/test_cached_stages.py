@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diarize.activity import LocalActivity
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import reading as audio
 from diarize.cache import code, codecs
 from diarize.cache.store import Cache
@@ -50,7 +50,7 @@ class Loud:
 
 @dataclass(frozen=True)
 class Counted(Pitch):
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         CALLS["embed"] += 1
         return super().__call__(audio, segments)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import reading
 from diarize.config import Config
 from diarize.errors import (
@@ -57,7 +58,7 @@ class Tones:
 
     name: str = "tones"
 
-    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> Embeddings:
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         rows = np.zeros((len(segments), 96), dtype=np.float32)
         for row, segment in zip(rows, segments, strict=True):
             piece = audio.samples[int(segment.start * audio.rate) : int(segment.end * audio.rate)]

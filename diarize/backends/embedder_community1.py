@@ -1,0 +1,217 @@
+"""Speaker embeddings of pyannote community-1, whose network runs once over a recording (docs/method/embeddings.md).
+
+The model is WeSpeaker's ResNet34 (H. Wang et al., "Wespeaker: a research and production oriented speaker embedding
+learning toolkit", ICASSP 2023, arXiv:2210.17016), published with pyannote/speaker-diarization-community-1 (CC-BY-4.0).
+Its convolutions turn filter banks into frames of 2560 values every 80 ms; a vector is a linear layer over the mean and
+the standard deviation of the frames of a segment, weighted if somebody else speaks in some of them. So the
+convolutions, nearly all of the work, do not depend on the segments: overlapping windows cost little.
+
+They run in chunks of 10 s that overlap by twice `MARGIN`. A frame is taken from the chunk in which it lies farther from
+both ends. Chunks lie on one grid for the whole recording, so the result does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, floor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.activity import NO_ACTIVITY, LocalActivity
+from diarize.audio import excerpts
+from diarize.backends import onnx_sessions, pooling
+from diarize.backends.front_ends import Features
+from diarize.backends.graphs import ort_format, quantisation
+from diarize.errors import ModelRefused
+from diarize.files import sha256
+from diarize.types import Audio, Embeddings, Samples, Segment
+from diarize.units import RATE
+
+Floats = NDArray[np.float32]
+
+SHIFT = 160  # samples between two filter banks
+LENGTH = 400  # samples of a filter bank
+STRIDE = 8  # filter banks a frame of the network
+STEP = STRIDE * SHIFT / RATE  # s between two frames, 0.08
+CHUNK = 125  # frames of a chunk, 10 s
+MARGIN = 13  # frames at both ends of a chunk that another chunk has too
+HOP = CHUNK - 2 * MARGIN
+LEAST = 2 * STRIDE  # filter banks that the network needs at least
+OVERLAP_WEIGHT = 1.5  # by which a frame loses weight where two speakers talk, times the probability of that
+LEAST_WEIGHT = 0.02  # of a frame; it counts if all frames of a segment are overlapped
+EPSILON = 1e-8  # of the divisions in the network's own pooling
+RANGES = Path(__file__).with_name("community1.ranges.json")  # of the network's values; benchmarks/activation_ranges.py
+FRAMES, WEIGHT, BIAS = "/resnet/pool/Reshape_output_0", "resnet.seg_1.weight_add_tensor", "resnet.seg_1.bias"
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Of the frames of a segment so far: weights, squared weights, and weighted values and squared values (2560,)."""
+
+    weights: float = 0.0
+    squared_weights: float = 0.0
+    values: NDArray[np.float64] | float = 0.0
+    squares: NDArray[np.float64] | float = 0.0
+
+
+class Community1:
+    """An `Embedder`. A segment of any length has one vector, of all its frames."""
+
+    def __init__(self, session: Any, weight: Floats, bias: Floats, name: str, threads: int) -> None:
+        """`weight` (256, 5120) and `bias` (256,): the linear layer."""
+        self._session, self._weight, self._bias, self._threads = session, weight, bias, threads
+        self._name = name
+        self._features = Features(mean_normalised=False)
+
+    @property
+    def name(self) -> str:
+        device = ",cuda" if onnx_sessions.on_cuda(self._session) else ""
+        return f"{self._name}(chunk={CHUNK},margin={MARGIN},overlap={OVERLAP_WEIGHT}{device})"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return onnx_sessions.notes(self._session)
+
+    def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
+        """Frames in which two speakers of `activity` talk count less. Raises AudioError if the rate is not 16 kHz."""
+        onnx_sessions.check_rate(audio, RATE, "community-1")
+        total = _count_frames(len(audio.samples))
+        weights = _frame_weights(activity, total)
+        spans = [_frames_of(segment, total) for segment in segments]
+        order = sorted(range(len(spans)), key=lambda i: spans[i])
+        chunks = _chunks(total, [spans[i] for i in order])
+        rows = np.zeros((len(segments), len(self._bias)), np.float32)
+        open_sums: dict[int, _Sums] = {}
+        waiting = order[::-1]  # the last one is the next
+        results = onnx_sessions.map_in_order(
+            lambda chunk: self._frames(audio.samples, *chunk), chunks, self._threads, audio.samples
+        )
+        for (first, last), frames in zip(chunks, results, strict=True):
+            while waiting and spans[waiting[-1]][0] < last:
+                open_sums[waiting.pop()] = _Sums()
+            _add(open_sums, segments, spans, weights, first, frames)
+            complete = [i for i in open_sums if spans[i][1] <= last]
+            if complete:
+                rows[complete] = self._vectors([open_sums.pop(i) for i in complete])
+        return Embeddings(tuple(segments), pooling.pool(rows, range(len(rows)), len(rows)), self.name)
+
+    def _frames(self, samples: Samples, first: int, last: int) -> Floats:
+        """(last - first, 2560) frames of the network."""
+        start = max(0, first - MARGIN)
+        end = min(_count_frames(len(samples)), start + CHUNK)
+        a = start * STRIDE * SHIFT
+        b = min(len(samples), (end * STRIDE - 1) * SHIFT + LENGTH)
+        banks = self._features(excerpts.cut(samples, a, max(b, a + (LEAST - 1) * SHIFT + LENGTH)))
+        frames: Floats = self._session.run(None, {"fbank": (banks - banks.mean(axis=0))[None]})[0][0].T
+        return np.ascontiguousarray(frames[first - start : last - start])
+
+    def _vectors(self, sums: Sequence[_Sums]) -> Floats:
+        """(n, 256) of n segments: the pooling of `TSTP` in WeSpeaker, with the weights of pyannote's `StatsPool`."""
+        weights = np.array([s.weights for s in sums])[:, None] + EPSILON
+        freedom = weights - np.array([s.squared_weights for s in sums])[:, None] / weights + EPSILON
+        mean = np.stack([s.values for s in sums]) / weights
+        variance = (np.stack([s.squares for s in sums]) - weights * mean**2) / freedom
+        statistics = np.concatenate([mean, np.sqrt(np.maximum(variance, 0))], axis=1).astype(np.float32)
+        return np.asarray(statistics @ self._weight.T + self._bias, dtype=np.float32)
+
+
+def load(model: Path, precision: str = "int8", batch: int = 16, device: str = "cpu", threads: int = 0) -> Community1:
+    """The embedder whose network is the file `model` in ORT format.
+
+    `precision`: int8 or float. `batch` is not used: a chunk is computed at once. Raises ModelRefused if the file is
+    another model, BackendError for a device that cannot be used.
+    """
+    import onnx
+
+    source = ort_format.load(model)
+    trunk = ort_format.extract(source, str(model), [FRAMES])
+    weight, bias = _linear(source, model)
+    if precision == "int8":
+        trunk = quantisation.quantise(onnx.load_from_string(trunk), quantisation.read_ranges(RANGES), str(model))
+    session = onnx_sessions.open_session(trunk, device, "community-1")
+    with onnx_sessions.refuse_other_models(model, "it is not the embedding of community-1"):
+        shape = session.run(None, {"fbank": np.zeros((1, LEAST, 80), np.float32)})[0].shape
+    if shape != (1, weight.shape[1] // 2, LEAST // STRIDE):
+        raise ModelRefused(str(model), f"it is not the embedding of community-1: its frames are {shape}")
+    name = f"community-1@{sha256(model)[:16]}"
+    return Community1(session, weight, bias, f"{name}-{precision}", onnx_sessions.count_threads(threads))
+
+
+def _linear(model: Any, path: Path) -> tuple[Floats, Floats]:
+    """Weight (256, 5120) and bias (256,) of the last layer."""
+    from onnx import numpy_helper
+
+    (weight,) = onnx_sessions.open_session(ort_format.extract(model, str(path), [WEIGHT])).run(None, {})
+    bias = next((tensor for tensor in model.graph.initializer if tensor.name == BIAS), None)
+    if bias is None:
+        raise ModelRefused(str(path), f"it has no weights called {BIAS!r}")
+    return weight, numpy_helper.to_array(bias)
+
+
+def _count_frames(samples: int) -> int:
+    """Frames of the network over so many samples; one at least."""
+    banks = max(1, (samples - LENGTH) // SHIFT + 1)
+    return -(-banks // STRIDE)
+
+
+def _frames_of(segment: Segment, total: int) -> tuple[int, int]:
+    """First frame of a segment, and the one after its last; there is one at least."""
+    first = min(floor(segment.start / STEP + 1e-6), total - 1)
+    return first, max(first + 1, min(ceil(segment.end / STEP - 1e-6), total))
+
+
+def _chunks(total: int, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The frames (first, last) that each chunk gives, of those chunks that hold any of `spans` (sorted)."""
+    count = max(1, ceil((total - CHUNK) / HOP) + 1)
+    edges = [0, *(i * HOP + MARGIN for i in range(1, count)), total]
+    used = np.zeros(total + 1, np.int64)
+    for first, last in spans:
+        used[first] += 1
+        used[last] -= 1
+    covered = np.concatenate([[0], np.cumsum(np.cumsum(used)[:-1] > 0)])
+    return [(a, b) for a, b in pairwise(edges) if covered[b] > covered[a]]
+
+
+def _frame_weights(activity: LocalActivity, total: int) -> Floats:
+    """(total,): the weight of each frame, less where two speakers talk."""
+    weights = np.ones(total, np.float32)
+    if not activity.windows:
+        return weights
+    frame = (activity.middles(0, activity.frames) / STEP).astype(np.int64)
+    inside = frame < total
+    summed = np.bincount(frame[inside], activity.counts()[inside, 2], total)
+    two = summed / np.maximum(np.bincount(frame[inside], minlength=total), 1)
+    return np.asarray(np.maximum(1 - OVERLAP_WEIGHT * two, LEAST_WEIGHT), dtype=np.float32)
+
+
+def _add(
+    open_sums: Mapping[int, _Sums],
+    segments: Sequence[Segment],
+    spans: Sequence[tuple[int, int]],
+    weights: Floats,
+    first: int,
+    frames: Floats,
+) -> None:
+    """Add `frames` (m, 2560), of which `first` is the first, to the sums of the segments in which they lie."""
+    positions = np.arange(first, first + len(frames))
+    owners = list(open_sums)
+    shares = np.zeros((len(owners), len(frames)), np.float32)
+    for row, i in enumerate(owners):
+        # A frame on the edge of a segment counts by the part of it that lies in it; the only frame counts whole.
+        start, end = segments[i].start / STEP, segments[i].end / STEP
+        part = np.clip(np.minimum(end, positions + 1) - np.maximum(start, positions), 0, 1)
+        if spans[i][1] - spans[i][0] == 1:
+            part = (positions == spans[i][0]).astype(np.float64)
+        shares[row] = part * weights[first : first + len(frames)]
+    values, squares = shares @ frames, shares @ np.square(frames)
+    for row, i in enumerate(owners):
+        sums = open_sums[i]
+        sums.weights += float(shares[row].sum(dtype=np.float64))
+        sums.squared_weights += float(np.square(shares[row], dtype=np.float64).sum())
+        sums.values = sums.values + values[row].astype(np.float64)
+        sums.squares = sums.squares + squares[row].astype(np.float64)
