@@ -1,9 +1,9 @@
 """Segmentation models of pyannote in ONNX Runtime: who of at most three people talks when, in windows of 10 s.
 
 Two files of one network, with weights that were rounded in different ways: pyannote/segmentation-3.0 (MIT), and the
-segmentation of pyannote/speaker-diarization-community-1 (CC-BY-4.0). H. Bredin, "pyannote.audio 2.1 speaker diarization pipeline",
-Interspeech 2023; powerset classes: arXiv:2310.13025. The network normalises the level of each window, with a constant
-that matters only if the sound is very quiet; so a quiet recording is amplified as a whole.
+segmentation of pyannote/speaker-diarization-community-1 (CC-BY-4.0). H. Bredin, "pyannote.audio 2.1 speaker diarization
+pipeline", Interspeech 2023; powerset classes: arXiv:2310.13025. The network normalises the level of each window, with a
+constant that matters only if the sound is very quiet; so a quiet recording is amplified as a whole.
 
 Windows are computed in batches of one size, the last one filled with silence, so that the result does not depend on
 the number of threads.
