@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--output", default="/resnet/pool/Reshape_output_0")
     parser.add_argument("--data", type=Path, default=simulate.DATA)
-    parser.add_argument("--utterances", type=int, default=40)
+    parser.add_argument("--utterances", type=int, default=25)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     histograms = measure(trunk(options.model, options.output), utterances(options.data, options.utterances))

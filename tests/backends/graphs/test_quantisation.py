@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import diarize.backends
-from diarize.backends.graphs import quantisation
+from diarize.backends.graphs import ort_format, quantisation
 from diarize.errors import ModelRefused
 
 Arrays = dict[str, Any]
@@ -102,6 +102,17 @@ def test_all_but_the_first_layer_computes_in_integers() -> None:
     assert kinds.count("Relu") == 1  # of the first layer
     assert not {"Cast", "Mul", "Add"} & set(kinds)
     assert kinds[-2:] == ["Reshape", "DequantizeLinear"]
+
+
+def test_the_bytes_of_the_result_can_be_an_output() -> None:
+    net, x = residual_net(), np.random.default_rng(2).normal(size=(1, 12, 24)).astype(np.float32)
+    ranges = measured_ranges(net, x)
+    quantised = onnx.load_from_string(quantisation.quantise(net, ranges))
+    shown = ort_format.cut(quantised, "net", [quantisation.integers_of("y")])
+    floats, integers = session(shown).run(None, {"x": x})
+    scale, zero = quantisation.parameters(ranges["relu2"])
+    assert integers.dtype == np.uint8 and zero == 0
+    assert np.array_equal(integers * scale, floats)
 
 
 def test_the_input_model_does_not_change_and_the_result_has_the_same_bytes_each_time() -> None:
