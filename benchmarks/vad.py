@@ -1,9 +1,9 @@
 """Missed speech and false alarm of the detectors, and the effect of each setting and of the segmentation's advice.
 
-    python -m benchmarks.vad [--data DATA] [--more FOLDER] [--json FILE]
+    python -m benchmarks.vad [--data DATA] [--more FOLDER ...] [--json FILE]
 
-Speech is the union of the reference's turns. Figures are percentages of it, without collar. `--more` adds a folder of
-`<name>.flac` and `<name>.rttm`, for example from `benchmarks/simulate.py`.
+Speech is the union of the reference's turns. Figures are percentages of it, without collar. `--more` adds folders of
+`<name>.flac` and `<name>.rttm`, for example from `benchmarks/simulate.py` and `benchmarks/telephone_lines.py`.
 """
 
 from __future__ import annotations
@@ -71,23 +71,32 @@ def row(name: str, counts: Sequence[tuple[str, Counts]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--more", type=Path)
+    parser.add_argument("--more", type=Path, nargs="*", default=[])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     detect = vad_silero.load(Store().pull("silero-vad-v6"))
-    folders = [options.data / name for name in SETS] + ([options.more] if options.more else [])
+    folders = [options.data / name for name in SETS] + options.more
     listen = segmentation_onnx.load(Store().pull("pyannote-segmentation-3.0-int8"))
-    heard = [(s, a.duration, truth, detect.probabilities(a), listen(a)) for s, a, truth in recordings(folders)]
+    default, sure = VadConfig(), SegmentationConfig().sure
+    heard = []
+    for s, a, truth in recordings(folders):
+        activity = listen(a)
+        probabilities: dict[float | None, Any] = {
+            value: detect.probabilities(a, activity.spoken(value)) for value in SURE
+        }
+        heard.append((s, a.duration, truth, probabilities | {None: detect.probabilities(a)}, activity))
 
-    def silero(config: VadConfig, lag: float = vad_silero.LAG, sure: float | None = None) -> list[tuple[str, Counts]]:
+    def silero(
+        config: VadConfig, lag: float = vad_silero.LAG, sure: float | None = None, carried: bool = False
+    ) -> list[tuple[str, Counts]]:
         found = []
         for set_, duration, truth, probabilities, activity in heard:
             likely = activity.spoken(sure) if sure is not None else ()
-            speech = vad.segments(probabilities, vad_silero.FRAME / 16_000, duration, config, lag, likely)
+            values = probabilities[None if carried else sure]
+            speech = vad.segments(values, vad_silero.FRAME / 16_000, duration, config, lag, likely)
             found.append((set_, count(speech, truth, duration)))
         return found
 
-    default, sure = VadConfig(), SegmentationConfig().sure
     energy = vad_energy.load()
     rows = [
         row("silero alone", silero(default)),
@@ -96,6 +105,7 @@ def main() -> None:
     rows += [row(f"lag={lag}", silero(default, lag)) for lag in (0.0, 0.015, 0.03, 0.045)]
     rows += [row(name, silero(config)) for name, config in _changed(TRIED)]
     rows.append(row("silero, advised", silero(default, sure=sure)))
+    rows.append(row("state never restarted", silero(default, sure=sure, carried=True)))
     rows += [row(f"sure={value}", silero(default, sure=value)) for value in SURE]
     rows += [row(name, silero(config, sure=sure)) for name, config in _changed(ADVISED)]
     heard_by = [(s, count(activity.spoken(0.5), truth, duration)) for s, duration, truth, _, activity in heard]

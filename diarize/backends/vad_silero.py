@@ -1,10 +1,15 @@
-"""Silero VAD v6 (MIT) in ONNX Runtime: the state of its recurrent layer is carried over the whole recording.
+"""Silero VAD v6 (MIT) in ONNX Runtime: the state of its recurrent layer is carried over the recording.
 
 The graph takes `input` (frames, 576), each 512 samples behind 64 samples of context, and the state `h`, `c`, each
 (1, 1, 128); it gives `speech_probs` and the next state. Its convolutions, nine tenths of the work, process each frame
 alone; only the LSTM runs through time. So the graph is cut in two before the LSTM: several threads encode blocks of
 frames, then the LSTM runs over them. Blocks are of one size, the last one filled with silence, so that the result does
 not depend on the number of threads.
+
+The state can reach a mode in which it gives nearly no probability to a voice, and keep it for minutes; above all with a
+high voice on a telephone line (docs/method/speech.md). So where a segmentation model detects speech for two seconds
+that get almost no probability, these two seconds are decoded once more, from a new state. If it gives them clearly
+more, it replaces the old one.
 
 A convolution over the four steps of each of 256 frames is 256 small matrix products. As a two-dimensional convolution
 over 256 rows and four columns, with kernels one row high, it is a single large one, and takes a third of the time.
@@ -32,6 +37,13 @@ LAG = 0.03  # s; its answers come about a frame late, at beginnings and at ends 
 CONTEXT = 64  # samples before a frame that are part of its input
 STATE = 128  # values of the recurrent layer
 BLOCK = 256  # frames encoded at once, 8 s: larger ones fall out of the processor's cache
+PART = 32  # frames between two looks at the state, 1.02 s; a block has a whole number of them
+DENIED = 0.1  # mean probability of two parts below which they are decoded once more, from a new state
+RESTORED = 0.2  # mean probability from which the new state replaces the old one; noise stays below
+LIKELY = 0.7  # share of them in which the segmentation model has to detect speech
+
+_State = tuple[NDArray[np.float32], NDArray[np.float32]]  # h and c of the recurrent layer
+_NEW_STATE: _State = (np.zeros((1, 1, STATE), np.float32), np.zeros((1, 1, STATE), np.float32))
 
 
 class Silero:
@@ -40,7 +52,7 @@ class Silero:
     def __init__(self, encoder: Any, decoder: Any, digest: str, config: VadConfig, threads: int) -> None:
         self._encoder, self._decoder, self._config, self._threads = encoder, decoder, config, threads
         settings = ",".join(f"{k}={v}" for k, v in config.model_dump().items() if k != "backend")
-        self._name = f"silero@{digest[:16]}({settings},lag={LAG}"
+        self._name = f"silero@{digest[:16]}({settings},lag={LAG},denied={DENIED}/{LIKELY}/{RESTORED}"
 
     @property
     def name(self) -> str:
@@ -51,26 +63,50 @@ class Silero:
         return onnx_sessions.notes(self._encoder, self._decoder)
 
     def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
-        probabilities = self.probabilities(audio)
+        probabilities = self.probabilities(audio, likely)
         return vad.segments(probabilities, FRAME / audio.rate, audio.duration, self._config, LAG, likely)
 
-    def probabilities(self, audio: Audio) -> NDArray[np.float32]:
-        """(frames,): that somebody speaks in each 32 ms. Raises AudioError if the rate is not 16 kHz."""
+    def probabilities(self, audio: Audio, likely: Sequence[Segment] = ()) -> NDArray[np.float32]:
+        """(frames,): that somebody speaks in each 32 ms. `likely`: where a segmentation model detects speech.
+
+        Raises AudioError if the rate is not 16 kHz.
+        """
         onnx_sessions.check_rate(audio, RATE, "silero")
         count = -(-len(audio.samples) // FRAME)
         probabilities = np.zeros(count, np.float32)
-        h = c = np.zeros((1, 1, STATE), np.float32)
+        expected = vad.frames_of(likely, count, FRAME / RATE, LAG)
+        size = PART if len(likely) else BLOCK
+        state = _NEW_STATE
+        previous = None  # the part before, as encoded; None after a new state
 
         def encode(first: int) -> Any:
             return self._encoder.run(None, {"input": _frames(audio.samples, first)})[0]
 
-        between = self._encoder.get_outputs()[0].name
         starts = range(0, count, BLOCK)
         blocks = onnx_sessions.map_in_order(encode, starts, self._threads, audio.samples)
         for first, encoded in zip(starts, blocks, strict=True):
-            block, h, c = self._decoder.run(["speech_probs", "hn", "cn"], {between: encoded, "h": h, "c": c})
-            probabilities[first : first + BLOCK] = block.ravel()[: count - first]
+            for at in range(first, min(first + BLOCK, count), size):
+                part = encoded[at - first : min(at + size, count) - first]
+                probabilities[at : at + size], state = self._decode(part, state)
+                both = slice(max(0, at - size), at + size)
+                if previous is not None and _denied(probabilities[both], expected[both]):
+                    anew, new_state = self._decode(np.concatenate([previous, part]), _NEW_STATE)
+                    if anew.mean() >= RESTORED:
+                        probabilities[both] = np.maximum(probabilities[both], anew)
+                        part, state = None, new_state
+                previous = part if len(likely) else None
         return probabilities
+
+    def _decode(self, encoded: Any, state: _State) -> tuple[NDArray[np.float32], _State]:
+        """Probabilities (n,) of n encoded frames that follow `state`, and the state after them."""
+        feed = {self._encoder.get_outputs()[0].name: encoded, "h": state[0], "c": state[1]}
+        values, h, c = self._decoder.run(["speech_probs", "hn", "cn"], feed)
+        return values.ravel(), (h, c)
+
+
+def _denied(probabilities: NDArray[np.float32], expected: NDArray[np.bool_]) -> bool:
+    """Whether frames that should be speech get almost no probability."""
+    return bool(expected.mean() >= LIKELY and probabilities.mean() < DENIED)
 
 
 def load(model: Path, config: VadConfig | None = None, device: str = "cpu", threads: int = 0) -> Silero:

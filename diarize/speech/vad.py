@@ -43,10 +43,7 @@ def segments(
     config = config or VadConfig()
     active = hysteresis(probabilities, config.threshold, config.off_threshold)
     if likely:
-        likely_frames = np.zeros(len(active), dtype=np.bool_)
-        for segment in likely:
-            a, b = (max(0, round((time + lag) / step)) for time in (segment.start, segment.end))
-            likely_frames[a:b] = True
+        likely_frames = frames_of(likely, len(active), step, lag)
         near_certain = _near(probabilities >= _CERTAIN, round(_REACH / step))
         unclear = _unclear(probabilities, likely_frames, round(_AROUND / step))
         added = (probabilities >= config.likely_threshold) & ~near_certain
@@ -60,6 +57,15 @@ def segments(
     long_enough = [run for run in joined if run.duration >= config.min_speech - _TOLERANCE]
     padded = (_clipped(run.start - config.pad, run.end + config.pad, duration) for run in long_enough)
     return union(run for run in padded if run)
+
+
+def frames_of(segments: Sequence[Segment], count: int, step: float, lag: float) -> NDArray[np.bool_]:
+    """(count,): which frames are in `segments`; frame i is the `step` seconds from i * step - lag."""
+    inside = np.zeros(count, dtype=np.bool_)
+    for segment in segments:
+        a, b = (max(0, round((time + lag) / step)) for time in (segment.start, segment.end))
+        inside[a:b] = True
+    return inside
 
 
 def _clipped(start: float, end: float, duration: float) -> Segment | None:

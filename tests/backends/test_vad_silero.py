@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from diarize.config import VadConfig
 from diarize.errors import AudioError, ModelRefused
 from diarize.models.store import Store
 from diarize.timeline import total
+from diarize.types import Segment
 from tests.backends.sounds import RATE, audio, melody, noise, spoken, tone
+from tests.shared import SHARED, needs_shared
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +112,56 @@ def test_a_file_that_is_no_silero_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model at all")
     with pytest.raises(ModelRefused, match="silero"):
         vad_silero.load(tmp_path / "model.onnx")
+
+
+class Deaf:
+    """Stands for both parts of the graph: probability 0.9, and none any more `memory` frames after a new state."""
+
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
+
+    def get_providers(self) -> list[str]:
+        return ["CPUExecutionProvider"]
+
+    def get_outputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="encoded")]
+
+    def run(self, outputs: list[str] | None, feed: dict[str, Any]) -> list[Any]:
+        if outputs is None:
+            return [feed["input"][:, None, :1]]
+        age = feed["c"][0, 0, 0] + np.arange(len(feed["encoded"]))
+        return [np.where(age < self.memory, 0.9, 0.0), feed["h"], feed["c"] + np.float32(len(age))]
+
+
+def test_where_speech_is_likely_a_state_that_denies_it_is_replaced() -> None:
+    deaf = Deaf(100)
+    sound = audio(np.zeros(60 * RATE))
+    detect = vad_silero.Silero(deaf, deaf, "0" * 64, VadConfig(), 1)
+    likely = (Segment(0.0, 20.0), Segment(40.0, 60.0))
+    assert total(detect(sound)) == pytest.approx(3.2, abs=0.1)
+    assert total(detect(sound, likely)) > 35
+    assert detect.probabilities(sound, likely)[700:1200].max() == 0
+
+
+def test_where_speech_is_likely_noise_that_a_new_state_denies_too_stays_noise(detect: vad_silero.Silero) -> None:
+    t = np.arange(30 * RATE) / RATE
+    swelling = audio(noise(30) * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t)))
+    assert total(detect(swelling, (Segment(0.0, 30.0),))) < 0.5
+
+
+@needs_shared
+def test_a_high_voice_on_a_telephone_line_is_found_to_the_end(detect: vad_silero.Silero) -> None:
+    import soundfile
+    from scipy.signal import resample_poly
+
+    paths = sorted((SHARED / "data" / "speechocean-dev").glob("02030*.flac"))
+    speech = np.concatenate([soundfile.read(path)[0] for path in paths])
+    pieces = speech[: len(speech) // 1600 * 1600].reshape(-1, 1600)
+    loud = pieces.std(axis=1) > 0.15 * np.percentile(pieces.std(axis=1), 95)  # no pauses
+    line = np.tile(pieces[loud].ravel(), 9)
+    line = resample_poly(resample_poly(line, 1, 2), 2, 1)  # nothing above 4 kHz
+    sound = audio(line * 0.12 / np.sqrt(np.mean(line**2)))
+    whole = (Segment(0.0, sound.duration),)
+    carried, restarted = (detect.probabilities(sound, likely)[-900:] for likely in ((), whole))
+    assert (carried < 0.14).mean() > 0.5
+    assert (restarted < 0.14).mean() < 0.3
