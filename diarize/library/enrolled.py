@@ -19,6 +19,11 @@ from diarize.library.search.mapped_matrix import MappedFiles
 from diarize.library.store import Library
 from diarize.text import counted
 
+RE_EMBED = (
+    "voices of two embedders are never compared: run `diarize enroll --re-embed` with the same embedder (for people whose "
+    "audio is stored), or enrol again"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class MappedVoices:
@@ -77,10 +82,11 @@ def enrolled_people(library: Library | None, model: str, config: Config) -> Enro
         lacking = "the consent of everybody who is enrolled has ended"
     elif not len(matrix):
         lacking = f"the library has no voices for this embedder ({model}), only for {others or 'no other'}"
-        notes.append(f"library: {lacking}, so every speaker is unknown; make them: diarize enroll --re-embed")
+        notes.append(f"library: {lacking}, so every speaker is unknown; {RE_EMBED}")
     elif without:
         notes.append(
-            f"library: without a voice for {model}, so they cannot be named: {without} of {counted(people, 'person')}"
+            f"library: without a voice for {model}, so they cannot be named: {without} of {counted(people, 'person')}; "
+            f"{RE_EMBED}"
         )
     if expired:
         notes.append(f"library: not used, as their consent has ended: {expired} of {counted(people, 'person')}")

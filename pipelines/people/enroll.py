@@ -19,8 +19,10 @@ from diarize.errors import AudioError, ConfigError, FormatError, LibraryError, U
 from diarize.library.database import sound
 from diarize.library.database.records import Enrolled, Enrolment, Person
 from diarize.library.database.rows import voice_of
+from diarize.library.enrolled import RE_EMBED
 from diarize.library.store import Library
 from diarize.models.store import Store
+from diarize.text import counted
 from pipelines.people import enrolment_audio, enrolment_checks, speakers
 from pipelines.people.enrolment_audio import EnrolmentAudio
 from pipelines.people.enrolment_checks import Check, Checked, UtteranceChecks, UtteranceResult
@@ -205,6 +207,7 @@ def add_utterances(
     if new or (person is not None and (request.consent is not None or request.expires is not None)):
         similar = _note_similar_person(library, person, new, model, verifier) if new else None
         notes += [similar] if similar else []
+        notes += _note_other_models(library, person, model)
         consent, expires = (person.consent, person.expires) if person is not None else (None, None)
         name, id = (request.name, None) if person is None else (None, person.id)
         person = library.enrol(name, new, request.consent or consent, request.expires or expires, person=id)
@@ -252,6 +255,17 @@ def _note_similar_person(
     if highest < SIMILAR:
         return None
     return f"sounds like {name} too (log-likelihood ratio {highest:.1f}): if they are one person, merge them"
+
+
+def _note_other_models(library: Library, person: Person | None, model: str) -> list[str]:
+    """A note on the other enrolled people who have voices of other models only: they are not compared with `model`."""
+    if set(library.models()) <= {model}:
+        return []
+    people, expired = library.counts()
+    without = people - expired - len(library.matrix(model))
+    if person is not None and person.seconds and not person.expired and model not in person.seconds:
+        without -= 1
+    return [f"without a voice for {model}: {counted(without, 'enrolled person')}; {RE_EMBED}"] if without > 0 else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +324,11 @@ def re_embed(library: Library, config: Config, store: Store, *, who: str | None 
             person = library.enrol(None, new, person=person.id)
         if model not in person.seconds:
             without.append(person.id)
-    return ReEmbedding(model, tuple(rows), unchanged, tuple(without), embedder.notes)
+    notes = list(embedder.notes)
+    if without:
+        who_lacks = counted(len(without), "person")
+        notes.append(f"still without a voice for {model}: {who_lacks}; enrol them again from recordings")
+    return ReEmbedding(model, tuple(rows), unchanged, tuple(without), tuple(notes))
 
 
 def _embed_again(library: Library, person: Person, stored: Enrolled, embedder: UtteranceEmbedder) -> Enrolment | str:

@@ -15,7 +15,9 @@ from diarize.errors import ConfigError, printable
 from diarize.library import store
 from diarize.library.database import address, encryption
 from diarize.library.database.records import Enrolled, Person
+from diarize.library.enrolled import RE_EMBED
 from diarize.library.store import Library
+from diarize.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def library_to_change(
 
 
 def summarise(library: Library) -> Overview:
-    """Everybody in the library, and the models of which it holds voices."""
+    """Everybody in the library, and the models of which it holds voices; a note on who lacks which."""
     people = library.people()
     models = [
         ModelSummary(
@@ -75,6 +77,10 @@ def summarise(library: Library) -> Overview:
         for model in library.models()
     ]
     notes = [note for person in people for note in notes_on(person)]
+    for model in models if len(models) > 1 else ():
+        without = sum(bool(person.seconds) and model.name not in person.seconds for person in people)
+        if without:
+            notes.append(f"without a voice for {model.name}: {counted(without, 'person')}; {RE_EMBED}")
     return Overview(library.place, library.encrypted, tuple(models), people, tuple(notes))
 
 

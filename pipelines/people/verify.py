@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from diarize.config import Config
-from diarize.errors import CalibrationError
+from diarize.errors import CalibrationError, printable
 from diarize.library.scoring.calibration import Calibration, Side
 from diarize.library.scoring.scores import Cosine, Scorer
 from diarize.library.store import Library
@@ -73,7 +73,7 @@ class Verifier:
         """
         if a.model != b.model:
             problem = f"voices of two models cannot be compared: {a.model} and {b.model}"
-            raise CalibrationError(problem, "Enrol again: enroll --re-embed.")
+            raise CalibrationError(problem, "Run `diarize enroll --re-embed` with the same embedder, or enrol again.")
         left = _compared(a, bandwidth)
         pair = a.vector[None], b.vector[None]
         score = float(self.scorer(*pair)[0])
@@ -127,11 +127,14 @@ def verify_claim(
     verifier = load_verifier(embedder, scoring)
     voice = library.voice(person.id, embedder.model)
     if voice is None:
-        models = ", ".join(library.models()) or "none"
-        raise CalibrationError(
-            f"the library has no voice of {name} for {embedder.model} (it holds: {models})",
-            "Enrol them with this embedder, or renew their consent where it has expired.",
-        )
+        who = printable(person.name)
+        if person.expired:
+            problem, cure = f"the consent of {who} ended on {person.expires}", "Renew it (enroll --expires DATE)."
+        else:
+            others = ", ".join(person.seconds) or "none"
+            problem = f"the library has no voice of {who} for {embedder.model}, but of other models ({others})"
+            cure = f"Run `diarize enroll --re-embed {person.id}` with the same embedder, or enrol them again."
+        raise CalibrationError(problem, cure)
     return verifier.verify(voice, embedder.embed_file(recording), _narrowest(library, person.id))
 
 

@@ -13,7 +13,7 @@ import pytest
 from diarize.config import Config, parse
 from diarize.errors import CalibrationError, FormatError, LibraryError
 from diarize.library import store
-from diarize.library.enrolled import MappedVoices, enrolled_people
+from diarize.library.enrolled import RE_EMBED, MappedVoices, enrolled_people
 from diarize.library.search import approximate, index
 from tests.library.scoring.test_identification import PLAIN
 from tests.library.voices import MODEL, Clock, enrolment, opened, voice
@@ -53,10 +53,10 @@ def test_fault_63_a_library_of_another_model_is_said(tmp_path: Path, calibrated:
         later = enrolled_people(library, MODEL, calibrated)
     assert found.notes == (
         "library: the library has no voices for this embedder (made-16), only for made-15, so every speaker is "
-        "unknown; make them: diarize enroll --re-embed",
+        f"unknown; {RE_EMBED}",
     )
     assert "no voices for this embedder" in found.load()(voice(1)[None], [10.0])[0].reason
-    assert later.notes == ("library: without a voice for made-16, so they cannot be named: 1 of 2 people",)
+    assert later.notes == (f"library: without a voice for made-16, so they cannot be named: 1 of 2 people; {RE_EMBED}",)
 
 
 def test_people_whose_consent_is_over_are_not_looked_for(tmp_path: Path, calibrated: Config) -> None:
