@@ -23,11 +23,8 @@ _OPENING = frozenset(("Ps", "Pi"))  # never end one
 _VOWELS_BEFORE = frozenset("เแโใไເແໂໃໄ")  # Thai and Lao vowels that are written before their consonant
 _VOWELS_AFTER = frozenset("ะาำๅະາຳ")  # and vowels that are letters of their own after it
 
-_PLURALS = {
-    "person": "people",
-    "enrolled person": "enrolled people",
-    "entry": "entries",
-}  # of nouns that do not just add an s
+# Of nouns that do not just add an s.
+_PLURALS = {"person": "people", "enrolled person": "enrolled people", "entry": "entries"}
 
 
 def counted(number: int, noun: str) -> str:

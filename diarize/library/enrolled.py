@@ -20,8 +20,8 @@ from diarize.library.store import Library
 from diarize.text import counted
 
 RE_EMBED = (
-    "voices of two embedders are never compared: run `diarize enroll --re-embed` with the same embedder (for people whose "
-    "audio is stored), or enrol again"
+    "voices of two embedders are never compared: run `diarize enroll --re-embed` with the same embedder (for people "
+    "whose audio is stored), or enrol again"
 )
 
 

@@ -17,7 +17,6 @@ from pipelines.people import enroll, speakers, verify
 from pipelines.people.enroll import EnrolmentRequest
 from pipelines.people.scoring import Scoring
 from tests.pipelines.people.test_enroll import ANNA, BEN, CONFIG, OTHER, sing
-from tests.shared import SHARED, needs_shared
 
 CURE = "diarize enroll --re-embed"
 
