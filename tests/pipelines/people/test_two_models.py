@@ -16,6 +16,7 @@ from diarize.models.store import Store
 from pipelines.people import enroll, speakers, verify
 from pipelines.people.enroll import EnrolmentRequest
 from pipelines.people.scoring import Scoring
+from pipelines.people.utterance import load_embedder
 from tests.pipelines.people.test_enroll import ANNA, BEN, CONFIG, OTHER, sing
 
 CURE = "diarize enroll --re-embed"
@@ -75,7 +76,7 @@ def test_the_overview_says_who_lacks_a_voice(tmp_path: Path, library: Library, s
 
 
 def test_voices_of_two_embedders_are_never_scored(tmp_path: Path, library: Library, store: Store) -> None:
-    embedder = verify.load_embedder(OTHER, store)
+    embedder = load_embedder(OTHER, store)
     verifier = verify.load_verifier(embedder, Scoring())
     voice = library.voices("tones")[0]
     with pytest.raises(CalibrationError, match="voices of two models cannot be compared") as error:
