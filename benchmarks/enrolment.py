@@ -1,6 +1,6 @@
-"""Measurements behind the thresholds of enrolment, with the default embedder; and the time of enrolment.
+"""Measurements behind the thresholds of enrolment, with an embedder; and the time of enrolment.
 
-    python -m benchmarks.enrolment [--data DATA] [--json FILE] [--cache FOLDER] [--clips N]
+    python -m benchmarks.enrolment [--embedder ge2e] [--data DATA] [--json FILE] [--cache FOLDER] [--clips N]
 
 Utterances of an4-dev, speechocean-dev and libri-dev, each set separately, processed by the product's own stages. The
 calibration is the supplied one, which was fitted to these sets. `--cache` is that of benchmarks.verification.
@@ -28,7 +28,6 @@ from diarize.config import Config
 from diarize.errors import AudioError
 from diarize.library import store as libraries
 from diarize.library.scoring import enrolment
-from diarize.library.scoring.scores import Cosine
 from diarize.metrics import verification
 from diarize.metrics.verification import Floats
 from diarize.models.store import Store
@@ -111,7 +110,8 @@ def agreement(enrolled: Voices, heard: Voices, verifier: Verifier) -> dict[str, 
 
 
 def clips(folder: Path, count: int) -> Iterator[tuple[str, Audio]]:
-    """Utterances of one voice, several put together, and of two in three ways; a third of these through channels."""
+    """Every utterance of one voice, several put together, and two voices in three ways; a third of these through
+    channels."""
     who, rng, by = speakers(folder), np.random.default_rng(5), defaultdict(list)
     for path in sorted(folder.glob("*.flac")):
         by[who(path.stem)].append(path)
@@ -121,7 +121,7 @@ def clips(folder: Path, count: int) -> Iterator[tuple[str, Audio]]:
         return [by[name][i] for i in rng.permutation(len(by[name]))[:most]]
 
     for name in names:
-        for path in by[name][:6]:
+        for path in by[name]:
             yield "one", reading.read(path, id="one").audios[0]
     for i in range(count):
         channel = ("close", "close", "close", "close", "phone", "room")[i % 6]
@@ -133,6 +133,8 @@ def clips(folder: Path, count: int) -> Iterator[tuple[str, Audio]]:
             ("a short second voice", [*first, second[0]]),
             ("by turns", [first[0], second[0], first[-1], second[-1]]),
         ):
+            if len(by[a]) == 1 and kind != "two halves":
+                continue
             pieces = [reading.read(path, id="part").audios[0].samples.astype(np.float64) for path in paths]
             level = [LEVEL / max(1e-6, float(np.sqrt(np.mean(piece**2)))) for piece in pieces]
             samples = np.concatenate([piece * gain for piece, gain in zip(pieces, level, strict=True)])
@@ -146,11 +148,11 @@ def one_voice(
     found = []
     for kind, clip in clips(folder, count):
         try:
-            speech, heard = embedder.embed_windows(clip)
+            embedded = embedder.embed_windows(clip)
         except AudioError:
             continue
-        seconds = embedder.pool(clip, speech, heard).seconds
-        ways = [enrolment.halves(heard.vectors, scorer) for scorer in (verifier.scorer, Cosine())]
+        seconds, rows = embedded.voice.seconds, embedded.windows.vectors
+        ways = [enrolment.halves(rows, known) for known in (verifier.calibration, None)]
         if seconds >= enrolment_checks.LEAST_SPEECH:
             refused = [way is not None and not way.one_voice for way in ways]
             found.append((kind, seconds, refused[0], refused[1]))
@@ -186,10 +188,10 @@ def quality(folder: Path, heard: Voices, embedder: UtteranceEmbedder, verifier: 
                 samples = spoilt(way, clean.samples.astype(np.float64), np.concatenate(spoken).astype(np.float64), rng)
                 sound = Audio("spoilt", samples.astype(np.float32))
                 try:
-                    speech, windows = embedder.embed_windows(sound)
+                    embedded = embedder.embed_windows(sound)
                 except AudioError:
                     continue
-                found = embedder.pool(sound, speech, windows)
+                found, speech = embedded.voice, embedded.speech
                 vectors.append(found.vector)
                 seconds.append(found.seconds)
                 measured.append((enrolment.snr(sound, speech), enrolment.clipped(sound, speech)))
@@ -235,8 +237,8 @@ def measure(data: Path, embedder: UtteranceEmbedder, cache: Path | None, count: 
         for a, b in (("close", "close"), ("close", "phone"), ("close", "room"), ("phone", "phone"), ("room", "room"))
     }
     found["quality"] = list(quality(data / SETS[1], heard[SETS[1], "close"], embedder, verifier))
-    rows = {name: one_voice(data / name, count, embedder, verifier) for name in SETS}
-    every = [row for name in SETS for row in rows[name]]
+    rows = {name: one_voice(data / name, count, embedder, verifier) for name in (*SETS, "libri-cohort")}
+    every = [row for own in rows.values() for row in own]
     found["voices"] = {
         name: {kind: _shares([row for row in part if row[0] == kind]) for kind in dict.fromkeys(r[0] for r in part)}
         for name, part in {**rows, "all": every}.items()
@@ -270,13 +272,14 @@ def _seconds(path: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=simulate.DATA)
+    parser.add_argument("--embedder", default="ge2e", help="ge2e or community-1-embedding")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cache", type=Path, help="keep the voices in this folder between runs")
     parser.add_argument("--clips", type=int, default=120, help="of each kind and set, put together")
     options = parser.parse_args()
     if options.cache is not None:
         options.cache.mkdir(parents=True, exist_ok=True)
-    config = Config.model_validate({"embedder": {"backend": "ge2e"}, "run": {"device": "cpu"}})
+    config = Config.model_validate({"embedder": {"backend": options.embedder}, "run": {"device": "cpu"}})
     text = json.dumps(measure(options.data, load_embedder(config, Store()), options.cache, options.clips), indent=1)
     print(text)
     if options.json is not None:

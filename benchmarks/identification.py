@@ -1,6 +1,7 @@
 """Right and wrong names in conversations, with the default settings and a library of 125 people.
 
-    python -m benchmarks.identification [--data DATA] [--conversations N] [--first-seed S] [--json FILE]
+    python -m benchmarks.identification [--embedder auto] [--data DATA] [--conversations N] [--first-seed S]
+        [--json FILE]
 
 The library has the five readers of libri-dev, from the utterances of enrol.txt (which are in no conversation), and the
 120 readers of libri-cohort, from one utterance each. The conversations are sim-dev, N simulated ones of readers of
@@ -247,11 +248,13 @@ def table(rows: Sequence[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=simulate.DATA)
+    parser.add_argument("--embedder", default="auto")
     parser.add_argument("--conversations", type=int, default=30)
     parser.add_argument("--first-seed", type=int, default=8000)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    config, store = parse({"asr": {"backend": "none"}}, "benchmark"), Store()
+    config = parse({"asr": {"backend": "none"}, "embedder": {"backend": options.embedder}}, "benchmark")
+    store = Store()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         place = folder / "readers.db"

@@ -7,7 +7,7 @@ part of the provenance of each transcript.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.config import ClusterConfig
@@ -44,6 +44,15 @@ class Embedder(Named, Protocol):
         """`activity`: who of a few local speakers talks when, by a segmentation model. An embedder may give less weight
         to what two say at once, or ignore it.
         """
+        ...
+
+
+@runtime_checkable
+class WholeEmbedder(Embedder, Protocol):
+    """An embedder that gives long or divided speech a better vector than the mean of those of its windows."""
+
+    def embed_with_whole(self, audio: Audio, segments: Sequence[Segment], whole: Sequence[Segment]) -> Embeddings:
+        """As a call with `segments`, and one more row, the last, for all of `whole` (sorted, disjoint) together."""
         ...
 
 

@@ -31,6 +31,12 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
+def two_embedders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store as above that also holds community-1-embedding."""
+    return _store_with(("silero-vad-v6", "ge2e", "community-1-embedding"), request, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def moonshine_model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of moonshine-tiny-en, in a store as above."""
     return _store_with(("moonshine-tiny-en",), request, tmp_path_factory).path("moonshine-tiny-en")

@@ -29,7 +29,7 @@ from diarize.backends.front_ends import Features
 from diarize.backends.graphs import ort_format, quantisation
 from diarize.errors import ModelRefused
 from diarize.files import sha256
-from diarize.types import Audio, Embeddings, Samples, Segment
+from diarize.types import Audio, Embeddings, Samples, Segment, Vectors
 from diarize.units import RATE
 
 Floats = NDArray[np.float32]
@@ -58,6 +58,12 @@ class _Sums:
     values: NDArray[np.float64] | float = 0.0
     squares: NDArray[np.float64] | float = 0.0
 
+    def add(self, other: _Sums) -> None:
+        self.weights += other.weights
+        self.squared_weights += other.squared_weights
+        self.values = self.values + other.values
+        self.squares = self.squares + other.squares
+
 
 class Community1:
     """An `Embedder`. A segment of any length has one vector, of all its frames."""
@@ -79,14 +85,33 @@ class Community1:
 
     def __call__(self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity = NO_ACTIVITY) -> Embeddings:
         """Frames in which two speakers of `activity` talk count less. Raises AudioError if the rate is not 16 kHz."""
+        return Embeddings(tuple(segments), self._pool(audio, segments, activity, ()), self.name)
+
+    def embed_with_whole(self, audio: Audio, segments: Sequence[Segment], whole: Sequence[Segment]) -> Embeddings:
+        """As a call with `segments`, and one more row, the last: the vector of all frames of `whole` together.
+
+        `whole`: sorted and disjoint, at least one; the segment of its row reaches from its start to its end. Raises
+        AudioError if the rate is not 16 kHz, ValueError if `whole` is empty.
+        """
+        if not whole:
+            raise ValueError("no segment to embed")
+        rows = self._pool(audio, segments, NO_ACTIVITY, whole)
+        return Embeddings((*segments, Segment(whole[0].start, whole[-1].end)), rows, self.name)
+
+    def _pool(
+        self, audio: Audio, segments: Sequence[Segment], activity: LocalActivity, whole: Sequence[Segment]
+    ) -> Vectors:
+        """Unit rows: one a segment, and one more for all parts of `whole` together, if there are any."""
         onnx_sessions.check_rate(audio, RATE, "community-1")
         total = _count_frames(len(audio.samples))
         weights = _frame_weights(activity, total)
+        count, segments = len(segments), [*segments, *whole]
         spans = [_frames_of(segment, total) for segment in segments]
         order = sorted(range(len(spans)), key=lambda i: spans[i])
         chunks = _chunks(total, [spans[i] for i in order])
-        rows = np.zeros((len(segments), len(self._bias)), np.float32)
+        rows = np.zeros((count + bool(whole), len(self._bias)), np.float32)
         open_sums: dict[int, _Sums] = {}
+        together = _Sums()
         waiting = order[::-1]  # the last one is the next
         results = onnx_sessions.map_in_order(
             lambda chunk: self._frames(audio.samples, *chunk), chunks, self._threads, audio.samples
@@ -96,9 +121,13 @@ class Community1:
                 open_sums[waiting.pop()] = _Sums()
             _add(open_sums, segments, spans, weights, first, frames)
             complete = [i for i in open_sums if spans[i][1] <= last]
-            if complete:
+            for i in [i for i in complete if i >= count]:
+                together.add(open_sums.pop(i))
+            if complete := [i for i in complete if i < count]:
                 rows[complete] = self._vectors([open_sums.pop(i) for i in complete])
-        return Embeddings(tuple(segments), pooling.pool(rows, range(len(rows)), len(rows)), self.name)
+        if whole:
+            rows[count] = self._vectors([together])[0]
+        return pooling.pool(rows, range(len(rows)), len(rows))
 
     def _frames(self, samples: Samples, first: int, last: int) -> Floats:
         """(last - first, 2560) frames of the network."""

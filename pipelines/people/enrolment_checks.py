@@ -11,6 +11,7 @@ import numpy as np
 from diarize.errors import AudioError, printable
 from diarize.library.database import sound
 from diarize.library.database.records import Enrolled, Enrolment, Person
+from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring import enrolment
 from diarize.library.scoring.calibration import Calibration, Side
 from diarize.library.scoring.enrolment import Halves
@@ -97,10 +98,10 @@ class UtteranceChecks:
             excerpt.origin, "refused", "speech", "", excerpt.start, excerpt.end, notes=excerpt.notes
         )
         try:
-            speech, windows = self.embedder.embed_windows(excerpt.audio)
+            embedded = self.embedder.embed_windows(excerpt.audio)
         except AudioError as error:
             return replace(result, reason=error.problem), None
-        voice = self.embedder.pool(excerpt.audio, speech, windows)
+        speech, windows, voice = embedded.speech, embedded.windows, embedded.voice
         quality = {
             "snr": round(enrolment.snr(excerpt.audio, speech), 1),
             "clipped": round(enrolment.clipped(excerpt.audio, speech), 4),
@@ -113,7 +114,7 @@ class UtteranceChecks:
 
         # A check that fails refuses the utterance, unless the user accepts it: then its reason becomes a note.
         problems, notes = _assess(quality)
-        halves = enrolment.halves(windows.vectors, self.verifier.scorer)
+        halves = enrolment.halves(windows.vectors, calibrations.shipped(self.embedder.model))
         if halves is not None and halves.similarity < halves.threshold + DOUBTFUL:
             places = self._describe_second_voice(excerpt, speech, windows, halves)
             if halves.one_voice:

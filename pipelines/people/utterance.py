@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.audio.bandwidth import bandwidth
-from diarize.config import Config
+from diarize.config import Config, WindowsConfig
 from diarize.errors import AudioError
 from diarize.library.scoring.calibration import Side
 from diarize.models.store import Store
 from diarize.speech import windows
-from diarize.stages import Detector, Embedder
+from diarize.stages import Detector, Embedder, WholeEmbedder
 from diarize.timeline import total, union
 from diarize.types import Audio, Embeddings, Segment
 from pipelines import plan
@@ -23,6 +23,7 @@ from pipelines.processes import decoding
 from pipelines.recording import notes_of
 
 MARGIN = 0.5  # s embedded on both sides of speech; measured: EER 6.5 % instead of 7.2 % (docs/method/scores.md)
+WINDOWS = WindowsConfig(length=1.6, hop=0.8)  # whatever recordings are cut into: calibrations were fitted with these
 
 OnUtterance = Callable[[str, int, int], None]  # called with (name, recordings done, recordings in all)
 
@@ -42,6 +43,15 @@ class UtteranceEmbedding:
     @property
     def side(self) -> Side:
         return Side(self.seconds, self.bandwidth)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbeddedSpeech:
+    """The speech of a recording of one person: its segments, an embedding of each window, and the voice of all."""
+
+    speech: tuple[Segment, ...]
+    windows: Embeddings
+    voice: UtteranceEmbedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +75,31 @@ class UtteranceEmbedder:
 
     def embed_audio(self, audio: Audio) -> UtteranceEmbedding:
         """The voice in decoded audio. Raises AudioError where it holds no speech."""
-        return self.pool(audio, *self.embed_windows(audio))
+        return self.embed_windows(audio).voice
 
-    def embed_windows(self, audio: Audio) -> tuple[tuple[Segment, ...], Embeddings]:
-        """(speech segments, an embedding of each window over them). Raises AudioError where there is no speech."""
+    def embed_windows(self, audio: Audio) -> EmbeddedSpeech:
+        """The voice in decoded audio, and its windows. Raises AudioError where it holds no speech."""
         speech = self.detector(audio)
         if not speech:
             raise AudioError(audio.id, "no speech was found in it", "Is it the right file?")
-        return speech, self.embedder(audio, windows.over(add_margins(speech, audio.duration), self.config.windows))
-
-    def pool(self, audio: Audio, speech: tuple[Segment, ...], embeddings: Embeddings) -> UtteranceEmbedding:
-        """The result of `embed_windows` as one voice: the mean of the windows' embeddings, scaled to unit length."""
-        mean = embeddings.vectors.astype(np.float64).sum(axis=0)
-        return UtteranceEmbedding(
+        wide = add_margins(speech, audio.duration)
+        segments = windows.over(wide, WINDOWS)
+        if isinstance(self.embedder, WholeEmbedder):
+            rows = self.embedder.embed_with_whole(audio, segments, wide)
+            embeddings, vector = Embeddings(segments, rows.vectors[:-1], rows.model), rows.vectors[-1]
+        else:  # the mean of the windows' embeddings, scaled to unit length
+            embeddings = self.embedder(audio, segments)
+            mean = embeddings.vectors.astype(np.float64).sum(axis=0)
+            vector = (mean / np.linalg.norm(mean)).astype(np.float32)
+        voice = UtteranceEmbedding(
             path=audio.id,
             digest=audio.digest,
-            vector=(mean / np.linalg.norm(mean)).astype(np.float32),
+            vector=vector,
             model=embeddings.model,
             seconds=round(total(speech), 3),
             bandwidth=bandwidth(audio, speech),
         )
+        return EmbeddedSpeech(speech, embeddings, voice)
 
 
 def load_embedder(config: Config, store: Store) -> UtteranceEmbedder:

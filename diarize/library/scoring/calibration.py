@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cache
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diarize import files
 from diarize.errors import CalibrationError, FormatError
-from diarize.library.scoring.scores import COSINE, Centred, Cosine, Scorer
+from diarize.library.scoring.scores import COSINE, SHARE, Centred, Cosine, Scorer
 from diarize.metrics import verification
 from diarize.text import counted
 from diarize.types import Vectors
@@ -34,7 +35,9 @@ from diarize.types import Vectors
 Floats = NDArray[np.float64]
 
 SCHEMA = "diarize-calibration/1"
-SHIPPED = Path(__file__).with_name("ge2e.calibration.json")
+SHIPPED = {  # kind of embedder, as its identity begins -> the calibration that comes with this project
+    name: Path(__file__).with_name(f"{name}.calibration.json") for name in ("community-1", "ge2e")
+}
 _RIDGE = 1e-6  # keeps weights finite where the trials are perfectly separated
 _SLACK = 1.02  # of the least speech: another decoder changes the speech of a recording a little
 _BAND = 250.0  # Hz, one step of the measured bandwidth: as much as the slope of a resampler
@@ -79,9 +82,14 @@ class Calibration:
     trials: tuple[int, int]  # of one speaker, of two
     speakers: int
     data: str  # what it was fitted on, in words
+    share: float = SHARE  # of the mean that `Centred` takes off
+    one_voice: float | None = (
+        None  # score of two parts of an utterance from which they are one voice; None: not measured
+    )
 
     def __post_init__(self) -> None:
-        numbers = (*self.weights, self.channel, *self.seconds, *self.bandwidth, *self.bounds)
+        numbers = [*self.weights, self.channel, *self.seconds, *self.bandwidth, *self.bounds, self.share]
+        numbers += [] if self.one_voice is None else [self.one_voice]
         if not all(isfinite(number) for number in numbers):
             raise ValueError(f"a calibration is made of finite numbers, got {numbers}")
         if not (0 < self.seconds[0] <= self.seconds[1] and 0 < self.bandwidth[0] <= self.bandwidth[1]):
@@ -104,7 +112,7 @@ class Calibration:
         return Cosine()
 
     def _centred(self) -> Centred:
-        return Centred(np.array(self.mean), np.array(self.channels).reshape(-1, len(self.mean)))
+        return Centred(np.array(self.mean), np.array(self.channels).reshape(-1, len(self.mean)), self.share)
 
     def check_scores(self, model: str, kind: str) -> None:
         """Raises CalibrationError where scores are of another embedder, or of another kind."""
@@ -185,6 +193,7 @@ def fit(trials: Trials, model: str, scorer: Scorer, data: str, channel: float = 
             trials=counts,
             speakers=len({name for pair in trials.speakers for name in pair}),
             data=data,
+            share=scorer.share if isinstance(scorer, Centred) else SHARE,
         )
     except ValueError as error:
         raise CalibrationError(f"no calibration can be fitted on these trials: {error}") from error
@@ -257,7 +266,8 @@ def load(path: Path) -> Calibration:
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
         raise FormatError(str(path), f"is no calibration: its schema is not {SCHEMA!r}")
     names = {field.name for field in fields(Calibration)}
-    if values.keys() != names:
+    optional = {field.name for field in fields(Calibration) if field.default is not MISSING}  # since version 1 began
+    if not names - optional <= values.keys() <= names:
         raise FormatError(str(path), f"a calibration has the fields {', '.join(sorted(names))}")
     try:
         return Calibration(
@@ -273,15 +283,19 @@ def load(path: Path) -> Calibration:
             trials=tuple(int(n) for n in _numbers(values["trials"], 2)),  # type: ignore[arg-type]
             speakers=int(values["speakers"]),
             data=str(values["data"]),
+            share=float(values.get("share", SHARE)),
+            one_voice=None if values.get("one_voice") is None else float(values["one_voice"]),
         )
     except (TypeError, ValueError) as error:
         raise FormatError(str(path), f"is no calibration: {error}") from error
 
 
+@cache
 def shipped(model: str) -> Calibration | None:
-    """The calibration that comes with this project, where it was made for `model`."""
-    calibration = load(SHIPPED)
-    return calibration if calibration.model == model else None
+    """The calibration that comes with this project for the embedder `model`; None where there is none."""
+    path = SHIPPED.get(model.partition("@")[0])
+    calibration = load(path) if path is not None else None
+    return calibration if calibration is not None and calibration.model == model else None
 
 
 def _features(scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.clustering import similarity
-from diarize.library.scoring.scores import Centred, Scorer
+from diarize.library.scoring.calibration import Calibration
 from diarize.timeline import gaps, total, union
 from diarize.types import Audio, Labels, Segment, Turn, Vectors
 from diarize.units import round_time, to_samples
@@ -17,8 +17,7 @@ from diarize.units import round_time, to_samples
 Floats = NDArray[np.float64]
 Compare = Callable[[Vectors, Floats, Vectors, Floats], Floats]  # rows, seconds, rows, seconds -> similarity (n,)
 
-ONE_VOICE = 0.42  # mean score between the windows of two halves of an utterance from which they are one voice
-ONE_VOICE_RATIO = 0.7  # the same as a ratio (clustering/similarity.py), for embedders without centred scores
+ONE_VOICE_RATIO = 0.7  # ratio (clustering/similarity.py) from which two halves are one voice, for unknown embedders
 
 BEYOND = 60.0  # dB, bound of the SNR: digital silence has none
 _FRAME = 320  # samples (20 ms at 16 kHz) of one value of energy
@@ -88,25 +87,29 @@ class Halves:
         return self.similarity >= self.threshold
 
 
-def halves(vectors: Vectors, scorer: Scorer) -> Halves | None:
-    """Windows (n, d), in order of time, as two voices.
+def halves(vectors: Vectors, calibration: Calibration | None) -> Halves | None:
+    """Windows (n, d), in order of time, as two voices; None where there are too few windows.
 
-    None where there are too few windows. K-means on the sphere from three starts (the best change of speaker, the two
-    least similar windows, the first principal component), in which the neighbours in time of a window have half its
-    weight.
+    `calibration`: that of the embedder; its `one_voice` is the threshold of the mean score between the windows of the
+    two. Without one, their ratio of correlations across and within is compared. K-means on the sphere from three starts
+    (the best change of speaker, the two least similar windows, the first principal component), in which the neighbours
+    in time of a window have half its weight.
     """
     if len(vectors) < 2:
         return None
-    rows = scorer.transform(vectors) if isinstance(scorer, Centred) else similarity.centre(vectors)
+    threshold = None if calibration is None else calibration.one_voice
+    rows = similarity.centre(vectors)
+    if calibration is not None and threshold is not None:
+        rows = calibration.scorer().transform(vectors)
     results = [similarity.reassign(rows, start, _BESIDE, keep_all=False, rounds=_ROUNDS) for start in _starts(rows)]
     labels = max(results, key=lambda labels: _tightness(rows, labels))
     if labels.min() == labels.max():
         return None
     if labels.sum() * 2 > len(labels) or (labels.sum() * 2 == len(labels) and labels[0] == 1):
         labels = 1 - labels
-    if isinstance(scorer, Centred):
+    if threshold is not None:
         score = float(rows[labels == 0].mean(axis=0) @ rows[labels == 1].mean(axis=0))  # the mean of all products
-        return Halves(labels, score, ONE_VOICE)
+        return Halves(labels, score, threshold)
     return Halves(labels, float(similarity.ratios(rows, labels)[0, 1]), ONE_VOICE_RATIO)
 
 

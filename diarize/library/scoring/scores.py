@@ -1,8 +1,8 @@
 """Two voices -> one score, in three ways (docs/method/scores.md). Rows are unit vectors of one embedder.
 
     cosine    a.b
-    centred   the cosine of a' and b', where v' = v - m/2 - P(v - m): m is the mean of a cohort's voices, P projects on
-              the directions in which a telephone or a room moved those voices
+    centred   the cosine of a' and b', where v' = v - c m - P(v - m): m is the mean of a cohort's voices, c the share of
+              it that is taken off, P projects on the directions in which a telephone or a room moved those voices
     s-norm    the cosine, in deviations from what either side scores with a cohort's voices
 
 `kind` is a way's identity, digest of the cohort included: a calibration belongs to one.
@@ -23,7 +23,7 @@ from diarize.types import Vectors
 Floats = NDArray[np.float64]
 
 COSINE = "cosine"
-SHARE = 0.5  # of the cohort's mean that is taken off, by measurement (docs/method/scores.md)
+SHARE = 0.5  # of a cohort's mean that is taken off, by measurement with GE2E (docs/method/scores.md)
 DIRECTIONS = 3  # of channels, by measurement: more costs accuracy where no channel is in the way
 TOP = 100  # cohort voices nearest to a side that s-norm looks at
 _DIGITS = 6  # decimals, so that it is the same after it was written
@@ -60,15 +60,16 @@ class Cosine:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centred:
-    """What all voices have in common says nothing about who speaks, and much about the recording: half of it is taken
-    off before voices are compared, and so is what a channel does to voices (nuisance attribute projection, Solomonoff,
-    Campbell and Boardman 2005, "Advances in channel compensation for SVM speaker recognition").
+    """What all voices have in common says nothing about who speaks, and much about the recording: a share of it is
+    taken off before voices are compared, and so is what a channel does to voices (nuisance attribute projection,
+    Solomonoff, Campbell and Boardman 2005, "Advances in channel compensation for SVM speaker recognition").
 
     `mean` (d,) is that of many people and nobody's voiceprint; `channels` (r, d) are orthonormal, r may be 0.
     """
 
     mean: Floats = field(repr=False)
     channels: Floats = field(repr=False)
+    share: float = SHARE  # of the mean
 
     def __post_init__(self) -> None:
         if self.mean.ndim != 1 or self.channels.ndim != 2 or self.channels.shape[1] != len(self.mean):
@@ -76,7 +77,8 @@ class Centred:
 
     @property
     def kind(self) -> str:
-        numbers = np.concatenate([self.mean, self.channels.ravel()]).astype("<f8")
+        share = [] if self.share == SHARE else [self.share]
+        numbers = np.concatenate([self.mean, self.channels.ravel(), share]).astype("<f8")
         return f"centred({sha256(numbers.tobytes()).hexdigest()[:16]})"
 
     def __call__(self, a: Vectors, b: Vectors) -> Floats:
@@ -85,7 +87,7 @@ class Centred:
     def transform(self, vectors: Vectors) -> Floats:
         """The rows v', of unit length: their inner products are the scores."""
         rows = vectors.astype(np.float64)
-        rows = rows - SHARE * self.mean - self._project(rows - self.mean)
+        rows = rows - self.share * self.mean - self._project(rows - self.mean)
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), np.float64)
 
     def queries(self, rows: Floats) -> Floats:
@@ -98,10 +100,10 @@ class Centred:
         """Scores (k, n) of transformed rows (k, d) with many vectors (n, d), in single precision; the latter are not
         transformed.
 
-        v' is A v + b over its length, with A = I - P and b = P m - m / 2, so that
+        v' is A v + b over its length, with A = I - P and b = P m - c m, so that
         a'.v' = (A a'.v + a'.b) / sqrt(v.v - |C v|^2 + 2 A b.v + b.b), C being the rows of `channels`.
         """
-        k, shift = len(rows), self._project(self.mean[None])[0] - SHARE * self.mean
+        k, shift = len(rows), self._project(self.mean[None])[0] - self.share * self.mean
         factors = np.concatenate([self.queries(rows), self.channels, self.queries(shift[None])])
         products = (factors.astype(np.float32) @ vectors.T).astype(np.float64)
         squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float32).astype(np.float64)
@@ -142,8 +144,13 @@ class SNorm:
         return nearest.mean(axis=1), np.maximum(nearest.std(axis=1), 1e-6)
 
 
-def centred(cohort: Vectors, channels: Sequence[tuple[Vectors, Vectors]] = (), directions: int = DIRECTIONS) -> Centred:
-    """The way of scoring that a cohort's voices (c, d) teach.
+def centred(
+    cohort: Vectors,
+    channels: Sequence[tuple[Vectors, Vectors]] = (),
+    directions: int = DIRECTIONS,
+    share: float = SHARE,
+) -> Centred:
+    """The way of scoring that a cohort's voices (c, d) teach; `share` of their mean is taken off.
 
     `channels` are pairs (before, after) of the same voices (c, d) through two channels: the `directions` in which they
     differ most, in the mean square, are taken off. Raises ValueError for fewer than two voices.
@@ -152,8 +159,8 @@ def centred(cohort: Vectors, channels: Sequence[tuple[Vectors, Vectors]] = (), d
         raise ValueError(f"a cohort has at least two voices, got {len(cohort)}")
     mean = np.round(cohort.astype(np.float64).mean(axis=0), _DIGITS)
     if not channels:
-        return Centred(mean, np.zeros((0, len(mean))))
+        return Centred(mean, np.zeros((0, len(mean))), share)
     differences = np.concatenate([after.astype(np.float64) - before for before, after in channels])
     rows = np.linalg.svd(differences, full_matrices=False)[2][:directions]
     rows *= np.sign(rows[np.arange(len(rows)), np.abs(rows).argmax(axis=1)])[:, None]  # signs mean nothing
-    return Centred(mean, np.round(rows, _DIGITS))
+    return Centred(mean, np.round(rows, _DIGITS), share)

@@ -134,7 +134,7 @@ def test_it_never_meets_another_embedder(made: Calibration) -> None:
         made.check_scores("toy@1", "s-norm(x)")
 
 
-@pytest.mark.parametrize("way", ["cosine", "centred", "channels", "s-norm"])
+@pytest.mark.parametrize("way", ["cosine", "centred", "channels", "whole mean", "s-norm"])
 def test_it_comes_back_from_its_file_as_it_was(tmp_path: Path, way: str) -> None:
     rng = np.random.default_rng(0)
     cohort = rng.normal(size=(20, 8)).astype(np.float32)
@@ -142,6 +142,7 @@ def test_it_comes_back_from_its_file_as_it_was(tmp_path: Path, way: str) -> None
         "cosine": scores.Cosine(),
         "centred": scores.centred(cohort),
         "channels": scores.centred(cohort, [(cohort, cohort[::-1])]),
+        "whole mean": scores.centred(cohort, [(cohort, cohort[::-1])], share=1.0),
         "s-norm": scores.SNorm(cohort),
     }
     scorer = ways[way]
@@ -220,10 +221,24 @@ def test_a_recording_that_sounds_otherwise_lifts_its_ratios() -> None:
     assert calibration.fit(trials(), "toy@1", scores.Cosine(), "").drift(there) == 0
 
 
-def test_the_shipped_calibration_belongs_to_one_model() -> None:
-    shipped = calibration.load(calibration.SHIPPED)
-    assert shipped.model.startswith("ge2e@39373b86598fa3da")
+@pytest.mark.parametrize(
+    ("name", "identity"), [("ge2e", "ge2e@39373b86598fa3da"), ("community-1", "community-1@6e4af7d49562e6e7-int8")]
+)
+def test_a_shipped_calibration_belongs_to_one_model(name: str, identity: str) -> None:
+    shipped = calibration.load(calibration.SHIPPED[name])
+    assert shipped.model.startswith(identity)
     assert calibration.shipped(shipped.model) == shipped
+    assert calibration.shipped(f"{name}@1") is None
     assert calibration.shipped("another@1") is None
     assert len(shipped.mean) == 256 and len(shipped.channels) == scores.DIRECTIONS
     assert shipped.bounds[0] < -3 and shipped.bounds[1] > 4
+    assert shipped.one_voice is not None
+    assert shipped.scorer().kind == shipped.kind
+
+
+def test_a_file_without_later_fields_is_read(tmp_path: Path, made: Calibration) -> None:
+    made.save(tmp_path / "cal.json")
+    values = json.loads((tmp_path / "cal.json").read_text())
+    del values["share"], values["one_voice"]
+    (tmp_path / "cal.json").write_text(json.dumps(values))
+    assert calibration.load(tmp_path / "cal.json") == made

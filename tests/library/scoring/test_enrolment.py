@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from diarize.library.scoring import enrolment
-from diarize.library.scoring.scores import Centred, Cosine
+from diarize.library.scoring.calibration import Calibration
+from diarize.library.scoring.scores import Cosine
 from diarize.types import Audio, Segment, Turn, Vectors
 from diarize.units import RATE
 
@@ -65,18 +68,25 @@ def voices(*people: int, spread: float = 0.5) -> Vectors:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
-@pytest.mark.parametrize("scorer", [Cosine(), Centred(np.zeros(64), np.zeros((0, 64)))])
-def test_one_voice_or_two(scorer: Cosine | Centred) -> None:
-    one = enrolment.halves(voices(*[0] * 12), scorer)
-    two = enrolment.halves(voices(0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0), scorer)
+UNMEASURED = Calibration(
+    "made", "cosine", (), (), (-5.0, 10.0, 0.0), 0.0, (1, 20), (4000, 8000), (-4.5, 4.5), (99, 99), 9, "made"
+)
+MEASURED = replace(UNMEASURED, one_voice=0.42)
+
+
+@pytest.mark.parametrize("calibration", [None, UNMEASURED, MEASURED], ids=["none", "unmeasured", "measured"])
+def test_one_voice_or_two(calibration: Calibration | None) -> None:
+    one = enrolment.halves(voices(*[0] * 12), calibration)
+    two = enrolment.halves(voices(0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0), calibration)
+    assert two is not None and two.threshold == (0.42 if calibration is MEASURED else enrolment.ONE_VOICE_RATIO)
     assert one is not None and one.one_voice
     assert two is not None and not two.one_voice
     assert two.labels.tolist()[4:6] == [1, 1] and two.labels[:4].sum() == 0  # 1 is who was heard less
-    assert enrolment.halves(voices(0), scorer) is None
+    assert enrolment.halves(voices(0), calibration) is None
 
 
 def test_many_windows_cost_no_square_of_memory() -> None:
-    found = enrolment.halves(voices(*([0] * 6000 + [1] * 100)), Centred(np.zeros(64), np.zeros((0, 64))))
+    found = enrolment.halves(voices(*([0] * 6000 + [1] * 100)), MEASURED)
     assert found is not None and not found.one_voice and found.labels.sum() == 100
 
 

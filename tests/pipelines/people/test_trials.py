@@ -166,7 +166,9 @@ def test_what_the_calibration_refuses_has_no_ratio(tmp_path: Path, folder: Path,
 
 def test_a_calibration_of_another_embedder_is_refused(folder: Path, listed: Path, store: Store) -> None:
     with pytest.raises(CalibrationError, match="the calibration is for scores of ge2e@"):
-        trials.score_trials(listed, folder, CONFIG, store, Scoring(calibration=calibration.SHIPPED, method="cosine"))
+        trials.score_trials(
+            listed, folder, CONFIG, store, Scoring(calibration=calibration.SHIPPED["ge2e"], method="cosine")
+        )
 
 
 def test_a_cohort_centres_or_normalises(tmp_path: Path, folder: Path, listed: Path, store: Store) -> None:

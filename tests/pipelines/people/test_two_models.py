@@ -18,6 +18,7 @@ from pipelines.people.enroll import EnrolmentRequest
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import load_embedder
 from tests.pipelines.people.test_enroll import ANNA, BEN, CONFIG, OTHER, sing
+from tests.shared import SHARED, needs_shared
 
 CURE = "diarize enroll --re-embed"
 
@@ -82,3 +83,32 @@ def test_voices_of_two_embedders_are_never_scored(tmp_path: Path, library: Libra
     with pytest.raises(CalibrationError, match="voices of two models cannot be compared") as error:
         verifier.verify(voice, embedder.embed_file(tmp_path / "Ben.wav"))
     assert CURE in str(error.value)
+
+
+@needs_shared
+def test_real_voices_move_from_ge2e_to_community_1(tmp_path: Path, two_embedders: Store) -> None:
+    """Enrolled with GE2E, audio stored; embedded again; then verified, and extended, with community-1."""
+
+    def config(embedder: str) -> Config:
+        return Config.model_validate({"run": {"offline": True, "device": "cpu"}, "embedder": {"backend": embedder}})
+
+    old, new = config("ge2e"), config("community-1-embedding")
+    readers: dict[str, list[Path]] = {}
+    for file in sorted((SHARED / "data" / "libri-dev").glob("*.flac")):
+        readers.setdefault(file.stem.split("-")[0], []).append(file)
+    anna, ben, *_ = readers.values()
+    with libraries.open(tmp_path / "people.db", create=True) as library:
+        for name, own in (("Anna", anna), ("Ben", ben)):
+            request = EnrolmentRequest(name, keep_audio=True)
+            assert enroll.enroll(library, request, own[:2], old, two_embedders).status == 0
+        with pytest.raises(CalibrationError, match="no voice of Anna for community-1@"):
+            verify.verify_claim("Anna", anna[3], library, new, two_embedders, Scoring())
+        found = enroll.re_embed(library, new, two_embedders)
+        assert (found.status, found.without, len(found.rows)) == (0, (), 4)
+        right = verify.verify_claim("Anna", anna[3], library, new, two_embedders, Scoring())
+        wrong = verify.verify_claim("Ben", anna[3], library, new, two_embedders, Scoring())
+        assert (right.decision, wrong.decision) == ("same", "different")
+        assert right.llr is not None and wrong.llr is not None and right.llr > 4 > -4 > wrong.llr
+        more = enroll.enroll(library, EnrolmentRequest("Anna"), [anna[4], ben[3]], new, two_embedders)
+        assert [row.outcome for row in more.rows] == ["counted", "refused"]
+        assert more.rows[1].check == "agreement"
