@@ -90,7 +90,7 @@ def heard(scene: Scene, data: Path, config: Config) -> Heard:
         path = simulate.write(simulate.converse(scene, data), Path(name))
         sound = reading.read(path, id=path.stem).audios[0]
         local = stages.segment(sound)
-        speech = stages.detect(sound, local.spoken(config.segmentation.sure))
+        speech = stages.detect(sound, local)
         voices = stages.embed(sound, windows.over(speech, config.windows))
         truth = read_rttm(path.with_suffix(".rttm"))
         return Heard(scene.id, voices, speech, local, Segment(0.0, sound.duration), truth)

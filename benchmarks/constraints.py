@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import accuracy, simulate
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import reading
 from diarize.clustering import constraints
 from diarize.config import parse
@@ -57,10 +58,12 @@ class Kept:
     def __init__(self, stage: Any) -> None:
         self._stage, self._kept, self.name = stage, dict[Any, Any](), stage.name
 
-    def __call__(self, heard: Audio, segments: Sequence[Segment] | None = None, likely: Sequence[Segment] = ()) -> Any:
-        key = (heard.id, tuple(segments or ()), tuple(likely))
+    def __call__(
+        self, heard: Audio, segments: Sequence[Segment] | None = None, activity: LocalActivity = NO_ACTIVITY
+    ) -> Any:
+        key = (heard.id, tuple(segments or ()), activity.windows)
         if key not in self._kept:
-            options = {"likely": likely} if likely else {}
+            options = {"activity": activity} if activity.windows else {}
             result = self._stage(heard, *([] if segments is None else [segments]), **options)
             self._kept = {**dict(list(self._kept.items())[-1:]), key: result}
         return self._kept[key]

@@ -111,9 +111,9 @@ def main(arguments: Sequence[str]) -> None:
     by_kind: dict[str, list[tuple[Audio, Sequence[Segment], Path]]] = {}
     for path in sorted((options.data / "sim-dev").glob("*.flac")):
         audio = reading.read(path, id=path.stem).audios[0]
-        likely = stages.segment(audio).spoken(parse({}, "benchmark").segmentation.sure)
+        activity = stages.segment(audio)
         kind = re.sub(r".*-", "", path.stem)
-        by_kind.setdefault(kind, []).append((audio, stages.detect(audio, likely), path.with_suffix(".words.json")))
+        by_kind.setdefault(kind, []).append((audio, stages.detect(audio, activity), path.with_suffix(".words.json")))
     print(stages.recognize.name)
     results = []
     for kind, recordings in by_kind.items():

@@ -1,4 +1,4 @@
-"""Missed speech and false alarm of the detectors, and the effect of each setting and of the segmentation's advice.
+"""Missed speech and false alarm of the detectors, and the effect of each setting, with and without a segmentation.
 
     python -m benchmarks.vad [--data DATA] [--more FOLDER ...] [--json FILE]
 
@@ -18,9 +18,9 @@ import numpy as np
 
 from diarize.audio import reading
 from diarize.backends import segmentation_onnx, vad_energy, vad_silero
-from diarize.config import SegmentationConfig, VadConfig
+from diarize.config import VadConfig
 from diarize.models.store import Store
-from diarize.speech import vad
+from diarize.speech import fusion, vad
 from diarize.timeline import gaps, intersect, total, union
 from diarize.types import Audio, Segment
 
@@ -33,15 +33,12 @@ TRIED: dict[str, Sequence[float]] = {
     "min_silence": (0.0, 0.1, 0.2, 0.3, 0.5),
     "pad": (0.0, 0.01, 0.03, 0.06, 0.1),
 }
-ADVISED: dict[str, Sequence[float]] = {
-    "likely_threshold": (0.04, 0.06, 0.1),
-    "doubted_threshold": (0.01, 0.02, 0.04, 0.06),
+FUSED: dict[str, Sequence[float]] = {
     "threshold": (0.12, 0.2, 0.3),
     "off_threshold": (0.08, 0.12, 0.16, 0.2),
     "min_silence": (0.1, 0.2, 0.3),
     "pad": (0.0, 0.01, 0.03),
 }
-SURE = (0.5, 0.6, 0.7, 0.8)
 Counts = tuple[float, float, float]  # s missed, s false alarm, s of speech
 
 
@@ -77,25 +74,28 @@ def main() -> None:
     detect = vad_silero.load(Store().pull("silero-vad-v6"))
     folders = [options.data / name for name in SETS] + options.more
     listen = segmentation_onnx.load(Store().pull("pyannote-segmentation-3.0-int8"))
-    default, sure = VadConfig(), SegmentationConfig().sure
+    default, step = VadConfig(), vad_silero.FRAME / 16_000
     heard = []
     for s, a, truth in recordings(folders):
         activity = listen(a)
-        probabilities: dict[float | None, Any] = {
-            value: detect.probabilities(a, activity.spoken(value)) for value in SURE
-        }
-        heard.append((s, a.duration, truth, probabilities | {None: detect.probabilities(a)}, activity))
+        alone = detect.probabilities(a)
+        own = detect.probabilities(a, activity.spoken(vad_silero.LIKELY))
+        fused, carried = (fusion.fuse(p, step, vad_silero.LAG, a, activity) for p in (own, alone))
+        heard.append((s, a.duration, truth, {"alone": alone, "fused": fused, "carried": carried}, activity))
 
-    def silero(
-        config: VadConfig, lag: float = vad_silero.LAG, sure: float | None = None, carried: bool = False
-    ) -> list[tuple[str, Counts]]:
-        found = []
-        for set_, duration, truth, probabilities, activity in heard:
-            likely = activity.spoken(sure) if sure is not None else ()
-            values = probabilities[None if carried else sure]
-            speech = vad.segments(values, vad_silero.FRAME / 16_000, duration, config, lag, likely)
-            found.append((set_, count(speech, truth, duration)))
-        return found
+    def silero(config: VadConfig, lag: float = vad_silero.LAG) -> list[tuple[str, Counts]]:
+        return [
+            (s, count(vad.segments(values["alone"], step, duration, config, lag), truth, duration))
+            for s, duration, truth, values, _ in heard
+        ]
+
+    def both(config: VadConfig, values: str = "fused") -> list[tuple[str, Counts]]:
+        counts = []
+        for s, duration, truth, probabilities, activity in heard:
+            lag = activity.step / 2 - activity.lag
+            speech = vad.segments(probabilities[values], activity.step, duration, config, lag)
+            counts.append((s, count(speech, truth, duration)))
+        return counts
 
     energy = vad_energy.load()
     rows = [
@@ -104,10 +104,9 @@ def main() -> None:
     ]
     rows += [row(f"lag={lag}", silero(default, lag)) for lag in (0.0, 0.015, 0.03, 0.045)]
     rows += [row(name, silero(config)) for name, config in _changed(TRIED)]
-    rows.append(row("silero, advised", silero(default, sure=sure)))
-    rows.append(row("state never restarted", silero(default, sure=sure, carried=True)))
-    rows += [row(f"sure={value}", silero(default, sure=value)) for value in SURE]
-    rows += [row(name, silero(config, sure=sure)) for name, config in _changed(ADVISED)]
+    rows.append(row("both models", both(default)))
+    rows.append(row("state never replaced", both(default, "carried")))
+    rows += [row(name, both(config)) for name, config in _changed(FUSED)]
     heard_by = [(s, count(activity.spoken(0.5), truth, duration)) for s, duration, truth, _, activity in heard]
     rows.append(row("segmentation alone", heard_by))
     print(f"{'settings':<24}" + "".join(f"{name:>24}" for name in rows[0] if name != "settings"))

@@ -50,20 +50,6 @@ class VadConfig(Section):
         lt=1,
         description="speech ends below this probability. Lower than threshold, so that speech is not cut into pieces",
     )
-    likely_threshold: float = Field(
-        0.06,
-        gt=0,
-        lt=1,
-        description="probability that counts as speech where the segmentation model also finds speech. Without this, "
-        "a tenth of the speech in quiet meetings is missed; with a lower value, pauses become speech",
-    )
-    doubted_threshold: float = Field(
-        0.03,
-        gt=0,
-        lt=1,
-        description="as likely_threshold, for parts in which silero gives a low probability to most of the speech "
-        "that the segmentation model finds, as in quiet meetings",
-    )
     min_speech: float = Field(
         0.1, ge=0, description="s; shorter speech segments are dropped: they are clicks or breaths"
     )
@@ -163,12 +149,6 @@ class SegmentationConfig(Section):
         "auto",
         description="model that finds who speaks at the same time: auto (one from the model store, else none), none, "
         "a name in the model store, a path to an .onnx file, or module:factory",
-    )
-    sure: float = Field(
-        0.6,
-        gt=0,
-        lt=1,
-        description="probability from which speech of the segmentation model is used by the voice activity detection",
     )
     overlap: float = Field(
         0.6,

@@ -24,9 +24,9 @@ class Named(Protocol):
 class Detector(Named, Protocol):
     """Where somebody speaks: sorted, disjoint segments."""
 
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
-        """`likely` (sorted, disjoint): where a segmentation model is sure of speech. A detector may need less evidence
-        of its own there, or ignore it.
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
+        """`activity`: who of a few local speakers talks when, by a segmentation model. A detector may decide with it
+        where somebody speaks, or ignore it.
         """
         ...
 

@@ -43,7 +43,7 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 ARGUMENTS = {  # stage -> arguments of its backends, by position and by name (diarize/stages.py)
-    "vad": (("audio",), ("likely",)),
+    "vad": (("audio",), ("activity",)),
     "segmentation": (("audio",), ()),
     "embedder": (("audio", "segments"), ("activity",)),
     "asr": (("audio", "speech"), ()),

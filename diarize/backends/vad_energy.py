@@ -5,11 +5,10 @@ It also reports music, traffic and tones as speech; silero does not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import excerpts
 from diarize.config import VadConfig
 from diarize.speech import vad
@@ -24,14 +23,14 @@ BLOCK = 6000  # levels computed at once, 2 min
 
 
 class Energy:
-    """A `Detector` that ignores where speech is likely."""
+    """A `Detector` that ignores the segmentation."""
 
     def __init__(self, config: VadConfig) -> None:
         self._config = config
         settings = ",".join(f"{k}={v}" for k, v in config.model_dump().items() if k != "backend")
         self.name = f"energy({settings})"
 
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
         levels = _levels(audio)
         audible = levels[levels > 2 * QUIETEST]  # digital silence is not noise
         noise = np.clip(np.percentile(audible, NOISE) if len(audible) else QUIETEST, QUIETEST, LOUDEST)

@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions
 from diarize.config import VadConfig
 from diarize.files import sha256
-from diarize.speech import vad
+from diarize.speech import fusion, vad
 from diarize.types import Audio, Samples, Segment
 from diarize.units import RATE
 
@@ -40,7 +41,8 @@ BLOCK = 256  # frames encoded at once, 8 s: larger ones fall out of the processo
 PART = 32  # frames between two looks at the state, 1.02 s; a block has a whole number of them
 DENIED = 0.1  # mean probability of two parts below which they are decoded once more, from a new state
 RESTORED = 0.2  # mean probability from which the new state replaces the old one; noise stays below
-LIKELY = 0.7  # share of them in which the segmentation model has to detect speech
+EXPECTED = 0.7  # share of them in which the segmentation model has to detect speech
+LIKELY = 0.6  # probability from which it detects speech
 
 _State = tuple[NDArray[np.float32], NDArray[np.float32]]  # h and c of the recurrent layer
 _NEW_STATE: _State = (np.zeros((1, 1, STATE), np.float32), np.zeros((1, 1, STATE), np.float32))
@@ -52,7 +54,7 @@ class Silero:
     def __init__(self, encoder: Any, decoder: Any, digest: str, config: VadConfig, threads: int) -> None:
         self._encoder, self._decoder, self._config, self._threads = encoder, decoder, config, threads
         settings = ",".join(f"{k}={v}" for k, v in config.model_dump().items() if k != "backend")
-        self._name = f"silero@{digest[:16]}({settings},lag={LAG},denied={DENIED}/{LIKELY}/{RESTORED}"
+        self._name = f"silero@{digest[:16]}({settings},lag={LAG},denied={DENIED}/{LIKELY}/{EXPECTED}/{RESTORED}"
 
     @property
     def name(self) -> str:
@@ -62,9 +64,13 @@ class Silero:
     def notes(self) -> tuple[str, ...]:
         return onnx_sessions.notes(self._encoder, self._decoder)
 
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
-        probabilities = self.probabilities(audio, likely)
-        return vad.segments(probabilities, FRAME / audio.rate, audio.duration, self._config, LAG, likely)
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
+        step, lag = FRAME / audio.rate, LAG
+        probabilities = self.probabilities(audio, activity.spoken(LIKELY) if activity.windows else ())
+        if activity.windows and len(probabilities):
+            probabilities = fusion.fuse(probabilities, step, lag, audio, activity)
+            step, lag = activity.step, activity.step / 2 - activity.lag
+        return vad.segments(probabilities, step, audio.duration, self._config, lag)
 
     def probabilities(self, audio: Audio, likely: Sequence[Segment] = ()) -> NDArray[np.float32]:
         """(frames,): that somebody speaks in each 32 ms. `likely`: where a segmentation model detects speech.
@@ -106,7 +112,7 @@ class Silero:
 
 def _denied(probabilities: NDArray[np.float32], expected: NDArray[np.bool_]) -> bool:
     """Whether frames that should be speech get almost no probability."""
-    return bool(expected.mean() >= LIKELY and probabilities.mean() < DENIED)
+    return bool(expected.mean() >= EXPECTED and probabilities.mean() < DENIED)
 
 
 def load(model: Path, config: VadConfig | None = None, device: str = "cpu", threads: int = 0) -> Silero:

@@ -1,4 +1,5 @@
 """Where somebody speaks, and the windows of speech that get one embedding each.
 
-In order: `vad` (speech probabilities of frames -> speech segments), `windows` (speech segments -> windows).
+In order: `fusion` (speech probabilities of two models -> one), `vad` (speech probabilities of frames -> speech
+segments), `windows` (speech segments -> windows).
 """

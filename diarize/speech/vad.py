@@ -13,11 +13,6 @@ from diarize.types import Segment
 from diarize.units import round_time
 
 _TOLERANCE = 1e-6  # s; differences of times are not exact
-_CERTAIN = 0.97  # probability of speech that leaves no doubt
-_REACH = 0.3  # s before and after certain frames in which likely speech does not count
-_HIGH = 0.93  # probability of speech that many frames of clear speech reach
-_CLEAR = 0.35  # share of likely speech that reaches it if speech is clear
-_AROUND = 60.0  # s before and after a frame in which this share is measured
 
 
 def segments(
@@ -26,33 +21,24 @@ def segments(
     duration: float,
     config: VadConfig | None = None,
     lag: float = 0.0,
-    likely: Sequence[Segment] = (),
 ) -> tuple[Segment, ...]:
     """Sorted, disjoint speech segments of a recording of `duration` seconds.
 
     `probabilities` (n,): that somebody speaks in the `step` seconds from i * step - lag. In this order:
 
     1. speech begins at `threshold` and lasts until a probability is below `off_threshold`;
-    2. in the segments `likely` (sorted, disjoint), where another model detects speech, frames with a probability of
-       `likely_threshold` are added, except close to frames of certain speech; if only a small share of the likely
-       frames within a minute has a high probability, frames with `doubted_threshold` are added, everywhere;
-    3. pauses shorter than `min_silence` are filled;
-    4. segments shorter than `min_speech` are dropped;
-    5. the rest is extended by `pad` at both ends, and segments that then touch become one.
+    2. pauses shorter than `min_silence` are filled;
+    3. segments shorter than `min_speech` are dropped;
+    4. the rest is extended by `pad` at both ends, and segments that then touch become one.
     """
     config = config or VadConfig()
     active = hysteresis(probabilities, config.threshold, config.off_threshold)
-    if likely:
-        likely_frames = frames_of(likely, len(active), step, lag)
-        near_certain = _near(probabilities >= _CERTAIN, round(_REACH / step))
-        unclear = _unclear(probabilities, likely_frames, round(_AROUND / step))
-        added = (probabilities >= config.likely_threshold) & ~near_certain
-        added |= (probabilities >= config.doubted_threshold) & unclear
-        active |= likely_frames & added
     edges = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]))).reshape(-1, 2)
     runs = [_clipped(first * step - lag, end * step - lag, duration) for first, end in edges.tolist()]
+    if runs and active[0]:  # speech in the first frame begins with the recording
+        runs[0] = _clipped(0.0, edges[0, 1] * step - lag, duration)
     if runs and active[-1]:  # speech in the last frame lasts to the end of the recording
-        runs[-1] = _clipped(edges[-1, 0] * step - lag, duration, duration)
+        runs[-1] = _clipped(edges[-1, 0] * step - lag if edges[-1, 0] else 0.0, duration, duration)
     joined = union((run for run in runs if run), gap=max(0.0, config.min_silence - _TOLERANCE))
     long_enough = [run for run in joined if run.duration >= config.min_speech - _TOLERANCE]
     padded = (_clipped(run.start - config.pad, run.end + config.pad, duration) for run in long_enough)
@@ -79,20 +65,3 @@ def hysteresis(probabilities: NDArray[np.floating], on: float, off: float) -> ND
     decided = (probabilities >= on) | (probabilities < off)
     last = np.maximum.accumulate(np.where(decided, np.arange(len(probabilities)), -1))  # the last decided frame
     return (last >= 0) & (probabilities[last] >= on)
-
-
-def _unclear(probabilities: NDArray[np.floating], likely: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """(n,): where fewer of the `likely` frames up to `reach` away have a high probability than in clear speech."""
-    return _count_around(likely & (probabilities >= _HIGH), reach) < _CLEAR * _count_around(likely, reach)
-
-
-def _near(marked: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """(n,): whether any of the values up to `reach` away is marked."""
-    return _count_around(marked, reach) > 0
-
-
-def _count_around(marked: NDArray[np.bool_], reach: int) -> NDArray[np.int64]:
-    """(n,): how many of the values up to `reach` away are marked."""
-    padded = np.concatenate([np.zeros(reach + 1, np.int64), np.cumsum(np.pad(marked, (0, reach)))])
-    count = padded[2 * reach + 1 :] - padded[: -2 * reach - 1]
-    return np.asarray(count[: len(marked)], dtype=np.int64)

@@ -192,9 +192,9 @@ class CachedStage:
 
 
 class CachedDetector(CachedStage):
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
-        key = _segments_key(likely)
-        return self._result("detect", audio, key, SEGMENTS, lambda backend: backend(audio, likely=likely))
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
+        key = _activity_key(activity)
+        return self._result("detect", audio, key, SEGMENTS, lambda backend: backend(audio, activity=activity))
 
 
 class CachedSegmenter(CachedStage):

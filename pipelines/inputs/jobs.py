@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diarize import files
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.clustering.constraints import Constraints
 from diarize.config import ClusterConfig
 from diarize.formats import words as word_files
@@ -28,7 +28,7 @@ class MarkedSpeech:
     def name(self) -> str:
         return f"file:{self.digest}"
 
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
         """The segments within the recording."""
         return self.within(audio.duration).speech
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from diarize import backends
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.errors import BackendError
 from diarize.types import Audio, Segment
 
 
 def current(**options: object) -> object:
-    def detect(audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    def detect(audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
         return ()
 
     return detect
@@ -31,7 +30,7 @@ def test_a_detector_that_takes_the_arguments_of_its_stage_is_loaded() -> None:
 
 
 def test_a_detector_that_does_not_is_refused_with_the_page_that_helps() -> None:
-    with pytest.raises(BackendError, match=r"called with \(audio, likely=\.\.\.\).*docs/architecture\.md"):
+    with pytest.raises(BackendError, match=r"called with \(audio, activity=\.\.\.\).*docs/architecture\.md"):
         backends.load("vad", f"{__name__}:outdated")
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from diarize.activity import LocalActivity
+from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio.reading import Recording
 from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import ClusterConfig, Config
@@ -33,23 +32,23 @@ class Told:
 
 @dataclass(frozen=True)
 class Half:
-    """Returns where speech is likely, and remembers it."""
+    """Returns where the segmentation has speech, and remembers it."""
 
     name: str = "half"
     advice: list[tuple[Segment, ...]] = field(default_factory=list)
 
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
-        self.advice.append(tuple(likely))
-        return tuple(likely)
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
+        self.advice.append(activity.spoken(0.6))
+        return self.advice[-1]
 
 
 @dataclass(frozen=True)
 class Stubborn:
-    """Ignores where speech is likely."""
+    """Ignores the segmentation."""
 
     name: str = "stubborn"
 
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
         return (Segment(0.0, 10.0),)
 
 
@@ -78,7 +77,7 @@ def test_two_talk_at_once() -> None:
     assert detect.advice == [ADVISED]
 
 
-def test_a_detector_may_ignore_where_speech_is_likely() -> None:
+def test_a_detector_may_ignore_the_segmentation() -> None:
     transcript, _ = transcribe(talk(), stages(Stubborn()), CONFIG)
     assert max(turn.end for turn in transcript.turns) == 10.0
 

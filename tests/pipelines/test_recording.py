@@ -27,7 +27,7 @@ class Loud:
 
     name: str = "loud"
 
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
         edges = np.flatnonzero(np.diff(np.r_[0, audio.samples != 0, 0].astype(int))).reshape(-1, 2)
         return tuple(Segment(a / audio.rate, b / audio.rate) for a, b in edges.tolist())
 

@@ -90,39 +90,3 @@ def test_hysteresis_agrees_with_its_definition(values: list[float]) -> None:
         state = value >= 0.5 or (state and value >= 0.3)
         expected.append(bool(state))
     assert vad.hysteresis(np.array(values, np.float32), 0.5, 0.3).tolist() == expected
-
-
-def test_where_speech_is_likely_little_evidence_is_enough() -> None:
-    p = np.full(100, 0.08)
-    assert vad.segments(p, 0.1, 10.0) == ()
-    (found,) = vad.segments(p, 0.1, 10.0, None, 0.0, (Segment(3.0, 6.0),))
-    assert (found.start, found.end) == pytest.approx((3.0, 6.0), abs=0.02)
-
-
-def test_no_evidence_is_not_enough() -> None:
-    assert vad.segments(np.full(100, 0.01), 0.1, 10.0, None, 0.0, (Segment(3.0, 6.0),)) == ()
-
-
-def test_beside_certain_speech_a_pause_is_a_pause() -> None:
-    p = np.full(100, 0.08)
-    p[:30] = p[70:] = 0.99
-    found = vad.segments(p, 0.1, 10.0, None, 0.0, (Segment(0.0, 10.0),))
-    edges = [time for segment in found for time in (segment.start, segment.end)]
-    assert edges == pytest.approx([0.0, 3.0, 3.3, 6.7, 7.0, 10.0], abs=0.001)
-
-
-def test_where_speech_is_seldom_certain_the_least_evidence_is_enough() -> None:
-    p = np.full(100, 0.5)
-    p[40:60] = 0.04
-    clear = np.where(p > 0.4, 0.95, p)
-    likely = (Segment(0.0, 10.0),)
-    assert vad.segments(p, 0.1, 10.0, None, 0.0, likely) == (Segment(0.0, 10.0),)
-    assert len(vad.segments(clear, 0.1, 10.0, None, 0.0, likely)) == 2
-
-
-def test_whether_speech_is_certain_is_judged_within_a_minute() -> None:
-    p = np.full(2000, 0.95)
-    p[100:120] = p[1900:1920] = 0.04
-    p[1400:1900] = p[1920:] = 0.5
-    found = vad.segments(p, 0.1, 200.0, None, 0.0, (Segment(0.0, 200.0),))
-    assert [(s.start, s.end) for s in found] == [(0.0, 10.0), (12.0, 200.0)]

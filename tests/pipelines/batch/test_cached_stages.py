@@ -42,7 +42,7 @@ class Loud:
 
     name: str = "loud"
 
-    def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
         CALLS["detect"] += 1
         edges = np.flatnonzero(np.diff(np.r_[0, audio.samples != 0, 0].astype(int))).reshape(-1, 2)
         return union((Segment(a / audio.rate, b / audio.rate) for a, b in edges.tolist()), 0.1)
@@ -158,7 +158,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "labels": ({"label": {"max_distance": 0.0}}, {}),
     "recognizer": ({"asr": {"language": "de"}}, {"recognize": 1}),  # this one listens to no samples
     "windows": ({"windows": {"hop": 0.4}}, {"read": 1, "embed": 1}),
-    "sureness of the segmentation": ({"segmentation": {"sure": 0.5}}, {}),
+    "overlap": ({"segmentation": {"overlap": 0.5}}, {}),
     "channel": ({"audio": {"channel": "0"}}, {"read": 1}),  # the same samples by another way
 }
 
@@ -295,7 +295,7 @@ def test_a_backend_that_is_another_one_than_before_is_asked_under_its_own_name(t
 
         name: str = "energy on a GPU"
 
-        def __call__(self, audio: Audio, likely: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+        def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
             return (Segment(0, 1),)
 
     class Moved(Choice):
