@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy import SETS, read_uem, references
 from diarize.activity import LocalActivity
-from diarize.audio import reading
+from diarize.audio import excerpts, reading
 from diarize.backends import segmentation_onnx, vad_silero
 from diarize.config import SegmentationConfig, VadConfig
 from diarize.models.store import Store
@@ -88,7 +88,8 @@ def examples(folders: Sequence[Path], segmentation: str) -> tuple[list[str], lis
             activity = segment(audio)
             own = detect.probabilities(audio, activity.spoken(vad_silero.LIKELY))
             step, lag = vad_silero.FRAME / audio.rate, vad_silero.LAG
-            terms = dict(fusion.terms(own, step, lag, audio, activity))
+            levels = excerpts.frame_levels(audio, activity.step, activity.lag, activity.frames)
+            terms = dict(fusion.terms(own, step, lag, levels, activity))
             names = list(terms)
             count = len(terms["own"])
             times = activity.middles(0, count)
@@ -97,7 +98,7 @@ def examples(folders: Sequence[Path], segmentation: str) -> tuple[list[str], lis
                 talking += inside([turn for turn in turns if turn.speaker == name], times)
             scored = inside(read_uem(path.with_suffix(".uem"), audio.duration), times) > 0
             values = np.stack(list(terms.values()), axis=1)
-            fused = fusion.fuse(own, step, lag, audio, activity)
+            fused = fusion.fuse(own, step, lag, levels, activity)
             result.append(
                 Example(folder.name, number % FOLDS, values, own, fused, talking, scored, activity, audio.duration)
             )

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from diarize.audio import reading
+from diarize.audio import excerpts, reading
 from diarize.backends import segmentation_onnx, vad_energy, vad_silero
 from diarize.config import VadConfig
 from diarize.models.store import Store
@@ -80,7 +80,8 @@ def main() -> None:
         activity = listen(a)
         alone = detect.probabilities(a)
         own = detect.probabilities(a, activity.spoken(vad_silero.LIKELY))
-        fused, carried = (fusion.fuse(p, step, vad_silero.LAG, a, activity) for p in (own, alone))
+        levels = excerpts.frame_levels(a, activity.step, activity.lag, activity.frames)
+        fused, carried = (fusion.fuse(p, step, vad_silero.LAG, levels, activity) for p in (own, alone))
         heard.append((s, a.duration, truth, {"alone": alone, "fused": fused, "carried": carried}, activity))
 
     def silero(config: VadConfig, lag: float = vad_silero.LAG) -> list[tuple[str, Counts]]:

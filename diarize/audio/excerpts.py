@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.types import Samples
+from diarize.types import Audio, Samples
 from diarize.units import RATE
 
 _BLOCK = 60 * RATE  # samples squared at a time
+_FRAMES = 4096  # frames whose level is computed at once
+_QUIETEST = 1e-9  # mean square of digital silence
 
 
 def cut(samples: Samples, start: int, end: int) -> Samples:
@@ -36,6 +38,23 @@ def measure_rms(samples: Samples, ranges: Iterable[tuple[int, int]]) -> float:
             count += len(block)
             release(samples)
     return float(np.sqrt(energy / count)) if count else 0.0
+
+
+def frame_levels(audio: Audio, step: float, lag: float, most: int) -> NDArray[np.float32]:
+    """(n,): logarithm of the mean square of the sound in each frame and the two beside it, B (10 dB).
+
+    Frame i is `step` seconds around i * step + lag; there are as many as the recording has steps, `most` at most.
+    """
+    size, offset = round(step * audio.rate), round((lag - step / 2) * audio.rate)
+    count = min(most, -(-len(audio.samples) // size))
+    energy = np.zeros(count + 2)
+    for first in range(0, count + 2, _FRAMES):
+        last = min(first + _FRAMES, count + 2)
+        block = cut(audio.samples, offset + (first - 1) * size, offset + (last - 1) * size)
+        energy[first:last] = np.square(block, dtype=np.float64).reshape(-1, size).sum(1)
+        release(audio.samples)
+    mean = (energy[:-2] + energy[1:-1] + energy[2:]) / (3 * size)
+    return np.asarray(np.log10(mean + _QUIETEST), dtype=np.float32)
 
 
 def release(array: NDArray[Any]) -> None:

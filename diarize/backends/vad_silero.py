@@ -68,7 +68,8 @@ class Silero:
         step, lag = FRAME / audio.rate, LAG
         probabilities = self.probabilities(audio, activity.spoken(LIKELY) if activity.windows else ())
         if activity.windows and len(probabilities):
-            probabilities = fusion.fuse(probabilities, step, lag, audio, activity)
+            levels = excerpts.frame_levels(audio, activity.step, activity.lag, activity.frames)
+            probabilities = fusion.fuse(probabilities, step, lag, levels, activity)
             step, lag = activity.step, activity.step / 2 - activity.lag
         return vad.segments(probabilities, step, audio.duration, self._config, lag)
 

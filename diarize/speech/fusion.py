@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter1d
 
 from diarize.activity import LocalActivity
-from diarize.audio import excerpts
-from diarize.types import Audio
 
 Floats = NDArray[np.float32]
 
@@ -52,30 +50,28 @@ _CLEAR = 0.4  # share of certain speech at which neither model has more weight t
 _CLEAREST, _LEAST_CLEAR = 0.7, 0.1  # shares beyond these count as these
 _DENIED = 0.05  # probability by the detector; where none nearby reaches it, it is not speech: music, swelling noise
 _RISE = 3.0  # B (10 dB); a higher rise counts as this: after digital silence, any noise is one
-_QUIETEST = 1e-9  # mean square of digital silence
-_BLOCK = 4096  # frames whose level is computed at once, about a minute
 
 
-def fuse(own: NDArray[np.floating], step: float, lag: float, audio: Audio, activity: LocalActivity) -> Floats:
-    """(n,): the probability of speech in each frame of `activity` that begins within the recording.
+def fuse(own: NDArray[np.floating], step: float, lag: float, levels: Floats, activity: LocalActivity) -> Floats:
+    """(n,): the probability of speech in each of the first n frames of `activity`.
 
-    `own` (m,) are probabilities of a detector, the i-th for the `step` seconds from i * step - lag. The result is
+    `own` (m,) are probabilities of a detector, the i-th for the `step` seconds from i * step - lag; `levels` (n,)
+    are those of the frames, in B (`diarize.audio.excerpts.frame_levels`). The result is
     shifted so that the thresholds of `VadConfig` suit it as they suit the detector alone.
     """
     score = np.zeros(0, np.float32)
-    for name, values in terms(own, step, lag, audio, activity):
+    for name, values in terms(own, step, lag, levels, activity):
         score = values * np.float32(WEIGHTS[name]) + (score if len(score) else np.float32(WEIGHTS["constant"]))
     denied = maximum_filter1d(_own_odds(own, step, lag, activity, len(score)), _size(_NEAR, activity)) < _odds(_DENIED)
     return np.where(denied, 0, 1 / (1 + np.exp(-np.clip(score, -30, 30)))).astype(np.float32)
 
 
 def terms(
-    own: NDArray[np.floating], step: float, lag: float, audio: Audio, activity: LocalActivity
+    own: NDArray[np.floating], step: float, lag: float, levels: Floats, activity: LocalActivity
 ) -> Iterator[tuple[str, Floats]]:
     """(name, values (n,)) of each term of the regression, one at a time: ten hours have two million frames."""
-    counts = activity.counts()
-    count = min(len(counts), -(-round(audio.duration * audio.rate) // round(activity.step * audio.rate)))
-    silent = counts[:count, 0]
+    count = len(levels)
+    silent = activity.counts()[:count, 0]
     near, wide = _size(_NEAR, activity), _size(_WIDE, activity)
     frames_100ms, frames_50ms = round(0.1 / activity.step), round(0.05 / activity.step)
 
@@ -93,10 +89,9 @@ def terms(
         yield f"{model}, clear", values * clear
         yield f"{model} near, clear", mean * clear
 
-    level = _levels(audio, activity, count)
-    lowest = minimum_filter1d(level, near)
-    yield "rise", np.minimum(level - lowest, np.float32(_RISE))
-    yield "rise near", np.minimum(_mean(level, near) - lowest, np.float32(_RISE))
+    lowest = minimum_filter1d(levels, near)
+    yield "rise", np.minimum(levels - lowest, np.float32(_RISE))
+    yield "rise near", np.minimum(_mean(levels, near) - lowest, np.float32(_RISE))
 
 
 def _own_odds(own: NDArray[np.floating], step: float, lag: float, activity: LocalActivity, count: int) -> Floats:
@@ -123,20 +118,6 @@ def _clarity(own: Floats, silent: Floats, activity: LocalActivity) -> Floats:
     )
     share = np.where(all_likely > 1e-4, certain / np.maximum(all_likely, 1e-4), _CLEAR)
     return np.clip(share, _LEAST_CLEAR, _CLEAREST).astype(np.float32)
-
-
-def _levels(audio: Audio, activity: LocalActivity, count: int) -> Floats:
-    """(count,): logarithm of the mean square of the sound in each frame and the two beside it, B."""
-    size = round(activity.step * audio.rate)
-    offset = round((activity.lag - activity.step / 2) * audio.rate)
-    energy = np.zeros(count + 2)
-    for first in range(0, count + 2, _BLOCK):
-        last = min(first + _BLOCK, count + 2)
-        block = excerpts.cut(audio.samples, offset + (first - 1) * size, offset + (last - 1) * size)
-        energy[first:last] = np.square(block, dtype=np.float64).reshape(-1, size).sum(1)
-        excerpts.release(audio.samples)
-    mean = (energy[:-2] + energy[1:-1] + energy[2:]) / (3 * size)
-    return np.asarray(np.log10(mean + _QUIETEST), dtype=np.float32)
 
 
 def _mean(values: Floats, size: int) -> Floats:

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from diarize.activity import LocalActivity
+from diarize.audio import excerpts
 from diarize.config import VadConfig
 from diarize.speech import fusion, vad
 from diarize.types import Audio, Segment
@@ -32,10 +33,14 @@ def sound(loud: NDArray[np.bool_]) -> Audio:
     return Audio("a", (noise * gains).astype(np.float32), RATE)
 
 
+def levels(audio: Audio, local: LocalActivity) -> NDArray[np.float32]:
+    return excerpts.frame_levels(audio, local.step, local.lag, local.frames)
+
+
 def fused(own: float | NDArray[np.float64], other: NDArray[np.bool_], loud: NDArray[np.bool_]) -> tuple[Segment, ...]:
     own = np.broadcast_to(np.asarray(own), round(SECONDS / STEP))
     local = activity(other)
-    values = fusion.fuse(own, STEP, 0.03, sound(loud), local)
+    values = fusion.fuse(own, STEP, 0.03, levels(sound(loud), local), local)
     assert values.shape == (len(other),) and values.dtype == np.float32 and 0 <= values.min() <= values.max() <= 1
     return vad.segments(values, FRAME, SECONDS, VadConfig(), FRAME / 2 - local.lag)
 
@@ -74,7 +79,7 @@ def test_the_level_of_the_recording_does_not_matter() -> None:
     own = np.where(between(5, 12, STEP), 0.3, 0.05)
     loud, local = sound(between(5, 12)), activity(between(5, 13))
     quiet = Audio("b", loud.samples * np.float32(0.1), RATE)
-    a, b = (fusion.fuse(own, STEP, 0.03, audio, local) for audio in (loud, quiet))
+    a, b = (fusion.fuse(own, STEP, 0.03, levels(audio, local), local) for audio in (loud, quiet))
     assert np.abs(a - b).max() < 0.05
 
 
@@ -82,5 +87,6 @@ def test_the_level_of_the_recording_does_not_matter() -> None:
 def test_short_recordings(samples: int) -> None:
     audio = Audio("a", np.zeros(samples, np.float32), RATE)
     own = np.zeros(-(-samples // 512))
-    values = fusion.fuse(own, STEP, 0.03, audio, activity(np.zeros(589, np.bool_)))
+    local = activity(np.zeros(589, np.bool_))
+    values = fusion.fuse(own, STEP, 0.03, levels(audio, local), local)
     assert len(values) == -(-samples // 270) and not values.any()
