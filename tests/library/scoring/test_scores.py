@@ -31,6 +31,13 @@ def test_half_of_the_mean_is_taken_off() -> None:
     assert scorer(A, B)[0] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
 
 
+def test_another_share_of_the_mean_is_taken_off() -> None:
+    scorer = scores.centred(COHORT, share=1.0)
+    mean = COHORT.astype(np.float64).mean(axis=0)
+    a, b = A[0] - mean, B[0] - mean
+    assert scorer(A, B)[0] == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-5)
+
+
 def test_a_channel_that_was_learned_no_longer_moves_a_score() -> None:
     direction = RNG.normal(size=16)
     direction /= np.linalg.norm(direction)
@@ -72,6 +79,7 @@ def test_each_way_has_an_identity_of_its_own() -> None:
         scores.centred(COHORT),
         scores.centred(COHORT[1:]),
         scores.centred(COHORT, [(COHORT, COHORT[::-1])]),
+        scores.centred(COHORT, share=1.0),
         scores.SNorm(COHORT),
         scores.SNorm(COHORT, top=5),
         scores.SNorm(COHORT[1:]),
@@ -93,6 +101,7 @@ def test_many_vectors_are_scored_without_being_moved() -> None:
     rows = rng.standard_normal((200, 24)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     way = scores.centred(rows[:80], [(rows[80:120], rows[120:160])])
-    for scorer in (way, scores.centred(rows[:80]), scores.Cosine()):
+    whole = scores.centred(rows[:80], [(rows[80:120], rows[120:160])], share=1.0)
+    for scorer in (way, whole, scores.centred(rows[:80]), scores.Cosine()):
         moved = scorer.transform(rows[:3])
         assert scorer.score_many(moved, rows) == pytest.approx(moved @ scorer.transform(rows).T, abs=1e-5)
