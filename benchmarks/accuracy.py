@@ -1,6 +1,7 @@
 """Diarization error and speaker counts of the default settings, on all sets.
 
-    python -m benchmarks.accuracy [--data DATA] [--simulated N] [--first-seed S] [--segmentation NAME] [--json FILE]
+    python -m benchmarks.accuracy [--data DATA] [--simulated N] [--first-seed S] [--embedder NAME] [--segmentation NAME]
+                                  [--json FILE]
 
 A set is a folder of recordings, each with an RTTM file of the same name, and optionally a UEM file: DATA itself, or any
 folder in it. Collar 0, overlap scored, within the UEM; scored by pyannote.metrics. `xvectors` tests clustering and
@@ -98,7 +99,8 @@ def _count(spoken: Sequence[Turn], scored: Sequence[Segment]) -> int:
 
 def recordings(folders: Sequence[tuple[str, Path]], config: Config) -> Iterator[Row]:
     """Each recording through all stages but recognition."""
-    stages = plan.make(config, Store(), recognize=False).build()
+    planned = plan.make(config, Store(), recognize=False)
+    stages, config = planned.build(), planned.config
     for set_, folder in folders:
         for path, truth in references(folder):
             heard = reading.read(path, id=path.stem).audios[0]
@@ -143,10 +145,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=simulate.DATA)
     parser.add_argument("--simulated", type=int, default=60, help="how many conversations to simulate")
     parser.add_argument("--first-seed", type=int, default=1000)
+    parser.add_argument("--embedder", default="auto", help="its backend")
     parser.add_argument("--segmentation", default="auto", help="its backend; none: one speaker at a time")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    config = parse({"embedder": {"backend": "ge2e"}, "segmentation": {"backend": options.segmentation}}, "options")
+    backends = {"embedder": options.embedder, "segmentation": options.segmentation}
+    config = parse({stage: {"backend": backend} for stage, backend in backends.items()}, "options")
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
         scenes = list(simulate.scenes(options.first_seed, options.simulated, exclude=("libri-dev",)))

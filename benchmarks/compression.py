@@ -99,7 +99,7 @@ def heard(scene: Scene, data: Path, config: Config) -> Heard:
 def by_mixture(many: int, of: Heard) -> Labels:
     with mock.patch.object(clusterer, "_MIXTURE_MOST", many):
         occupancy = splitting.occupancy(of.voices.segments, of.activity)
-        return WindowClusterer().of_embedder(of.voices.vectors, of.voices.model, occupancy)
+        return WindowClusterer().of_embedder(of.voices.vectors, of.voices.model, None, occupancy)
 
 
 def by_spectrum(groups: int, of: Heard) -> Labels:

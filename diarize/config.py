@@ -70,11 +70,17 @@ class VadConfig(Section):
 class WindowsConfig(Section):
     """Windows over speech, one embedding each (docs/method/windows.md)."""
 
-    length: float = Field(1.6, gt=0, description="s; the GE2E model was trained on windows of this length")
+    length: float = Field(
+        1.2,
+        gt=0,
+        description="s; with a longer window, short turns get no window of their own. Embedders other than community-1 "
+        "use 1.6 s unless this is set: GE2E was trained on windows of that length",
+    )
     hop: float = Field(
-        0.8,
+        0.4,
         ge=0.01,
-        description="s between the starts of two windows; a smaller value takes more time and is not better",
+        description="s between the starts of two windows. Embedders other than community-1 use 0.8 s unless this is "
+        "set: each of their windows takes time",
     )
 
     @model_validator(mode="after")
@@ -168,10 +174,10 @@ class SegmentationConfig(Section):
         gt=0,
         description="s; two local speakers of a window count as two people if each of them talks alone this long",
     )
-    alike: float = Field(
-        0.55,
-        description="two local speakers stay in one cluster if their correlation is above this; from 0.6 on, single "
-        "speakers are cut in two",
+    alike: float | None = Field(
+        None,
+        description="two local speakers stay in one cluster if their correlation is above this. Unset: by the "
+        "embedder, 0.2 for community-1, 0.55 for others; with GE2E, single speakers are cut in two from 0.6 on",
     )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diarize.types import Segment
 
 
@@ -52,3 +55,18 @@ def intersect(left: Sequence[Segment], right: Sequence[Segment]) -> tuple[Segmen
 def total(segments: Iterable[Segment]) -> float:
     """Seconds covered by `segments`; shared parts count once."""
     return sum((segment.duration for segment in union(segments)), 0.0)
+
+
+def shares(segments: Sequence[Segment]) -> NDArray[np.float64]:
+    """(n,) seconds of each segment, where an instant that several share is divided evenly among them.
+
+    They sum to `total`.
+    """
+    starts, ends = (np.array([getattr(s, side) for s in segments], dtype=np.float64) for side in ("start", "end"))
+    times = np.unique(np.concatenate([starts, ends]))
+    if not len(times):
+        return np.zeros(0)
+    open_segments = np.searchsorted(np.sort(starts), times, "right") - np.searchsorted(np.sort(ends), times, "right")
+    parts = np.diff(times) / np.maximum(open_segments[:-1], 1)
+    summed = np.concatenate([[0.0], np.cumsum(np.where(open_segments[:-1] > 0, parts, 0.0))])
+    return np.asarray(summed[np.searchsorted(times, ends)] - summed[np.searchsorted(times, starts)], dtype=np.float64)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from diarize import backends
 from diarize.clustering.clusterer import WindowClusterer
-from diarize.config import Config, Section
+from diarize.config import Config, Section, WindowsConfig
 from diarize.errors import ConfigError, UnknownBackend
 from diarize.models.registry import REGISTRY, Progress
 from diarize.models.store import Store
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from diarize.library.enrolled import EnrolledPeople
     from diarize.library.store import Library
 
-EMBEDDERS = ("wespeaker-resnet34-lm", "eres2netv2", "campplus", "ge2e")  # best first
+EMBEDDERS = ("community-1-embedding", "wespeaker-resnet34-lm", "eres2netv2", "campplus", "ge2e")  # best first
+SPARSE_WINDOWS = WindowsConfig(length=1.6, hop=0.8)  # of embedders to which each window is work
 WHISPERS = (
     "whisper-large-v3-turbo",
     "whisper-large-v3",
@@ -152,6 +153,8 @@ def make(
             diarize = Choice("diarizer", name, place | {"cluster": config.cluster})
         else:
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
+    if embed is not None and embed.name != "community-1" and not config.windows.model_fields_set:
+        config = config.model_copy(update={"windows": SPARSE_WINDOWS})
     people = None
     if library is not None or link:
         from diarize.library.enrolled import enrolled_people

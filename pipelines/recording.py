@@ -168,7 +168,7 @@ def find_turns(
         raise ValueError("turns need an end-to-end diarizer, or a detector, an embedder and a clusterer")
     activity = stages.segment(audio)  # empty where there is no segmentation model
     speech = stages.detect(audio, activity=activity)
-    voices = stages.embed(audio, windows.over(speech, config.windows), activity=activity)
+    voices = stages.embed(audio, windows.over(speech, config.windows, activity), activity=activity)
     labels, known_turns = constrained.apply(stages.cluster(voices, activity), voices, known, config.cluster)
     turns = merging.merge(voices.segments, labels, speech, activity, known_turns, config.turns, config.segmentation)
     return Diarization(turns, (SpeechTrack(audio, speech, voices),))

@@ -41,6 +41,7 @@ STEP = STRIDE * SHIFT / RATE  # s between two frames, 0.08
 CHUNK = 125  # frames of a chunk, 10 s
 MARGIN = 13  # frames at both ends of a chunk that another chunk has too
 HOP = CHUNK - 2 * MARGIN
+LEAST_SPEECH = 50  # filter banks, 0.5 s, in a chunk from which their mean is taken; of fewer, that of the whole chunk
 LEAST = 2 * STRIDE  # filter banks that the network needs at least
 OVERLAP_WEIGHT = 1.5  # by which a frame loses weight where two speakers talk, times the probability of that
 LEAST_WEIGHT = 0.02  # of a frame; it counts if all frames of a segment are overlapped
@@ -77,7 +78,7 @@ class Community1:
     @property
     def name(self) -> str:
         device = ",cuda" if onnx_sessions.on_cuda(self._session) else ""
-        return f"{self._name}(chunk={CHUNK},margin={MARGIN},overlap={OVERLAP_WEIGHT}{device})"
+        return f"{self._name}(chunk={CHUNK},margin={MARGIN},mean=speech,overlap={OVERLAP_WEIGHT}{device})"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -108,13 +109,14 @@ class Community1:
         count, segments = len(segments), [*segments, *whole]
         spans = [_frames_of(segment, total) for segment in segments]
         order = sorted(range(len(spans)), key=lambda i: spans[i])
-        chunks = _chunks(total, [spans[i] for i in order])
+        chunks = _chunks(total, spans)
         rows = np.zeros((count + bool(whole), len(self._bias)), np.float32)
         open_sums: dict[int, _Sums] = {}
         together = _Sums()
         waiting = order[::-1]  # the last one is the next
+        covered = _covered(total, spans)
         results = onnx_sessions.map_in_order(
-            lambda chunk: self._frames(audio.samples, *chunk), chunks, self._threads, audio.samples
+            lambda chunk: self._frames(audio.samples, covered, *chunk), chunks, self._threads, audio.samples
         )
         for (first, last), frames in zip(chunks, results, strict=True):
             while waiting and spans[waiting[-1]][0] < last:
@@ -129,14 +131,20 @@ class Community1:
             rows[count] = self._vectors([together])[0]
         return pooling.pool(rows, range(len(rows)), len(rows))
 
-    def _frames(self, samples: Samples, first: int, last: int) -> Floats:
-        """(last - first, 2560) frames of the network."""
+    def _frames(self, samples: Samples, covered: NDArray[np.bool_], first: int, last: int) -> Floats:
+        """(last - first, 2560) frames of the network.
+
+        The mean that is subtracted from the filter banks is that of frames `covered` by segments: pauses, above all
+        digital silence, would move it.
+        """
         start = max(0, first - MARGIN)
         end = min(_count_frames(len(samples)), start + CHUNK)
         a = start * STRIDE * SHIFT
         b = min(len(samples), (end * STRIDE - 1) * SHIFT + LENGTH)
         banks = self._features(excerpts.cut(samples, a, max(b, a + (LEAST - 1) * SHIFT + LENGTH)))
-        frames: Floats = self._session.run(None, {"fbank": (banks - banks.mean(axis=0))[None]})[0][0].T
+        speech = np.resize(np.repeat(covered[start:end], STRIDE), len(banks))
+        mean = banks[speech].mean(axis=0) if speech.sum() >= LEAST_SPEECH else banks.mean(axis=0)
+        frames: Floats = self._session.run(None, {"fbank": (banks - mean)[None]})[0][0].T
         return np.ascontiguousarray(frames[first - start : last - start])
 
     def _vectors(self, sums: Sequence[_Sums]) -> Floats:
@@ -195,15 +203,20 @@ def _frames_of(segment: Segment, total: int) -> tuple[int, int]:
 
 
 def _chunks(total: int, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The frames (first, last) that each chunk gives, of those chunks that hold any of `spans` (sorted)."""
+    """The frames (first, last) that each chunk gives, of those chunks that hold any of `spans`."""
     count = max(1, ceil((total - CHUNK) / HOP) + 1)
     edges = [0, *(i * HOP + MARGIN for i in range(1, count)), total]
-    used = np.zeros(total + 1, np.int64)
+    covered = _covered(total, spans)
+    return [(a, b) for a, b in pairwise(edges) if covered[a:b].any()]
+
+
+def _covered(total: int, spans: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """(total,): whether any of `spans` holds a frame."""
+    changes = np.zeros(total + 1, np.int64)
     for first, last in spans:
-        used[first] += 1
-        used[last] -= 1
-    covered = np.concatenate([[0], np.cumsum(np.cumsum(used)[:-1] > 0)])
-    return [(a, b) for a, b in pairwise(edges) if covered[b] > covered[a]]
+        changes[first] += 1
+        changes[last] -= 1
+    return np.asarray(np.cumsum(changes)[:-1] > 0, dtype=np.bool_)
 
 
 def _frame_weights(activity: LocalActivity, total: int) -> Floats:

@@ -22,8 +22,9 @@ from diarize.types import Embeddings, Labels, Vectors
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix  # importing it takes a tenth of a second, and few callers need it
 
-_MIXTURE_LEAST = 50  # windows below which the mixture alone misses more speakers than it saves
-_MIXTURE_MOST = 4000  # windows of the mixture: an hour; with a quarter of it, the result depends on the sample
+_MIXTURE_LEAST = 50  # weight of all windows, 40 s, below which the mixture alone misses speakers
+_MIXTURE_MOST = 4000  # windows of the mixture: with a quarter of those of an hour, the result depends on the sample
+_SHARED = 1.0  # weight up to which windows that are left out in between are not missed: they overlap with the others
 _SAMPLE_RUN = 20  # consecutive windows of a sample: the mixture averages over neighbours
 _START_COUNTS = (16, 20, 24, 30, 40)  # clusters that the mixture starts from; with fewer, speakers are missed
 
@@ -58,11 +59,12 @@ class WindowClusterer:
 
         With `activity`, local speakers of one segmentation window are two people, whatever their vectors say.
         """
+        weights = mixture.weights_of(voices.segments)
         if not activity.windows:
-            return self.of_embedder(voices.vectors, voices.model)
+            return self.of_embedder(voices.vectors, voices.model, weights)
         occupancy = splitting.occupancy(voices.segments, activity)
         fewest = partial(splitting.fewest_speakers, activity)
-        labels = self.of_embedder(voices.vectors, voices.model, occupancy, fewest)
+        labels = self.of_embedder(voices.vectors, voices.model, weights, occupancy, fewest)
         most = spectral.bounds(self._config, len(labels))[1]
         return splitting.split(voices, labels, activity, self._segmentation, most)
 
@@ -70,68 +72,73 @@ class WindowClusterer:
         self,
         vectors: Vectors,
         embedder: str,
+        weights: NDArray[np.float64] | None = None,
         occupancy: csr_matrix | None = None,
         fewest_speakers: Callable[[], FewestSpeakers] | None = None,
     ) -> Labels:
         """Labels (n,) by the mixture if the covariances of the `embedder` are known; else by spectral clustering.
 
+        `weights` (n,): the windows' shares in the evidence, 1 for one that adds 0.8 s of speech (None: 1 for each).
         `occupancy` (t, n): the share of each window that each local speaker of a segmentation fills
         (`splitting.occupancy`). `fewest_speakers` returns how many speakers the segmentation has at least
-        (`splitting.fewest_speakers`); it is called for fewer than 50 windows only. Of so few, both ways miss speakers:
-        the one with more speakers is taken, with at least `alone` of them; where even `speaking` are not reached,
-        exactly so many are looked for. Without `occupancy`, so few are always clustered spectrally.
+        (`splitting.fewest_speakers`); it is called for less than 40 s of speech only, in which the mixture misses
+        speakers: then there are at least `alone` of them, and where even `speaking` are not reached, so many.
         """
         plda, n = mixture.plda_of(embedder), len(vectors)
         fewest, most = spectral.bounds(self._config, n)
         if plda is None or most <= 1 or vectors.ndim != 2 or not np.isfinite(vectors).all():
             return spectral.cluster(vectors, self._config, self._memo)
-        if n >= _MIXTURE_LEAST:
-            labels = self._of_mixture(similarity.centre(vectors), plda, occupancy, fewest, most)
-            return spectral.cluster(vectors, self._config, self._memo) if labels is None else labels
-        alone, speaking = FewestSpeakers() if fewest_speakers is None else fewest_speakers()
-        labels = self._with_bounds(min(max(fewest, alone), most), most)._of_few(vectors, plda, occupancy)
-        if labels.max() + 1 < (count := min(speaking, most)):
-            labels = self._with_bounds(count, count)._of_few(vectors, plda, occupancy)
+        weights = np.ones(n) if weights is None else weights
+        bounds = [fewest]
+        if weights.sum() < _MIXTURE_LEAST and fewest_speakers is not None:
+            bounds += [min(count, most) for count in fewest_speakers()]
+        centred = similarity.centre(vectors)
+        labels: Labels | None = None
+        for fewest in bounds:
+            if labels is None or fewest > labels.max(initial=-1) + 1:
+                mixed = self._of_mixture(centred, plda, weights, occupancy, fewest, most)
+                labels = spectral.cluster(vectors, self._bounded(fewest, most), self._memo) if mixed is None else mixed
+        assert labels is not None
         return labels
 
-    def _with_bounds(self, fewest: int, most: int) -> WindowClusterer:
-        """The same with other bounds on the number of speakers."""
+    def _bounded(self, fewest: int, most: int) -> ClusterConfig:
+        """The settings with other bounds on the number of speakers."""
         bounds = {"num_speakers": None, "min_speakers": fewest, "max_speakers": most}
-        return WindowClusterer(self._config.model_copy(update=bounds), self._memo)
-
-    def _of_few(self, vectors: Vectors, plda: mixture.Plda, occupancy: csr_matrix | None) -> Labels:
-        """Labels of the mixture, or of spectral clustering if those are more."""
-        fewest, most = spectral.bounds(self._config, len(vectors))
-        plain = spectral.cluster(vectors, self._config, self._memo)
-        if occupancy is None:
-            return plain
-        mixed = self._of_mixture(similarity.centre(vectors), plda, occupancy, fewest, most)
-        return plain if mixed is None or plain.max(initial=0) > mixed.max(initial=0) else mixed
+        return self._config.model_copy(update=bounds)
 
     def _of_mixture(
-        self, vectors: Floats, plda: mixture.Plda, occupancy: csr_matrix | None, fewest: int, most: int
+        self,
+        vectors: Floats,
+        plda: mixture.Plda,
+        weights: NDArray[np.float64],
+        occupancy: csr_matrix | None,
+        fewest: int,
+        most: int,
     ) -> Labels | None:
         """Labels by the mixture, of a sample where there are very many windows; None for fewer than `fewest`."""
-        at = _sample(len(vectors), max(_MIXTURE_MOST, fewest))
+        n = len(vectors)
+        stride = max(1, min(-(-n // _MIXTURE_MOST), int(_SHARED / max(float(np.median(weights)), 1e-9))))
+        at = _sample(n, max(_MIXTURE_MOST, fewest), stride)
         starts = _starts(vectors[at], fewest, self._memo)
         of_sample = None if occupancy is None else occupancy[:, at]
-        labels = mixture.cluster(vectors[at], plda, starts, of_sample, fewest, most)
+        labels = mixture.cluster(vectors[at], plda, starts, weights[at] * stride, of_sample, fewest, most)
         if labels is None:
             return None
-        if len(at) < len(vectors):
-            labels = mixture.propagate(vectors, plda, at, labels, occupancy)
-        labels = mixture.merge_same_speaker(vectors, plda, similarity.canonical(labels), fewest)
+        if len(at) < n:
+            labels = mixture.propagate(vectors, plda, at, labels, weights, occupancy)
+        labels = mixture.merge_same_speaker(vectors, plda, similarity.canonical(labels), weights, fewest)
         return similarity.canonical(labels)
 
 
-def _sample(n: int, most: int) -> NDArray[np.int64]:
-    """Positions of at most `most` of n windows, in runs that are spread evenly; all of them if there are no more."""
-    if n <= most:
-        return np.arange(n)
-    runs = -(-n // _SAMPLE_RUN)
+def _sample(n: int, most: int, stride: int) -> NDArray[np.int64]:
+    """Positions of at most `most` of n windows: every `stride`-th, of those runs that are spread evenly."""
+    at = np.arange(0, n, stride)
+    if len(at) <= most:
+        return at
+    runs = -(-len(at) // _SAMPLE_RUN)
     first = np.unique(np.round(np.linspace(0, runs - 1, most // _SAMPLE_RUN)).astype(np.int64)) * _SAMPLE_RUN
-    at = (first[:, None] + np.arange(_SAMPLE_RUN)).ravel()
-    return np.asarray(at[at < n], dtype=np.int64)
+    chosen = (first[:, None] + np.arange(_SAMPLE_RUN)).ravel()
+    return np.asarray(at[chosen[chosen < len(at)]], dtype=np.int64)
 
 
 def _starts(vectors: Floats, fewest: int, memo: Memo) -> tuple[Labels, ...]:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import timeline
 from diarize.clustering import similarity
-from diarize.types import Labels
+from diarize.types import Labels, Segment
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix  # importing it takes a tenth of a second, and few callers need it
@@ -27,13 +28,13 @@ Floats = NDArray[np.float32]
 
 _ALL = slice(None)
 
-PLDA_FILE = Path(__file__).with_name("ge2e.windows.npz")
-_FA = 0.1  # F_A, the weight of a window's evidence: windows overlap, and a voice drifts within a recording
+PLDA_FILES = ("community-1.windows.npz", "ge2e.windows.npz")  # beside this file, one an embedder
+_WINDOW_SECONDS = 0.8  # s of speech that a window of weight 1 adds
 _FB = 0.4  # F_B, the cost of a speaker
 _FB_STEP = 0.7  # factor of F_B, applied again while there are fewer speakers than asked for
 _FB_STEPS = 12  # most values of F_B that are tried
-_FULL_FA = 200  # windows; with n more than that, F_A shrinks so that all evidence together grows with sqrt(n)
-_SMALLEST_FA = 1000  # windows from which F_A shrinks no more: it would be too little to separate any speakers
+_FULL_FA = 200  # weight of all windows; if they have n times more, F_A shrinks by sqrt(n)
+_SMALLEST_FA = 1000  # weight from which F_A shrinks no more: it would be too little to separate any speakers
 _SAME_LOCAL = 0.5  # weight of the other windows of the same local speakers
 _NEIGHBOUR = 0.25  # weight of each neighbour in time where local speakers are known
 _SCALE = 2.0  # factor of the averaged log-likelihoods, which are smoother than those of single windows
@@ -58,6 +59,8 @@ class Plda:
     mean: NDArray[np.float64]  # (d,)
     projection: NDArray[np.float64]  # (d, m)
     phi: NDArray[np.float64]  # (m,)
+    alike: float  # correlation of two local speakers above which they may be one person
+    fa: float  # F_A of a window of weight 1: less than 1, as windows overlap and a voice drifts within a recording
 
     def rho(self, centred: NDArray[np.float64]) -> Floats:
         """rho (n, m) of correlations (n, d): its product with a speaker's alpha is a log-likelihood."""
@@ -67,21 +70,27 @@ class Plda:
 
 def plda_of(embedder: str) -> Plda | None:
     """Covariances of the windows of the embedder with this identity; None where they are not known."""
-    plda, known_embedder = _load()
-    return plda if embedder.startswith(known_embedder) else None
+    pldas = (_load(file) for file in PLDA_FILES)
+    return next((plda for plda, known_embedder in pldas if embedder.startswith(known_embedder)), None)
 
 
 @cache
-def _load() -> tuple[Plda, str]:
-    with np.load(PLDA_FILE, allow_pickle=False) as data:
+def _load(file: str) -> tuple[Plda, str]:
+    with np.load(Path(__file__).with_name(file), allow_pickle=False) as data:
         mean, projection, phi = (data[key].astype(np.float64) for key in ("mean", "projection", "spread"))
-        return Plda(mean, projection, phi), str(data["model"])
+        return Plda(mean, projection, phi, float(data["alike"]), float(data["fa"])), str(data["model"])
+
+
+def weights_of(windows: Sequence[Segment]) -> NDArray[np.float64]:
+    """(n,) shares of windows in the evidence: 1 for one that adds 0.8 s of speech, whatever their length and hop."""
+    return timeline.shares(windows) / _WINDOW_SECONDS
 
 
 def cluster(
     centred: NDArray[np.float64],
     plda: Plda,
     starts: Sequence[Labels],
+    weights: NDArray[np.float64],
     occupancy: csr_matrix | None,
     fewest: int,
     most: int,
@@ -89,14 +98,15 @@ def cluster(
     """Labels (n,), between `fewest` and `most` different ones; None where fewer than `fewest` result.
 
     `centred` (n, d) are correlations (`similarity.centre`), in order of time. `starts` are initial clusters (n,); of
-    the results, one a start, the one that agrees best with the others is returned. `occupancy` (t, n) is the share of
+    the results, one a start, the one that agrees best with the others is returned. `weights` (n,) are the windows'
+    shares in the evidence, 1 for one that adds 0.8 s of speech. `occupancy` (t, n) is the share of
     each window that each local speaker fills; None where there is no segmentation.
     """
     rho = plda.rho(centred)
     smoother = _Smoother(len(rho), occupancy)
-    fb = _FB
+    fa, fb = _fa(plda, weights), _FB
     for _ in range(_FB_STEPS):
-        labels = _consensus([_variational_bayes(rho, plda.phi, start, smoother, fb) for start in starts])
+        labels = _consensus([_variational_bayes(rho, plda.phi, start, smoother, fa, fb) for start in starts])
         if len(np.unique(labels)) >= fewest:
             return _merge_to(centred, labels, most)
         fb *= _FB_STEP
@@ -108,31 +118,37 @@ def propagate(
     plda: Plda,
     sample: NDArray[np.int64],
     labels: Labels,
+    weights: NDArray[np.float64],
     occupancy: csr_matrix | None,
 ) -> Labels:
     """Labels (n,) 0..k-1 of all windows `centred` (n, d), from the `labels` (m,) of the windows `sample` (m,).
 
-    The sample keeps its labels, so that no speaker disappears; each other window gets its most likely speaker.
+    `weights` (n,) of all windows, as in `cluster`. The sample keeps its labels, so that no speaker disappears; each
+    other window gets its most likely speaker.
     """
     used, sample_labels = np.unique(labels, return_inverse=True)
     gamma = np.asarray(sample_labels[:, None] == np.arange(len(used)), np.float32)
-    log_p = _log_likelihoods(plda.rho(centred), plda.phi, gamma, _fa(len(sample)), _FB, sample) * _scale(occupancy)
+    fa = _fa(plda, weights, sample)
+    log_p = _log_likelihoods(plda.rho(centred), plda.phi, gamma, fa, _FB, sample) * _scale(occupancy)
     log_p += np.log(gamma.mean(0, dtype=np.float64)).astype(np.float32)
     extended = np.asarray(log_p.argmax(1), dtype=np.int64)
     extended[sample] = sample_labels
     return extended
 
 
-def merge_same_speaker(centred: NDArray[np.float64], plda: Plda, labels: Labels, fewest: int = 1) -> Labels:
+def merge_same_speaker(
+    centred: NDArray[np.float64], plda: Plda, labels: Labels, weights: NDArray[np.float64], fewest: int = 1
+) -> Labels:
     """Labels (n,) 0..k-1 after clusters that are more likely one speaker than two are merged, `fewest` left.
 
-    `centred` (n, d) are correlations (`similarity.centre`). The mixture weighs a speaker against a cost, however
-    similar another speaker is; this compares two clusters at a time. The most likely pair comes first.
+    `centred` (n, d) are correlations (`similarity.centre`), `weights` (n,) as in `cluster`. The mixture weighs a
+    speaker against a cost, however similar another speaker is; this compares two clusters at a time. The most likely
+    pair comes first.
     """
     sums = np.zeros((int(labels.max(initial=-1)) + 1, centred.shape[1]))
     for rows in similarity.blocks(len(labels)):
-        sums += (labels[rows] == np.arange(len(sums))[:, None]) @ centred[rows]
-    sizes = np.bincount(labels).astype(np.float64)
+        sums += ((labels[rows] == np.arange(len(sums))[:, None]) * weights[rows]) @ centred[rows]
+    sizes = np.bincount(labels, weights)
 
     def choose(merged: Labels) -> tuple[int, int] | None:
         """Of the clusters before, in the order of their labels, that are `merged` into fewer."""
@@ -149,10 +165,10 @@ def _same_speaker_ratios(
 ) -> NDArray[np.float64]:
     """Log-likelihood ratios (k, k), below the diagonal: two clusters are one speaker rather than two.
 
-    `means` (k, m) of clusters of `sizes` (k,) windows, by the two-covariance model (N. Brummer, E. de Villiers, "The
-    speaker partitioning problem", Odyssey 2010). All speakers of a recording also share an offset, that of its channel,
-    which varies as much as speakers do and is integrated out over all clusters: without it all speakers on a telephone
-    seem to be one.
+    `means` (k, m) of clusters of `sizes` (k,), the weights of their windows, by the two-covariance model (N. Brummer,
+    E. de Villiers, "The speaker partitioning problem", Odyssey 2010). All speakers of a recording also share an offset,
+    that of its channel, which varies as much as speakers do and is integrated out over all clusters: without it all
+    speakers on a telephone seem to be one.
     """
     weights = (_WINDOW_WEIGHT * sizes / (1 + _WINDOW_WEIGHT * sizes / _CLUSTER_WEIGHT))[:, None]
 
@@ -234,12 +250,14 @@ def _adjusted_rand_index(a: Labels, b: Labels) -> float:
     return 2.0 * (together * none - only_a * only_b) / expected
 
 
-def _variational_bayes(rho: Floats, phi: NDArray[np.float64], start: Labels, smoother: _Smoother, fb: float) -> Labels:
+def _variational_bayes(
+    rho: Floats, phi: NDArray[np.float64], start: Labels, smoother: _Smoother, fa: Floats, fb: float
+) -> Labels:
     """Labels (n,) from the initial clusters `start` (n,): gamma, alpha and pi in turns until gamma converges.
 
     The labels at the end are each window's own: smoothed ones would cut off short turns.
     """
-    n, fa = len(rho), _fa(len(rho))
+    n = len(rho)
     odds = np.exp(_START_LOG_ODDS * (start[:, None] == np.unique(start)))
     gamma = np.asarray(odds / odds.sum(1, keepdims=True), np.float32)
     for _ in range(_ITERATIONS):
@@ -259,25 +277,30 @@ def _variational_bayes(rho: Floats, phi: NDArray[np.float64], start: Labels, smo
     return np.asarray(log_p.argmax(1), dtype=np.int64)
 
 
-def _fa(n: int) -> float:
-    """F_A for n windows."""
-    return float(_FA * min(1.0, (_FULL_FA / min(n, _SMALLEST_FA)) ** 0.5))
+def _fa(plda: Plda, weights: NDArray[np.float64], sample: NDArray[np.int64] | slice = _ALL) -> Floats:
+    """F_A (n, 1) of windows of these `weights` (n,), where the evidence is that of the windows `sample`."""
+    total = max(1.0, float(weights[sample].sum()))
+    shrunk = plda.fa * min(1.0, (_FULL_FA / min(total, _SMALLEST_FA)) ** 0.5)
+    return np.asarray(shrunk * weights[:, None], dtype=np.float32)
 
 
 def _log_likelihoods(
     rho: Floats,
     phi: NDArray[np.float64],
     gamma: Floats,
-    fa: float,
+    fa: Floats,
     fb: float,
     sample: NDArray[np.int64] | slice = _ALL,
 ) -> Floats:
     """Expected log-likelihoods (n, k) of all windows under each speaker; `gamma` (m, k) is of the windows `sample`.
 
+    `fa` (n, 1): F_A of each window. Equations (16) and (17) sum over windows, so it stands in their sums.
+
     The last two terms of (23), which depend on the window alone, are left out: gamma does not change with them.
     """
-    inv_l = 1 / (1 + fa / fb * gamma.sum(0, dtype=np.float64)[:, None] * phi)  # (17)
-    alpha = fa / fb * inv_l * (gamma.T @ rho[sample])  # (16)
+    gamma = gamma * fa[sample]
+    inv_l = 1 / (1 + gamma.sum(0, dtype=np.float64)[:, None] / fb * phi)  # (17)
+    alpha = inv_l / fb * (gamma.T @ rho[sample])  # (16)
     trace = -0.5 * (inv_l + alpha**2) @ phi
     return np.asarray(fa * (rho @ alpha.T.astype(np.float32) + trace.astype(np.float32)), dtype=np.float32)  # (23)
 

@@ -81,7 +81,7 @@ def test_windows_of_one_local_speaker_are_smoothed_together() -> None:
     vectors, truth = _talk(_round(2, 1, 30), seed=3)
     blurred = similarity.unit(0.5 * vectors + 0.5 * np.roll(vectors, 1, axis=0)).astype(np.float32)
     occupancy = csr_matrix(np.stack([truth == 0, truth == 1]).astype(np.float64))
-    with_occupancy = WindowClusterer(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL, occupancy)
+    with_occupancy = WindowClusterer(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL, None, occupancy)
     alone = WindowClusterer(ClusterConfig(num_speakers=2)).of_embedder(blurred, MODEL)
     assert (with_occupancy == truth).mean() >= (alone == truth).mean()
 
@@ -90,7 +90,7 @@ def test_an_empty_occupancy_changes_nothing() -> None:
     vectors, _ = _talk(_round(3, 5, 5))
     empty = csr_matrix((4, len(vectors)))
     assert np.array_equal(
-        WindowClusterer().of_embedder(vectors, MODEL, empty), WindowClusterer().of_embedder(vectors, MODEL)
+        WindowClusterer().of_embedder(vectors, MODEL, None, empty), WindowClusterer().of_embedder(vectors, MODEL)
     )
 
 
@@ -108,7 +108,7 @@ def test_windows_that_tell_who_is_there_keep_their_labels_however_unlikely() -> 
     at = np.arange(0, len(truth), 2)
     labels = truth[at] * 5 + 1
     labels[7] = 99  # one window of the first voice, labelled as somebody else's
-    propagated = mixture.propagate(centred, plda, at, labels, None)
+    propagated = mixture.propagate(centred, plda, at, labels, np.ones(len(truth)), None)
     assert np.array_equal(propagated[at], np.unique(labels, return_inverse=True)[1])
     assert np.array_equal(np.delete(propagated, at), np.delete(truth, at))
 
@@ -117,7 +117,7 @@ def test_so_many_windows_that_each_could_count_for_nothing_still_tell_everybody_
     plda = mixture.plda_of(MODEL)
     assert plda is not None
     vectors, truth = _talk(_round(20, 10, 30))
-    labels = mixture.cluster(similarity.centre(vectors), plda, [truth], None, 1, 30)
+    labels = mixture.cluster(similarity.centre(vectors), plda, [truth], np.ones(len(truth)), None, 1, 30)
     assert labels is not None
     assert np.array_equal(canonical(labels), truth)
 
@@ -125,7 +125,7 @@ def test_so_many_windows_that_each_could_count_for_nothing_still_tell_everybody_
 def _joined(vectors: Vectors, labels: Labels, fewest: int = 1) -> Labels:
     plda = mixture.plda_of(MODEL)
     assert plda is not None
-    return canonical(mixture.merge_same_speaker(similarity.centre(vectors), plda, labels, fewest))
+    return canonical(mixture.merge_same_speaker(similarity.centre(vectors), plda, labels, np.ones(len(labels)), fewest))
 
 
 def test_parts_of_one_voice_become_one_and_two_voices_stay_two() -> None:
@@ -192,20 +192,21 @@ def test_of_few_windows_without_occupancy_the_mixture_is_not_used() -> None:
 def test_of_few_windows_as_many_speakers_are_found_as_are_present() -> None:
     vectors, _ = _talk([(0, 30)], seed=1)
     occupancy = csr_matrix(np.ones((1, 30)))
-    assert WindowClusterer().of_embedder(vectors, MODEL, occupancy).max() + 1 == 1
-    assert WindowClusterer().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(alone=2)).max() + 1 == 2
-    assert WindowClusterer().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(speaking=3)).max() + 1 == 3
+    arguments = vectors, MODEL, None, occupancy
+    assert WindowClusterer().of_embedder(*arguments).max() + 1 == 1
+    assert WindowClusterer().of_embedder(*arguments, lambda: FewestSpeakers(alone=2)).max() + 1 == 2
+    assert WindowClusterer().of_embedder(*arguments, lambda: FewestSpeakers(speaking=3)).max() + 1 == 3
     for bound in ({"num_speakers": 1}, {"max_speakers": 1}):
         known = WindowClusterer(ClusterConfig.model_validate(bound))
-        assert known.of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(alone=2, speaking=3)).max() + 1 == 1
+        assert known.of_embedder(*arguments, lambda: FewestSpeakers(alone=2, speaking=3)).max() + 1 == 1
     most = WindowClusterer(ClusterConfig(max_speakers=2))
-    assert most.of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(speaking=3)).max() + 1 == 2
+    assert most.of_embedder(*arguments, lambda: FewestSpeakers(speaking=3)).max() + 1 == 2
 
 
 def test_of_many_windows_the_voices_decide_how_many_are_present() -> None:
     vectors, _ = _talk([(0, 80)], seed=1)
     occupancy = csr_matrix(np.ones((1, 80)))
-    assert WindowClusterer().of_embedder(vectors, MODEL, occupancy, lambda: FewestSpeakers(2, 2)).max() + 1 == 1
+    assert WindowClusterer().of_embedder(vectors, MODEL, None, occupancy, lambda: FewestSpeakers(2, 2)).max() + 1 == 1
 
 
 def test_vectors_that_are_not_finite_are_refused() -> None:
