@@ -29,7 +29,7 @@ _ALONE_SECONDS = 1.0  # s that a local speaker speaks alone to count as somebody
 _SPEAKING_SECONDS = 1.25  # s that one speaks, alone or not, to count; anything from 1.1 to 1.5 does the same
 _OWN_SHARE = 0.5  # share of a window above which it is a local speaker's own
 _LEAST_SHARE = 0.2  # share of a window up to which a local speaker is ignored in it
-_WINDOWS_A_PAIR = 1000  # windows for each of which one more pair has to agree that a cluster is two people
+_WEIGHT_A_PAIR = 1000  # weight of windows, 800 s, for which one more pair has to agree that a cluster is two people
 _ALIKE = 0.55  # correlation of two local speakers above which they may be one person, where the embedder has none
 _APART = 5.0  # standard deviations below which two parts of a cluster are one voice (`similarity.separations`)
 _PLDA_LEAST = 50  # weight of all windows, 40 s, from which covariances judge the splits; less is too little a speaker
@@ -69,7 +69,7 @@ def split(
     `voices` (n) are sorted by start. A pair of local speakers counts where both speak alone for `config.alone` seconds,
     have windows of their own in one cluster, and correlate less than `config.alike` (unset: that of the embedder): a
     more similar pair may be one person whom the segmentation took for two. The longer a recording, the more probably
-    that happens somewhere: so for each thousand windows another pair of the same cluster has to agree. The least
+    that happens somewhere: so for each 800 s of speech another pair of the same cluster has to agree. The least
     similar pair comes first; 2-means from the two of them splits the cluster, unless its parts are not separated. There
     are at most `most` clusters. At the end clusters of one speaker are merged, where the embedder's covariances are
     known, but no more than were split.
@@ -82,7 +82,7 @@ def split(
     alike = own_alike if config.alike is None else config.alike
     centred, before = similarity.centre(voices.vectors), int(labels.max()) + 1
     pairs = list(_pairs(voices.segments, activity, config.alone))
-    wanted = 1 + len(labels) // _WINDOWS_A_PAIR
+    wanted = 1 + int(weights.sum() // _WEIGHT_A_PAIR)
     unsplit: set[int] = set()  # clusters that were tried and stay whole
     while int(labels.max()) + 1 < most:
         conflicts = [conflict for pair in pairs if (conflict := _conflict(pair, centred, labels)) is not None]

@@ -5,13 +5,14 @@ from numpy.typing import NDArray
 
 from diarize.activity import LocalActivity
 from diarize.clustering import mixture, splitting
-from diarize.config import SegmentationConfig
+from diarize.config import SegmentationConfig, WindowsConfig
 from diarize.speech import windows
 from diarize.types import Embeddings, Segment
 from tests.local_speakers import activity
 
 HEARD = activity("1" * 30 + "2" * 30, "2" * 30 + "1" * 30)
-SPANS = windows.over((Segment(0.0, 9.0),))
+SPARSE = WindowsConfig(length=1.6, hop=0.8)
+SPANS = windows.over((Segment(0.0, 9.0),), SPARSE)
 SECOND = np.array([3.0 < window.middle < 6.0 for window in SPANS])
 ONE = np.zeros(len(SPANS), np.int64)
 
@@ -72,7 +73,7 @@ def _long(places: list[int]) -> tuple[Embeddings, LocalActivity]:
     frames = ["1" * 60] * 300
     for place in places:
         frames[place] = "1" * 30 + "2" * 30
-    spans = windows.over((Segment(0.0, 903.0),))
+    spans = windows.over((Segment(0.0, 903.0),), SPARSE)
     other = [any(3.0 * place + 3.0 < span.middle < 3.0 * place + 6.0 for place in places) for span in spans]
     rng = np.random.default_rng(1)
     first, second = np.linalg.qr(rng.standard_normal((64, 2)))[0].T
@@ -92,7 +93,7 @@ def test_in_a_long_recording_one_place_does_not_make_two_of_one_and_two_do() -> 
 def test_halves_of_one_voice_stay_together() -> None:
     """The segmentation hears two all the time, and the windows lie around one middle."""
     rng = np.random.default_rng(0)
-    spans = windows.over((Segment(0.0, 183.0),))
+    spans = windows.over((Segment(0.0, 183.0),), SPARSE)
     rows = np.eye(1, 64) + np.linspace(-1, 1, len(spans))[rng.permutation(len(spans)), None] * np.eye(1, 64, 1)
     rows += 0.02 * rng.standard_normal((len(spans), 64))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -106,7 +107,7 @@ def test_what_is_known_of_an_embedder_undoes_a_cut_through_one_voice() -> None:
     model = "ge2e@39373b86598fa3da(level=-20)"  # the embedder that the shipped covariances were learned of
     plda = mixture.plda_of(model)
     assert plda is not None
-    spans = windows.over((Segment(0.0, 63.0),))
+    spans = windows.over((Segment(0.0, 63.0),), SPARSE)
     assert len(spans) >= 50
     rng = np.random.default_rng(0)
     person = rng.standard_normal(len(plda.phi)) * np.sqrt(plda.phi)

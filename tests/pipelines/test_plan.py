@@ -60,11 +60,11 @@ def test_auto_takes_the_best_embedder_in_the_store_and_says_which_is_better() ->
     assert made.embed is not None
     assert made.embed.options["model"] == Path("shelf/campplus")
     assert made.models == {"campplus": "digest of campplus"}
-    assert "diarize models pull wespeaker-resnet34-lm" in " ".join(made.notes)
+    assert "diarize models pull community-1-embedding" in " ".join(made.notes)
 
 
 def test_the_best_embedder_leaves_nothing_to_say() -> None:
-    assert plan.make(config(embedder={"backend": "auto"}), Shelf("wespeaker-resnet34-lm"), recognize=False).notes == ()
+    assert plan.make(config(embedder={"backend": "auto"}), Shelf("community-1-embedding"), recognize=False).notes == ()
 
 
 def test_auto_takes_the_best_whisper_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
