@@ -308,6 +308,11 @@ class Config(Section):
         description="end-to-end diarizer that replaces vad, embedder and clustering: pyannote:<hub id or folder>, or "
         "module:factory",
     )
+    profile: Literal["accurate", "fast"] = Field(
+        "accurate",
+        description="accurate: the best speaker embeddings in the model store; fast: GE2E, in about a third of "
+        "the time. A library holds voices of one embedder, so it belongs to one profile",
+    )
     audio: AudioConfig = AudioConfig()
     vad: VadConfig = VadConfig()
     windows: WindowsConfig = WindowsConfig()

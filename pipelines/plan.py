@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from diarize.library.store import Library
 
 EMBEDDERS = ("community-1-embedding", "wespeaker-resnet34-lm", "eres2netv2", "campplus", "ge2e")  # best first
+FAST_EMBEDDER = "ge2e"
 SPARSE_WINDOWS = WindowsConfig(length=1.6, hop=0.8)  # of embedders to which each window is work
 WHISPERS = (
     "whisper-large-v3-turbo",
@@ -198,7 +199,10 @@ def _segmenter(config: Config, store: Store, model: Callable[[str], Path], notes
 def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice:
     wanted = config.embedder.backend
     options: dict[str, Any] = {"batch": config.embedder.batch, "device": config.run.device}
-    if wanted == "auto":
+    if wanted == "auto" and config.profile == "fast":
+        wanted = FAST_EMBEDDER
+        notes.append(f"profile: fast, embedder: {wanted}; --profile accurate is slower and makes fewer errors")
+    elif wanted == "auto":
         wanted = next((name for name in EMBEDDERS if store.find(name) is not None), EMBEDDERS[-1])
         if wanted != EMBEDDERS[0]:
             notes.append(

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Never, Self
+from typing import Any, Literal, Never, Self
 
 from diarize.config import Config, Device
 from diarize.errors import ConfigError, LibraryError, printable
@@ -92,6 +92,7 @@ class Library:
         calibration: AnyPath | None = None,
         vad: str | None = None,
         embedder: AnyPath | None = None,
+        profile: Literal["accurate", "fast"] | None = None,
         channel: str | int | None = None,
         device: Device | None = None,
         offline: bool | None = None,
@@ -113,7 +114,14 @@ class Library:
             raise TypeError(f"name is a str, not {type(name).__name__}")
         paths = keywords.paths_of(files, "files")
         calibration_path = None if calibration is None else keywords.path_of(calibration, "calibration")
-        options = {"vad": vad, "embedder": embedder, "channel": channel, "device": device, "offline": offline}
+        options = {
+            "vad": vad,
+            "embedder": embedder,
+            "profile": profile,
+            "channel": channel,
+            "device": device,
+            "offline": offline,
+        }
         with keywords.python_messages("enroll"):
             settings = keywords.resolve(options, config)
             ignored = {accept} if isinstance(accept, str) else set(accept)

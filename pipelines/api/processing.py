@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Never
+from typing import Any, Literal, Never
 
 from diarize.audio import reading
 from diarize.backends import devices
@@ -55,6 +55,7 @@ def process(
     vad: str | None = None,
     segmentation: AnyPath | None = None,
     embedder: AnyPath | None = None,
+    profile: Literal["accurate", "fast"] | None = None,
     diarizer: str | None = None,
     device: Device | None = None,
     offline: bool | None = None,
@@ -106,6 +107,7 @@ def process(
         "vad": vad,
         "segmentation": segmentation,
         "embedder": embedder,
+        "profile": profile,
         "diarizer": diarizer,
         "device": device,
         "offline": offline,

@@ -34,6 +34,7 @@ OPTIONS = {  # option, without dashes: --num-speakers of the command line, num_s
     "vad": "vad.backend",
     "segmentation": "segmentation.backend",
     "embedder": "embedder.backend",
+    "profile": "profile",
     "asr": "asr.backend",
     "language": "asr.language",
     "hotwords": "asr.hotwords",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diarize.config import Config, parse
+from diarize.config import Config, WindowsConfig, parse
 from diarize.errors import ConfigError, ModelUnavailable, UnknownBackend
 from diarize.models.store import Store
 from pipelines import plan
@@ -198,3 +198,16 @@ def test_an_end_to_end_diarizer_takes_the_place_of_three_stages_but_not_per_chan
     lines = plan.make(config(diarizer="pyannote:lab/tiny", audio={"channel": "per-channel"}), Shelf(), recognize=False)
     assert lines.stages == ("detect",)
     assert "pyannote:lab/tiny is not used" in " ".join(lines.notes)
+
+
+def test_the_fast_profile_takes_ge2e_with_its_windows_and_says_so() -> None:
+    shelf = Shelf("community-1-embedding", "ge2e")
+    accurate = plan.make(config(embedder={"backend": "auto"}), shelf, recognize=False)
+    fast = plan.make(config(embedder={"backend": "auto"}, profile="fast"), shelf, recognize=False)
+    assert accurate.embed is not None and accurate.embed.name == "community-1"
+    assert accurate.config.windows == WindowsConfig()
+    assert fast.embed is not None and fast.embed.name == "ge2e"
+    assert fast.config.windows == plan.SPARSE_WINDOWS
+    assert "profile: fast, embedder: ge2e" in " ".join(fast.notes)
+    own = config(embedder={"backend": "auto"}, profile="fast", windows={"hop": 0.3})
+    assert plan.make(own, shelf, recognize=False).config.windows == WindowsConfig(hop=0.3)

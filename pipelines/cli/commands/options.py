@@ -22,6 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "vad": {"metavar": "NAME"},
     "segmentation": {"metavar": "NAME"},
     "embedder": {"metavar": "NAME"},
+    "profile": {"choices": ("accurate", "fast")},
     "asr": {"metavar": "NAME"},
     "language": {"metavar": "CODE"},
     "hotwords": {"metavar": "TEXT"},
