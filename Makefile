@@ -44,7 +44,7 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.accuracy --json benchmarks/results/accuracy.json
-	$(BIN)/python -m benchmarks.accuracy --segmentation none --json benchmarks/results/accuracy-core.json
+	$(BIN)/python -m benchmarks.accuracy --profile fast --json benchmarks/results/accuracy-fast.json
 	$(BIN)/python -m benchmarks.speed --json benchmarks/results/speed.json
 
 clean:

@@ -1,7 +1,7 @@
 """Diarization error and speaker counts of the default settings, on all sets.
 
-    python -m benchmarks.accuracy [--data DATA] [--simulated N] [--first-seed S] [--embedder NAME] [--segmentation NAME]
-                                  [--json FILE]
+    python -m benchmarks.accuracy [--data DATA] [--simulated N] [--first-seed S] [--profile fast] [--embedder NAME]
+                                  [--segmentation NAME] [--json FILE]
 
 A set is a folder of recordings, each with an RTTM file of the same name, and optionally a UEM file: DATA itself, or any
 folder in it. Collar 0, overlap scored, within the UEM; scored by pyannote.metrics. `xvectors` tests clustering and
@@ -145,12 +145,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=simulate.DATA)
     parser.add_argument("--simulated", type=int, default=60, help="how many conversations to simulate")
     parser.add_argument("--first-seed", type=int, default=1000)
+    parser.add_argument("--profile", default="accurate", help="accurate or fast")
     parser.add_argument("--embedder", default="auto", help="its backend")
     parser.add_argument("--segmentation", default="auto", help="its backend; none: one speaker at a time")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    backends = {"embedder": options.embedder, "segmentation": options.segmentation}
-    config = parse({stage: {"backend": backend} for stage, backend in backends.items()}, "options")
+    config = parse(
+        {
+            "profile": options.profile,
+            "embedder": {"backend": options.embedder},
+            "segmentation": {"backend": options.segmentation},
+        },
+        "options",
+    )
     with tempfile.TemporaryDirectory() as name:
         made = Path(name)
         scenes = list(simulate.scenes(options.first_seed, options.simulated, exclude=("libri-dev",)))

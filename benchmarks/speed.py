@@ -1,6 +1,7 @@
 """Seconds per hour of audio and peak memory of each stage, on recordings of stated lengths.
 
-    python -m benchmarks.speed [--hours 1,10] [--cores 2] [--repeat 1] [--segmentation none] [--data DATA] [--json FILE]
+    python -m benchmarks.speed [--hours 1,10] [--cores 2] [--repeat 1] [--profile fast] [--segmentation none]
+                               [--data DATA] [--json FILE]
 
 A recording consists of the three wide-band meetings of `sim-dev`, repeated in sequence until it is long enough (85 % of
 it is speech), as FLAC in a temporary folder. Each is processed in its own process, which may use `--cores` cores.
@@ -50,7 +51,7 @@ NAMES = {  # stage as the recipe announces it -> what a reader is shown
 }
 
 
-def measure(path: Path, hours: float, cores: int, segmentation: str) -> list[Row]:
+def measure(path: Path, hours: float, cores: int, segmentation: str, profile: str) -> list[Row]:
     """The stages up to turns on one recording, with default settings. Runs in the process that is measured."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
@@ -69,10 +70,11 @@ def measure(path: Path, hours: float, cores: int, segmentation: str) -> list[Row
         _reset_peak()
         current, wall, processor = stage, time.perf_counter(), time.process_time()
 
-    chosen = {"asr": {"backend": "none"}, "embedder": {"backend": "ge2e"}, "segmentation": {"backend": segmentation}}
-    config = Config.model_validate(chosen)
+    chosen = {"asr": {"backend": "none"}, "profile": profile, "segmentation": {"backend": segmentation}}
+    planned_for = Config.model_validate(chosen)
     enter("loading models")
-    stages = plan.make(config, Store(offline=True)).build()
+    planned = plan.make(planned_for, Store(offline=True))
+    stages, config = planned.build(), planned.config
     enter("decoding")
     recording = reading.read(path, id="long").audios[0]
     find_turns([recording], stages.observed(enter), config)
@@ -129,12 +131,13 @@ def main() -> None:
     parser.add_argument("--hours", default="1,10", help="lengths of the recordings, comma between")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--profile", default="accurate", help="accurate or fast")
     parser.add_argument("--segmentation", default="auto", help="auto, or none: one speaker at a time")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     store = Store()
-    for name in ("silero-vad-v6", "ge2e"):
+    for name in ("silero-vad-v6", "community-1-embedding", "ge2e"):
         if store.find(name) is None:
             store.pull(name)
     rows: list[Row] = []
@@ -146,7 +149,9 @@ def main() -> None:
             runs = []
             for _ in range(options.repeat):
                 with context.Pool(1) as pool:
-                    runs.append(pool.apply(measure, (path, hours, options.cores, options.segmentation)))
+                    runs.append(
+                        pool.apply(measure, (path, hours, options.cores, options.segmentation, options.profile))
+                    )
             rows += best(runs)
             path.unlink()
     print(table(rows))
@@ -154,6 +159,7 @@ def main() -> None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         about = {
             "cores": options.cores,
+            "profile": options.profile,
             "segmentation": options.segmentation,
             "repeat": options.repeat,
             "python": platform.python_version(),
