@@ -46,6 +46,29 @@ def test_intersection_is_what_both_have(left: list[Segment], right: list[Segment
     assert points(both) == points(left) & points(right)
 
 
+def test_a_shared_instant_is_divided_evenly_among_its_segments() -> None:
+    assert timeline.shares([Segment(0, 2), Segment(1, 3)]).tolist() == [1.5, 1.5]
+    assert timeline.shares([Segment(0, 3), Segment(1, 2), Segment(1, 2)]) == pytest.approx([2 + 1 / 3, 1 / 3, 1 / 3])
+    assert timeline.shares([Segment(4, 5), Segment(0, 2)]).tolist() == [1.0, 2.0]
+    assert timeline.shares([]).tolist() == []
+
+
+@given(many)
+def test_shares_are_those_of_single_points_and_sum_to_the_total(of: list[Segment]) -> None:
+    holders = {tick: [i for i, s in enumerate(of) if s.start <= tick < s.end] for tick in range(20)}
+    expected = [sum(1 / len(own) for own in holders.values() if i in own) for i in range(len(of))]
+    assert timeline.shares(of) == pytest.approx(expected)
+    assert timeline.shares(of).sum() == pytest.approx(timeline.total(of))
+
+
+@given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(1e-3, 1e3)), max_size=30))
+def test_shares_sum_to_the_total_at_any_times(spans: list[tuple[float, float]]) -> None:
+    of = [Segment(start, start + size) for start, size in spans]
+    shares = timeline.shares(of)
+    assert shares.sum() == pytest.approx(timeline.total(of), abs=1e-6)
+    assert all(-1e-6 <= share <= s.duration + 1e-6 for share, s in zip(shares, of, strict=True))
+
+
 def test_union_closes_short_gaps() -> None:
     of = [Segment(0, 1), Segment(1.2, 2), Segment(3, 4)]
     assert timeline.union(of, gap=0.25) == (Segment(0, 2), Segment(3, 4))

@@ -227,7 +227,12 @@ def _frame_weights(activity: LocalActivity, total: int) -> Floats:
     frame = (activity.middles(0, activity.frames) / STEP).astype(np.int64)
     inside = frame < total
     summed = np.bincount(frame[inside], activity.counts()[inside, 2], total)
-    two = summed / np.maximum(np.bincount(frame[inside], minlength=total), 1)
+    counts = np.bincount(frame[inside], minlength=total)
+    known = np.flatnonzero(counts)
+    if not len(known):
+        return weights
+    # Frames of an activity may be longer than those here: then some of these hold none of them.
+    two = np.interp(np.arange(total), known, summed[known] / counts[known], right=0)
     return np.asarray(np.maximum(1 - OVERLAP_WEIGHT * two, LEAST_WEIGHT), dtype=np.float32)
 
 

@@ -14,8 +14,9 @@ from diarize.clustering import mixture, similarity, spectral
 from diarize.clustering.clusterer import WindowClusterer
 from diarize.clustering.similarity import canonical
 from diarize.clustering.splitting import FewestSpeakers
-from diarize.config import ClusterConfig
-from diarize.types import Labels, Vectors
+from diarize.config import ClusterConfig, WindowsConfig
+from diarize.speech import windows
+from diarize.types import Labels, Segment, Vectors
 
 MODEL = "ge2e@39373b86598fa3da(level=-20)"  # the embedder that the shipped covariances were learned of
 
@@ -241,3 +242,40 @@ def test_the_agreement_of_labels_is_the_adjusted_rand_index_to_the_bit() -> None
             b = np.where(rng.random(n) < rng.random(), a, b)
             assert mixture._adjusted_rand_index(a, b) == adjusted_rand_score(a, b)
             assert mixture._adjusted_rand_index(a, a) == 1.0
+
+
+SPEECH = (Segment(0.0, 7.0), Segment(8.0, 8.5), Segment(10.0, 23.3))
+
+
+@pytest.mark.parametrize(("length", "hop"), [(1.6, 0.8), (1.2, 0.4), (1.2, 0.2), (1.0, 1.0)])
+def test_windows_of_any_length_and_hop_have_the_evidence_of_their_seconds(length: float, hop: float) -> None:
+    weights = mixture.weights_of(windows.over(SPEECH, WindowsConfig(length=length, hop=hop)))
+    assert weights.sum() == pytest.approx((7.0 + 0.5 + 13.3) / 0.8)
+
+
+def test_half_the_hop_changes_the_evidence_of_each_second_little() -> None:
+    sparse, dense = (windows.over(SPEECH, WindowsConfig(length=1.2, hop=hop)) for hop in (0.4, 0.2))
+    for second in range(12, 22):
+        of_second = [
+            sum(w for w, s in zip(mixture.weights_of(of), of, strict=True) if second <= s.middle < second + 1)
+            for of in (sparse, dense)
+        ]
+        assert of_second[0] == pytest.approx(of_second[1], rel=0.25)
+
+
+def test_two_vectors_for_each_window_give_the_same_speakers_at_half_the_weight() -> None:
+    """Twice the windows with the same evidence together, as from half the hop."""
+    vectors, truth = _talk(_round(3, 8, 6), seed=5)
+    plda = mixture.plda_of(MODEL)
+    assert plda is not None
+    centred, ones = similarity.centre(vectors), np.ones(len(truth))
+    start = np.arange(len(truth)) % 16
+    once = mixture.cluster(centred, plda, [start], ones, None, 1, 20)
+    twice = mixture.cluster(np.repeat(centred, 2, 0), plda, [np.repeat(start, 2)], np.repeat(ones, 2) / 2, None, 1, 20)
+    assert once is not None and twice is not None
+    assert once.max() == twice.max() == truth.max()
+    merged_once = mixture.merge_same_speaker(centred, plda, truth, ones)
+    merged_twice = mixture.merge_same_speaker(
+        np.repeat(centred, 2, 0), plda, np.repeat(truth, 2), np.repeat(ones, 2) / 2
+    )
+    assert np.array_equal(merged_once, merged_twice[::2])
