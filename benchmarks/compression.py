@@ -28,7 +28,7 @@ from benchmarks.accuracy import read_rttm, score
 from benchmarks.simulate import Scene
 from diarize import activity
 from diarize.audio import reading
-from diarize.clustering import clusterer, spectral, splitting
+from diarize.clustering import clusterer, mixture, spectral, splitting
 from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import Config, parse
 from diarize.models.store import Store
@@ -83,7 +83,8 @@ class Row:
 
 def heard(scene: Scene, data: Path, config: Config) -> Heard:
     """The conversation through all stages before clustering."""
-    stages = plan.make(config, Store(), recognize=False).build()
+    planned = plan.make(config, Store(), recognize=False)
+    stages, config = planned.build(), planned.config
     if not stages.segment.name or stages.embed is None or stages.detect is None:
         raise ValueError("a model is missing in the model store (diarize models pull)")
     with tempfile.TemporaryDirectory() as name:
@@ -91,7 +92,7 @@ def heard(scene: Scene, data: Path, config: Config) -> Heard:
         sound = reading.read(path, id=path.stem).audios[0]
         local = stages.segment(sound)
         speech = stages.detect(sound, local)
-        voices = stages.embed(sound, windows.over(speech, config.windows))
+        voices = stages.embed(sound, windows.over(speech, config.windows, local), activity=local)
         truth = read_rttm(path.with_suffix(".rttm"))
         return Heard(scene.id, voices, speech, local, Segment(0.0, sound.duration), truth)
 
@@ -99,7 +100,8 @@ def heard(scene: Scene, data: Path, config: Config) -> Heard:
 def by_mixture(many: int, of: Heard) -> Labels:
     with mock.patch.object(clusterer, "_MIXTURE_MOST", many):
         occupancy = splitting.occupancy(of.voices.segments, of.activity)
-        return WindowClusterer().of_embedder(of.voices.vectors, of.voices.model, None, occupancy)
+        weights = mixture.weights_of(of.voices.segments)
+        return WindowClusterer().of_embedder(of.voices.vectors, of.voices.model, weights, occupancy)
 
 
 def by_spectrum(groups: int, of: Heard) -> Labels:

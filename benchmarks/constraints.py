@@ -122,7 +122,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     config = parse({"embedder": {"backend": "ge2e"}}, "options")
-    real = plan.make(config, Store(), recognize=False).build(2)
+    planned = plan.make(config, Store(), recognize=False)
+    real, config = planned.build(2), planned.config
     kept: dict[str, Any] = {
         "detect": Kept(real.detect),
         "embed": Kept(real.embed),

@@ -47,7 +47,7 @@ def conversations(folder: Path) -> Iterator[tuple[Audio, list[Segment], NDArray[
         turns = [Turn(float(r[3]), float(r[3]) + float(r[4]), r[7]) for r in rows if r and r[0] == "SPEAKER"]
         speakers = sorted({turn.speaker for turn in turns})
         kept, who = [], []
-        for window in windows.over(union(turns, gap=0.2), WindowsConfig(hop=0.4)):
+        for window in windows.over(union(turns, gap=0.2), WindowsConfig(length=1.6, hop=0.4)):
             shares = np.zeros(len(speakers))
             for turn in turns:
                 shares[speakers.index(turn.speaker)] += turn.overlap(window)

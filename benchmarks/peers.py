@@ -123,7 +123,8 @@ class Given:
 def collect(data: Path, simulated: int) -> dict[str, Given]:
     """Every recording of every set, by name."""
     config = parse({"embedder": {"backend": "ge2e"}, "segmentation": {"backend": "none"}}, "settings")
-    stages = plan.make(config, Store(), recognize=False).build()
+    planned = plan.make(config, Store(), recognize=False)
+    stages, config = planned.build(), planned.config
     assert stages.detect is not None and stages.embed is not None
     found: dict[str, Given] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -164,7 +165,7 @@ def plda(data: Path, folder: Path) -> dict[str, Any]:
     rows, people = [], []
     for set_, path, speaker in utterances(data):
         heard = reading.read(path, id=path.stem).audios[0]
-        found = stages.embed(heard, windows.over(stages.detect(heard))).vectors
+        found = stages.embed(heard, windows.over(stages.detect(heard), plan.SPARSE_WINDOWS)).vectors
         rows.append(found)
         people += [f"{set_}/{speaker}"] * len(found)
     vectors = np.concatenate(rows).astype(np.float64)

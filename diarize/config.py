@@ -102,7 +102,7 @@ class EmbedderConfig(Section):
     )
     precision: Literal["int8", "float"] = Field(
         "int8",
-        description="numbers that the network of community-1 is computed with: int8 takes a third of the time of float "
+        description="numbers that the network of community-1 is computed with: int8 takes half the time of float "
         "and gives nearly the same vectors",
     )
     batch: int = Field(

@@ -154,8 +154,6 @@ def make(
             diarize = Choice("diarizer", name, place | {"cluster": config.cluster})
         else:
             diarize = _own("diarizer", config.diarizer, config.cluster, config)
-    if embed is not None and embed.name != "community-1" and not config.windows.model_fields_set:
-        config = config.model_copy(update={"windows": SPARSE_WINDOWS})
     people = None
     if library is not None or link:
         from diarize.library.enrolled import enrolled_people
@@ -163,7 +161,17 @@ def make(
         embed = embed or _embedder(config, store, model, notes)
         people = enrolled_people(library, str(embed.load(1).name), config)
         notes += people.notes
+    if embed is not None and embed.name != "community-1":
+        config = config.model_copy(update={"windows": _sparse(config.windows)})
     return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, people, versions())
+
+
+def _sparse(config: WindowsConfig) -> WindowsConfig:
+    """`config` with SPARSE_WINDOWS where nothing is set."""
+    unset = {"length", "hop"} - config.model_fields_set
+    length = SPARSE_WINDOWS.length if "length" in unset else config.length
+    hop = min(SPARSE_WINDOWS.hop, length) if "hop" in unset else config.hop
+    return config.model_copy(update={"length": length, "hop": hop})
 
 
 def _detector(config: Config, model: Callable[[str], Path]) -> Choice:

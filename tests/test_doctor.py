@@ -50,6 +50,17 @@ def test_with_the_needed_models_it_is_ready(store: Store) -> None:
     assert {status.entry.name for status in diagnosis.models if status.state == "present"} >= {"silero-vad-v6", "ge2e"}
 
 
+def test_ge2e_is_needed_only_without_another_embedder(community_1: Store, tmp_path: Path) -> None:
+    for name in ("community-1-embedding", "silero-vad-v6"):
+        source = Store(offline=True).find(name) or community_1.find(name)
+        if source is None:
+            pytest.skip(f"{name} is not in the model store")
+        (tmp_path / name).symlink_to(source.parent)
+    diagnosis = doctor.examine(Store(tmp_path))
+    assert diagnosis.ready
+    assert "diarize models pull ge2e" in cures(diagnosis).values()
+
+
 def test_a_damaged_model_is_told_apart_from_a_missing_one(tmp_path: Path) -> None:
     (tmp_path / "ge2e").mkdir()
     (tmp_path / "ge2e" / "pretrained.pt").write_bytes(b"cut short")

@@ -20,10 +20,11 @@ from diarize.models.store import ModelStatus, Store
 from diarize.text import counted
 from diarize.version import __version__
 from pipelines.cli import console
+from pipelines.plan import EMBEDDERS
 
 DISTRIBUTION = "diarize-pipeline"
-NEEDED = ("silero-vad-v6", "ge2e")  # models that the main job uses when nothing better is in the store
-# The main job runs without these: two for much better turns, and one for English words. All are in one wheel.
+NEEDED = ("silero-vad-v6", "ge2e")  # models that the main job cannot run without; any embedder does in place of ge2e
+# The default models that are in one wheel: two for turns, and one for English words. The main job runs without them.
 RECOMMENDED = ("community-1-segmentation", "community-1-embedding", "moonshine-tiny-en")
 
 
@@ -109,8 +110,10 @@ class Diagnosis:
             )
             if folder.problem
         ]
+        has_embedder = any(s.entry.name in EMBEDDERS and s.state == "present" for s in self.models)
         for status in self.models:
-            name, needed = status.entry.name, status.entry.name in NEEDED
+            name = status.entry.name
+            needed = name in NEEDED and not (name in EMBEDDERS and has_embedder)
             pull = f"diarize models pull {name}"
             if status.state == "damaged":
                 missing.append(Missing(f"model {name} (damaged)", f"{pull} --force", needed))

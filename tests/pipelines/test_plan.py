@@ -67,6 +67,25 @@ def test_the_best_embedder_leaves_nothing_to_say() -> None:
     assert plan.make(config(embedder={"backend": "auto"}), Shelf("community-1-embedding"), recognize=False).notes == ()
 
 
+def test_windows_are_those_of_the_embedder_unless_they_are_set() -> None:
+    def windows(embedder: str, **settings: Any) -> tuple[float, float]:
+        shelf = Shelf("ge2e", "community-1-embedding")
+        made = plan.make(config(embedder={"backend": embedder}, windows=settings), shelf, recognize=False)
+        return made.config.windows.length, made.config.windows.hop
+
+    assert windows("community-1-embedding") == (1.2, 0.4)
+    assert windows("ge2e") == (1.6, 0.8)
+    assert windows("ge2e", hop=0.5) == (1.6, 0.5)
+    assert windows("ge2e", length=0.6) == (0.6, 0.6)
+    assert windows("ge2e", length=1.2, hop=0.4) == (1.2, 0.4)
+    assert windows("community-1-embedding", length=2.0) == (2.0, 0.4)
+
+
+def test_windows_of_voices_beside_an_end_to_end_diarizer_are_those_of_the_embedder(store: Store) -> None:
+    settings = config(embedder={"backend": "ge2e"}, audio={"channel": "per-channel"})
+    assert plan.make(settings, store, recognize=False, link=True).config.windows == plan.SPARSE_WINDOWS
+
+
 def test_auto_takes_the_best_whisper_in_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, "faster_whisper", "pocketsphinx")
     shelf = Shelf("whisper-base", "whisper-medium")
