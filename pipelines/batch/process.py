@@ -103,7 +103,7 @@ def process(request: ProcessRequest, config: Config, store: Store, observer: Run
     with Lock(request.out, shard, request.wait, observer.waiting) as lock:
         previous = journal.read_previous(request.out, shard)
         if not request.force:
-            settings_conflict.check(request.out, config)
+            settings_conflict.check(request.out, chosen.config)
         _remove_partial_files(request.out, jobs, shard, previous.ended)
         observer.planned(chosen, jobs)
         with Interrupt(observer.stopping) as interrupt:
