@@ -211,7 +211,7 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
         wanted = FAST_EMBEDDER
         notes.append(f"profile: fast, embedder: {wanted}; --profile accurate is slower and makes fewer errors")
     elif wanted == "auto":
-        wanted = next((name for name in EMBEDDERS if store.find(name) is not None), EMBEDDERS[-1])
+        wanted = next((name for name in EMBEDDERS if store.find(name) is not None), EMBEDDERS[0])
         if wanted != EMBEDDERS[0]:
             notes.append(
                 f"embedder: {wanted}, the best in the model store; a better one: diarize models pull {EMBEDDERS[0]}"

@@ -229,4 +229,4 @@ def test_the_fast_profile_takes_ge2e_with_its_windows_and_says_so() -> None:
     assert fast.config.windows == plan.SPARSE_WINDOWS
     assert "profile: fast, embedder: ge2e" in " ".join(fast.notes)
     own = config(embedder={"backend": "auto"}, profile="fast", windows={"hop": 0.3})
-    assert plan.make(own, shelf, recognize=False).config.windows == WindowsConfig(hop=0.3)
+    assert plan.make(own, shelf, recognize=False).config.windows == WindowsConfig(length=1.6, hop=0.3)
