@@ -157,7 +157,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     "gap between turns": ({"turns": {"gap": 1.0}}, {}),
     "labels": ({"label": {"max_distance": 0.0}}, {}),
     "recognizer": ({"asr": {"language": "de"}}, {"recognize": 1}),  # this one listens to no samples
-    "windows": ({"windows": {"hop": 0.4}}, {"read": 1, "embed": 1}),
+    "windows": ({"windows": {"length": 0.5, "hop": 0.2}}, {"read": 1, "embed": 1}),
     "overlap": ({"segmentation": {"overlap": 0.5}}, {}),
     "channel": ({"audio": {"channel": "0"}}, {"read": 1}),  # the same samples by another way
 }
