@@ -109,12 +109,12 @@ class Community1:
         count, segments = len(segments), [*segments, *whole]
         spans = [_frames_of(segment, total) for segment in segments]
         order = sorted(range(len(spans)), key=lambda i: spans[i])
-        chunks = _chunks(total, spans)
+        covered = _covered(total, spans)
+        chunks = _chunks(covered)
         rows = np.zeros((count + bool(whole), len(self._bias)), np.float32)
         open_sums: dict[int, _Sums] = {}
         together = _Sums()
         waiting = order[::-1]  # the last one is the next
-        covered = _covered(total, spans)
         results = onnx_sessions.map_in_order(
             lambda chunk: self._frames(audio.samples, covered, *chunk), chunks, self._threads, audio.samples
         )
@@ -202,11 +202,11 @@ def _frames_of(segment: Segment, total: int) -> tuple[int, int]:
     return first, max(first + 1, min(ceil(segment.end / STEP - 1e-6), total))
 
 
-def _chunks(total: int, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The frames (first, last) that each chunk gives, of those chunks that hold any of `spans`."""
+def _chunks(covered: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The frames (first, last) that each chunk gives, of those chunks that hold any `covered` frame."""
+    total = len(covered)
     count = max(1, ceil((total - CHUNK) / HOP) + 1)
     edges = [0, *(i * HOP + MARGIN for i in range(1, count)), total]
-    covered = _covered(total, spans)
     return [(a, b) for a, b in pairwise(edges) if covered[a:b].any()]
 
 
