@@ -72,6 +72,7 @@ class Plan:
     segment: Choice | None = None
     people: EnrolledPeople | None = None  # whom to look for; None: nobody is named, nobody linked
     versions: dict[str, str] = field(default_factory=dict)  # of what is installed and may change a result
+    licences: dict[str, str] = field(default_factory=dict)  # model -> its licence, and whom it demands to be named
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -86,11 +87,6 @@ class Plan:
             "recognize": self.recognize is not None,
         }
         return tuple(stage for stage, runs_here in runs.items() if runs_here)
-
-    @property
-    def licences(self) -> dict[str, str]:
-        """Name in the store -> licence, and whom it demands to be named, of the models that this plan uses."""
-        return {name: REGISTRY[name].terms for name in self.models if name in REGISTRY}
 
     @property
     def clusters(self) -> bool:
@@ -163,7 +159,8 @@ def make(
         notes += people.notes
     if embed is not None and embed.name != "community-1":
         config = config.model_copy(update={"windows": _sparse(config.windows)})
-    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, people, versions())
+    licences = {name: store.registry[name].terms for name in used}
+    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, people, versions(), licences)
 
 
 def _sparse(config: WindowsConfig) -> WindowsConfig:
@@ -221,9 +218,9 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
         return Choice("embedder", "community-1", {"model": model(wanted), **precision, **options}, threaded=True)
     if wanted == "ge2e":
         return Choice("embedder", "ge2e", {"model": model("ge2e"), **options}, threaded=True)
-    known = [name for name, entry in REGISTRY.items() if entry.role == "embedder"]
+    known = [name for name, entry in store.registry.items() if entry.role == "embedder"]
     if wanted in known:
-        format = REGISTRY[wanted].format
+        format = store.registry[wanted].format
         return Choice("embedder", "onnx", {"model": model(wanted), "format": format, **options}, threaded=True)
     if wanted.endswith(".onnx"):
         if not Path(wanted).is_file():

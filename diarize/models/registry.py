@@ -1,15 +1,22 @@
-"""The known models: `registry.toml` beside this file, as typed entries."""
+"""The known models, as typed entries: `registry.toml` beside this file, and a user's own in the model store."""
 
 from __future__ import annotations
 
 import functools
+import json
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from diarize.errors import UnknownModel
+from diarize.errors import ModelRefused, UnknownModel
+
+ENTRY = "entry.json"  # file, in the folder of a user's own model, that describes it
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_RESERVED = {"auto", "none", "onnx"}  # values of settings that name a model
 
 Progress = Callable[[str, int, int | None], None]  # called with file, bytes so far, and total bytes if known
 
@@ -71,6 +78,36 @@ def find_entry(name: str, registry: Mapping[str, ModelEntry] = REGISTRY) -> Mode
         return registry[name]
     except KeyError:
         raise UnknownModel(name, tuple(registry)) from None
+
+
+def check_own_name(name: str) -> None:
+    """Raises ModelRefused for a name that a user's own model may not have."""
+    cure = "Use small letters, digits, '.', '_' and '-', 64 of them at most."
+    if not _NAME.fullmatch(name) or name.endswith((".onnx", ".ort", ".part")):
+        raise ModelRefused(name, "this is no name for a model", cure)
+    if name in REGISTRY or name in _RESERVED:
+        raise ModelRefused(name, "a known model has this name", "Choose another one.")
+
+
+def own_entries(folder: Path) -> dict[str, ModelEntry]:
+    """The user's own models in a store: those whose folder has an entry. A file that is no entry is passed over."""
+    entries = {}
+    for path in sorted(folder.glob(f"*/{ENTRY}")):
+        try:
+            values = json.loads(path.read_bytes())
+            files = tuple(ModelFile(**file) for file in values.pop("files"))
+            entry = ModelEntry(**values | {"files": files, "sources": tuple(values["sources"])})
+            check_own_name(entry.name)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, ModelRefused):
+            continue
+        if entry.name == path.parent.name and all(Path(file.name).name == file.name for file in files):
+            entries[entry.name] = entry
+    return entries
+
+
+def entry_json(entry: ModelEntry) -> str:
+    """An entry as `own_entries` reads it."""
+    return json.dumps(asdict(entry), indent=1, ensure_ascii=False) + "\n"
 
 
 def parse(text: str) -> dict[str, ModelEntry]:

