@@ -1,7 +1,10 @@
-"""Words to text, and text to words, also in scripts without spaces (Han, kana, Thai, Lao, Khmer, Myanmar)."""
+"""Words to text, and text to words, also in scripts without spaces (Han, kana, Thai, Lao, Khmer, Myanmar); and the
+lines and fields of text files.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from unicodedata import category
 
@@ -23,6 +26,9 @@ _OPENING = frozenset(("Ps", "Pi"))  # never end one
 _VOWELS_BEFORE = frozenset("เแโใไເແໂໃໄ")  # Thai and Lao vowels that are written before their consonant
 _VOWELS_AFTER = frozenset("ะาำๅະາຳ")  # and vowels that are letters of their own after it
 
+_LINE_END = re.compile(r"\r{0,3}\n|\r")
+_LINE = re.compile(r"[^\r\n]*(?:\r{0,3}\n|\r)|[^\r\n]+")
+
 # Of nouns that do not just add an s.
 _PLURALS = {"person": "people", "enrolled person": "enrolled people", "entry": "entries"}
 
@@ -30,6 +36,26 @@ _PLURALS = {"person": "people", "enrolled person": "enrolled people", "entry": "
 def counted(number: int, noun: str) -> str:
     """`1 turn`, `2 turns`, `0 people`."""
     return f"{number} {noun if number == 1 else _PLURALS.get(noun, noun + 's')}"
+
+
+def split_lines(text: str, keep_ends: bool = False) -> list[str]:
+    """The lines of a file: they end at CR, LF or CR LF, and nowhere else (`str.splitlines` also breaks at U+2028, NEL,
+    form feeds and others, which are characters of the text). `keep_ends`: with their ends, as `csv` needs them.
+
+    Text that was converted twice has CR CR LF, which is one end. A byte order mark at the start of a line, as of files
+    that were joined, is no part of it, except where ends are kept.
+    """
+    if keep_ends:
+        return _LINE.findall(text)
+    lines = _LINE_END.split(text)
+    if not lines[-1]:
+        lines.pop()
+    return [line.lstrip("\ufeff") for line in lines] if "\ufeff" in text else lines
+
+
+def split_fields(line: str) -> list[str]:
+    """The fields of a line, separated by spaces and tabs, and by no other white space (`str.split` knows more)."""
+    return [field for field in line.replace("\t", " ").split(" ") if field]
 
 
 def unspaced(character: str) -> bool:

@@ -14,7 +14,7 @@ from diarize.errors import FormatError
 from diarize.formats.naming import encodable
 from diarize.formats.segments import TextSegment, check_span, parse_seconds, text_segments
 from diarize.formats.times import round_transcript
-from diarize.text import counted
+from diarize.text import counted, split_lines
 from diarize.types import Transcript
 
 COLUMNS = ("recording", "start", "end", "duration", "speaker", "text", "name", "confidence")
@@ -73,7 +73,7 @@ def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
     before = csv.field_size_limit()
     csv.field_size_limit(max(before, len(text)))  # an hour of one speaker is one cell
     try:
-        lines = list(csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""), strict=True))
+        lines = list(csv.reader(split_lines(text.lstrip("\ufeff"), keep_ends=True), strict=True))
     except csv.Error as error:
         raise FormatError(where, f"not CSV: {error}") from None
     finally:

@@ -16,7 +16,7 @@ from diarize.formats.repair import fill_times
 from diarize.formats.segments import parse_seconds
 from diarize.formats.timed_text import TimedText, parse_probability, parse_time
 from diarize.formats.times import round_transcript
-from diarize.text import join
+from diarize.text import join, split_fields
 from diarize.types import Transcript, Word
 from diarize.units import round_time
 
@@ -27,7 +27,7 @@ def dumps(transcript: Transcript) -> str:
     file = to_token(transcript.recording)
     lines: list[tuple[float, str]] = []
     for word in sorted(transcript.words, key=lambda w: (w.start, w.end)):
-        parts = join([word.text]).split()
+        parts = split_fields(join([word.text]))
         for part, start, end in _divide(parts, word):
             line = f"{file} 1 {start:.3f} {end - start:.3f} {escape(part)} {word.probability:.3f}\n"
             lines.append((start, line))

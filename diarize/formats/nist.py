@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from diarize.text import split_fields, split_lines
+
 _ESCAPES = re.compile("%(25|3C|40|49|69|7B|7D)")
 _IGNORE = "ignore_time_segment_in_scoring"
 
 
 def read_lines(text: str, where: str) -> Iterator[tuple[str, list[str], str]]:
     """(place in messages, fields, line) of each line that is not empty and no comment."""
-    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
-        fields = line.split()
+    for number, line in enumerate(split_lines(text), 1):
+        fields = split_fields(line)
         if fields and not fields[0].startswith(";;"):
             yield f"{where}:{number}", fields, line
 

@@ -34,6 +34,8 @@ def text_segments(transcript: Transcript) -> Iterator[TextSegment]:
 def parse_seconds(field: str, where: str) -> float:
     """A field as a number of seconds. Raises FormatError, with `where`, if it is not a number."""
     try:
+        if "_" in field or not field.isascii():  # `float` takes 1_000, digits of other scripts and spaces around
+            raise ValueError
         return float(field)
     except ValueError:
         raise FormatError(where, f"{field!r} is not a time in seconds") from None

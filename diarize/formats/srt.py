@@ -13,6 +13,7 @@ from diarize.formats.naming import make_labels
 from diarize.formats.segments import TextSegment
 from diarize.formats.timed_text import TimedText
 from diarize.formats.times import format_clock, round_transcript
+from diarize.text import split_lines
 from diarize.types import Transcript
 
 _INERT = str.maketrans({"<": "‹", ">": "›"})
@@ -40,7 +41,7 @@ def parse(text: str) -> list[TimedText]:
 
     Blank lines do not separate cues: files of some tools lack them, or have blank lines inside a cue.
     """
-    lines = text.lstrip("\ufeff").splitlines()
+    lines = split_lines(text)
     starts = [(i, times) for i, line in enumerate(lines) if (times := parse_timing(line)) is not None]
     cues = []
     for place, (i, (start, end)) in enumerate(starts):

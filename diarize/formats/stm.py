@@ -12,6 +12,7 @@ from diarize.formats.naming import NOBODY, from_token, to_token
 from diarize.formats.nist import escape, read_lines, unescape
 from diarize.formats.segments import TextSegment, check_span, parse_seconds, text_segments
 from diarize.formats.times import round_transcript
+from diarize.text import join, split_fields
 from diarize.types import Transcript
 
 _LABEL = re.compile(r"<[^<>]*>")
@@ -29,7 +30,7 @@ def dumps(transcript: Transcript) -> str:
                 NOBODY if row.speaker is None else to_token(row.speaker),
                 f"{row.start:.3f}",
                 f"{row.end:.3f}",
-                *map(escape, row.text.split()),
+                *map(escape, split_fields(join([row.text]))),
             )
         )
         + "\n"

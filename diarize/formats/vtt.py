@@ -15,6 +15,7 @@ from diarize.formats.repair import fill_between
 from diarize.formats.segments import TextSegment
 from diarize.formats.timed_text import TimedText, parse_time
 from diarize.formats.times import format_clock, round_transcript
+from diarize.text import split_fields, split_lines
 from diarize.types import Transcript
 
 _NO_CUES = ("NOTE", "STYLE", "REGION")
@@ -56,10 +57,10 @@ def parse(text: str) -> list[TimedText]:
     removed.
     """
     cues: list[TimedText] = []
-    for block in re.split(r"\n[ \t]*\n", "\n".join(text.lstrip("\ufeff").splitlines())):
+    for block in re.split(r"\n[ \t]*\n", "\n".join(split_lines(text))):
         lines = block.strip("\n").split("\n")
         at = next((i for i, line in enumerate(lines) if parse_timing(line) is not None), None)
-        if at is None or lines[0].split(maxsplit=1)[:1] in ([name] for name in _NO_CUES):
+        if at is None or split_fields(lines[0])[:1] in ([name] for name in _NO_CUES):
             continue
         times = parse_timing(lines[at])
         assert times is not None

@@ -17,6 +17,7 @@ from diarize.formats import ctm, repair, seglst, srt, transcript_json, vtt, whis
 from diarize.formats.cues import parse_timing
 from diarize.formats.jsontext import parse_json
 from diarize.formats.timed_text import TimedText, parse_time
+from diarize.text import split_fields, split_lines
 from diarize.types import Word
 
 _KINDS = "Known: Whisper, whisperX, whisper.cpp and SegLST JSON, transcript.json, SRT, WebVTT, CTM."
@@ -70,11 +71,11 @@ def loads(text: str, where: str, recording: str = "") -> tuple[tuple[Word, ...],
 
 def _has_timing_line(text: str) -> bool:
     """Whether one of the first lines is the timing line of a cue."""
-    return any(parse_timing(line) is not None for line in text[:4000].splitlines())
+    return any(parse_timing(line) is not None for line in split_lines(text[:4000]))
 
 
 def _looks_like_ctm(text: str) -> bool:
-    lines = (line.split() for line in text.splitlines() if not line.startswith(";;"))
+    lines = (split_fields(line) for line in split_lines(text) if not line.startswith(";;"))
     fields = next((fields for fields in lines if fields), [])
     return 5 <= len(fields) <= 8 and any(parse_time(field) is not None for field in fields[2:4])
 

@@ -20,7 +20,7 @@ from diarize.config import Config
 from diarize.errors import ConfigError, FormatError
 from diarize.formats import rttm, transcript_json, uem
 from diarize.formats.segments import check_span, parse_seconds
-from diarize.text import counted
+from diarize.text import counted, split_lines
 from diarize.types import Segment, Turn
 from pipelines.inputs.folders import is_folder
 from pipelines.inputs.jobs import Job, MarkedSpeech
@@ -260,7 +260,7 @@ def _as_known(
 
 def _read_links(text: str, where: str) -> dict[str, KnownTurns]:
     """A CSV of links. Raises FormatError, with the line."""
-    reader = csv.DictReader(text.splitlines(), strict=True)
+    reader = csv.DictReader(split_lines(text, keep_ends=True), strict=True)
     links: dict[str, list[Link]] = {}
     try:
         if set(reader.fieldnames or ()) != set(COLUMNS):

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from diarize import files
 from diarize.config import ClusterConfig
 from diarize.errors import ConfigError, FormatError
-from diarize.text import counted
+from diarize.text import counted, split_lines
 from pipelines.inputs.recordings import Input, RecordingMatcher
 
 KEYS = ("num_speakers", "min_speakers", "max_speakers")
@@ -51,7 +51,7 @@ def apply(
 
 
 def _csv(text: str, path: Path) -> dict[str, dict[str, Any]]:
-    reader = csv.DictReader(text.splitlines(), strict=True)
+    reader = csv.DictReader(split_lines(text, keep_ends=True), strict=True)
     header = tuple(reader.fieldnames or ())
     if "recording" not in header or not set(header) <= {"recording", *KEYS}:
         columns = f"the columns are recording, {', '.join(KEYS)}"

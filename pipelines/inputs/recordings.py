@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 from diarize.errors import AudioError, ConfigError
 from diarize.formats.naming import to_token
+from diarize.text import split_fields
 from pipelines.inputs.folders import is_folder, is_selected, path_bytes, walk
 
 # A folder is searched for files with these suffixes. A file that the user names may have any: its content decides.
@@ -24,7 +25,7 @@ SUFFIXES = frozenset(
         "asf avi aif aiff aifc au snd caf amr gsm ts mts m2ts mpg mpeg vob flv wv ape tta ac3 eac3 dts ds2 dss voc sph",
         "nist al ul ra rm mxf",
     )
-    for suffix in line.split()
+    for suffix in split_fields(line)
 )
 RESERVED = frozenset(
     ("con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10)))

@@ -24,7 +24,7 @@ from diarize.metrics import verification
 from diarize.metrics.bootstrap import ConfidenceInterval, Statistics, speaker_intervals
 from diarize.metrics.verification import Floats
 from diarize.models.store import Store
-from diarize.text import counted
+from diarize.text import counted, split_fields, split_lines
 from pipelines.inputs import recordings
 from pipelines.inputs.recordings import RecordingMatcher
 from pipelines.people import plots
@@ -76,10 +76,10 @@ def read(path: Path) -> tuple[Trial, ...]:
     """Trials of a list: a line `1|0 A B` (or same|different, target|nontarget), separated by spaces, or tabs where
     names have spaces. Empty lines and lines that begin with # do not count. Raises FormatError, with the line."""
     trials = []
-    for number, line in enumerate(files.read_text(path).splitlines(), 1):
+    for number, line in enumerate(split_lines(files.read_text(path)), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
+        cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else split_fields(line)
         if len(cells) != 3 or cells[0].lower() not in _TRUTH or not all(cells):
             cure = "Use tabs where names have spaces." if len(cells) > 3 else ""
             raise FormatError(f"{path}: line {number}", "a trial is written `1 A B` or `0 A B`", cure)
