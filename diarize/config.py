@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from diarize import files
+from diarize import files, validation
 from diarize.errors import ConfigError, FormatError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -20,6 +21,14 @@ Device = Literal["auto", "cpu", "cuda"]
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation in (int, float, int | None, float | None):
+            raise PydanticCustomError("int_type" if field.annotation in (int, int | None) else "float_type", "a number")
+        return value
 
 
 class AudioConfig(Section):
@@ -31,6 +40,11 @@ class AudioConfig(Section):
         description="channels to use. auto: selected by their level and correlation; mix: the mean of all; N: channel "
         "N, counted from 0; per-channel: each channel is one speaker",
     )
+
+    @field_validator("channel", mode="before")
+    @classmethod
+    def _number_as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class VadConfig(Section):
@@ -200,7 +214,9 @@ class AsrConfig(Section):
         description="speech recognizer: auto (the best in the model store, else none), whisper:<size, name in the "
         "model store, or folder>, moonshine, pocketsphinx, none, or module:factory",
     )
-    language: str | None = Field(None, description="ISO 639-1 code, as en; unset: detected for each recording")
+    language: str | None = Field(
+        None, pattern=r"^[a-z]{2,3}$", description="ISO 639-1 code, as en; unset: detected for each recording"
+    )
     hotwords: str | None = Field(None, description="words to expect, as names (Whisper only)")
     initial_prompt: str | None = Field(None, description="text that sets style and vocabulary (Whisper only)")
     beam: int = Field(5, ge=1, description="beam size; the default of Whisper")
@@ -210,6 +226,11 @@ class AsrConfig(Section):
         description="chunks of up to 30 s decoded at once; more is faster and takes more memory; the default of "
         "faster-whisper",
     )
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _lower_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
 
 
 class LabelConfig(Section):
@@ -332,12 +353,7 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "settings"
-        is_section = isinstance(first["input"], Mapping)  # the message of a section's rule has the values
-        got = "" if is_section else f" (got {first['input']!r})"
-        problem = first["msg"].removeprefix("Value error, ") + got
-        raise ConfigError(where, key, problem, "See: diarize config show") from error
+        raise ConfigError(where, *validation.explain(error, Config)) from error
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -345,6 +361,6 @@ def read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(files.read_text(path))
     except FormatError as error:
-        raise ConfigError(str(path), "file", error.problem) from error
+        raise ConfigError(str(path), "", error.problem) from error
     except (ValueError, RecursionError) as error:  # no TOML, absurd numbers or depth
-        raise ConfigError(str(path), "file", str(error)) from error
+        raise ConfigError(str(path), "", f"is not valid TOML: {error}") from error

@@ -56,7 +56,10 @@ class ConfigError(DiarizeError):
         self.where, self.key, self.problem, self.cure = where, key, problem, cure
 
     def __str__(self) -> str:
-        return _sentence(f"{self.where}: {self.key}: {self.problem}", self.cure)
+        section = self.problem == "no such section"
+        name = ": ".join(part for part in (self.where, f"[{self.key}]" if section else self.key) if part)
+        joint = " " if self.problem.startswith("must ") else ": "
+        return _sentence(f"{printable(name)}{joint}{self.problem}", self.cure)
 
 
 class BackendError(DiarizeError):
@@ -77,6 +80,8 @@ class UnknownBackend(BackendError):
 
 
 class MissingExtra(BackendError):
+    exit_status = 2
+
     def __init__(self, backend: str, extra: str) -> None:
         super().__init__(backend, extra)
         self.backend, self.extra = backend, extra

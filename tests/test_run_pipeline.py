@@ -182,13 +182,13 @@ def test_fault_33_more_speakers_than_there_is_speech_for_are_clamped_and_it_is_s
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--num-speakers", "0"], "num_speakers"),
-        (["--num-speakers", "-3"], "num_speakers"),
+        (["--num-speakers", "0"], "--num-speakers must be at least 1, not 0"),
+        (["--num-speakers", "-3"], "--num-speakers must be at least 1, not -3"),
         (["--min-speakers", "5", "--max-speakers", "2"], "may not exceed"),
         (["--formats", "rtttm"], "rttm"),
         (["--vad", "silro"], "silero"),
         (["--asr", "wisper:small"], "whisper"),
-        (["--channel", "left"], "audio.channel"),
+        (["--channel", "left"], "--channel must be"),
         (["--counts", "nowhere.csv"], "nowhere.csv"),
         (["--transcript", "nowhere.json"], "nowhere.json"),
         (["--config", "nowhere.toml"], "nowhere.toml"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from diarize import files
+from diarize import files, validation
 from diarize.config import ClusterConfig
 from diarize.errors import ConfigError, FormatError
 from diarize.text import counted, split_lines
@@ -29,9 +29,9 @@ def read(path: Path) -> dict[str, dict[str, int]]:
         text = files.read_text(path)
         rows = _toml(text) if path.suffix.lower() == ".toml" else _csv(text, path)
     except FormatError as error:
-        raise ConfigError(str(path), "file", error.problem) from error
+        raise ConfigError(str(path), "", error.problem) from error
     except (ValueError, RecursionError, csv.Error) as error:  # ValueError: no TOML, huge numbers
-        raise ConfigError(str(path), "file", str(error), "Use CSV, or TOML in a file called .toml.") from error
+        raise ConfigError(str(path), "", str(error), "Use CSV, or TOML in a file called .toml.") from error
     return {recording: _whole_numbers(row, str(path), recording) for recording, row in rows.items()}
 
 
@@ -46,7 +46,8 @@ def apply(
         try:
             configs[at] = ClusterConfig.model_validate(base.model_dump() | dict(row))
         except ValidationError as error:
-            raise ConfigError(where, recording, error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+            key, problem, _ = validation.explain(error, ClusterConfig)
+            raise ConfigError(where, recording, problem if key == "settings" else f"{key} {problem}") from error
     return configs
 
 
@@ -79,6 +80,6 @@ def _whole_numbers(row: Mapping[str, Any], where: str, recording: str) -> dict[s
         try:
             numbers[key] = int(str(item).strip())
         except ValueError as error:  # also of a number too long to be shown
-            got = "a huge number" if isinstance(item, int) else repr(item)
-            raise ConfigError(where, f"{recording}: {key}", f"expected a whole number, got {got}") from error
+            got = "this huge one" if isinstance(item, int) else validation.show(item)
+            raise ConfigError(where, f"{recording}: {key}", f"must be a whole number, not {got}") from error
     return numbers

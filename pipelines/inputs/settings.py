@@ -75,7 +75,8 @@ def resolve_options(
     except ConfigError as error:
         wrong = [spelling(name) for name in used if is_about(error.key, OPTIONS[name])]
         where = error.where.replace(COMMAND_LINE, ", ".join(wrong)) if wrong else error.where
-        raise ConfigError(where, error.key, error.problem, error.cure) from error
+        key = "" if where == ", ".join(wrong) else error.key  # the option says which setting it is
+        raise ConfigError(where, key, error.problem, error.cure) from error
 
 
 def resolve(
@@ -140,7 +141,9 @@ def _parse(merged: Mapping[str, Any], origins: Mapping[str, str], otherwise: str
         return configuration.parse(merged, otherwise)
     except ConfigError as error:
         wrong = [origin for key, origin in origins.items() if is_about(error.key, key) and origin != "default"]
-        raise ConfigError(", ".join(dict.fromkeys(wrong)) or otherwise, error.key, error.problem, error.cure) from error
+        layer = ", ".join(dict.fromkeys(wrong)) or otherwise
+        key = "" if layer in variables() else error.key  # the variable says which setting it is
+        raise ConfigError(layer, key, error.problem, error.cure) from error
 
 
 def is_about(wrong: str, key: str) -> bool:
@@ -148,17 +151,22 @@ def is_about(wrong: str, key: str) -> bool:
     return f"{key}.".startswith(f"{wrong}.") or wrong.startswith(f"{key}.")
 
 
+def variables() -> dict[str, str]:
+    """Variable of the environment -> dotted key of its setting."""
+    return {PREFIX + key.upper().replace(".", "_"): key for key in list_keys()}
+
+
 def _read_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, str, Any]]:
     """(variable, dotted key, value) of each variable that is a setting. Raises ConfigError for an unknown one."""
-    variables = {PREFIX + key.upper().replace(".", "_"): key for key in list_keys()}
+    known = variables()
     for variable, text in sorted(environment.items()):
         if not variable.startswith(PREFIX) or variable in NOT_SETTINGS:
             continue
-        if variable not in variables:
-            close = difflib.get_close_matches(variable, variables, n=1)
+        if variable not in known:
+            close = difflib.get_close_matches(variable, known, n=1)
             cure = f"Did you mean {close[0]}?" if close else "See: diarize config show"
             raise ConfigError("environment", variable, "no such setting", cure)
-        key = variables[variable]
+        key = known[variable]
         yield variable, key, split_commas(text) if key == "output.formats" else text
 
 

@@ -39,8 +39,8 @@ def test_toml(tmp_path: Path) -> None:
     [
         ("recording,num_speakers\nb.wav,2\n", "several"),
         ("recording,num_speakers\nc.wav,2\n", "no such recording"),
-        ("recording,num_speakers\na.wav,two\n", "a whole number, got 'two'"),
-        ("recording,num_speakers\na.wav,0\n", "greater than or equal to 1"),
+        ("recording,num_speakers\na.wav,two\n", 'must be a whole number, not "two"'),
+        ("recording,num_speakers\na.wav,0\n", "must be at least 1, not 0"),
         ("recording,num_speakers\na.wav,2.5\n", "a whole number"),
         ("recording,min_speakers\na.wav,10\n", "may not exceed"),
         ("recording,speakers\na.wav,2\n", "the columns are"),
