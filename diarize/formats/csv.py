@@ -12,7 +12,7 @@ import io
 
 from diarize.errors import FormatError
 from diarize.formats.naming import encodable
-from diarize.formats.segments import TextSegment, check_span, parse_seconds, text_segments
+from diarize.formats.segments import TextSegment, check_span, is_empty, note_empty, parse_seconds, text_segments
 from diarize.formats.times import round_transcript
 from diarize.text import counted, split_lines
 from diarize.types import Transcript
@@ -65,10 +65,11 @@ def dumps(transcript: Transcript) -> str:
     return sheet.getvalue()
 
 
-def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
+def loads(text: str, where: str, notes: list[str] | None = None) -> dict[str, tuple[TextSegment, ...]]:
     """Recording -> its segments, in the order of the file. Columns are recognised by name; others are ignored.
 
-    Raises FormatError, with the row, if a column is missing or a time is not a number.
+    Segments of length 0 are left out, and a note on them is added to `notes`. Raises FormatError, with the row, if a
+    column is missing or a time is not a number.
     """
     before = csv.field_size_limit()
     csv.field_size_limit(max(before, len(text)))  # an hour of one speaker is one cell
@@ -82,6 +83,7 @@ def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
     if missing := [column for column in _NEEDED if column not in header]:
         raise FormatError(where, f"the first row lacks the columns {', '.join(missing)}")
     segments: dict[str, list[TextSegment]] = {}
+    empty = 0
     for at, cells in enumerate(lines[1:], 2):
         place = f"{where}: row {at}"
         if not cells:
@@ -89,9 +91,14 @@ def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
         if len(cells) != len(header):
             raise FormatError(place, f"{counted(len(cells), 'cell')} under {counted(len(header), 'column')}")
         cell = dict(zip(header, cells, strict=True))
-        start, end = check_span(parse_seconds(cell["start"], place), parse_seconds(cell["end"], place), place)
+        own = segments.setdefault(unguard(cell["recording"]), [])
+        start, end = parse_seconds(cell["start"], place), parse_seconds(cell["end"], place)
+        if is_empty(start, end, place):
+            empty += 1
+            continue
+        start, end = check_span(start, end, place)
         confidence = cell.get("confidence") or None
-        segments.setdefault(unguard(cell["recording"]), []).append(
+        own.append(
             TextSegment(
                 start,
                 end,
@@ -100,4 +107,5 @@ def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
                 None if confidence is None else parse_seconds(confidence, place),
             )
         )
+    note_empty(empty, where, notes)
     return {recording: tuple(own) for recording, own in segments.items()}

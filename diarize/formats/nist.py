@@ -8,12 +8,13 @@ digits; any other text, also `50%`, is not changed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from diarize.text import split_fields, split_lines
 
 _ESCAPES = re.compile("%(25|3C|40|49|69|7B|7D)")
 _IGNORE = "ignore_time_segment_in_scoring"
+_GAPS = ("inter_segment_gap", "intersegment_gap", "excluded_region")  # SCTK's chfilt.pl and stm2rttm.pl
 
 
 def read_lines(text: str, where: str) -> Iterator[tuple[str, list[str], str]]:
@@ -22,6 +23,16 @@ def read_lines(text: str, where: str) -> Iterator[tuple[str, list[str], str]]:
         fields = split_fields(line)
         if fields and not fields[0].startswith(";;"):
             yield f"{where}:{number}", fields, line
+
+
+def is_ignored(words: Sequence[str]) -> bool:
+    """True for the text of an STM segment whose time is not to be scored; sclite searches the whole text."""
+    return any(_IGNORE in word.casefold() or "ignoretimesegmentinscoring" in word.casefold() for word in words)
+
+
+def is_gap(fields: Sequence[str]) -> bool:
+    """True for an STM segment in which nobody talks: its third field is `inter_segment_gap` or `excluded_region`."""
+    return fields[2].casefold().removeprefix(f"{fields[0]}_{fields[1]}_".casefold()) in _GAPS
 
 
 def escape(word: str) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from diarize.errors import FormatError
 from diarize.formats.naming import from_token, to_token
 from diarize.formats.nist import read_lines
-from diarize.formats.segments import check_span, parse_seconds
+from diarize.formats.segments import check_span, is_empty, note_empty, parse_seconds
 from diarize.formats.times import round_transcript
 from diarize.types import Transcript, Turn
 from diarize.units import round_time
@@ -33,13 +33,14 @@ def dumps(transcript: Transcript) -> str:
     )
 
 
-def loads(text: str, where: str) -> dict[str, tuple[Turn, ...]]:
+def loads(text: str, where: str, notes: list[str] | None = None) -> dict[str, tuple[Turn, ...]]:
     """Recording -> its turns, sorted by start.
 
-    Lines of other types, `;;` comments and turns of zero length are ignored. Raises FormatError, with the line, for
-    anything else that is not a turn.
+    Lines of other types (`unscored.of_rttm` reads some) and `;;` comments are ignored. Turns of length 0 are left out,
+    and a note on them is added to `notes`. Raises FormatError, with the line, for anything else that is not a turn.
     """
     turns: dict[str, list[Turn]] = {}
+    empty = 0
     for place, fields, line in read_lines(text, where):
         if fields[0] in _OTHERS:
             continue
@@ -51,10 +52,12 @@ def loads(text: str, where: str) -> dict[str, tuple[Turn, ...]]:
             )
         start, duration = parse_seconds(fields[3], place), parse_seconds(fields[4], place)
         own = turns.setdefault(from_token(fields[1]), [])
-        if duration == 0:
+        if is_empty(start, start + duration, place):
+            empty += 1
             continue
         start, end = check_span(start, round_time(start + duration) if start + duration < 1e9 else float("inf"), place)
         own.append(Turn(start, end, from_token(fields[7]), _confidence(fields[8], place)))
+    note_empty(empty, where, notes)
     return {file: tuple(sorted(own, key=lambda t: (t.start, t.end, t.speaker))) for file, own in turns.items()}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from diarize.errors import FormatError
 from diarize.formats.jsontext import dump_json, parse_json
 from diarize.formats.naming import NOBODY, from_token, to_token
-from diarize.formats.segments import TextSegment, check_span, text_segments
+from diarize.formats.segments import TextSegment, check_span, is_empty, note_empty, text_segments
 from diarize.formats.timed_text import TimedText, parse_time
 from diarize.formats.times import round_transcript
 from diarize.types import Transcript
@@ -37,15 +37,24 @@ def dumps(transcript: Transcript) -> str:
     return "[\n" + ",\n".join(f"  {segment}" for segment in segments) + "\n]\n" if segments else "[]\n"
 
 
-def loads(text: str, where: str) -> dict[str, tuple[TextSegment, ...]]:
-    """Recording -> its segments, in the order of the file. Raises FormatError, with the number of the segment."""
+def loads(text: str, where: str, notes: list[str] | None = None) -> dict[str, tuple[TextSegment, ...]]:
+    """Recording -> its segments, in the order of the file. Raises FormatError, with the number of the segment.
+
+    Segments of length 0 are left out, and a note on them is added to `notes`.
+    """
     segments: dict[str, list[TextSegment]] = {}
+    empty = 0
     for at, (recording, segment) in enumerate(_segments(parse_json(text.lstrip("\ufeff"), where), where), 1):
         place = f"{where}: segment {at}"
         if segment.start is None or segment.end is None:
             raise FormatError(place, "start_time or end_time is not a valid time")
+        own = segments.setdefault(recording, [])
+        if is_empty(segment.start, segment.end, place):
+            empty += 1
+            continue
         start, end = check_span(segment.start, segment.end, place)
-        segments.setdefault(recording, []).append(TextSegment(start, end, segment.speaker, segment.text))
+        own.append(TextSegment(start, end, segment.speaker, segment.text))
+    note_empty(empty, where, notes)
     return {recording: tuple(own) for recording, own in segments.items()}
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from diarize.errors import FormatError
+from diarize.formats.alternatives import Passage
+from diarize.text import counted
 from diarize.types import Segment, Transcript
 from diarize.units import round_time
 
@@ -17,6 +19,7 @@ class TextSegment(Segment):
     speaker: str | None
     text: str
     confidence: float | None = None
+    passage: Passage | None = None  # the text with what it leaves open (`alternatives`); None: nothing
 
 
 def text_segments(transcript: Transcript) -> Iterator[TextSegment]:
@@ -39,6 +42,20 @@ def parse_seconds(field: str, where: str) -> float:
         return float(field)
     except ValueError:
         raise FormatError(where, f"{field!r} is not a time in seconds") from None
+
+
+def is_empty(start: float, end: float, where: str) -> bool:
+    """True for a segment of length 0, which readers skip. Raises FormatError for a start that is no time."""
+    if start != end or start == float("inf"):
+        return False
+    check_span(start, start + 1, where)
+    return True
+
+
+def note_empty(count: int, where: str, notes: list[str] | None) -> None:
+    """Add a note on segments of length 0 that were skipped, if there are any."""
+    if count and notes is not None:
+        notes.append(f"{where}: {counted(count, 'segment')} of length 0 skipped")
 
 
 def check_span(start: float, end: float, where: str) -> tuple[float, float]:

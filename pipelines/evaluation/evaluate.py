@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
 
 from diarize.errors import ConfigError, FormatError, MissingExtra
+from diarize.formats.alternatives import Choice
 from diarize.metrics import normalisation
 from diarize.metrics.bootstrap import ratio_interval
+from diarize.text import counted
+from diarize.timeline import gaps, intersect, total
 from diarize.types import Segment
 from pipelines.evaluation import files, turn_scores, word_scores
 from pipelines.evaluation.files import RecordingAnnotation
@@ -47,13 +50,15 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     FormatError for damaged files and where there is nothing to score, MissingExtra without the packages that count.
     """
     _check(request)
-    reference = files.read(request.reference, request.match, request.ignore)
+    notes: list[str] = []
+    reference = files.read(request.reference, request.match, request.ignore, notes)
     names = _system_names(request.hypotheses)
     hypotheses: dict[str, Annotations] = {
-        name: files.read(path) for name, path in zip(names, request.hypotheses, strict=True)
+        name: files.read(path, notes=notes) for name, path in zip(names, request.hypotheses, strict=True)
     }
-    uem = None if request.uem is None else files.read_uem(request.uem)
-    keys, notes = _common(reference, hypotheses, uem, request.allow_missing)
+    uem = None if request.uem is None else files.read_uem(request.uem, notes)
+    keys, missing = _common(reference, hypotheses, uem, request.allow_missing)
+    notes += (*missing, *_note_rules_of_files(reference, hypotheses, keys))
 
     # Without a recognizer a hypothesis has no words at all: they are not scored as deleted.
     if _has_words(reference, keys):
@@ -80,7 +85,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
             reference[k].recording: Timelines(
                 turns,
                 {name: own for name, sides in hypotheses.items() if (own := sides[k].turns) is not None},
-                None if uem is None else uem[k],
+                _scored(reference[k], [sides[k] for sides in hypotheses.values()], None if uem is None else uem[k]),
             )
             for k in keys
             if (turns := reference[k].turns) is not None
@@ -184,6 +189,43 @@ def _note_other_names(name: str, reference: Annotations, hypothesis: Annotations
     ]
 
 
+def _scored(
+    reference: RecordingAnnotation, hypotheses: Sequence[RecordingAnnotation], uem: Sequence[Segment] | None
+) -> tuple[Segment, ...] | None:
+    """What is scored of the turns: the UEM, without what the reference says is not to be scored. None: everything."""
+    if not reference.unscored:
+        return None if uem is None else tuple(uem)
+    if uem is None:
+        uem = turn_scores.extent([turn for side in (reference, *hypotheses) for turn in side.turns or ()])
+    free = gaps(reference.unscored, max((segment.end for segment in uem), default=0.0))
+    return intersect(uem, free)
+
+
+def _note_rules_of_files(
+    reference: Annotations, hypotheses: Mapping[str, Annotations], keys: Sequence[str]
+) -> Iterator[str]:
+    """What the files say about how they are to be scored."""
+    seconds = {k: total(reference[k].unscored) for k in keys if reference[k].unscored}
+    if seconds:
+        yield (
+            f"the reference leaves {sum(seconds.values()):.1f} s of {counted(len(seconds), 'recording')} out of the "
+            "scores (NOSCORE, NON-LEX, IGNORE_TIME_SEGMENT_IN_SCORING)"
+        )
+    choices = sum(_count_choices(reference[k]) for k in keys)
+    if choices:
+        yield (
+            f"the reference leaves {counted(choices, 'word')} open ({{ a / b }}, (uh)): the option nearest to the "
+            "hypothesis is scored, and a missing optional word counts as right, as with sclite -D"
+        )
+    for name, sides in hypotheses.items():
+        if any(sides[k].unscored or _count_choices(sides[k]) for k in keys):
+            yield f"{name}: only a reference can leave time or words open: here the first option is used, and all time"
+
+
+def _count_choices(annotation: RecordingAnnotation) -> int:
+    return sum(isinstance(item, Choice) for text in annotation.utterances or () for item in text.passage or ())
+
+
 def _score(
     reference: RecordingAnnotation,
     hypothesis: RecordingAnnotation,
@@ -195,10 +237,11 @@ def _score(
     score = Score()
     notes: tuple[str, ...] = ()
     if reference.turns is not None and hypothesis.turns is not None:
-        score += turn_scores.score_turns(reference.turns, hypothesis.turns, scored, rules)
+        of_turns = _scored(reference, [hypothesis], scored)
+        score += turn_scores.score_turns(reference.turns, hypothesis.turns, of_turns, rules)
         if identified:
             names = hypothesis.names if hypothesis.identified else {}
-            score += turn_scores.score_names((reference.turns, reference.names), (hypothesis.turns, names), scored)
+            score += turn_scores.score_names((reference.turns, reference.names), (hypothesis.turns, names), of_turns)
     if reference.timed is not None and hypothesis.timed is not None:
         of_words, notes = word_scores.score_words(reference, hypothesis, scored, rules)
         score += of_words

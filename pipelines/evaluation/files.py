@@ -15,16 +15,19 @@ from typing import Any
 
 from diarize import files
 from diarize.errors import ConfigError, FormatError
-from diarize.formats import ctm, rttm, seglst, stm, transcript_json, uem
+from diarize.formats import ctm, rttm, seglst, stm, transcript_json, uem, unscored
+from diarize.formats.alternatives import Passage
 from diarize.formats.jsontext import parse_json
 from diarize.formats.segments import TextSegment
-from diarize.types import Segment, Transcript, Turn
+from diarize.timeline import union
+from diarize.types import Segment, Transcript, Turn, Word
 from pipelines.inputs.folders import is_selected, walk
 from pipelines.inputs.recordings import match_key
 from pipelines.results.outputs import TRANSCRIPT
 
 TURNS = ("transcript", "rttm", "seglst", "stm")  # kinds that have turns, the preferred one first
 WORDS = ("transcript", "seglst", "stm", "ctm")
+UNSCORED = {"rttm": unscored.of_rttm, "stm": unscored.of_stm}  # kinds that say what is not to be scored
 SUFFIXES = (".json", ".rttm", ".stm", ".ctm")
 
 
@@ -36,6 +39,8 @@ class TextSpan:
     end: float
     speaker: str | None
     text: str
+    words: tuple[TextSpan, ...] = field(default=(), compare=False)  # with their own times; (): they have none
+    passage: Passage | None = None  # what the text leaves open; None: nothing
 
     @property
     def middle(self) -> float:
@@ -51,19 +56,23 @@ class RecordingAnnotation:
     utterances: tuple[TextSpan, ...] | None = None  # text by turn or speaker block
     timed: tuple[TextSpan, ...] | None = None  # the same text by word, where words have times, else by utterance
     names: Mapping[str, str] = field(default_factory=dict)  # speaker of the turns -> name
+    unscored: tuple[Segment, ...] = ()  # what its files say is not to be scored; sorted, disjoint
     identified: bool = False  # the names are those of recognised people, not only labels of the turns
 
 
-def read(path: Path, match: Sequence[str] = (), ignore: Sequence[str] = ()) -> dict[str, RecordingAnnotation]:
+def read(
+    path: Path, match: Sequence[str] = (), ignore: Sequence[str] = (), notes: list[str] | None = None
+) -> dict[str, RecordingAnnotation]:
     """Recording (its `match_key`) -> its annotation in a file, or in the files of a folder.
 
-    Raises ConfigError where there is no such path, no file to read in it, or a recording twice; FormatError for a
-    damaged file. `match` and `ignore` are shell patterns against a file's path below the folder, or its name.
+    Notes on what was skipped are added to `notes`. `match` and `ignore` are shell patterns against a file's path below
+    the folder, or its name. Raises ConfigError where there is no such path, no file to read in it, or a recording
+    twice; FormatError for a damaged file.
     """
     contents: dict[str, dict[str, tuple[Path, Any]]] = {}
     ids: dict[str, str] = {}
     for file in _find_files(path, SUFFIXES, match, ignore):
-        for kind, recording, content in _read_contents(file, named=file == path):
+        for kind, recording, content in _read_contents(file, file == path, notes):
             key = match_key(recording)
             kinds = contents.setdefault(key, {})
             ids.setdefault(key, recording)
@@ -83,11 +92,11 @@ def read(path: Path, match: Sequence[str] = (), ignore: Sequence[str] = ()) -> d
     }
 
 
-def read_uem(path: Path) -> dict[str, tuple[Segment, ...]]:
+def read_uem(path: Path, notes: list[str] | None = None) -> dict[str, tuple[Segment, ...]]:
     """Recording (its `match_key`) -> the segments to score. Raises ConfigError and FormatError like `read`."""
     scored: dict[str, tuple[Segment, ...]] = {}
     for file in _find_files(path, (".uem",)):
-        for recording, segments in uem.loads(files.read_text(file), str(file)).items():
+        for recording, segments in uem.loads(files.read_text(file), str(file), notes).items():
             if match_key(recording) in scored:
                 raise ConfigError(str(path), repr(recording), f"is in {file} and in another UEM file")
             scored[match_key(recording)] = segments
@@ -116,8 +125,11 @@ def _find_files(
                 yield file
 
 
-def _read_contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
-    """(kind, recording, content) of all in a file. Other JSON is skipped; it is an error where the user `named` it."""
+def _read_contents(file: Path, named: bool, notes: list[str] | None) -> Iterator[tuple[str, str, Any]]:
+    """(kind, recording, content) of all in a file; `unscored KIND` has what it says is not to be scored.
+
+    Other JSON is skipped; it is an error where the user `named` it.
+    """
     text, where = files.read_text(file), str(file)
     kind = file.suffix.lower()[1:]
 
@@ -135,18 +147,22 @@ def _read_contents(file: Path, named: bool) -> Iterator[tuple[str, str, Any]]:
         if not value and not file.name.lower().endswith(".seglst.json") and not named:
             return
         kind = "seglst"
-    loads: dict[str, Callable[[str, str], Any]] = {
+    loads: dict[str, Callable[[str, str, list[str] | None], Any]] = {
         "rttm": rttm.loads,
         "stm": stm.loads,
-        "ctm": ctm.loads,
+        "ctm": lambda text, where, notes: ctm.loads(text, where),
         "seglst": seglst.loads,
     }
-    contents: dict[str, Any] = loads[kind](text, where)
+    contents: dict[str, Any] = loads[kind](text, where, notes)
+    spans = UNSCORED[kind](text, where) if kind in UNSCORED else {}
+    contents.update((recording, ()) for recording in spans if recording not in contents)
     if not contents:
         name = file.name[: -len(file.suffix)]
         contents = {name.removesuffix(".seglst"): ()}
     for recording, content in contents.items():
         yield kind, recording, content
+        if recording in spans:
+            yield f"unscored {kind}", recording, spans[recording]
 
 
 def _annotation(recording: str, kinds: Mapping[str, Any]) -> RecordingAnnotation:
@@ -159,7 +175,8 @@ def _annotation(recording: str, kinds: Mapping[str, Any]) -> RecordingAnnotation
         names = {speaker.id: speaker.name for speaker in kinds[turns_kind].speakers if speaker.name is not None}
         identified = bool(names)
     utterances, timed = (None, None) if words_kind is None else _texts(words_kind, kinds[words_kind])
-    return RecordingAnnotation(recording, turns, utterances, timed, names, identified)
+    spans = union(span for kind in UNSCORED for span in kinds.get(f"unscored {kind}", ()))
+    return RecordingAnnotation(recording, turns, utterances, timed, names, spans, identified)
 
 
 def _turns(content: Transcript | Sequence[TextSegment | Turn]) -> tuple[Turn, ...]:
@@ -171,7 +188,17 @@ def _turns(content: Transcript | Sequence[TextSegment | Turn]) -> tuple[Turn, ..
 def _texts(kind: str, content: Any) -> tuple[tuple[TextSpan, ...], tuple[TextSpan, ...]]:
     """(text by utterance; the same by word, where words have times)."""
     if kind == "transcript":
-        utterances = tuple(TextSpan(u.start, u.end, u.speaker, u.text) for u in content.utterances())
-        return utterances, tuple(TextSpan(w.start, w.end, w.speaker, w.text) for w in content.words)
-    texts = tuple(TextSpan(item.start, item.end, item.speaker, item.text) for item in content if item.text.strip())
+        utterances = tuple(
+            TextSpan(u.start, u.end, u.speaker, u.text, tuple(map(_of_word, u.words))) for u in content.utterances()
+        )
+        return utterances, tuple(map(_of_word, content.words))
+    texts = tuple(
+        TextSpan(item.start, item.end, item.speaker, item.text, passage=getattr(item, "passage", None))
+        for item in content
+        if item.text.strip()
+    )
     return texts, texts
+
+
+def _of_word(word: Word) -> TextSpan:
+    return TextSpan(word.start, word.end, word.speaker, word.text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import prod
@@ -17,6 +18,7 @@ from typing import Any
 from diarize.metrics.counts import WordErrors, word_diarization_errors
 from diarize.metrics.normalisation import normalised
 from diarize.types import Segment
+from pipelines.evaluation.alternatives import resolve
 from pipelines.evaluation.files import RecordingAnnotation, TextSpan
 from pipelines.evaluation.scores import Rules, Score
 
@@ -29,10 +31,18 @@ def score_words(
 ) -> tuple[Score, tuple[str, ...]]:
     """(every measure of words of one recording, notes on how it was computed).
 
-    Text whose middle lies outside `scored` is left out. cpWER, tcpWER and WDER need speakers on both sides.
+    Text whose middle lies outside `scored` is left out, and so are words in what the reference says is not to be
+    scored. cpWER, tcpWER and WDER need speakers on both sides.
     """
-    ref, hyp = (_prepare(side.utterances or (), scored, rules) for side in (reference, hypothesis))
-    timed_ref, timed_hyp = (_prepare(side.timed or (), scored, rules) for side in (reference, hypothesis))
+    spans = reference.unscored
+    hyp, timed_hyp = (
+        _prepare(texts or (), scored, spans, rules) for texts in (hypothesis.utterances, hypothesis.timed)
+    )
+    words = _spread(timed_hyp)
+    resolved, absent = _resolve(reference.utterances or (), words, rules)
+    ref = _prepare(resolved, scored, spans, rules)
+    same = reference.timed is reference.utterances
+    timed_ref = ref if same else _prepare(_resolve(reference.timed or (), words, rules)[0], scored, spans, rules)
     pieces = _cut(timed_ref, timed_hyp)
     orc = [_orc(*piece) for piece in _cut(ref, hyp)]
     notes = []
@@ -40,9 +50,10 @@ def score_words(
         notes.append(f"{reference.recording}: WER, ORC-WER and WDER in {len(pieces)} pieces, cut in pauses: it is long")
     if not all(exact for _, exact in orc):
         notes.append(f"{reference.recording}: ORC-WER by MeetEval's greedy search, which may give a little more")
+    correct = WordErrors(length=absent)
     score = Score(
-        wer=sum((_wer(*piece) for piece in pieces), WordErrors()),
-        orcwer=sum((errors for errors, _ in orc), WordErrors()),
+        wer=sum((_wer(*piece) for piece in pieces), correct),
+        orcwer=sum((errors for errors, _ in orc), correct),
     )
     if not (_has_speakers(reference) and _has_speakers(hypothesis)):
         return score, tuple(notes)
@@ -50,8 +61,8 @@ def score_words(
     return (
         replace(
             score,
-            cpwer=_cp(ref, hyp),
-            tcpwer=_tcp(timed_ref, timed_hyp, rules.word_collar),
+            cpwer=_cp(ref, hyp) + correct,
+            tcpwer=_tcp(timed_ref, timed_hyp, rules.word_collar) + correct,
             wder=word_diarization_errors(labels),
         ),
         tuple(notes),
@@ -63,14 +74,66 @@ def _has_speakers(side: RecordingAnnotation) -> bool:
     return not side.timed or any(item.speaker is not None for item in side.timed)
 
 
-def _prepare(texts: Sequence[TextSpan], scored: Sequence[Segment] | None, rules: Rules) -> list[TextSpan]:
-    """The texts inside `scored`, normalised, by start; those that are empty then are left out."""
+def _prepare(
+    texts: Sequence[TextSpan], scored: Sequence[Segment] | None, unscored: Sequence[Segment], rules: Rules
+) -> list[TextSpan]:
+    """The texts inside `scored`, without words in `unscored`, normalised, by start; without those that are empty."""
     inside = [
-        replace(item, text=normalised(item.text, rules.normalise))
+        replace(cut, text=normalised(cut.text, rules.normalise), words=())
         for item in texts
         if scored is None or any(segment.start <= item.middle < segment.end for segment in scored)
+        if (cut := _cut_out(item, unscored)) is not None
     ]
     return sorted((item for item in inside if item.text), key=lambda item: (item.start, item.end))
+
+
+def _cut_out(item: TextSpan, unscored: Sequence[Segment]) -> TextSpan | None:
+    """The text without the words whose middle is in `unscored`, as sclite does; None where no word remains.
+
+    A text beside all of `unscored` is not changed. Words without times share the time of the text by their characters.
+    """
+    if not any(span.start <= item.end and item.start <= span.end for span in unscored):
+        return item
+    words = item.words or _words_of(item)
+    rest = [word for word in words if not any(span.start <= word.middle < span.end for span in unscored)]
+    if len(rest) == len(words):
+        return item
+    if not rest:
+        return None
+    start, end = min(word.start for word in rest), max(word.end for word in rest)
+    return replace(item, start=start, end=end, text=" ".join(word.text for word in rest))
+
+
+def _words_of(item: TextSpan) -> list[TextSpan]:
+    """The words of a text, its time divided among them by characters (MeetEval's `character_based`)."""
+    texts = item.text.split()
+    pace = (item.end - item.start) / max(1, sum(map(len, texts)))
+    words, at = [], item.start
+    for text in texts:
+        words.append(TextSpan(at, at + pace * len(text), item.speaker, text))
+        at += pace * len(text)
+    return words
+
+
+def _spread(texts: Sequence[TextSpan]) -> list[TextSpan]:
+    """The single words of texts, by their middle."""
+    return sorted((word for item in texts for word in _words_of(item)), key=lambda word: word.middle)
+
+
+def _resolve(texts: Sequence[TextSpan], words: Sequence[TextSpan], rules: Rules) -> tuple[list[TextSpan], int]:
+    """(the texts, with what they leave open decided by the words of the hypothesis in their time, words that may be
+    missing and are).
+    """
+    middles = [word.middle for word in words]
+    resolved, absent = [], 0
+    for item in texts:
+        if item.passage is not None:
+            near = words[bisect_left(middles, item.start) : bisect_left(middles, item.end)]
+            decided = resolve(item.passage, [word.text for word in near], rules.normalise)
+            absent += decided.absent
+            item = replace(item, text=decided.text, passage=None)
+        resolved.append(item)
+    return resolved, absent
 
 
 def _count(texts: Sequence[TextSpan]) -> int:

@@ -39,7 +39,7 @@ class KnownTurns:
 
 
 _T = TypeVar("_T")
-_Reader = Callable[[str, str], dict[str, _T]]  # (text, where) -> recording -> annotation
+_Reader = Callable[[str, str, list[str]], dict[str, _T]]  # (text, where, notes to add to) -> recording -> annotation
 _Readers = Mapping[str, _Reader[_T]]  # by suffix
 _Speech = tuple[Segment, ...]
 
@@ -121,19 +121,21 @@ def _read(
     # A folder: each file is of the recording with its name.
     if is_folder(path):
         for i, file in _match_files(jobs, path, option, tuple(readers)).items():
-            contents, digest = _parse(file, option, readers)
+            contents, digest, notes = _parse(file, option, readers)
             names = [name for name in contents if len(contents) == 1 or _has_name(jobs[i].input, name)]
             if contents and len(names) != 1:
                 problem = f"has {len(names) or 'no'} recordings with a name of {jobs[i].input.name}"
                 raise ConfigError(option, str(file), problem, f"Use the name {jobs[i].input.id} there.")
-            yield i, contents[names[0]] if names else None, digest, _note_other_names(jobs[i].input, names)
+            notes += _note_other_names(jobs[i].input, names)
+            yield i, contents[names[0]] if names else None, digest, notes
         return
     _require_file(path, option)
-    contents, digest = _parse(path, option, readers)
+    contents, digest, notes = _parse(path, option, readers)
 
     # One recording, and a file of one recording: they belong together, whatever the name in the file.
     if len(jobs) == 1 and len(contents) <= 1:
-        yield 0, next(iter(contents.values()), None), digest, _note_other_names(jobs[0].input, contents)
+        notes += _note_other_names(jobs[0].input, contents)
+        yield 0, next(iter(contents.values()), None), digest, notes
         return
 
     # A file of several recordings: their names decide.
@@ -146,7 +148,7 @@ def _read(
             problem = f"it is of {jobs[at].input.name}, and so is {used[at]!r}"
             raise ConfigError(f"{option} {path}", name, problem, "Use one name for both.")
         used[at] = name
-        yield at, annotation, digest, ()
+        yield at, annotation, digest, notes
 
 
 def _has_name(item: Input, name: str) -> bool:
@@ -200,14 +202,17 @@ def _match_files(jobs: Sequence[Job], folder: Path, option: str, suffixes: Seque
     return matches
 
 
-def _parse(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _T], str]:
-    """(recording -> annotation, the file's sha256)."""
+def _parse(path: Path, option: str, readers: _Readers[_T]) -> tuple[dict[str, _T], str, tuple[str, ...]]:
+    """(recording -> annotation, the file's sha256, notes). Notes do not name the file, as `_note_other_names`."""
     loads = readers.get(path.suffix.lower())
     if loads is None:
         raise ConfigError(option, str(path), "not one of the files that are read here", f"Known: {', '.join(readers)}.")
     try:
         data = files.read(path)
-        return loads(files.text_of(data, str(path)), str(path)), hashlib.sha256(data).hexdigest()
+        notes: list[str] = []
+        contents = loads(files.text_of(data, str(path)), str(path), notes)
+        short = tuple(note.removeprefix(f"{path}: ") for note in notes)
+        return contents, hashlib.sha256(data).hexdigest(), short
     except FormatError as error:
         raise ConfigError(option, error.where, error.problem, error.cure) from error
 
@@ -240,25 +245,27 @@ def _file_cure(item: Input, suffix: str) -> str:
     return f"Add one, for example {item.id}{suffix}."
 
 
-def _read_turns(text: str, where: str) -> dict[str, tuple[Turn, ...]]:
+def _read_turns(text: str, where: str, notes: list[str]) -> dict[str, tuple[Turn, ...]]:
     transcript = transcript_json.loads(text, where)
     return {transcript.recording: transcript.turns}
 
 
 def _as_speech(
-    loads: Callable[[str, str], Mapping[str, Sequence[Segment]]],
-) -> Callable[[str, str], dict[str, _Speech]]:
+    loads: Callable[[str, str, list[str]], Mapping[str, Sequence[Segment]]],
+) -> _Reader[_Speech]:
     """The same reader, for the union of the segments that it returns."""
-    return lambda text, where: {name: timeline.union(segments) for name, segments in loads(text, where).items()}
+    return lambda text, where, notes: {
+        name: timeline.union(segments) for name, segments in loads(text, where, notes).items()
+    }
 
 
 def _as_known(
-    loads: Callable[[str, str], Mapping[str, tuple[Turn, ...]]],
-) -> Callable[[str, str], dict[str, KnownTurns]]:
-    return lambda text, where: {name: KnownTurns(turns) for name, turns in loads(text, where).items()}
+    loads: Callable[[str, str, list[str]], Mapping[str, tuple[Turn, ...]]],
+) -> _Reader[KnownTurns]:
+    return lambda text, where, notes: {name: KnownTurns(turns) for name, turns in loads(text, where, notes).items()}
 
 
-def _read_links(text: str, where: str) -> dict[str, KnownTurns]:
+def _read_links(text: str, where: str, notes: list[str]) -> dict[str, KnownTurns]:
     """A CSV of links. Raises FormatError, with the line."""
     reader = csv.DictReader(split_lines(text, keep_ends=True), strict=True)
     links: dict[str, list[Link]] = {}
