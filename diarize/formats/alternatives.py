@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from diarize.errors import FormatError
 from diarize.formats.nist import unescape
 
-_TOKEN = re.compile(r"[{}]|[^ \t\v\f\r\n{}]+")
+_TOKEN = re.compile(r"[{}]|[^ \t{}]+")
 _OPTIONAL = re.compile(r"\(([^()]+)\)")
 _NULL = "@"
 _DEEPEST = 50  # braces inside braces; a person writes two or three

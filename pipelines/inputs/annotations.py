@@ -265,7 +265,7 @@ def _as_known(
     return lambda text, where, notes: {name: KnownTurns(turns) for name, turns in loads(text, where, notes).items()}
 
 
-def _read_links(text: str, where: str, notes: list[str]) -> dict[str, KnownTurns]:
+def _read_links(text: str, where: str, notes: list[str] | None = None) -> dict[str, KnownTurns]:
     """A CSV of links. Raises FormatError, with the line."""
     reader = csv.DictReader(split_lines(text, keep_ends=True), strict=True)
     links: dict[str, list[Link]] = {}

@@ -155,6 +155,6 @@ def test_only_our_errors_come_out(fields: list[str]) -> None:
     for reader in (stm.loads, rttm.loads, uem.loads, unscored.of_rttm, unscored.of_stm):
         for line in (" ".join(fields), "r 1 A 0 5 " + " ".join(fields), "SPEAKER r 1 " + " ".join(fields)):
             try:
-                reader(line + "\n", "file")  # type: ignore[operator]
+                reader(line + "\n", "file")
             except FormatError as error:
                 assert str(error).startswith("file")
