@@ -25,14 +25,14 @@ _DEEPEST = 50  # braces inside braces; a person writes two or three
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class OpenChoice:
     """One of several passages. `optional`: a word, or nothing; a scorer counts its absence as right."""
 
     options: tuple[Passage, ...]
     optional: bool = False
 
 
-Passage = tuple["str | Choice", ...]  # words and choices, in their order
+Passage = tuple["str | OpenChoice", ...]  # words and choices, in their order
 
 
 def parse(text: str, where: str) -> Passage | None:
@@ -42,14 +42,14 @@ def parse(text: str, where: str) -> Passage | None:
     if end < len(tokens):
         raise FormatError(where, "'}' without '{'", "Write %7D for a brace that is a word.")
     (passage,) = options
-    return passage if _NULL in tokens or any(isinstance(item, Choice) for item in passage) else None
+    return passage if _NULL in tokens or any(isinstance(item, OpenChoice) for item in passage) else None
 
 
 def _options(tokens: list[str], at: int, where: str, depth: int) -> tuple[list[Passage], int]:
     """(passages between slashes, up to the brace that closes them or the end; position of that brace)."""
     if depth > _DEEPEST:
         raise FormatError(where, f"more than {_DEEPEST} braces inside each other")
-    options: list[list[str | Choice]] = [[]]
+    options: list[list[str | OpenChoice]] = [[]]
     while at < len(tokens) and tokens[at] != "}":
         if tokens[at] != "{":
             parts = re.split("(/)", tokens[at]) if depth else [tokens[at]]
@@ -64,16 +64,16 @@ def _options(tokens: list[str], at: int, where: str, depth: int) -> tuple[list[P
         if end >= len(tokens):
             raise FormatError(where, "'{' without '}'", "Write %7B for a brace that is a word.")
         if len(inner) > 1:
-            options[-1].append(Choice(tuple(inner)))
+            options[-1].append(OpenChoice(tuple(inner)))
         else:
             options[-1] += ["{", *inner[0], "}"]
         at = end + 1
     return [tuple(option) for option in options], at
 
 
-def _word(token: str) -> str | Choice:
+def _word(token: str) -> str | OpenChoice:
     optional = _OPTIONAL.fullmatch(token)
-    return unescape(token) if optional is None else Choice(((unescape(optional[1]),), ()), optional=True)
+    return unescape(token) if optional is None else OpenChoice(((unescape(optional[1]),), ()), optional=True)
 
 
 def first(passage: Passage) -> Iterator[str]:

@@ -26,8 +26,8 @@ def read_lines(text: str, where: str) -> Iterator[tuple[str, list[str], str]]:
 
 
 def is_ignored(words: Sequence[str]) -> bool:
-    """True for the text of an STM segment whose time is not to be scored; sclite searches the whole text."""
-    return any(_IGNORE in word.casefold() or "ignoretimesegmentinscoring" in word.casefold() for word in words)
+    """True for the text of an STM segment whose time is not to be scored; sclite accepts other words beside."""
+    return any(word.casefold() in (_IGNORE, "ignoretimesegmentinscoring") for word in words)
 
 
 def is_gap(fields: Sequence[str]) -> bool:

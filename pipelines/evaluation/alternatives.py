@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diarize.formats.alternatives import Choice, Passage
+from diarize.formats.alternatives import OpenChoice, Passage
 from diarize.metrics.normalisation import normalised
 
 _SUBSTITUTION, _GAP = 4, 3  # costs of sclite's alignment; an insertion costs as much as a deletion
@@ -51,7 +51,7 @@ def resolve(passage: Passage, hypothesis: Sequence[str], steps: Sequence[str]) -
 def _advance(row: list[_Cell], passage: Passage, hypothesis: Sequence[str], steps: Sequence[str]) -> list[_Cell]:
     """The best alignments up to each word of the hypothesis after one more passage."""
     for item in _runs(passage):
-        if isinstance(item, Choice):
+        if isinstance(item, OpenChoice):
             ends = [_advance(row, option, hypothesis, steps) for option in item.options]
             if item.optional:
                 absent = len(normalised(" ".join(_runs(item.options[0])), steps).split())  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ def _insert(row: list[_Cell]) -> list[_Cell]:
     return row
 
 
-def _runs(passage: Passage) -> Iterator[str | Choice]:
+def _runs(passage: Passage) -> Iterator[str | OpenChoice]:
     """Choices, and the texts between them: steps of normalisation may look at several words."""
     words: list[str] = []
     for item in passage:
@@ -97,7 +97,7 @@ def _count_words(passage: Passage) -> int:
 
 
 def _first_options(passage: Passage) -> Passage:
-    words: list[str | Choice] = []
+    words: list[str | OpenChoice] = []
     for item in passage:
         words += (item,) if isinstance(item, str) else _first_options(item.options[0])
     return tuple(words)

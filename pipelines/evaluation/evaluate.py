@@ -10,7 +10,7 @@ from math import isfinite
 from pathlib import Path
 
 from diarize.errors import ConfigError, FormatError, MissingExtra
-from diarize.formats.alternatives import Choice
+from diarize.formats.alternatives import OpenChoice
 from diarize.metrics import normalisation
 from diarize.metrics.bootstrap import ratio_interval
 from diarize.text import counted
@@ -223,7 +223,7 @@ def _note_rules_of_files(
 
 
 def _count_choices(annotation: RecordingAnnotation) -> int:
-    return sum(isinstance(item, Choice) for text in annotation.utterances or () for item in text.passage or ())
+    return sum(isinstance(item, OpenChoice) for text in annotation.utterances or () for item in text.passage or ())
 
 
 def _score(

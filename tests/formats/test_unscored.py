@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from diarize.errors import FormatError
 from diarize.formats import csv, rttm, seglst, stm, uem, unscored
-from diarize.formats.alternatives import Choice, Passage, first, parse
+from diarize.formats.alternatives import OpenChoice, Passage, first, parse
 from diarize.types import Segment, Turn
 
 IGNORED = """;; CATEGORY "0" "" ""
@@ -63,11 +63,11 @@ def test_sounds_of_rttm_are_not_scored_with_their_pauses(more: str, span: Segmen
     assert unscored.of_rttm(text, "r.rttm") == {"r": (span,)}
 
 
-def choice(*options: Passage) -> Choice:
-    return Choice(options)
+def choice(*options: Passage) -> OpenChoice:
+    return OpenChoice(options)
 
 
-MAYBE = Choice((("uh",), ()), optional=True)
+MAYBE = OpenChoice((("uh",), ()), optional=True)
 
 
 @pytest.mark.parametrize(

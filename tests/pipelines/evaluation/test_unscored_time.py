@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diarize.formats import transcript_json
-from diarize.formats.alternatives import Choice
+from diarize.formats.alternatives import OpenChoice
 from diarize.metrics.counts import WordErrors
 from diarize.types import Errors, Segment, Speaker, Transcript, Turn, Word
 from pipelines.evaluation import alternatives
@@ -131,7 +131,7 @@ def test_a_hypothesis_leaves_nothing_open(tmp_path: Path) -> None:
 
 
 def test_an_alignment_that_would_take_too_long_takes_first_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    passage = ("a", Choice((("b",), ("c", "d"))), Choice((("uh",), ()), optional=True))
+    passage = ("a", OpenChoice((("b",), ("c", "d"))), OpenChoice((("uh",), ()), optional=True))
     assert alternatives.resolve(passage, ["a", "c", "d"], ()) == alternatives.Resolved("a c d", 1)
     monkeypatch.setattr(alternatives, "MOST_CELLS", 10)
     assert alternatives.resolve(passage, ["a", "c", "d"], ()).text == "a b uh"
