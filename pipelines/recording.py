@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diarize import timeline
+from diarize import progress, timeline
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import bandwidth as bandwidths
 from diarize.audio.reading import Recording
@@ -189,7 +189,8 @@ def _turns_of_channels(channels: Sequence[Audio], stages: Stages, config: Config
     if stages.detect is None:
         raise ValueError("channels as speakers need a detector")
     tracks = tuple(
-        SpeechTrack(audio, stages.detect(audio), speaker=f"CHANNEL_{number}") for number, audio in enumerate(channels)
+        SpeechTrack(audio, stages.detect(audio), speaker=f"CHANNEL_{number}")
+        for number, audio in enumerate(progress.in_parts(channels))
     )
     turns = [
         Turn(round_time(stretch.start), round_time(stretch.end), track.speaker)
@@ -203,7 +204,7 @@ def _turns_of_channels(channels: Sequence[Audio], stages: Stages, config: Config
             replace(track, voices=embed(track.audio, windows.over(track.speech, config.windows)))
             if track.speech
             else track
-            for track in tracks
+            for track in progress.in_parts(tracks)
         )
     return Diarization(tuple(sorted(turns, key=lambda turn: (turn.start, turn.speaker))), tracks)
 
@@ -226,7 +227,7 @@ def _recognize(
     if stages.recognize is None:
         return (), None
     recognize = stages.recognize
-    results = [recognize(track.audio, track.speech) for track in tracks]
+    results = [recognize(track.audio, track.speech) for track in progress.in_parts(tracks)]
     if tracks[0].speaker is None:
         return results[0]
     of_channels = [

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from diarize import files
+from diarize import files, progress
 from diarize.audio import channels, containers, excerpts
 from diarize.audio.packets import FileBytes, Packets
 from diarize.audio.resampling import BlockResampler
@@ -226,6 +226,7 @@ class _FileDecoder:
                 self._check_bounds(block.rate, block.samples.shape[1], aligner.cursor)
                 for start, aligned in aligner.align(block):
                     resampler.add(start, aligned)
+                progress.report(self._bytes.tell(), self.size)
             for start, aligned in aligner.finish():
                 resampler.add(start, aligned)
             resampler.close()

@@ -8,6 +8,7 @@ from the cross attention of the decoder, as Whisper's do.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import files
+from diarize import files, progress
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions
 from diarize.backends.graphs import ort_format
@@ -81,6 +82,7 @@ class Moonshine:
             return list(self._words(samples, chunk, excerpt, inside))
 
         results = onnx_sessions.map_in_order(words, with_margins, self._threads, samples)
+        results = progress.reported(results, list(itertools.accumulate(chunk.duration for chunk in chunks)))
         return tuple(word for result in results for word in result), LANGUAGE
 
     def _words(self, samples: Samples, chunk: Segment, excerpt: Segment, speech: Sequence[Segment]) -> Iterator[Word]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diarize import files
+from diarize import files, progress
 from diarize.audio import excerpts
 from diarize.config import AsrConfig
 from diarize.errors import BackendError, ConfigError
@@ -58,9 +58,11 @@ class PocketSphinx:
         if audio.rate != RATE:
             raise ValueError(f"{audio.id}: PocketSphinx needs {RATE} Hz, got {audio.rate} Hz")
         words: list[Word] = []
-        for chunk in recognition.chunks(audio.samples, RATE, speech, LONGEST, PAUSE):
+        chunks = recognition.chunks(audio.samples, RATE, speech, LONGEST, PAUSE)
+        for i, chunk in enumerate(chunks, 1):
             words += self._words(audio.samples, chunk)
             excerpts.release(audio.samples)
+            progress.report(sum(each.duration for each in chunks[:i]), sum(each.duration for each in chunks))
         return tuple(words), LANGUAGE
 
     def _words(self, samples: Samples, chunk: Segment) -> Iterator[Word]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diarize import files
+from diarize import files, progress
 from diarize.audio import excerpts
 from diarize.backends.devices import MemoryFallback
 from diarize.config import AsrConfig, Device
@@ -86,6 +86,8 @@ class Whisper:
         for first in range(0, len(chunks), self.config.batch):
             words += self._batch(audio.samples, chunks[first : first + self.config.batch], language)
             excerpts.release(audio.samples)
+            done = sum(chunk.duration for chunk in chunks[: first + self.config.batch])
+            progress.report(done, sum(chunk.duration for chunk in chunks))
         return tuple(words), language
 
     def _batch(self, samples: Samples, chunks: Sequence[Segment], language: str) -> list[Word]:

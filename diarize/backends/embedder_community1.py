@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import progress
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions, pooling
@@ -118,6 +119,7 @@ class Community1:
         results = onnx_sessions.map_in_order(
             lambda chunk: self._frames(audio.samples, covered, *chunk), chunks, self._threads, audio.samples
         )
+        results = progress.reported(results, range(1, len(chunks) + 1))
         for (first, last), frames in zip(chunks, results, strict=True):
             while waiting and spans[waiting[-1]][0] < last:
                 open_sums[waiting.pop()] = _Sums()

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import progress
 from diarize.backends.onnx_sessions import map_in_order
 from diarize.types import Audio, Embeddings, Segment, Vectors
 
@@ -35,7 +36,8 @@ def embed_parts(
 
     `dimension` is the width of the result where there are no segments.
     """
-    rows = list(map_in_order(embed, batches, threads, audio.samples)) or [np.zeros((0, dimension), np.float32)]
+    results = map_in_order(embed, batches, threads, audio.samples)
+    rows = list(progress.reported(results, range(1, len(batches) + 1))) or [np.zeros((0, dimension), np.float32)]
     owners = [part.owner for batch in batches for part in batch]
     return Embeddings(tuple(segments), pool(np.concatenate(rows), owners, len(segments)), model)
 

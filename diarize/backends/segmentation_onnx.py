@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import progress
 from diarize.activity import CLASSES, LocalActivity
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions
@@ -70,7 +71,9 @@ class Segmentation:
             return np.asarray(np.exp(logarithms), dtype=np.float16)
 
         count = _count_windows(len(audio.samples), hop)
-        batches = list(onnx_sessions.map_in_order(segment_batch, range(0, count, BATCH), self._threads, audio.samples))
+        firsts = range(0, count, BATCH)
+        results = onnx_sessions.map_in_order(segment_batch, firsts, self._threads, audio.samples)
+        batches = list(progress.reported(results, range(1, len(firsts) + 1)))
         return LocalActivity(np.concatenate(batches)[:count], hop, FRAME / RATE, FIELD / 2 / RATE)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import progress
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions
@@ -91,6 +92,7 @@ class Silero:
 
         starts = range(0, count, BLOCK)
         blocks = onnx_sessions.map_in_order(encode, starts, self._threads, audio.samples)
+        blocks = progress.reported(blocks, range(1, len(starts) + 1))
         for first, encoded in zip(starts, blocks, strict=True):
             for at in range(first, min(first + BLOCK, count), size):
                 part = encoded[at - first : min(at + size, count) - first]

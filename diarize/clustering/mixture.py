@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import timeline
+from diarize import progress, timeline
 from diarize.clustering import similarity
 from diarize.types import Labels, Segment
 
@@ -106,7 +106,8 @@ def cluster(
     smoother = _Smoother(len(rho), occupancy)
     fa, fb = _fa(plda, weights), _FB
     for _ in range(_FB_STEPS):
-        labels = _consensus([_variational_bayes(rho, plda.phi, start, smoother, fa, fb) for start in starts])
+        results = (_variational_bayes(rho, plda.phi, start, smoother, fa, fb) for start in starts)
+        labels = _consensus(list(progress.reported(results, range(1, len(starts) + 1))))
         if len(np.unique(labels)) >= fewest:
             return _merge_to(centred, labels, most)
         fb *= _FB_STEP

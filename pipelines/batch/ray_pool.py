@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from diarize.errors import BackendError, ConfigError, MissingExtra
-from pipelines.batch.supervision import TICK, OnStage, SupervisedWorker, WorkerExit
+from pipelines.batch.supervision import TICK, OnProgress, OnStage, SupervisedWorker, WorkerExit, ignore_progress
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
@@ -64,11 +64,18 @@ def connected(address: str | None) -> Iterator[None]:
 class RayPool:
     """Sends recordings to whatever node has room, `threads` cores for each."""
 
-    def __init__(self, plan: Plan, out: Path, threads: int, most: int | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        out: Path,
+        threads: int,
+        most: int | None = None,
+        on_progress: OnProgress = ignore_progress,
+    ) -> None:
         """`most` recordings at a time; None: as many as the cluster has room for."""
         import ray
 
-        self._ray, self._most = ray, most
+        self._ray, self._most, self._on_progress = ray, most, on_progress
         self._threads = max(1, min(threads, self._largest()))
         self._shared = ray.put((plan, out.absolute(), self._threads, Path.cwd()))
         self._stages = ray.remote(num_cpus=0, max_restarts=-1)(_StageLog).remote()
@@ -136,24 +143,33 @@ class RayPool:
     def _receive(self, on_stage: OnStage) -> None:
         """Pass on the stages that the nodes report; reports to a node that is gone are lost."""
         with contextlib.suppress(self._ray.exceptions.RayError):
-            for id, stage in self._ray.get(self._stages.take.remote(), timeout=TICK):
+            stages, shares = self._ray.get(self._stages.take.remote(), timeout=TICK)
+            for id, stage in stages:
                 self._started.add(id)
                 on_stage(id, stage)
+            for id, (share, duration) in shares.items():
+                self._on_progress(id, share, duration)
 
 
 class _StageLog:
-    """An actor of Ray's: the stages that recordings enter, from all nodes."""
+    """An actor of Ray's: the stages that recordings enter, and how far these are, from all nodes."""
 
     def __init__(self) -> None:
         self._stages: list[tuple[str, str]] = []
+        self._shares: dict[str, tuple[float, float | None]] = {}  # of the last stage of a recording
 
     def add(self, id: str, stage: str) -> None:
         self._stages.append((id, stage))
+        self._shares.pop(id, None)
 
-    def take(self) -> list[tuple[str, str]]:
-        """The stages since the last call."""
-        stages, self._stages = self._stages, []
-        return stages
+    def progress(self, id: str, share: float, duration: float | None) -> None:
+        self._shares[id] = (share, duration)
+
+    def take(self) -> tuple[list[tuple[str, str]], dict[str, tuple[float, float | None]]]:
+        """The stages since the last call, and how far the last ones are."""
+        news = self._stages, self._shares
+        self._stages, self._shares = [], {}
+        return news
 
 
 def _run_job(shared: tuple[Plan, Path, int, Path], stages: Any, job: Job) -> Outcome | WorkerExit:
@@ -164,7 +180,11 @@ def _run_job(shared: tuple[Plan, Path, int, Path], stages: Any, job: Job) -> Out
     os.chdir(folder)  # relative paths mean here what they mean where the run was started
     if _worker is None:
         _worker = SupervisedWorker(plan, out, threads)
-    result = _worker.run(job, lambda id, stage: stages.add.remote(id, stage))
+    result = _worker.run(
+        job,
+        lambda id, stage: stages.add.remote(id, stage),
+        lambda id, share, duration: stages.progress.remote(id, share, duration),
+    )
     if isinstance(result, WorkerExit):
         _worker = None
     return result

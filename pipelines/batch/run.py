@@ -30,6 +30,7 @@ class RunObserver:
     def waiting(self, reason: str) -> None: ...
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None: ...
     def stage_started(self, id: str, stage: str) -> None: ...
+    def stage_progressed(self, id: str, share: float, duration: float | None) -> None: ...
     def recording_finished(self, outcome: Outcome) -> None: ...
     def stopping(self, running: int) -> None: ...
 
@@ -62,8 +63,9 @@ class Run:
         self._find_work(force, failures)
         sizes = {id: state["size"] for id, state in self._work.states.items() if state is not None}
         settings = self._plan.config.run.model_dump(mode="json")
+        stages = self._plan.stages
         circumstances = {"machine": outputs.describe_machine(), "run": settings}
-        with Journal(self._out, self._shard, head, circumstances, self._jobs, sizes, failures) as self._journal:
+        with Journal(self._out, self._shard, head, circumstances, self._jobs, sizes, failures, stages) as self._journal:
             with suppress(KeyboardInterrupt):
                 self._report_earlier()
                 waiting = list(self._copy_results())
@@ -126,7 +128,9 @@ class Run:
         by_id = {job.input.id: job for job in waiting}
         threading.Thread(target=tables.preload).start()
         workers = self._plan.config.run.workers
-        rows = worker_pool.run(waiting, self._plan, self._out, workers, self._start_stage, self._interrupt)
+        rows = worker_pool.run(
+            waiting, self._plan, self._out, workers, self._start_stage, self._interrupt, self._progress
+        )
         with closing(rows):
             for row in rows:
                 self._lock.check()
@@ -140,6 +144,10 @@ class Run:
     def _start_stage(self, id: str, stage: str) -> None:
         self._journal.stage_started(id, stage)
         self._observer.stage_started(id, stage)
+
+    def _progress(self, id: str, share: float, duration: float | None) -> None:
+        self._journal.stage_progressed(id, share, duration)
+        self._observer.stage_progressed(id, share, duration)
 
     def _finish(self, job: Job, row: Outcome, failure: Failure | None = None) -> None:
         """Record a row, and copy its results to recordings of the same bytes."""

@@ -15,6 +15,7 @@ from pipelines.batch.lock import Holder
 from pipelines.inputs import shards
 from pipelines.results import journal
 
+SHARES = ("stage_share", "audio_done", "audio_seconds", "share", "eta")  # of `RunProgress.facts`
 RunState = Literal["running", "finished", "interrupted", "killed"]
 
 
@@ -72,6 +73,10 @@ def _status(part: str, run: Mapping[str, Any], holder: Holder | None) -> RunStat
     )
 
 
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
 def _progress(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What `RunProgress.as_dict` made, with the right types."""
     eta = fields["eta"]
@@ -79,5 +84,9 @@ def _progress(fields: Mapping[str, Any]) -> dict[str, Any]:
         **{key: int(fields[key]) for key in ("recordings", "done", "kept", "failed")},
         **{key: float(fields[key]) for key in ("seconds", "speed")},
         "eta": None if eta is None else int(eta),
-        "running": [{key: str(each[key]) for key in ("id", "stage", "since")} for each in fields["running"]],
+        "share": _number(fields.get("share")),
+        "running": [
+            {key: str(each[key]) for key in ("id", "stage", "since")} | {key: _number(each.get(key)) for key in SHARES}
+            for each in fields["running"]
+        ],
     }

@@ -22,6 +22,12 @@ STARTING = 300.0  # s at least until a worker has loaded the code: on a cold net
 EXIT_DELAY = 1.0  # s between the end of a connection and that of its process
 
 OnStage = Callable[[str, str], None]  # called with (recording id, stage) as each stage begins
+# Called with (recording id, share of its present stage that is done, s of sound of the recording if that is known).
+OnProgress = Callable[[str, float, float | None], None]
+
+
+def ignore_progress(id: str, share: float, duration: float | None) -> None:
+    """The `OnProgress` of whoever does not want to know."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +75,13 @@ class SupervisedWorker:
         except OSError:  # it has ended meanwhile: `poll` reports that
             self._disconnected = True
 
-    def poll(self, on_stage: OnStage) -> Outcome | WorkerExit | None:
+    def poll(self, on_stage: OnStage, on_progress: OnProgress = ignore_progress) -> Outcome | WorkerExit | None:
         """What happened since the last call: the row of its job, its end, or None.
 
         After a WorkerExit the process and its children are gone, and `job` is the one it had.
         """
         ended = self._process.exitcode is not None  # asked before its last messages are read
-        row = self._receive(on_stage)
+        row = self._receive(on_stage, on_progress)
         if row is not None:
             return row
         if ended or self._disconnected:
@@ -86,14 +92,16 @@ class SupervisedWorker:
         self.kill()
         return WorkerExit(self._stall.stage, reason, self._job_started)
 
-    def run(self, job: Job, on_stage: OnStage = lambda id, stage: None) -> Outcome | WorkerExit:
+    def run(
+        self, job: Job, on_stage: OnStage = lambda id, stage: None, on_progress: OnProgress = ignore_progress
+    ) -> Outcome | WorkerExit:
         """One job, from beginning to end."""
         while not self.idle:
             wait(self.waitables, TICK)
             if isinstance(result := self.poll(on_stage), WorkerExit):
                 return result
         self.assign(job)
-        while (result := self.poll(on_stage)) is None:
+        while (result := self.poll(on_stage, on_progress)) is None:
             wait(self.waitables, TICK)
         return result
 
@@ -102,7 +110,7 @@ class SupervisedWorker:
         self._worker.kill(GRACE)
         self._disconnected = True
 
-    def _receive(self, on_stage: OnStage) -> Outcome | None:
+    def _receive(self, on_stage: OnStage, on_progress: OnProgress) -> Outcome | None:
         try:
             while not self._disconnected and self._pipe.poll():
                 kind, *values = self._pipe.recv()
@@ -116,6 +124,8 @@ class SupervisedWorker:
                     self._job_started = True
                 elif kind == "duration":
                     self._stall.set_duration(*values)
+                elif kind == "progress":
+                    on_progress(*values)
                 else:
                     self._stall.enter_stage(values[1])
                     on_stage(*values)

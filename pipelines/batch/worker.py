@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from diarize import progress
 from diarize.audio.reading import Recording
 from diarize.clustering.clusterer import WindowClusterer
 from diarize.clustering.constraints import NO_CONSTRAINTS
@@ -28,12 +29,15 @@ from diarize.errors import (
 from diarize.library.scoring.linking import Strangers
 from diarize.types import Transcript
 from pipelines.batch import cached_reading, cached_stages
+from pipelines.batch.supervision import OnProgress, ignore_progress
 from pipelines.inputs.jobs import Job, WordsFromFile
 from pipelines.plan import Plan
 from pipelines.processes import decoding
 from pipelines.recording import Stages, transcribe
 from pipelines.results import fingerprint, outputs
 from pipelines.results.outcomes import PRODUCT, Outcome
+
+PROGRESS_EVERY = 0.5  # s between two reports of progress inside a stage
 
 
 class Transcriber:
@@ -51,13 +55,21 @@ class Transcriber:
         job: Job,
         on_stage: Callable[[str], None] = lambda stage: None,
         on_duration: Callable[[float], None] = lambda seconds: None,
+        on_share: Callable[[float], None] = lambda share: None,
     ) -> tuple[Transcript, Strangers | None]:
         """The labelled transcript of a recording, with its whole provenance; and the voices of its unknown speakers.
 
-        `on_stage` is called with the name of each stage as it begins, `on_duration` with that of the recording (s).
+        `on_stage` is called with the name of each stage as it begins, `on_duration` with the length of the recording
+        (s), and `on_share` with the share of the present stage that is done.
         Raises AudioError, StageError, OutputError where the scratch folder is full, and whatever building the stages
         raises: BackendError, ConfigError, LibraryError, ModelError.
         """
+        with progress.watched(on_share):
+            return self._work(job, on_stage, on_duration)
+
+    def _work(
+        self, job: Job, on_stage: Callable[[str], None], on_duration: Callable[[float], None]
+    ) -> tuple[Transcript, Strangers | None]:
         item, config = job.input, self.plan.config
         current = ""
 
@@ -123,10 +135,11 @@ class Worker:
         threads: int = 0,
         on_stage: Callable[[str, str], None] = lambda id, stage: None,
         on_duration: Callable[[float], None] = lambda seconds: None,
+        on_progress: OnProgress = ignore_progress,
     ) -> None:
         """`on_stage` is called with (recording id, stage) as each stage begins; `on_duration` as by `Transcriber`."""
         self._transcribe, self._out = Transcriber(plan, threads), out
-        self._on_stage, self._on_duration = on_stage, on_duration
+        self._on_stage, self._on_duration, self._on_progress = on_stage, on_duration, on_progress
 
     def __call__(self, job: Job) -> Outcome:
         """Every problem of the recording or the machine becomes a row; nothing is raised."""
@@ -154,6 +167,8 @@ class Worker:
         started, clock = datetime.now(UTC), time.monotonic()
         seconds: dict[str, float] = {}
         current = ""
+        duration: float | None = None
+        reported = clock
 
         def enter(stage: str) -> None:
             nonlocal current, clock
@@ -163,8 +178,20 @@ class Worker:
             current, clock = stage, now
             self._on_stage(item.id, stage)
 
+        def set_duration(seconds: float) -> None:
+            nonlocal duration
+            duration = seconds
+            self._on_duration(seconds)
+            self._on_progress(item.id, 1.0, seconds)
+
+        def share(done: float) -> None:
+            nonlocal reported
+            if time.monotonic() - reported > PROGRESS_EVERY:
+                reported = time.monotonic()
+                self._on_progress(item.id, done, duration)
+
         state = fingerprint.if_resting(fingerprint.file_state(item.path))  # before the file is read
-        transcript, strangers = self._transcribe(job, enter, self._on_duration)
+        transcript, strangers = self._transcribe(job, enter, set_duration, share)
         enter("write")
         row = replace(Outcome.of(transcript, item), strangers=strangers)
         circumstances = outputs.describe_circumstances(started, seconds, transcript.duration)
@@ -185,7 +212,10 @@ def serve(pipe: Connection) -> None:
         def send_stage(id: str, stage: str) -> None:
             pipe.send(("stage", id, stage))
 
-        worker = Worker(plan, out, threads, send_stage, lambda seconds: pipe.send(("duration", seconds)))
+        def send_progress(id: str, share: float, duration: float | None) -> None:
+            pipe.send(("progress", id, share, duration))
+
+        worker = Worker(plan, out, threads, send_stage, lambda seconds: pipe.send(("duration", seconds)), send_progress)
         while True:
             job = pipe.recv()
             pipe.send(("started",))

@@ -13,7 +13,7 @@ from diarize.backends import devices
 from pipelines.batch import ray_pool, supervision
 from pipelines.batch.ray_pool import RayPool
 from pipelines.batch.retries import run_with_retries
-from pipelines.batch.supervision import OnStage, SupervisedWorker, WorkerExit
+from pipelines.batch.supervision import OnProgress, OnStage, SupervisedWorker, WorkerExit, ignore_progress
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.processes.interrupt import Interrupt
@@ -29,6 +29,7 @@ def run(
     workers: int = 1,
     on_stage: OnStage = lambda id, stage: None,
     interrupt: Interrupt | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Generator[Outcome, None, None]:
     """Outcomes as they finish; the longest recording starts first.
 
@@ -37,7 +38,7 @@ def run(
     no recording starts any more, and those that did not start have no row; raises KeyboardInterrupt where it asks to
     stop now. Leaving the iteration, in any way, ends all workers.
     """
-    with _pools(plan, out, max(1, min(workers, len(jobs)))) as open_pool:
+    with _pools(plan, out, max(1, min(workers, len(jobs))), on_progress) as open_pool:
         yield from run_with_retries(longest_first(jobs), open_pool, on_stage, interrupt or Interrupt())
 
 
@@ -62,21 +63,23 @@ def threads_for(workers: int) -> int:
 
 
 @contextlib.contextmanager
-def _pools(plan: Plan, out: Path, workers: int) -> Iterator[Callable[[int | None], LocalPool | RayPool]]:
+def _pools(
+    plan: Plan, out: Path, workers: int, on_progress: OnProgress
+) -> Iterator[Callable[[int | None], LocalPool | RayPool]]:
     """Opens pools of a number of workers (None: as many as there is room for), where the settings say."""
     run = plan.config.run
     if run.engine == "local":
-        yield lambda most: LocalPool(plan, out, most or workers)
+        yield lambda most: LocalPool(plan, out, most or workers, on_progress)
         return
     with ray_pool.connected(run.ray_address):
-        yield lambda most: RayPool(plan, out, threads_for(workers), most)
+        yield lambda most: RayPool(plan, out, threads_for(workers), most, on_progress)
 
 
 class LocalPool:
     """Workers on this machine."""
 
-    def __init__(self, plan: Plan, out: Path, most: int) -> None:
-        self._plan, self._out, self._most = plan, out, most
+    def __init__(self, plan: Plan, out: Path, most: int, on_progress: OnProgress = ignore_progress) -> None:
+        self._plan, self._out, self._most, self._on_progress = plan, out, most, on_progress
         self._workers: list[SupervisedWorker] = []
         self._failures = 0  # workers in a row that ended before they started a job
         self._problem = ""
@@ -108,7 +111,7 @@ class LocalPool:
                 return
             wait([each for worker in self._workers for each in worker.waitables], supervision.TICK)
             for worker in list(self._workers):
-                job, result = worker.job, worker.poll(on_stage)
+                job, result = worker.job, worker.poll(on_stage, self._on_progress)
                 # A worker that ended before it started its job is not the fault of that job, which another one gets.
                 if isinstance(result, WorkerExit):
                     self._workers.remove(worker)

@@ -79,6 +79,18 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
+def filled(facts: Iterable[str], width: int) -> Iterator[str]:
+    """Facts joined by commas, in lines of at most `width` columns; no fact is broken."""
+    line = ""
+    for fact in facts:
+        if line and len(line) + len(fact) + 3 > width:
+            yield line + ","
+            line = ""
+        line += f", {fact}" if line else fact
+    if line:
+        yield line
+
+
 def clock(seconds: float) -> str:
     """A length of time as h:mm:ss."""
     whole = round(seconds)

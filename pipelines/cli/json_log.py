@@ -2,7 +2,11 @@
 
     {"event": "stage", "time": "2031-05-02T10:00:03.120+00:00", "id": "board", "stage": "embed", "seconds": 1.2}
 
-`seconds` are since the recording started, by a clock that never jumps; `time` is the wall clock's. The log has no words
+    {"event": "progress", ..., "stage_share": 0.4, "audio_done": 720, "audio_seconds": 1801, "share": 0.31, "eta": 95}
+
+`seconds` are since the recording started, by a clock that never jumps; `time` is the wall clock's. A stage reports its
+progress at most once a second, by seconds of audio; `share` and `eta` (s) are of the recording, `run_share` and
+`run_eta` of the run. The log has no words
 of the recordings, and names of speakers only where they are asked for.
 """
 
@@ -20,7 +24,11 @@ from pipelines.batch.run import RunObserver
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.results import outputs
+from pipelines.results.fingerprint import file_state
 from pipelines.results.outcomes import Outcome
+from pipelines.results.progress import RunProgress
+
+EVERY = 1.0  # s at least between two reports about one recording
 
 
 class JsonLog(RunObserver):
@@ -32,20 +40,37 @@ class JsonLog(RunObserver):
         """`names`: also who was identified, from the results in `out`. `on_failure` is called once, when it fails."""
         self._stream, self._out, self._names, self._on_failure = stream, out, names, on_failure
         self._started: dict[str, float] = {}
+        self._progress = RunProgress(0, {})
+        self._reported: dict[str, float] = {}
         self._failed = False
 
     def waiting(self, reason: str) -> None:
         self._write("waiting", reason=reason)
 
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None:
+        sizes = {job.input.id: (file_state(job.input.path) or {"size": 0})["size"] for job in jobs}
+        self._progress = RunProgress(len(jobs), sizes, plan.stages)
         self._write("planned", recordings=len(jobs), stages=plan.stages, models=plan.models)
 
     def stage_started(self, id: str, stage: str) -> None:
         started = self._started.setdefault(id, time.monotonic())
+        self._progress.stage_started(id, stage)
         self._write("stage", id=id, stage=stage, seconds=round(time.monotonic() - started, 3))
+
+    def stage_progressed(self, id: str, share: float, duration: float | None) -> None:
+        self._progress.stage_progressed(id, share, duration)
+        now = time.monotonic()
+        if id not in self._progress.running or now - self._reported.get(id, now - EVERY) < EVERY:
+            return
+        self._reported[id] = now
+        run, eta = self._progress.share_done, self._progress.eta
+        whole = {"run_share": None if run is None else round(run, 4), "run_eta": None if eta is None else round(eta)}
+        self._write("progress", id=id, stage=self._progress.running[id].stage, **self._progress.facts(id), **whole)
 
     def recording_finished(self, outcome: Outcome) -> None:
         now = time.monotonic()
+        self._progress.recording_finished(outcome)
+        self._reported.pop(outcome.id, None)
         fields: dict[str, Any] = {"outcome": outcome.status, "stage": outcome.stage, "reason": outcome.reason}
         fields |= {"kept": outcome.reused, "tries": outcome.tries, "audio_seconds": outcome.duration}
         if self._names and outcome.status == "done":

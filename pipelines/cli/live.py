@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from diarize.errors import printable
 from diarize.text import counted
 from pipelines.batch.run import RunObserver
-from pipelines.cli.console import clock, open_console
-from pipelines.cli.run_report import COLOURS, STAGES, progress_facts, reused_note, stopping_line, summary_line
+from pipelines.cli.console import clock, filled, open_console
+from pipelines.cli.run_report import COLOURS, STAGES, percent, progress_facts, reused_note, stopping_line, summary_line
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
 from pipelines.results.fingerprint import file_state
-from pipelines.results.journal import RunProgress
 from pipelines.results.outcomes import Outcome
+from pipelines.results.progress import RunProgress
 
 ROWS = 12  # running recordings that are shown
 PER_SECOND = 4  # updates
+BAR = 40  # columns of the bar
 
 
 class LiveObserver(RunObserver):
@@ -34,7 +33,6 @@ class LiveObserver(RunObserver):
 
     def __init__(self, console: Console | None = None) -> None:
         self._progress: RunProgress | None = None
-        self._sizes: dict[str, int] = {}
         self._fetches: dict[str, str] = {}
         self._waiting = ""
         self._console = console or open_console(sys.stderr)
@@ -53,7 +51,7 @@ class LiveObserver(RunObserver):
         """What is shown now."""
         lines: list[RenderableType] = [Text(text) for text in (*self._fetches.values(), self._waiting) if text]
         if self._progress is not None:
-            lines += [_bar(self._progress), _running(self._progress)]
+            lines += [_bar(self._progress, self._console.width), _running(self._progress)]
         return Group(*lines)
 
     def fetching(self, file: str, done: int, total: int | None) -> None:
@@ -69,16 +67,20 @@ class LiveObserver(RunObserver):
         self._waiting = ""
         for note in plan.notes:
             self._print(f"note: {note}", "yellow")
-        self._sizes = {job.input.id: (file_state(job.input.path) or {"size": 0})["size"] for job in jobs}
-        self._progress = RunProgress(len(jobs), sum(self._sizes.values()))
+        sizes = {job.input.id: (file_state(job.input.path) or {"size": 0})["size"] for job in jobs}
+        self._progress = RunProgress(len(jobs), sizes, plan.stages)
 
     def stage_started(self, id: str, stage: str) -> None:
         if self._progress is not None:
             self._progress.stage_started(id, stage)
 
+    def stage_progressed(self, id: str, share: float, duration: float | None) -> None:
+        if self._progress is not None:
+            self._progress.stage_progressed(id, share, duration)
+
     def recording_finished(self, outcome: Outcome) -> None:
         if self._progress is not None:
-            self._progress.recording_finished(outcome, self._sizes.get(outcome.id, 0))
+            self._progress.recording_finished(outcome)
         if not outcome.reused:
             self._print(summary_line(outcome), COLOURS[outcome.status])
 
@@ -89,25 +91,28 @@ class LiveObserver(RunObserver):
         self._console.print(Text(text, style=style), soft_wrap=True)
 
 
-def _bar(progress: RunProgress) -> Table:
-    finished = progress.done + progress.failed
-    facts = [
-        f"{progress.done} done{reused_note(progress.reused)}",
+def _bar(progress: RunProgress, width: int) -> Group:
+    """How far the run is: a bar, and facts in as many lines as they need."""
+    counts = [
+        f"{progress.done} of {progress.recordings} done{reused_note(progress.reused)}",
         f"{progress.failed} failed" if progress.failed else "",
     ]
-    facts += [f"of {progress.recordings}", *progress_facts(progress.elapsed, progress.eta, progress.speed)]
-    row = Table.grid(padding=(0, 1))
-    row.add_row(
-        ProgressBar(max(progress.recordings, 1), finished, width=24), Text(", ".join(fact for fact in facts if fact))
-    )
-    return row
+    share = progress.share_done
+    facts = [*filter(None, counts), *progress_facts(progress.elapsed, progress.eta, progress.speed, share)]
+    bar = ProgressBar(1.0, share or 0.0, width=min(width, BAR))
+    return Group(bar, *(Text(line) for line in filled(facts, width)))
 
 
 def _running(progress: RunProgress) -> Table:
+    """A line for each running recording: its stage, how far that is, and when the recording is done."""
     running = list(progress.running.items())
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    for id, (stage, since, _) in running[:ROWS]:
-        table.add_row(Text(printable(id)), STAGES.get(stage, stage), clock(time.monotonic() - since))
+    table = Table.grid(Column(no_wrap=True), Column(no_wrap=True, min_width=24), *[Column(no_wrap=True)] * 2, padding=2)
+    table.padding = (0, 2, 0, 0)
+    for id, recording in running[:ROWS]:
+        facts = progress.facts(id)
+        share = "" if facts["stage_share"] is None else f"{percent(facts['stage_share']):>5}"
+        rest = "" if facts["eta"] is None else f"ETA {clock(facts['eta'])}"
+        table.add_row(Text(printable(id)), STAGES.get(recording.stage, recording.stage), share, rest)
     if len(running) > ROWS:
-        table.add_row(f"and {counted(len(running) - ROWS, 'recording')} more", "", "")
+        table.add_row(f"and {counted(len(running) - ROWS, 'recording')} more", "", "", "")
     return table

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 from pipelines.batch.run import RunObserver
 from pipelines.cli.console import warn
-from pipelines.cli.run_report import STAGES, stopping_line, summary_line
+from pipelines.cli.run_report import STAGES, recording_facts, stopping_line, summary_line
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
+from pipelines.results.fingerprint import file_state
 from pipelines.results.outcomes import Outcome
+from pipelines.results.progress import RunProgress
+
+EVERY, VERBOSE_EVERY = 60.0, 10.0  # s between lines about running recordings
 
 
 @contextlib.contextmanager
@@ -34,6 +39,8 @@ class PlainObserver(RunObserver):
     def __init__(self, verbose: bool) -> None:
         self._verbose, self._jobs, self._finished = verbose, 0, 0
         self._fetching = ""
+        self._progress = RunProgress(0, {})
+        self._reported = time.monotonic()
 
     def fetching(self, file: str, done: int, total: int | None) -> None:
         if file != self._fetching:
@@ -42,6 +49,8 @@ class PlainObserver(RunObserver):
 
     def planned(self, plan: Plan, jobs: Sequence[Job]) -> None:
         self._jobs = len(jobs)
+        sizes = {job.input.id: (file_state(job.input.path) or {"size": 0})["size"] for job in jobs}
+        self._progress = RunProgress(len(jobs), sizes, plan.stages)
         for note in plan.notes:
             warn(f"note: {note}")
 
@@ -49,10 +58,20 @@ class PlainObserver(RunObserver):
         warn(reason)
 
     def stage_started(self, id: str, stage: str) -> None:
+        self._progress.stage_started(id, stage)
         if self._verbose:
             warn(f"{id}: {STAGES.get(stage, stage)}")
 
+    def stage_progressed(self, id: str, share: float, duration: float | None) -> None:
+        self._progress.stage_progressed(id, share, duration)
+        if time.monotonic() - self._reported > (VERBOSE_EVERY if self._verbose else EVERY):
+            self._reported = time.monotonic()
+            for running, recording in self._progress.running.items():
+                facts = [STAGES.get(recording.stage, recording.stage), *recording_facts(self._progress.facts(running))]
+                warn(f"{running}: {', '.join(facts)}")
+
     def recording_finished(self, outcome: Outcome) -> None:
+        self._progress.recording_finished(outcome)
         self._finished += 1
         if not outcome.reused:
             warn(f"[{self._finished}/{self._jobs}] {summary_line(outcome)}")
@@ -82,6 +101,10 @@ class CombinedObserver(RunObserver):
     def stage_started(self, id: str, stage: str) -> None:
         for each in self._observers:
             each.stage_started(id, stage)
+
+    def stage_progressed(self, id: str, share: float, duration: float | None) -> None:
+        for each in self._observers:
+            each.stage_progressed(id, share, duration)
 
     def recording_finished(self, outcome: Outcome) -> None:
         for each in self._observers:

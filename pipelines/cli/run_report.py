@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -99,17 +99,35 @@ def status_lines(statuses: Sequence[RunStatus]) -> Iterator[str]:
         done = f"{run.counts.get('done', 0)} done{reused_note(progress.get('kept', 0))}"
         yield f"  {done}, {failed or '0 failed'}{waiting}"
         if run.life == "running" and progress:
-            yield "  " + ", ".join(progress_facts(progress["seconds"], progress["eta"], progress["speed"]))
+            facts = progress_facts(progress["seconds"], progress["eta"], progress["speed"], progress["share"])
+            yield "  " + ", ".join(facts)
         for each in running:
-            yield f"  {each['id']}: {STAGES.get(each['stage'], each['stage'])} since {each['since']}"
+            how_far = "".join(f", {fact}" for fact in recording_facts(each))
+            yield f"  {each['id']}: {STAGES.get(each['stage'], each['stage'])} since {each['since']}{how_far}"
 
 
-def progress_facts(seconds: float, eta: float | None, speed: float) -> Iterator[str]:
-    """How long a run takes: `seconds` until now, `eta` s to the end, `speed` in hours of audio an hour."""
+def progress_facts(seconds: float, eta: float | None, speed: float, share: float | None) -> Iterator[str]:
+    """How far a run is: `share` of the audio, `seconds` until now, `eta` s to the end, `speed` in hours an hour."""
+    if share is not None:
+        yield percent(share)
     yield f"{clock(seconds)} elapsed"
-    yield f"ETA {clock(eta)}" if eta is not None else "ETA unknown until one is done"
+    yield f"ETA {clock(eta)}" if eta is not None else "ETA unknown until the first one is decoded"
     if speed:
         yield f"{speed:.1f} hours of audio per hour"
+
+
+def recording_facts(facts: Mapping[str, Any]) -> Iterator[str]:
+    """How far a recording is, of `RunProgress.facts`."""
+    if facts["stage_share"] is not None:
+        audio = f" of {clock(facts['audio_seconds'])}" if facts["audio_seconds"] is not None else ""
+        yield f"{percent(facts['stage_share'])}{audio}"
+    if facts["eta"] is not None:
+        yield f"ETA {clock(facts['eta'])}"
+
+
+def percent(share: float) -> str:
+    """A share that is not complete never reads as 100 %."""
+    return f"{min(int(100 * share), 99) if share < 1 else 100} %"
 
 
 def reused_note(count: int) -> str:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +16,7 @@ from io import FileIO
 from pathlib import Path
 from typing import IO, Any
 
+from diarize import progress
 from diarize.audio import reading
 from diarize.audio.sample_buffer import ScratchFiles
 from diarize.errors import AudioError, OutputError
@@ -23,6 +25,9 @@ from pipelines.processes.confined import Connection
 from pipelines.processes.sandbox import Limits
 
 SAMPLES, MAPPED, DONE = b"s", b"m", b"d"
+PROGRESS = b"p"  # and the share that is decoded, as SHARE
+SHARE = struct.Struct("<d")
+EVERY = 0.5  # s between two messages about progress
 # Why there is no sound: the recording is at fault, the disk that it is on, the disk of the scratch files; or the
 # decoder is in a state in which it must not decode another recording.
 REFUSED, UNREADABLE, NO_ROOM, BROKEN = b"a", b"u", b"o", b"b"
@@ -74,9 +79,17 @@ def _decode(options: dict[str, Any], file: FileIO, parent: Connection, scratch: 
             used.append(open(descriptor, "w+b", buffering=io.DEFAULT_BUFFER_SIZE, closefd=False))  # noqa: SIM115
             yield used[-1]
 
-    buffers, facts = reading.decode(
-        file, "", options["channel"], ScratchFiles(Path(options["folder"]), empty_files(), parent.send_alive)
-    )
+    last = time.monotonic()
+
+    def send_share(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last > EVERY:
+            last = time.monotonic()
+            parent.send(PROGRESS, SHARE.pack(share))
+
+    with progress.watched(send_share):
+        scratch_files = ScratchFiles(Path(options["folder"]), empty_files(), parent.send_alive)
+        buffers, facts = reading.decode(file, "", options["channel"], scratch_files)
     for buffer in buffers:
         if buffer.on_disk:
             buffer.finish()

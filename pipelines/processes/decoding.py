@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from diarize import progress
 from diarize.audio import reading
 from diarize.audio.reading import DecodingReport, Recording
 from diarize.audio.sample_buffer import map_samples, scratch_error
@@ -25,7 +26,17 @@ from diarize.errors import AudioError, BackendError, DiarizeError, OutputError
 from diarize.types import Samples, Segment
 from diarize.units import RATE
 from pipelines.processes.confined import ChildFailed, ConfinedProcess, CpuLimitReached
-from pipelines.processes.decoder import BROKEN, DONE, MAPPED, NO_ROOM, REFUSED, SAMPLES, UNREADABLE
+from pipelines.processes.decoder import (
+    BROKEN,
+    DONE,
+    MAPPED,
+    NO_ROOM,
+    PROGRESS,
+    REFUSED,
+    SAMPLES,
+    SHARE,
+    UNREADABLE,
+)
 
 CPU = 60  # s of processor time that any file may take
 CPU_PER_MB = 100  # s more for each MB of it; the slowest honest ones (hours of silence in Opus) take 25
@@ -81,8 +92,10 @@ class Decoder:
                 sounds: list[Samples] = []
                 on_disk = False
                 kind, content = next(messages)
-                while kind in (SAMPLES, MAPPED):
-                    if kind == MAPPED:
+                while kind in (SAMPLES, MAPPED, PROGRESS):
+                    if kind == PROGRESS:
+                        progress.report(_share(content), 1.0)
+                    elif kind == MAPPED:
                         on_disk = True
                         sounds.append(self._mapped(**json.loads(content)))
                     else:
@@ -153,6 +166,13 @@ class Decoder:
         error = AudioError(called, problem, cure)
         error.__cause__ = OSError(problem) if kind == UNREADABLE else None
         return error
+
+
+def _share(content: bytes | bytearray) -> float:
+    """The share in a message of progress. Raises ValueError for anything else."""
+    if len(content) != SHARE.size or not 0 <= (share := float(SHARE.unpack(content)[0])) <= 1:
+        raise ValueError("no share")
+    return share
 
 
 def _report(fields: dict[str, Any]) -> DecodingReport:

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -23,72 +23,13 @@ from pipelines.inputs.shards import Shard, file_name
 from pipelines.results import RUN, fingerprint, outputs
 from pipelines.results.fingerprint import FileState
 from pipelines.results.outcomes import Outcome
+from pipelines.results.progress import RunProgress
 
 SCHEMA = "diarize-run/1"
 EVERY = 1.0  # s at least between two states on the disk
 SHARE = 20  # times what the last write took: a very long run spends a twentieth of a core on it
 
 State = Literal["running", "finished", "interrupted"]
-
-
-@dataclass
-class RunProgress:
-    """How far a run is. Durations are known only of recordings that are done; the rest is estimated by file size."""
-
-    recordings: int
-    bytes: int  # of all files, without those whose results are reused
-    done: int = 0
-    reused: int = 0
-    failed: int = 0
-    bytes_done: int = 0
-    audio: float = 0.0  # s of sound that were processed
-    started: float = field(default_factory=time.monotonic)
-    running: dict[str, tuple[str, float, datetime]] = field(default_factory=dict)  # id -> stage, since when
-
-    @property
-    def elapsed(self) -> float:
-        """s since the run started."""
-        return time.monotonic() - self.started
-
-    @property
-    def speed(self) -> float:
-        """Hours of sound an hour."""
-        return self.audio / self.elapsed if self.elapsed > 0 else 0.0
-
-    @property
-    def eta(self) -> float | None:
-        """s until all is done, at the present speed; None as long as nothing is done."""
-        return self.elapsed * (self.bytes - self.bytes_done) / self.bytes_done if self.bytes_done else None
-
-    def stage_started(self, id: str, stage: str) -> None:
-        self.running[id] = (stage, time.monotonic(), datetime.now(UTC))
-
-    def recording_finished(self, row: Outcome, size: int) -> None:
-        self.running.pop(row.id, None)
-        self.done += row.status == "done"
-        self.failed += row.status != "done"
-        self.reused += row.reused
-        if row.reused:
-            self.bytes -= size
-        else:
-            self.bytes_done += size
-            self.audio += row.duration or 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, as `run.json` has it."""
-        return {
-            "recordings": self.recordings,
-            "done": self.done,
-            "kept": self.reused,
-            "failed": self.failed,
-            "seconds": round(self.elapsed, 1),
-            "speed": round(self.speed, 2),
-            "eta": None if self.eta is None else round(self.eta),
-            "running": [
-                {"id": id, "stage": stage, "since": since.isoformat(timespec="seconds")}
-                for id, (stage, _, since) in self.running.items()
-            ],
-        }
 
 
 @dataclass(frozen=True)
@@ -177,18 +118,20 @@ class Journal:
         jobs: Sequence[Job],
         sizes: Mapping[str, int],
         failures: Mapping[str, Failure],
+        stages: Sequence[str] = (),
     ) -> None:
         """`head` is what run.json says of the run beside its rows, `sizes` id -> bytes of the recording.
 
-        `failures` are those of the last run; each counts until its recording is processed.
+        `failures` are those of the last run; each counts until its recording is processed. `stages` that a recording
+        goes through, as `Plan.stages`.
         """
         self._run, self._provenance = out / file_name(RUN, shard), out / file_name(outputs.PROVENANCE, shard)
         self._head, self._circumstances = head, circumstances
-        self._ids, self._sizes = [job.input.id for job in jobs], sizes
+        self._ids = [job.input.id for job in jobs]
         self.rows: dict[str, Outcome] = {}
         self._texts: dict[str, str] = {}  # the same as JSON, so that a write is as quick at the end as at the start
         self.failures = {id: failures[id] for id in self._ids if id in failures}
-        self.progress = RunProgress(len(jobs), sum(sizes.values()))
+        self.progress = RunProgress(len(jobs), sizes, stages)
         self._started = datetime.now(UTC)
         self._changed, self._lock, self._over = True, threading.Lock(), threading.Event()
         self._writer = threading.Thread(target=self._save_regularly, daemon=True)
@@ -208,6 +151,12 @@ class Journal:
             self.progress.stage_started(id, stage)
             self._changed = True
 
+    def stage_progressed(self, id: str, share: float, duration: float | None) -> None:
+        """A share of the present stage of a recording is done; `duration` s of sound, if that is known."""
+        with self._lock:
+            self.progress.stage_progressed(id, share, duration)
+            self._changed = True
+
     def recording_finished(self, row: Outcome, failure: Failure | None = None) -> None:
         """A recording has its row; `failure` is what the next run must know of it."""
         text = _row_text(row)
@@ -216,7 +165,7 @@ class Journal:
             self.failures.pop(row.id, None)
             if failure is not None:
                 self.failures[row.id] = failure
-            self.progress.recording_finished(row, self._sizes.get(row.id, 0))
+            self.progress.recording_finished(row)
             self._changed = True
 
     def close(self, rows: Iterable[Outcome], state: State, linked: str) -> None:
@@ -240,7 +189,7 @@ class Journal:
         with self._lock:
             self._changed = False
             texts = [self._texts[id] for id in self._ids if id in self._texts]
-            reused = sum(row.reused for row in self.rows.values())
+            reused = self.progress.reused
             progress = {} if state != "running" else {"progress": self.progress.as_dict()}
             failures = {id: failure.as_dict() for id, failure in self.failures.items()}
         now = datetime.now(UTC)

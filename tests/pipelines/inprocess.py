@@ -10,6 +10,7 @@ import pytest
 
 import run_pipeline
 from pipelines.batch import spare_worker, worker_pool
+from pipelines.batch.supervision import OnProgress, ignore_progress
 from pipelines.batch.worker import Worker
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
@@ -30,9 +31,16 @@ class InProcess:
         patch.setattr(decoding, "available", lambda: False)
 
     def _run(
-        self, jobs: Sequence[Job], plan: Plan, out: Path, workers: int, watch: Any, interrupt: Interrupt
+        self,
+        jobs: Sequence[Job],
+        plan: Plan,
+        out: Path,
+        workers: int,
+        watch: Any,
+        interrupt: Interrupt,
+        on_progress: OnProgress = ignore_progress,
     ) -> Iterator[Outcome]:
-        worker = Worker(plan, out, 1, watch)
+        worker = Worker(plan, out, 1, watch, on_progress=on_progress)
         for job in jobs:
             if interrupt.stopping:
                 return

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +19,8 @@ from pipelines.cli.json_log import JsonLog
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
 from pipelines.results import journal
-from pipelines.results.journal import RunProgress
 from pipelines.results.outcomes import Outcome
+from pipelines.results.progress import RunProgress
 from tests.cheap import write_tones
 from tests.pipelines.inprocess import InProcess
 
@@ -84,19 +82,6 @@ def test_a_log_that_was_lost_is_told_once(tmp_path: Path) -> None:
     assert len(told) == 1
 
 
-def test_progress_tells_how_long_it_will_take_by_bytes() -> None:
-    now = RunProgress(4, 400, started=time.monotonic() - 10)
-    assert now.eta is None
-    now.recording_finished(replace(DONE, reused=True), 100)
-    assert now.eta is None
-    now.stage_started("b", "read")
-    now.recording_finished(replace(DONE, id="b"), 100)
-    assert now.eta == pytest.approx(20, rel=0.1)
-    assert now.speed == pytest.approx(9, rel=0.1)
-    assert now.running == {}
-    assert (now.done, now.reused, now.failed) == (2, 1, 0)
-
-
 def test_the_table_on_a_terminal(tmp_path: Path) -> None:
     settings = parse({"vad": {"backend": "energy"}, "embedder": {"backend": "tests.cheap:embedder"}}, "test")
     chosen = plan.make(settings, Store(tmp_path / "models", offline=True), recognize=False)
@@ -108,14 +93,18 @@ def test_the_table_on_a_terminal(tmp_path: Path) -> None:
     screen.print(shown.render())
     shown.fetching("model.onnx", 2_000_000, 2_000_000)
     shown.planned(chosen, jobs)
+    shown.stage_started("b\x1b", "read")
+    shown.stage_progressed("b\x1b", 1.0, 600.0)
     shown.stage_started("b\x1b", "embed")
+    shown.stage_progressed("b\x1b", 0.42, 600.0)
     shown.recording_finished(DONE)
     shown.recording_finished(Outcome("c", "c.wav", "failed", "read", "is empty"))
     shown.stopping(1)
     screen.print(shown.render())
     text = screen.export_text()
     assert "1.0 of 2.0 MB" in text and "waiting for process 1" in text
-    assert "1 done, 1 failed, of 3" in text and "failed: c.wav: read: is empty" in text
+    assert "1 of 3 done, 1 failed" in text and "failed: c.wav: read: is empty" in text
+    assert "42 %" in text and "ETA 0:0" in text
     assert "computing embeddings" in text and "\x1b" not in text.replace("\x1b[", "")
     assert "Ctrl-C again" in text
 
@@ -123,8 +112,8 @@ def test_the_table_on_a_terminal(tmp_path: Path) -> None:
 def test_status_tells_a_run_that_was_killed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="there are no results of a run"):
         status.read(tmp_path)
-    now = RunProgress(3, 300)
-    now.recording_finished(DONE, 100)
+    now = RunProgress(3, {"talk": 100, "b": 100, "c": 100})
+    now.recording_finished(DONE)
     now.stage_started("b", "embed")
     run = {"state": "running", "recordings": [{"status": "done"}], "progress": now.as_dict()}
     (tmp_path / "run.json").write_text(json.dumps(run))
