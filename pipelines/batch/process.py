@@ -52,6 +52,7 @@ class ProcessRequest:
     force: bool = False  # process everything again, also where `out` holds results of other settings
     retry: bool = False  # try failed and crashed recordings again
     wait: bool = False  # until another run on `out` ends
+    keep_voices: bool = False  # of unknown speakers, for `relabel`; they are deleted otherwise
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def process(request: ProcessRequest, config: Config, store: Store, observer: Run
         _remove_partial_files(request.out, jobs, shard, previous.ended)
         observer.planned(chosen, jobs)
         with Interrupt(observer.stopping) as interrupt:
-            run = Run(request.out, chosen, jobs, previous, interrupt, lock, observer, shard)
+            run = Run(request.out, chosen, jobs, previous, interrupt, lock, observer, shard, request.keep_voices)
             outcomes = run.execute(request.force, request.retry, _head(chosen, search, shard, positions))
         earlier = _earlier(request.out, search.inputs)
         part = shard is not None

@@ -48,9 +48,11 @@ class Run:
         lock: Lock,
         observer: RunObserver,
         shard: Shard | None = None,
+        keep_voices: bool = False,
     ) -> None:
         self._out, self._plan, self._jobs, self._previous = out, plan, jobs, previous
         self._interrupt, self._lock, self._observer, self._shard = interrupt, lock, observer, shard
+        self._keep_voices = keep_voices
         self._failed: dict[str, tuple[Job, Failure]] = {}  # failures of the last run that are not tried again
         self._work = PendingWork()
 
@@ -195,7 +197,8 @@ class Run:
     def _link(self, rows: tuple[Outcome, ...], complete: bool) -> tuple[tuple[Outcome, ...], str]:
         """The rows with linked speakers, and the digest of what was compared.
 
-        Voices are deleted when all recordings were compared; an incomplete run leaves them for the next one.
+        Voices are deleted when all recordings were compared, unless they are wanted; an incomplete run leaves them for
+        the next one.
         """
         with_strangers = [row for row in rows if row.strangers is not None]
         already_linked = any(
@@ -208,6 +211,6 @@ class Run:
         if not complete or not with_strangers:
             return rows, ""
         linked = resume.hash_strangers(filter(None, (resume.read(self._out / row.id) for row in rows)))
-        for row in with_strangers:
+        for row in with_strangers if not self._keep_voices else ():
             voiceprints.delete(self._out / row.id)
         return rows, linked

@@ -50,6 +50,10 @@ PROCESS_OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
             {"metavar": "LIB"},
         ),
         "--passphrase-file": ("file with the passphrase of an encrypted library (default: DIARIZE_PASSPHRASE)", _FILE),
+        "--keep-voices": (
+            "with --library or --link: keep the voiceprints of unknown speakers, so that relabel can name them later",
+            _FLAG,
+        ),
         "--link": ("label unknown speakers alike in all recordings (unknown-1, ...); needs no library", _FLAG),
     },
     "runs": {
@@ -125,6 +129,7 @@ def _process(args: argparse.Namespace) -> int:
         force=args.force,
         retry=args.retry_failed,
         wait=args.wait,
+        keep_voices=args.keep_voices,
     )
 
     # Progress goes to the terminal and to the log, the report only to the terminal.

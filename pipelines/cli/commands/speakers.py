@@ -64,6 +64,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     action("import", _import, "add everybody from a file that `export` wrote", "file")
     action("audit", _audit, "check the log of all changes, and the database")
 
+    again = commands.add_parser(
+        "relabel", help="bring new names and other changes of the library into finished transcripts"
+    )
+    again.add_argument("out", type=Path, metavar="OUT", help="result folder of a run")
+    again.add_argument("--json", action="store_true", help="print the result as JSON")
+    library_options(again)
+    again.set_defaults(command=_relabel)
+
 
 def _to_read(args: argparse.Namespace) -> Library:
     return speakers.open_library(args.library, os.environ, args.passphrase_file, read_only=True)
@@ -162,6 +170,27 @@ def _import(args: argparse.Namespace) -> int:
     console.say(f"{counted(len(people), 'person')} from {args.file}")
     print_notes(note for person in people for note in speakers.notes_on(person))
     return 0
+
+
+def _relabel(args: argparse.Namespace) -> int:
+    from pipelines.people.relabel import relabel
+
+    with _to_read(args) as library:
+        result = relabel(args.out, library)
+    if args.json:
+        console.say(json.dumps(result.as_dict(), indent=1))
+        return result.status
+    for change in result.changes:
+        names = f"{change.before or 'unknown'} -> {change.after or 'unknown'}"
+        reason = f" ({change.reason})" if change.after is None else ""
+        console.say(f"{change.recording}: {change.speaker}: {names}{reason}")
+    for id, problem in result.problems.items():
+        console.warn(f"failed: {id}: {problem}")
+    transcripts = counted(result.recordings, "transcript")
+    changed = len(result.rewritten)
+    console.say(f"changed: {changed} of {transcripts}" if changed else f"nothing to change in {transcripts}")
+    print_notes(result.notes)
+    return result.status
 
 
 def _audit(args: argparse.Namespace) -> int:

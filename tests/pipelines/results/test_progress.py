@@ -36,9 +36,8 @@ def run(clock: Clock, **sizes: int) -> RunProgress:
 
 def test_a_single_recording_has_an_estimate_as_soon_as_its_length_is_known(clock: Clock) -> None:
     now = run(clock, a=1000)
-    assert (now.eta, now.share_done) == (None, None)
     now.stage_started("a", "read")
-    assert now.eta is None
+    assert (now.eta, now.share_done) == (None, None)
     now.stage_progressed("a", 0.5, None)
     clock.now = 1.0
     assert now.eta is not None  # by the usual costs, while it is decoded
