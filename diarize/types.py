@@ -93,13 +93,13 @@ class Word(_Timed):
     start: float
     end: float
     text: str
-    probability: float = 1.0  # in [0, 1], from the recognizer
+    probability: float | None = None  # in [0, 1], from the recognizer; None: it gave none
     speaker: str | None = None  # None: nobody speaks there
 
     def __post_init__(self) -> None:
         if not (isfinite(self.start) and isfinite(self.end) and 0 <= self.start <= self.end):
             raise ValueError(f"a word needs finite 0 <= start <= end, got {self.start} .. {self.end} ({self.text!r})")
-        if not 0 <= self.probability <= 1:
+        if self.probability is not None and not 0 <= self.probability <= 1:
             raise ValueError(f"a word's probability lies in [0, 1], got {self.probability} ({self.text!r})")
 
 
@@ -401,6 +401,11 @@ class Errors(Counts):
         if self.total > 0:
             return wrong / self.total
         return 0.0 if wrong == 0 else float("inf")
+
+
+def least_probability(*probabilities: float | None) -> float | None:
+    """Of a word that was put together from tokens: the lowest of those that are known; None if none is."""
+    return min((probability for probability in probabilities if probability is not None), default=None)
 
 
 def speakers_of(turns: Iterable[Turn]) -> tuple[Speaker, ...]:

@@ -124,7 +124,16 @@ ACTIVITY: Codec[LocalActivity] = Codec(
 WORDS: Codec[RecognizedWords] = Codec(
     lambda result: _pack(
         [
-            [[float(w.start), float(w.end), w.text, float(w.probability), w.speaker] for w in result[0]],
+            [
+                [
+                    float(w.start),
+                    float(w.end),
+                    w.text,
+                    None if w.probability is None else float(w.probability),
+                    w.speaker,
+                ]
+                for w in result[0]
+            ],
             result[1],
         ]
     ),

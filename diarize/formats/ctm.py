@@ -28,8 +28,9 @@ def dumps(transcript: Transcript) -> str:
     lines: list[tuple[float, str]] = []
     for word in sorted(transcript.words, key=lambda w: (w.start, w.end)):
         parts = split_fields(join([word.text]))
+        confidence = "" if word.probability is None else f" {word.probability:.3f}"
         for part, start, end in _divide(parts, word):
-            line = f"{file} 1 {start:.3f} {end - start:.3f} {escape(part)} {word.probability:.3f}\n"
+            line = f"{file} 1 {start:.3f} {end - start:.3f} {escape(part)}{confidence}\n"
             lines.append((start, line))
     return "".join(line for _, line in sorted(lines, key=itemgetter(0)))
 
@@ -77,8 +78,8 @@ def _read_words(text: str, where: str) -> Iterator[tuple[str, list[str]]]:
         yield place, fields
 
 
-def _confidence_and_speaker(fields: list[str]) -> tuple[float, str | None]:
+def _confidence_and_speaker(fields: list[str]) -> tuple[float | None, str | None]:
     """Confidence, and the speaker, the eighth field in RT-09's CTM."""
-    confidence = 1.0 if len(fields) < 6 or fields[5] == NOBODY else parse_probability(fields[5])
+    confidence = None if len(fields) < 6 or fields[5] == NOBODY else parse_probability(fields[5])
     speaker = from_token(fields[7]) if len(fields) == 8 and fields[7] != NOBODY else None
     return confidence, speaker

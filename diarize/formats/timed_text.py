@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, isnan, nan
 
 MOST = 1e7  # s, some 115 days: no recording is longer, and a later time is invalid
 
@@ -22,7 +22,7 @@ class TimedText:
     start: float | None
     end: float | None
     speaker: str | None = None
-    probability: float = 1.0
+    probability: float | None = None  # None: the file says none
     word: bool = False
     words: tuple[TimedText, ...] = ()
 
@@ -50,10 +50,10 @@ def _within(time: float) -> float | None:
     return time if isfinite(time) and abs(time) <= MOST else None
 
 
-def parse_probability(value: object) -> float:
-    """A confidence in [0, 1]: 1 if it is missing or no number; values outside are moved to the nearer end."""
+def parse_probability(value: object) -> float | None:
+    """A confidence in [0, 1]: None if it is missing or no number; values outside are moved to the nearer end."""
     try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else 1.0
+        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else nan
     except (ValueError, OverflowError):
-        return 1.0
-    return min(1.0, max(0.0, number)) if number == number else 1.0
+        return None
+    return None if isnan(number) else min(1.0, max(0.0, number))

@@ -19,6 +19,7 @@ from typing import Any
 
 from diarize.errors import FormatError
 from diarize.formats.timed_text import TimedText, parse_probability, parse_time
+from diarize.types import least_probability
 
 _SPECIAL = re.compile(r"\[_[^\]]*\]|<\|[^|]*\|>")  # tokens of whisper.cpp and Whisper that are not text
 
@@ -110,7 +111,7 @@ def _cpp(item: Any, where: str) -> TimedText:
                 before,
                 text=before.text + text,
                 end=before.end if until is None else until,
-                probability=min(before.probability, score),
+                probability=least_probability(before.probability, score),
             )
         else:
             words.append(TimedText(text, since, until, None, score, word=True))

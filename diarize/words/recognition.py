@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from diarize import timeline
 from diarize.text import join, unspaced
-from diarize.types import Samples, Segment, Word
+from diarize.types import Samples, Segment, Word, least_probability
 from diarize.units import to_samples
 
 _QUIET = 0.2  # s; length of the parts whose energy is compared to find a cut: about a syllable
@@ -113,7 +113,7 @@ def merge(tokens: Iterable[Word]) -> tuple[Word, ...]:
                 before,
                 end=max(before.end, token.end),
                 text=before.text + text,
-                probability=min(before.probability, token.probability),
+                probability=least_probability(before.probability, token.probability),
             )
         else:
             words.append(replace(token, text=text))
@@ -174,7 +174,8 @@ def describe_doubts(words: Sequence[Word], speech: Sequence[Segment]) -> tuple[s
         "recognizers repeat phrases in noise and silence, so check this part of the recording."
         for loop in find_loops(words)
     ]
-    if len(words) >= ENOUGH and (mean := sum(word.probability for word in words) / len(words)) < UNCERTAIN:
+    known = [word.probability for word in words if word.probability is not None]
+    if len(known) >= ENOUGH and (mean := sum(known) / len(known)) < UNCERTAIN:
         doubts.append(
             f"Most words are uncertain (mean probability {mean:.2f}): the speech may be in a language that the "
             "recognizer does not know, or unclear. Check the words, or use another recognizer."

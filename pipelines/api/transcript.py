@@ -116,8 +116,8 @@ class Transcript(types.Transcript):
     def to_dataframe(self, words: bool = False) -> pandas.DataFrame:
         """One row a turn: recording, start, end, duration (s), speaker, name, text; as `timeline.csv` has them.
 
-        With `words` one row a word: recording, start, end (s), text, probability, speaker, name. A missing speaker or
-        name is `pandas.NA`.
+        With `words` one row a word: recording, start, end (s), text, probability, speaker, name. A missing
+        speaker or name is `pandas.NA`, a missing probability NaN.
         """
         return tables.words([self]) if words else tables.timeline([self])
 

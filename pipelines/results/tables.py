@@ -228,7 +228,9 @@ def _csv(cells: Iterable[Iterable[str]]) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def _decimal(value: float, name: str) -> str:
+def _decimal(value: float | None, name: str) -> str:
+    if value is None:
+        return ""
     return f"{value:.4f}" if name == "share" else f"{value:.3f}"
 
 

@@ -67,7 +67,7 @@ def test_words_are_in_order_and_inside_speech(words: tuple[Word, ...]) -> None:
     _, speech = spoken()
     assert list(words) == sorted(words, key=lambda word: word.start)
     for word in words:
-        assert 0 <= word.probability <= 1 and word.text == word.text.strip() != ""
+        assert 0 <= (word.probability or 0) <= 1 and word.text == word.text.strip() != ""
         assert any(segment.start <= word.start <= word.end <= segment.end for segment in speech), word
     assert recognition.describe_doubts(words, speech) == ()
 

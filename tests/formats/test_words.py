@@ -90,7 +90,7 @@ def test_whisper(tmp_path: Path) -> None:
     assert found == (
         Word(0.0, 0.5, "Hello", 0.9),
         Word(0.5, 1.5, "there.", 0.8),
-        Word(2.0, 2.5, "Bye.", 1.0),
+        Word(2.0, 2.5, "Bye."),
     )
 
 
@@ -110,7 +110,7 @@ def test_fault_43_whisperx_words_without_times_lie_between_their_neighbours(tmp_
     found, _ = read(tmp_path, WHISPERX)
     assert found == (
         Word(1.0, 1.2, "In", 0.7, "SPEAKER_00"),
-        Word(1.2, 3.0, "2014.", 1.0, "SPEAKER_00"),
+        Word(1.2, 3.0, "2014.", None, "SPEAKER_00"),
         Word(3.0, 4.0, "Yes", 0.6, "SPEAKER_01"),
     )
 
@@ -363,11 +363,11 @@ def test_probabilities_are_brought_into_their_range() -> None:
         0.5,
         0,
         1,
-        1,
-        1,
+        None,
+        None,
         0.25,
-        1,
-        1,
+        None,
+        None,
     ]
 
 
