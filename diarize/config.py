@@ -242,6 +242,15 @@ class LabelConfig(Section):
         description="s; a word outside all turns gets the speaker of the nearest turn up to this distance. With a "
         "lower value words are lost where turns begin late; a higher value does not help",
     )
+    speakers_from: Literal["recording", "compare", "transcript"] = Field(
+        "recording",
+        description="whose speakers words of --transcript get. recording: those found in the recording; transcript: "
+        "those in the file, of whose words the turns are made; compare: recording, and a note on how far both agree",
+    )
+    names_in_text: bool = Field(
+        True,
+        description="on: names before a colon in subtitles of --transcript (Anna: text) are speakers; off: text",
+    )
 
 
 class IdentifyConfig(Section):

@@ -42,15 +42,14 @@ def split_lines(text: str, keep_ends: bool = False) -> list[str]:
     """The lines of a file: they end at CR, LF or CR LF, and nowhere else (`str.splitlines` also breaks at U+2028, NEL,
     form feeds and others, which are characters of the text). `keep_ends`: with their ends, as `csv` needs them.
 
-    Text that was converted twice has CR CR LF, which is one end. A byte order mark at the start of a line, as of files
-    that were joined, is no part of it, except where ends are kept.
+    Text that was converted twice has CR CR LF, which is one end.
     """
     if keep_ends:
         return _LINE.findall(text)
     lines = _LINE_END.split(text)
     if not lines[-1]:
         lines.pop()
-    return [line.lstrip("\ufeff") for line in lines] if "\ufeff" in text else lines
+    return lines
 
 
 def split_fields(line: str) -> list[str]:

@@ -90,8 +90,11 @@ class Plan:
 
     @property
     def clusters(self) -> bool:
-        """Whether turns are made of clustered windows: not by an end-to-end diarizer, nor of one channel a speaker."""
-        return self.config.diarizer is None and self.config.audio.channel != "per-channel"
+        """Whether turns are made of clustered windows: not by an end-to-end diarizer, nor of one channel a speaker, nor
+        of words with speakers.
+        """
+        by_words = self.config.label.speakers_from == "transcript"
+        return self.config.diarizer is None and self.config.audio.channel != "per-channel" and not by_words
 
     def clusterer(self) -> WindowClusterer:
         return WindowClusterer(self.config.cluster, segmentation=self.config.segmentation)
@@ -135,9 +138,11 @@ def make(
         used[name] = store.digest(name)
         return path
 
-    by_channel = config.audio.channel == "per-channel"
+    by_channel, by_words = config.audio.channel == "per-channel", config.label.speakers_from == "transcript"
+    detect_speech = detect_speech and not by_words
     detect = _detector(config, model) if detect_speech and (by_channel or config.diarizer is None) else None
-    embed = _embedder(config, store, model, notes) if not by_channel and config.diarizer is None else None
+    clusters = not by_channel and not by_words and config.diarizer is None
+    embed = _embedder(config, store, model, notes) if clusters else None
     segment = _segmenter(config, store, model, notes) if embed is not None else None
     recognizer = _recognizer(config, store, model, notes) if recognize else None
     diarize = None

@@ -32,7 +32,7 @@ from diarize.stages import (
 from diarize.turns import merging
 from diarize.types import Audio, Provenance, Segment, SpeechTrack, Transcript, Turn, Word, speakers_of
 from diarize.units import round_time
-from diarize.words import labelling, recognition
+from diarize.words import foreign, labelling, recognition
 
 Observer = Callable[[str], None]  # called with the name of each stage as it begins
 
@@ -114,11 +114,15 @@ def transcribe(
 
     running = stages.observed(enter)
     try:
-        diarization = find_turns(recording.audios, running, config, known)
+        imported = None if words is None else _observed("recognize", words, enter)()
+        if imported is not None and config.label.speakers_from == "transcript":
+            diarization = _turns_of_words(audio, imported[0], running, config)
+        else:
+            diarization = find_turns(recording.audios, running, config, known)
         people = _identify(diarization, running, config)
-        spoken, language = _recognize(diarization.tracks, running, _observed("recognize", words, enter))
+        spoken, language = imported or _recognize(diarization.tracks, running)
         of_channels = words is None and any(track.speaker is not None for track in diarization.tracks)
-        labelled = _label(spoken, people, of_channels, config)
+        labelled = _label(spoken, people, of_channels, imported is not None, config)
     except (StageError, OutputError):  # of samples that are decoded only now
         raise
     except DiarizeError as error:
@@ -136,6 +140,8 @@ def transcribe(
     )
     notes = (
         *notes_of(stages, known),
+        *getattr(words, "notes", ()),
+        *(foreign.describe(imported[0], labelled, config.label) if imported is not None else ()),
         *constraints.remarks(known, diarization.windows, diarization.speech, audio.duration),
         *_remarks(transcript, diarization.speech, stages.recognize is not None or words is not None, config),
     )
@@ -184,6 +190,15 @@ def _turns_end_to_end(audio: Audio, stages: Stages, config: Config) -> Diarizati
     return Diarization(turns, (SpeechTrack(audio, speech, voices),))
 
 
+def _turns_of_words(audio: Audio, words: Sequence[Word], stages: Stages, config: Config) -> Diarization:
+    """Turns of the speakers of words from a file; voices only where somebody is to be identified by them."""
+    turns = foreign.turns_of(words, audio.duration, config.turns.gap)
+    speech = timeline.union(turns)
+    embed = stages.embed if stages.identify is not None and turns else None
+    voices = None if embed is None else embed(audio, windows.over(speech, config.windows))
+    return Diarization(turns, (SpeechTrack(audio, speech, voices),))
+
+
 def _turns_of_channels(channels: Sequence[Audio], stages: Stages, config: Config) -> Diarization:
     """Each channel is one speaker's track (CHANNEL_0, CHANNEL_1, ...); silent channels are nobody."""
     if stages.detect is None:
@@ -218,12 +233,8 @@ def _identify(diarization: Diarization, stages: Stages, config: Config) -> Named
     return name_speakers(turns, voices_of(turns, tracks, stages.bandwidth), stages.identify, config.turns.gap)
 
 
-def _recognize(
-    tracks: Sequence[SpeechTrack], stages: Stages, words: Words | None
-) -> tuple[tuple[Word, ...], str | None]:
+def _recognize(tracks: Sequence[SpeechTrack], stages: Stages) -> tuple[tuple[Word, ...], str | None]:
     """The words of the recording and its language; those of a channel carry its speaker."""
-    if words is not None:
-        return words()
     if stages.recognize is None:
         return (), None
     recognize = stages.recognize
@@ -240,10 +251,15 @@ def _recognize(
     )
 
 
-def _label(words: Sequence[Word], people: NamedSpeakers, of_channels: bool, config: Config) -> tuple[Word, ...]:
-    """Each word with its speaker: by its channel, else by the turns, whatever speakers a file of words names."""
-    if of_channels:
-        return tuple(replace(w, speaker=people.same.get(w.speaker or "", w.speaker)) for w in words)
+def _label(
+    words: Sequence[Word], people: NamedSpeakers, of_channels: bool, of_file: bool, config: Config
+) -> tuple[Word, ...]:
+    """Each word with its speaker: by its channel; by the file of the words, if its speakers are to be used; else by
+    the turns.
+    """
+    if of_channels or (of_file and config.label.speakers_from == "transcript"):
+        words = tuple(replace(w, speaker=people.same.get(w.speaker or "", w.speaker)) for w in words)
+        return words if of_channels else foreign.label(words, people.turns, config.label)
     return labelling.label(words, people.turns, config.label)
 
 

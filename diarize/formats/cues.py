@@ -16,7 +16,8 @@ from unicodedata import east_asian_width
 from diarize.errors import FormatError
 from diarize.formats.naming import visible
 from diarize.formats.segments import TextSegment, check_span
-from diarize.formats.timed_text import TimedText, parse_time
+from diarize.formats.timed_text import TimedText
+from diarize.formats.timing_lines import SourceCue
 from diarize.text import join, may_break
 from diarize.types import Segment, Transcript, Word
 
@@ -24,7 +25,6 @@ COLUMNS = 42  # of a line; two lines
 LONGEST = 7.0  # s
 _SENTENCE = frozenset(".?!…。？！؟۔।॥")
 
-_TIMING = re.compile(r"^\s*([0-9:.,+-]+)\s*-->\s*([0-9:.,+-]+)")
 _PREFIX = re.compile(r"\[([^\[\]\n]+)\]:(?:\s+|$)")
 
 
@@ -104,15 +104,6 @@ def _lines(text: str) -> tuple[str, ...]:
     return (text,) if best is None else best[1:]
 
 
-def parse_timing(line: str) -> tuple[float | None, float | None] | None:
-    """Start and end of a timing line (`00:00:01,000 --> 00:00:02,500`, hours optional); None for another line.
-
-    An invalid time (too many minutes, missing digits) is None itself.
-    """
-    match = _TIMING.match(line)
-    return None if match is None else (parse_time(match[1]), parse_time(match[2]))
-
-
 def split_speaker(cue: TimedText) -> TimedText:
     """The text without its `[Name]: ` prefix, if it has one, which becomes its speaker; `?` is nobody."""
     match = _PREFIX.match(cue.text)
@@ -122,13 +113,21 @@ def split_speaker(cue: TimedText) -> TimedText:
     return replace(cue, text=cue.text[match.end() :], speaker=speaker)
 
 
-def to_segments(cues: Sequence[TimedText], where: str) -> tuple[TextSegment, ...]:
-    """Cues as segments. Raises FormatError, with the number of the cue, if a time is missing or out of order."""
+def to_segments(cues: Sequence[SourceCue], where: str) -> tuple[TextSegment, ...]:
+    """The parts of cues as segments. Raises FormatError, with the cue, if a time is missing or out of order."""
     segments = []
     for at, cue in enumerate(cues, 1):
-        place = f"{where}: cue {at}"
+        place = f"{where}: cue {at} (line {cue.line})"
         if cue.start is None or cue.end is None:
             raise FormatError(place, "it has no valid time")
-        start, end = check_span(cue.start, cue.end, place)
-        segments.append(TextSegment(start, end, cue.speaker, cue.text))
+        for part in cue.parts:
+            start, end = check_span(*_known(part, cue), place)
+            segments.append(TextSegment(start, end, part.speaker, " ".join(part.text.split("\n"))))
     return tuple(segments)
+
+
+def _known(part: TimedText, cue: SourceCue) -> tuple[float, float]:
+    """The times of a part, or of its cue."""
+    start = cue.start if part.start is None else part.start
+    end = cue.end if part.end is None else part.end
+    return start or 0.0, end or 0.0

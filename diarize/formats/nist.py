@@ -20,7 +20,7 @@ _GAPS = ("inter_segment_gap", "intersegment_gap", "excluded_region")  # SCTK's c
 def read_lines(text: str, where: str) -> Iterator[tuple[str, list[str], str]]:
     """(place in messages, fields, line) of each line that is not empty and no comment."""
     for number, line in enumerate(split_lines(text), 1):
-        fields = split_fields(line)
+        fields = split_fields(line.lstrip("\ufeff"))  # at the start of each file, where several were joined
         if fields and not fields[0].startswith(";;"):
             yield f"{where}:{number}", fields, line
 

@@ -7,17 +7,33 @@ and players hide `<...>` and `{\\...}` as styles: these brackets are replaced by
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from diarize.formats.cues import make_cues, parse_timing, split_speaker, to_segments
+from diarize.formats.cues import make_cues, split_speaker, to_segments
 from diarize.formats.naming import make_labels
 from diarize.formats.segments import TextSegment
 from diarize.formats.timed_text import TimedText
 from diarize.formats.times import format_clock, round_transcript
-from diarize.text import split_lines
+from diarize.formats.timing_lines import (
+    Remarks,
+    SourceCue,
+    Times,
+    cue_number,
+    is_blank,
+    looks_like_times,
+    note_timing,
+    numbered_lines,
+    parse_timing,
+    refuse_inner_timing,
+)
 from diarize.types import Transcript
 
 _INERT = str.maketrans({"<": "‹", ">": "›"})
-_STYLE = re.compile(r"</?(?:[ibus]|font)\b[^<>\n]*>|\{\\[^{}\n]*\}", re.IGNORECASE)
+_STYLE = re.compile(
+    r"</?(?:[ibusvc]|font|lang|ruby|rt|span|em|strong|p)\b[^<>\n]*>|<[\d:.,]{5,14}>|\{\\[^{}\n]*\}", re.IGNORECASE
+)
+_VOICE = re.compile(r"<v(?:\.\S*)?[ \t]+([^<>\n]+)>")  # of WebVTT, as converters leave it
+_BREAK = re.compile(r"<br\s{0,2}/?>|\\N", re.IGNORECASE)
 
 
 def dumps(transcript: Transcript) -> str:
@@ -33,22 +49,78 @@ def dumps(transcript: Transcript) -> str:
 
 def loads(text: str, where: str) -> tuple[TextSegment, ...]:
     """The cues as segments, the speaker from the `[Name]: ` prefix. Raises FormatError for an invalid time."""
-    return to_segments(parse(text), where)
+    return to_segments(read_cues(text, where)[0], where)
 
 
-def parse(text: str) -> list[TimedText]:
-    """The cues of a file: each from its timing line to the next one, without the cue number; style tags are removed.
+def parse(text: str, where: str = "text") -> list[TimedText]:
+    """The texts of the cues, with their times as in the file."""
+    return [part for cue in read_cues(text, where)[0] for part in cue.parts]
 
-    Blank lines do not separate cues: files of some tools lack them, or have blank lines inside a cue.
+
+def read_cues(text: str, where: str) -> tuple[list[SourceCue], tuple[str, ...]]:
+    """The cues of a file: each from its timing line to the next one, without the cue number; and notes on lines that
+    were not read. Style tags are removed.
+
+    Blank lines do not separate cues: files of some tools lack them, or have blank lines inside a cue. Raises
+    FormatError, with the line, for a timing line in the middle of a line.
     """
-    lines = split_lines(text)
-    starts = [(i, times) for i, line in enumerate(lines) if (times := parse_timing(line)) is not None]
-    cues = []
-    for place, (i, (start, end)) in enumerate(starts):
-        last = len(lines) if place + 1 == len(starts) else starts[place + 1][0]
-        body = lines[i + 1 : last]
-        if place + 1 < len(starts) and body and body[-1].strip().isdecimal():
-            body.pop()
-        content = " ".join(line.strip() for line in body if line.strip())
-        cues.append(split_speaker(TimedText(_STYLE.sub("", content).strip(), start, end)))
-    return cues
+    lines = numbered_lines(text)
+    starts = [(i, times) for i in range(len(lines)) if (times := _times(lines, i)) is not None]
+    remarks, cues = Remarks(), []
+
+    # What is before the first cue: its number, if the file has numbers.
+    prelude, last_number = _without_number(lines[: starts[0][0]] if starts else lines, None, begin=True)
+    for number, line in prelude:
+        if line.strip():
+            remarks.add("line", "before the first cue, not read", number)
+    for (i, times), (after, _) in zip(starts, [*starts[1:], (len(lines), None)], strict=False):
+        body = lines[i + 1 : after]
+        if after < len(lines):
+            body, own_number = _without_number(body, last_number)
+            last_number = own_number if own_number is not None or last_number is None else last_number + 1
+        for number, line in body:
+            refuse_inner_timing(number, line, where)
+        cue = SourceCue(lines[i][0], *times, "\n".join(line.strip() for _, line in body if line.strip()))
+        note_timing(cue, lines[i][1], remarks, where)
+        cues.append(replace(cue, parts=(_part(cue),)))
+    return cues, remarks.notes
+
+
+def _part(cue: SourceCue) -> TimedText:
+    content = _BREAK.sub("\n", cue.content)
+    voice = _VOICE.search(content)
+    content = "\n".join(line.strip() for line in _STYLE.sub("", content).split("\n")).strip()
+    return split_speaker(TimedText(content, cue.start, cue.end, None if voice is None else voice[1].strip()))
+
+
+def _times(lines: list[tuple[int, str]], i: int) -> Times | None:
+    """The times of a timing line, also of a damaged one behind a cue number or a blank line."""
+    line = lines[i][1]
+    times = parse_timing(line)
+    if times is not None or i == 0 or not looks_like_times(line):
+        return times
+    behind_number = cue_number(lines[i - 1][1]) is not None and (i == 1 or is_blank(lines[i - 2][1]))
+    return (None, None) if behind_number or is_blank(lines[i - 1][1]) else None
+
+
+def _without_number(
+    body: list[tuple[int, str]], last: int | None, begin: bool = False
+) -> tuple[list[tuple[int, str]], int | None]:
+    """The lines before a timing line without the cue number at their end, and that number.
+
+    `last`: the number of the cue before; None if the file has no numbers so far. `begin`: the lines are
+    those before the first cue. A number directly before the timing line is a cue number where the cues have numbers, or
+    behind a blank line; with blank lines after it, if it is the next one.
+    """
+    end = len(body)
+    while end and is_blank(body[end - 1][1]):
+        end -= 1
+    number = cue_number(body[end - 1][1]) if end else None
+    if number is None:
+        return body, None
+    alone = is_blank(body[end - 2][1]) if end > 1 else begin
+    if end == len(body):
+        is_number = alone or last is not None
+    else:
+        is_number = alone and (begin or (last is not None and number == last + 1))
+    return (body[: end - 1], number) if is_number else (body, None)

@@ -8,18 +8,35 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
 
-from diarize.formats.cues import Cue, make_cues, parse_timing, split_speaker, to_segments
+from diarize.formats.cues import Cue, make_cues, split_speaker, to_segments
 from diarize.formats.naming import make_labels
 from diarize.formats.repair import fill_between
 from diarize.formats.segments import TextSegment
 from diarize.formats.timed_text import TimedText, parse_time
 from diarize.formats.times import format_clock, round_transcript
-from diarize.text import split_fields, split_lines
+from diarize.formats.timing_lines import (
+    Remarks,
+    SourceCue,
+    cue_number,
+    is_blank,
+    looks_like_times,
+    note_timing,
+    numbered_lines,
+    parse_timing,
+    refuse_inner_timing,
+    without_marks,
+)
+from diarize.text import split_fields
 from diarize.types import Transcript
 
 _NO_CUES = ("NOTE", "STYLE", "REGION")
 _TAG = re.compile(r"<([^<>]*)>")
+_WEBEX = re.compile(r"\d+[ \t]+\"(.*)\"(?:[ \t]+\(\d+\))?[ \t]*")
+_GUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{8,}(?:/\S*)?$")  # Teams
 _VOICE = re.compile(r"v(?:\.\S*)?\s+(.*)", re.DOTALL)
 
 
@@ -47,35 +64,80 @@ def _block(cue: Cue, labels: dict[str | None, str]) -> str:
 
 def loads(text: str, where: str) -> tuple[TextSegment, ...]:
     """The cues as segments, one for every voice in a cue. Raises FormatError if a time of a cue is invalid."""
-    return to_segments(parse(text), where)
+    return to_segments(read_cues(text, where)[0], where)
 
 
-def parse(text: str) -> list[TimedText]:
-    """The cues of a file: blocks of lines separated by blank lines; notes, styles and regions are ignored.
+def parse(text: str, where: str = "text") -> list[TimedText]:
+    """The texts of the cues, with their times as in the file."""
+    return [part for cue in read_cues(text, where)[0] for part in cue.parts]
 
-    A voice tag gives the speaker of the text after it, a timestamp tag (`<00:00:01.000>`) its time; other tags are
-    removed.
+
+def read_cues(text: str, where: str) -> tuple[list[SourceCue], tuple[str, ...]]:
+    """The cues of a file, and notes on lines that were not read.
+
+    Empty lines separate blocks; a line of spaces does not, and is in the cue. Notes, styles, regions and headers, also
+    of files that were joined, are no cues. A timing line inside a block begins a cue of its own. A block without a
+    timing line is the text of the cue before, where that has none. Raises FormatError, with the line, for a timing line
+    in the middle of a line.
+
+    A voice tag gives the speaker of the text after it, an identifier `1 "Anna Lopez" (123)` (Webex) that of its cue, a
+    timestamp tag (`<00:00:01.000>`) the time of the text after it; other tags are removed.
     """
-    cues: list[TimedText] = []
-    for block in re.split(r"\n[ \t]*\n", "\n".join(split_lines(text))):
-        lines = block.strip("\n").split("\n")
-        at = next((i for i, line in enumerate(lines) if parse_timing(line) is not None), None)
-        if at is None or split_fields(lines[0])[:1] in ([name] for name in _NO_CUES):
+    remarks, cues = Remarks(), []
+    for block in _blocks(numbered_lines(text)):
+        at = [i for i, (_, line) in enumerate(block) if parse_timing(line) is not None]
+        is_header = without_marks(block[0][1]).startswith("WEBVTT")
+        if split_fields(without_marks(block[0][1]))[:1] in ([name] for name in _NO_CUES):
             continue
-        times = parse_timing(lines[at])
-        assert times is not None
-        cues += _parts(" ".join(lines[at + 1 :]), *times)
-    return cues
+        for i, after in zip(at, [*at[1:], len(block)], strict=False):
+            before = block[i - 1][1] if i > 0 and not (is_header and i == 1) else ""
+            identifier = before if i == at[0] or _is_identifier(before) else ""
+            body = block[i + 1 : after]
+            if after < len(block) and body and _is_identifier(body[-1][1]):
+                body.pop()
+            number, line = block[i]
+            cue = SourceCue(number, *(parse_timing(line) or (None, None)), _content(body, where), identifier)
+            note_timing(cue, line, remarks, where)
+            cues.append(cue)
+        stray = [] if is_header else block[: max(0, at[0] - 1)] if at else block
+        is_text = not any(looks_like_times(line) for _, line in stray)
+        if not at and stray and is_text and cues and not cues[-1].content:
+            cues[-1] = replace(cues[-1], content=_content(stray, where))
+        else:
+            for number, _ in stray:
+                remarks.add("line", "outside of all cues, not read", number)
+    return [replace(cue, parts=tuple(_parts(cue))) for cue in cues], remarks.notes
 
 
-def _parts(payload: str, start: float | None, end: float | None) -> list[TimedText]:
+def _blocks(lines: list[tuple[int, str]]) -> Iterator[list[tuple[int, str]]]:
+    """Groups of lines between empty ones."""
+    for is_empty, group in groupby(lines, key=lambda line: not line[1].strip("\ufeff")):
+        if not is_empty:
+            yield list(group)
+
+
+def _is_identifier(line: str) -> bool:
+    """Whether a line before a timing line is its identifier, and not the end of the text before it."""
+    return cue_number(line) is not None or _WEBEX.fullmatch(line) is not None or _GUID.match(line) is not None
+
+
+def _content(lines: list[tuple[int, str]], where: str) -> str:
+    for number, line in lines:
+        refuse_inner_timing(number, line, where)
+    return "\n".join(line.strip() for _, line in lines if not is_blank(line))
+
+
+def _parts(cue: SourceCue) -> list[TimedText]:
     """The parts of a cue's text between its voice and timestamp tags."""
+    payload, start, end = cue.content, cue.start, cue.end
     parts: list[TimedText] = []
-    speaker: str | None = None
+    webex = _WEBEX.fullmatch(cue.identifier)
+    speaker = None if webex is None else webex[1].strip() or None
     text, since = "", start
 
     def close(until: float | None) -> None:
-        content = " ".join(html.unescape(text).split())
+        lines = (" ".join(line.split()) for line in html.unescape(text).split("\n"))
+        content = "\n".join(line for line in lines if line)
         if content:
             parts.append(split_speaker(TimedText(content, since, until, speaker)))
 

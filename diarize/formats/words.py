@@ -8,15 +8,16 @@ impossible times. No text is left out; styles, notes and cue numbers are not tex
 from __future__ import annotations
 
 import codecs
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from diarize import files
 from diarize.errors import FormatError
-from diarize.formats import ctm, repair, seglst, srt, transcript_json, vtt, whisper_json
-from diarize.formats.cues import parse_timing
+from diarize.formats import captions, ctm, repair, seglst, srt, transcript_json, vtt, whisper_json
 from diarize.formats.jsontext import parse_json
 from diarize.formats.timed_text import TimedText, parse_time
+from diarize.formats.timing_lines import SourceCue, parse_timing, without_marks
 from diarize.text import split_fields, split_lines
 from diarize.types import Word
 
@@ -32,13 +33,28 @@ _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
 )
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignWords:
+    """The words of a file, in its order, with times in seconds and its speakers; the language, if it is in the file;
+    and notes on what was left out or changed."""
+
+    words: tuple[Word, ...]
+    language: str | None = None
+    notes: tuple[str, ...] = ()
+
+
 def read(path: Path) -> tuple[tuple[Word, ...], str | None]:
-    """The words of a file, in its order, with times in seconds and its speakers; and the language, if it is in the
-    file.
+    """The words of a file and the language, as `read_file`."""
+    content = read_file(path)
+    return content.words, content.language
+
+
+def read_file(path: Path, names_in_text: bool = True) -> ForeignWords:
+    """The words of a file. `names_in_text`: whether names before a colon in subtitles are speakers (`captions`).
 
     Raises FormatError where the file cannot be read, is of no known kind, or has words without any time.
     """
-    return loads(decode(files.read(path), str(path)), str(path), path.stem)
+    return parse(decode(files.read(path), str(path)), str(path), path.stem, names_in_text)
 
 
 def decode(data: bytes, where: str) -> str:
@@ -54,19 +70,34 @@ def decode(data: bytes, where: str) -> str:
 
 def loads(text: str, where: str, recording: str = "") -> tuple[tuple[Word, ...], str | None]:
     """As `read`, of a text. `recording` selects one if the file has several."""
+    content = parse(text, where, recording)
+    return content.words, content.language
+
+
+def parse(text: str, where: str, recording: str = "", names_in_text: bool = True) -> ForeignWords:
+    """As `read_file`, of a text. `recording` selects one if the file has several."""
     text = text.removeprefix("\ufeff")
-    head = text.lstrip()
+    head = without_marks(text[:1000]).lstrip()
     if head.startswith("WEBVTT"):
-        return repair.repair_times(vtt.parse(text), where), None
-    if head.startswith(("{", "[")) and not _has_timing_line(text):
+        return _captions(*vtt.read_cues(text, where), where, names_in_text)
+    has_timing_line = _has_timing_line(text)
+    if head.startswith(("{", "[")) and not has_timing_line:
         return _json(parse_json(text, where), text, where, recording)
-    if _has_timing_line(text):
-        return repair.repair_times(srt.parse(text), where), None
-    if _looks_like_ctm(head):
-        return repair.repair_times(_select(ctm.parse(text, where), where, recording), where), None
+    if has_timing_line:
+        return _captions(*srt.read_cues(text, where), where, names_in_text)
+    if _looks_like_ctm(text):
+        texts, notes = captions.without_sound_tokens(_select(ctm.parse(text, where), where, recording))
+        return ForeignWords(repair.repair_times(texts, where), None, notes)
     if not head and where.lower().endswith(_EMPTY):
-        return (), None
+        return ForeignWords(())
     raise FormatError(where, "is empty" if not head else "is not of a known kind", _KINDS)
+
+
+def _captions(cues: list[SourceCue], notes: tuple[str, ...], where: str, names_in_text: bool) -> ForeignWords:
+    if notes and not cues:
+        raise FormatError(where, f"has no cue: {notes[0]}", _KINDS)
+    texts, more = captions.clean([cue.parts for cue in cues], names_in_text)
+    return ForeignWords(repair.repair_times(texts, where), None, (*notes, *more))
 
 
 def _has_timing_line(text: str) -> bool:
@@ -80,14 +111,15 @@ def _looks_like_ctm(text: str) -> bool:
     return 5 <= len(fields) <= 8 and any(parse_time(field) is not None for field in fields[2:4])
 
 
-def _json(value: Any, text: str, where: str, recording: str) -> tuple[tuple[Word, ...], str | None]:
+def _json(value: Any, text: str, where: str, recording: str) -> ForeignWords:
     if isinstance(value, dict) and "schema" in value:
         transcript = transcript_json.loads(text, where)
-        return transcript.words, transcript.language
+        return ForeignWords(transcript.words, transcript.language)
     if isinstance(value, list) and value and isinstance(value[0], dict) and "session_id" in value[0]:
-        return repair.repair_times(_select(seglst.parse(value, where), where, recording), where), None
+        return ForeignWords(repair.repair_times(_select(seglst.parse(value, where), where, recording), where))
     entries, language = whisper_json.parse(value, where)
-    return repair.repair_times(entries, where), language
+    texts, notes = captions.clean_segments(entries)
+    return ForeignWords(repair.repair_times(texts, where), language, notes)
 
 
 def _select(recordings: dict[str, list[TimedText]], where: str, recording: str) -> list[TimedText]:

@@ -105,7 +105,7 @@ class Transcriber:
             stages,
             config.model_copy(update={"cluster": job.cluster}),
             known=job.known or NO_CONSTRAINTS,
-            words=WordsFromFile(job.words) if job.words is not None else None,
+            words=WordsFromFile(job.words, config.label.names_in_text) if job.words is not None else None,
             product=PRODUCT,
             observe=enter,
         )

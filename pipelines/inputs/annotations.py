@@ -23,10 +23,11 @@ from diarize.formats.segments import check_span, parse_seconds
 from diarize.text import counted, split_lines
 from diarize.types import Segment, Turn
 from pipelines.inputs.folders import is_folder
-from pipelines.inputs.jobs import Job, MarkedSpeech
+from pipelines.inputs.jobs import Job, MarkedSpeech, WordsFromFile
 from pipelines.inputs.recordings import Input, RecordingMatcher, match_key, names_of
 
 WORDS, SPEECH, KNOWN = "--transcript", "--speech", "--known-turns"
+SPEAKERS = "--speakers-from"
 COLUMNS = ("recording", "link", "start_1", "end_1", "start_2", "end_2")  # of a CSV of links
 
 
@@ -58,6 +59,8 @@ def attach(
     attached = list(jobs)
     if words is not None:
         attached = _with_words(attached, words)
+    if config.label.speakers_from != "recording":
+        _check_speakers(attached, words, speech is not None or bool(known), config)
     if speech is not None:
         attached = _with_speech(attached, speech)
     return _with_known(attached, known) if known else attached
@@ -73,6 +76,30 @@ def _with_words(jobs: Sequence[Job], path: Path) -> list[Job]:
         cure = "Name a folder with one file a recording, with the recordings' names."
         raise ConfigError(WORDS, str(path), f"one file for {len(jobs)} recordings", cure)
     return [replace(jobs[0], words=path)]
+
+
+def _check_speakers(jobs: Sequence[Job], words: Path | None, has_turns: bool, config: Config) -> None:
+    """Raises ConfigError where speakers cannot come from the files of words: without them, and beside other turns."""
+    wanted = config.label.speakers_from
+    if words is None:
+        raise ConfigError(SPEAKERS, wanted, "there are no words with speakers", f"Name their file: {WORDS} FILE.")
+    if wanted == "compare":
+        return
+    if has_turns:
+        raise ConfigError(SPEAKERS, wanted, f"cannot be used with {SPEECH} and {KNOWN}: the words decide the turns")
+    if config.audio.channel == "per-channel":
+        raise ConfigError(SPEAKERS, wanted, "cannot be used with --channel per-channel: each channel is one speaker")
+    if config.diarizer is not None:
+        raise ConfigError(SPEAKERS, wanted, "cannot be used with --diarizer: the words decide the turns")
+    for job in jobs:
+        if job.words is None:
+            continue
+        try:
+            spoken, _ = WordsFromFile(job.words, config.label.names_in_text)()
+        except FormatError as error:
+            raise ConfigError(WORDS, error.where, error.problem, error.cure) from error
+        if spoken and not any(word.speaker for word in spoken):
+            raise ConfigError(WORDS, str(job.words), "its words have no speakers", f"Leave out {SPEAKERS} {wanted}.")
 
 
 def _with_speech(jobs: Sequence[Job], path: Path) -> list[Job]:

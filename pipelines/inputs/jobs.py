@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from diarize import files
@@ -11,6 +12,7 @@ from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.clustering.constraints import Constraints
 from diarize.config import ClusterConfig
 from diarize.formats import words as word_files
+from diarize.formats.words import ForeignWords
 from diarize.timeline import intersect, total
 from diarize.types import Audio, Segment, Word
 from pipelines.inputs.recordings import Input
@@ -42,16 +44,26 @@ class MarkedSpeech:
 
 @dataclass(frozen=True)
 class WordsFromFile:
-    """The words that another recognizer wrote into a file."""
+    """The words that another recognizer wrote into a file, which is read once, when they are needed."""
 
     path: Path
+    names_in_text: bool = True
 
     @property
     def name(self) -> str:
         return f"file:{files.sha256(self.path)}"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out or changed. Raises FormatError, as a call."""
+        return tuple(f"words: {note}" for note in self._content.notes)
+
     def __call__(self) -> tuple[tuple[Word, ...], str | None]:
-        return word_files.read(self.path)
+        return self._content.words, self._content.language
+
+    @cached_property
+    def _content(self) -> ForeignWords:
+        return word_files.read_file(self.path, self.names_in_text)
 
 
 @dataclass(frozen=True)

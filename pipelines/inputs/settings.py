@@ -39,6 +39,8 @@ OPTIONS = {  # option, without dashes: --num-speakers of the command line, num_s
     "language": "asr.language",
     "hotwords": "asr.hotwords",
     "initial_prompt": "asr.initial_prompt",
+    "speakers_from": "label.speakers_from",
+    "names_in_text": "label.names_in_text",
     "channel": "audio.channel",
     "top": "identify.top",
     "prior": "identify.prior",

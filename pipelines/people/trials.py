@@ -77,6 +77,7 @@ def read(path: Path) -> tuple[Trial, ...]:
     names have spaces. Empty lines and lines that begin with # do not count. Raises FormatError, with the line."""
     trials = []
     for number, line in enumerate(split_lines(files.read_text(path)), 1):
+        line = line.lstrip("\ufeff")  # of lists that were joined
         if not line.strip() or line.startswith("#"):
             continue
         cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else split_fields(line)

@@ -18,6 +18,7 @@ from diarize.formats import cues, srt, vtt
 from diarize.formats.naming import make_labels, visible
 from diarize.formats.segments import TextSegment
 from diarize.formats.times import format_clock
+from diarize.formats.timing_lines import parse_timing
 from diarize.text import join
 from diarize.types import Speaker, Transcript, Turn, Word
 from tests.formats.samples import HOSTILE, MEETING, transcripts
@@ -50,11 +51,11 @@ def test_nothing_that_is_said_is_missing_and_no_cue_is_broken(transcript: Transc
     said = squeezed("".join(visible(join([w.text for w in u.words])) for u in transcript.utterances()))
     shown = make_labels(transcript)
     web = [cue.strip("\n").split("\n") for cue in vtt.dumps(transcript).split("\n\n")[1:] if cue.strip()]
-    assert all(cues.parse_timing(cue[0]) is not None and 2 <= len(cue) <= 3 and all(cue) for cue in web)
+    assert all(parse_timing(cue[0]) is not None and 2 <= len(cue) <= 3 and all(cue) for cue in web)
     assert not any("-->" in line for cue in web for line in cue[1:])
     sub = [cue.split("\n") for cue in srt.dumps(transcript).split("\n\n") if cue]
     assert [cue[0] for cue in sub] == [str(i + 1) for i in range(len(sub))]
-    assert all(cues.parse_timing(cue[1]) is not None and 3 <= len(cue) <= 4 and all(cue) for cue in sub)
+    assert all(parse_timing(cue[1]) is not None and 3 <= len(cue) <= 4 and all(cue) for cue in sub)
     assert len(sub) == len(web) or transcript.words
     if transcript.words:
         back = vtt.loads(vtt.dumps(transcript), "t.vtt")

@@ -145,3 +145,36 @@ def test_as_many_speakers_as_are_looked_for_by_default_may_be_too_few() -> None:
 def test_an_empty_recording_is_an_empty_transcript() -> None:
     found, _ = transcribe(recording(Audio("talk", np.zeros(0, np.float32))), STAGES, Config())
     assert (found.duration, found.speakers, found.turns, found.words) == (0.0, (), (), ())
+
+
+NAMED = (Word(1.0, 2.0, "so", speaker="Anna"), Word(2.1, 2.5, "yes", speaker="Bob"), Word(2.5, 2.6, "hm"))
+
+
+def test_speakers_of_the_words_are_taken_compared_or_said_to_be_unused() -> None:
+    found, _ = transcribe(recording(line((0, 4))), STAGES, Config(), words=Given(NAMED))
+    assert [word.speaker for word in found.words] == ["SPEAKER_01"] * 3
+    assert any("not used" in note and "--speakers-from transcript" in note for note in found.provenance.notes)
+    compare = parse({"label": {"speakers_from": "compare"}}, "test")
+    found, _ = transcribe(recording(line((0, 4))), STAGES, compare, words=Given(NAMED))
+    assert [word.speaker for word in found.words] == ["SPEAKER_01"] * 3
+    assert any("50.0 % of 2 words have the same one (Anna = SPEAKER_01)" in note for note in found.provenance.notes)
+
+
+def test_turns_of_the_words_need_no_other_stage() -> None:
+    config = parse({"label": {"speakers_from": "transcript"}}, "test")
+    stages = Stages(detect=None, embed=None, cluster=None)
+    found, strangers = transcribe(recording(line((0, 4))), stages, config, words=Given(NAMED))
+    assert [(turn.start, turn.end, turn.speaker) for turn in found.turns] == [(1.0, 2.0, "Anna"), (2.1, 2.5, "Bob")]
+    assert [word.speaker for word in found.words] == ["Anna", "Bob", "Bob"]
+    assert [speaker.label for speaker in found.speakers] == ["Anna", "Bob"] and strangers is None
+    assert list(found.provenance.stages) == ["recognize"]
+    assert any("turns and speakers are those of the file" in note for note in found.provenance.notes)
+
+
+def test_speakers_of_the_words_are_named_by_their_voices() -> None:
+    config = parse({"label": {"speakers_from": "transcript"}}, "test")
+    words = (Word(0.5, 3.5, "so", speaker="S1"), Word(5.0, 9.0, "yes", speaker="S2"))
+    low, high = line((0, 4)), line((5, 9), hertz=2500)
+    both = Audio("talk", low.samples + high.samples, RATE)
+    found, _ = transcribe(recording(both), replace(STAGES, identify=Knows()), config, words=Given(words))
+    assert [(speaker.id, speaker.name) for speaker in found.speakers] == [("S1", "Anna"), ("S2", None)]

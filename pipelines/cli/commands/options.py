@@ -27,6 +27,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "language": {"metavar": "CODE"},
     "hotwords": {"metavar": "TEXT"},
     "initial_prompt": {"metavar": "TEXT"},
+    "speakers_from": {"choices": ("recording", "compare", "transcript")},
+    "names_in_text": {"choices": ("on", "off")},
     "channel": {"metavar": "auto|mix|N|per-channel"},
     "top": {"type": int, "metavar": "N"},
     "prior": {"type": float, "metavar": "P"},

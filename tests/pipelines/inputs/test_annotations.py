@@ -213,3 +213,36 @@ def test_links_of_one_other_recording_are_said_too_and_decide_the_result(tmp_pat
     assert own.known is not None
     assert own.known.notes == ()
     assert own.annotation_digests() != found.annotation_digests()  # a note is part of a result
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "what"),
+    [
+        ({}, {}, "--speakers-from: transcript: there are no words with speakers. Name their file: --transcript FILE"),
+        ({}, {"words": "none.srt"}, "its words have no speakers. Leave out --speakers-from transcript"),
+        ({"audio": {"channel": "per-channel"}}, {"words": "a.srt"}, "per-channel: each channel is one speaker"),
+        ({"diarizer": "own:x"}, {"words": "a.srt"}, "cannot be used with --diarizer"),
+        ({}, {"words": "a.srt", "speech": "a.rttm"}, "cannot be used with --speech and --known-turns"),
+        ({"label": {"speakers_from": "transcript", "names_in_text": False}}, {"words": "a.srt"}, "have no speakers"),
+        ({"label": {"speakers_from": "compare"}}, {}, "--speakers-from: compare: there are no words"),
+    ],
+)
+def test_speakers_of_words_that_cannot_be_taken_are_refused_before_any_work(
+    tmp_path: Path, settings: dict[str, object], options: dict[str, str], what: str
+) -> None:
+    cue = "1\n00:00:01,000 --> 00:00:02,000\n"
+    file(tmp_path, "a.srt", f"{cue}Anna: hello\n")
+    file(tmp_path, "none.srt", f"{cue}hello\n")
+    file(tmp_path, "a.rttm", rttm("a", (0, 1, "A")))
+    config = parse({"label": {"speakers_from": "transcript"}} | settings, "test")
+    paths = {name: tmp_path / path for name, path in options.items()}
+    with pytest.raises(ConfigError) as caught:
+        attach(jobs(Input(Path("a.wav"), "a.wav", "a")), paths.get("words"), paths.get("speech"), (), config)
+    assert what in str(caught.value)
+
+
+def test_speakers_of_words_are_taken_where_they_are(tmp_path: Path) -> None:
+    path = file(tmp_path, "a.srt", "1\n00:00:01,000 --> 00:00:02,000\nAnna: hello\n")
+    config = parse({"label": {"speakers_from": "transcript"}}, "test")
+    (job,) = attach(jobs(Input(Path("a.wav"), "a.wav", "a")), path, None, (), config)
+    assert job.words == path
