@@ -20,6 +20,8 @@ from diarize.text import counted
 Cues = Sequence[Sequence[TimedText]]  # the texts of each cue, or segment, in the order of the file
 
 _SHOWN = 5  # marks that a note lists
+_BESIDE = 40  # characters around a mark that show whether it is a line of its own
+_MOST_LINES = 8  # of a cue that may roll
 _ADJACENT = 0.1  # s between two cues of which the second may show lines of the first again
 _GROWING = 3  # cues of a file that continue the line of the one before: fewer may be said twice
 _OFTEN = 0.5  # part of the cues that repeat lines in a file of rolling captions
@@ -123,13 +125,19 @@ def _cut_words(words: Sequence[TimedText], marks: Counter[str]) -> tuple[TimedTe
 def _sound_spans(text: str) -> list[tuple[int, int]]:
     """Where a text has marks: [...] always, (...) and *...* of a sound or where they are a whole line, and notes."""
     spans = [match.span() for match in _SQUARE.finditer(text)]
+    covered = bytearray(len(text))
+    for first, last in spans:
+        covered[first:last] = b"\1" * (last - first)
     for match in _ROUND.finditer(text):
-        inside = match[1] or match[2]
-        before, after = text[: match.start()].rpartition("\n")[2], text[match.end() :].partition("\n")[0]
-        is_line = not before.strip(" -–—♪") and not after.strip(" ♪.") and not inside.rstrip().endswith((".", "?", "!"))
-        if (is_line or _SOUND.search(inside)) and not any(a < match.end() and match.start() < b for a, b in spans):
-            spans.append(match.span())
-    spans += [m.span() for m in _NOTES_OF_MUSIC.finditer(text) if not any(a <= m.start() < b for a, b in spans)]
+        first, last = match.span()
+        inside = (match[1] or match[2]).rstrip()
+        before = text[max(0, first - _BESIDE) : first].rpartition("\n")[2].strip(" -–—♪")
+        after = text[last : last + _BESIDE].partition("\n")[0].strip(" ♪.")
+        is_line = not before and not after and not inside.endswith((".", "?", "!"))
+        if (is_line or _SOUND.search(inside)) and 1 not in covered[first:last]:
+            spans.append((first, last))
+            covered[first:last] = b"\1" * (last - first)
+    spans += [match.span() for match in _NOTES_OF_MUSIC.finditer(text) if not covered[match.start()]]
     return sorted(spans)
 
 
@@ -185,7 +193,7 @@ def _is_adjacent(before: Sequence[TimedText], cue: Sequence[TimedText]) -> bool:
 def _count_repeated(before: list[list[str]], lines: list[list[str]]) -> int:
     """How many of the first words of a cue are the last lines of the one before."""
     words = [word for line in lines for word in line]
-    for i in range(len(before)):
+    for i in range(max(0, len(before) - _MOST_LINES), len(before)):
         last = [word for line in before[i:] for word in line]
         if words[: len(last)] == last:
             return len(last)

@@ -32,7 +32,7 @@ _INERT = str.maketrans({"<": "‹", ">": "›"})
 _STYLE = re.compile(
     r"</?(?:[ibusvc]|font|lang|ruby|rt|span|em|strong|p)\b[^<>\n]*>|<[\d:.,]{5,14}>|\{\\[^{}\n]*\}", re.IGNORECASE
 )
-_VOICE = re.compile(r"<v(?:\.\S*)?[ \t]+([^<>\n]+)>")  # of WebVTT, as converters leave it
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?[ \t]([^<>\n]+)>")  # of WebVTT, as converters leave it
 _BREAK = re.compile(r"<br\s{0,2}/?>|\\N", re.IGNORECASE)
 
 
