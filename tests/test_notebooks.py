@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from diarize.models.store import Store
+from notebooks.execute import private_texts
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -82,12 +84,23 @@ def test_every_notebook_is_run_by_a_test_of_its_own() -> None:
     assert {path.stem for path in NOTEBOOKS} == {"timeline", "names"}
 
 
-@needs_kernel
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_is_kept_without_its_results(path: Path) -> None:
-    import nbformat
+def test_a_notebook_is_stored_with_its_outputs_and_without_paths_and_times(path: Path) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))  # run once, from top to bottom
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert any(output.get("name") == "stdout" for output in outputs)
+    assert private_texts(notebook) == []
+    assert all("execution" not in cell["metadata"] for cell in code)
+    assert notebook["metadata"]["language_info"] == {"name": "python"}
 
-    notebook = nbformat.read(path, as_version=4)
-    nbformat.validate(notebook)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert code and all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+@pytest.mark.parametrize("text", ["/home/anna/a.wav", "/tmp/x/", "C:\\Users", "2031-05-02T10:00:03"])
+def test_private_texts_are_seen(text: str) -> None:
+    output = {"output_type": "stream", "name": "stdout", "text": [text]}
+    assert private_texts({"cells": [{"outputs": [output]}]})
+    assert private_texts({"cells": [{"outputs": [{"output_type": "display_data", "data": {"text/plain": text}}]}]})
+    assert private_texts({"cells": [{"outputs": [{**output, "name": "stderr", "text": ["a warning"]}]}]})
+    assert not private_texts({"cells": [{"source": [text]}, {"outputs": [{**output, "text": ["4.0 %"]}]}]})
