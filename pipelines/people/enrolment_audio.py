@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from diarize.errors import AudioError, ConfigError, printable
+from diarize.errors import AudioError, ConfigError, FormatError, printable
+from diarize.formats.naming import make_labels, to_token
 from diarize.library.scoring import enrolment
-from diarize.types import Audio, Segment, Transcript
+from diarize.types import Audio, Segment, Speaker, Transcript
 from diarize.units import round_time, to_samples
 from pipelines.processes import decoding
 from pipelines.results import outputs
@@ -51,7 +53,7 @@ def read_files(
 
 
 def read_transcript(folder: Path, speaker: str, path: Path | None) -> Iterator[EnrolmentAudio]:
-    """The parts of a processed recording where `speaker` (id or name) talks and nobody else does.
+    """The parts of a processed recording where `speaker` (id, name or label) talks and nobody else does.
 
     `folder` holds the recording's results. The recording is at `path`; None: it is searched for near `folder`. Raises
     FormatError where there is no transcript, ConfigError for a speaker who is not in it, AudioError where the recording
@@ -90,20 +92,36 @@ def _check_times(duration: float, start: float | None, end: float | None) -> Seg
 
 
 def _find_speaker(transcript: Transcript, speaker: str, folder: Path) -> str:
-    """The id of the speaker with this id or, where nobody has it, this name. Raises ConfigError."""
-    ids = [s.id for s in transcript.speakers if speaker == s.id] or [
-        s.id for s in transcript.speakers if speaker == s.name
-    ]
+    """The id of the speaker whom a user means: by id, by name or label, or by a name as an export writes it.
+
+    Raises ConfigError for nobody, or several.
+    """
+    labels = make_labels(transcript)
+    names_of: tuple[Callable[[Speaker], Iterable[str | None]], ...] = (
+        lambda each: (each.id,),
+        lambda each: (each.called,),
+        lambda each: (labels[each.id], to_token(each.id), to_token(each.label), f"'{each.label}"),  # ' guards CSV
+        lambda each: each.merged,
+    )
+    ids: list[str] = []
+    for names in names_of:
+        ids = ids or [each.id for each in transcript.speakers if speaker in names(each)]
     if len(ids) != 1:
-        known = ", ".join(s.id if s.name is None else f"{s.id} ({printable(s.name)})" for s in transcript.speakers)
+        known = ", ".join(s.id if s.called is None else f"{s.id} ({printable(s.called)})" for s in transcript.speakers)
         problem = f"{printable(speaker)} is {'several speakers' if ids else 'not a speaker'} of {folder}"
         raise ConfigError("command line", "--speaker", problem, f"Its speakers: {known or 'none'}.")
     return ids[0]
 
 
 def _find_recording(transcript: Transcript, folder: Path) -> Path:
+    """Where the provenance says that the recording was, else near the current folder or the results."""
     source = transcript.provenance.source
     name = source.path if source is not None else ""
+    with suppress(FormatError):
+        recorded = outputs.read_provenance(folder).get("source")
+        where = recorded.get("path") if isinstance(recorded, dict) else None
+        if isinstance(where, str) and "\0" not in where and Path(where).is_file():
+            return Path(where)
     for parent in (Path(), folder, folder.parent, folder.parent.parent):
         if name and (parent / name).is_file():
             return parent / name

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diarize.config import Config
-from diarize.errors import ConfigError
+from diarize.errors import ConfigError, printable
 from diarize.library.store import Library
 from diarize.models.store import Store
 from diarize.text import counted
@@ -20,7 +20,8 @@ from pipelines.cli.commands.speakers import library_options, print_notes
 from pipelines.inputs import settings
 
 if TYPE_CHECKING:
-    from pipelines.people.enroll import EnrolmentResult, ReEmbedding
+    from pipelines.people.enroll import EnrolmentRequest, EnrolmentResult, ReEmbedding
+    from pipelines.people.enroll_list import ListEnrolment
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,6 +37,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--from", dest="folder", type=Path, metavar="OUT/<id>", help="enrol a speaker from the results of `process`"
     )
     command.add_argument("--speaker", metavar="ID", help="with --from: which speaker, for example SPEAKER_02")
+    command.add_argument(
+        "--list",
+        dest="people",
+        type=Path,
+        metavar="CSV",
+        help="enrol everybody in this table: columns name, file; optional start, end, channel, consent, expires",
+    )
+    command.add_argument(
+        "--folder", dest="people_folder", type=Path, metavar="PEOPLE", help="enrol from a folder for each person"
+    )
     command.add_argument(
         "--new", action="store_true", help="a new person, although somebody of that name is enrolled already"
     )
@@ -62,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
 
     config = options.resolve(args).config
     store = options.store(config)
+    if args.people is not None or args.people_folder is not None:
+        return _enroll_list(args, config, store)
     if not args.re_embed and args.name is None:
         raise ConfigError("command line", "NAME", "nobody was named", "Say: diarize enroll NAME AUDIO...")
     create = not args.re_embed
@@ -79,12 +92,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _enroll(args: argparse.Namespace, library: Library, config: Config, store: Store) -> EnrolmentResult:
-    from pipelines.people.enroll import EnrolmentRequest, enroll, enroll_from_transcript
-    from pipelines.people.enrolment_checks import CHECKS
+    from pipelines.people.enroll import enroll, enroll_from_transcript
 
-    if unknown := sorted(set(args.accept) - set(CHECKS)):
-        raise ConfigError("--accept", ", ".join(unknown), "no such check", f"Known: {', '.join(CHECKS)}.")
-    request = EnrolmentRequest(args.name, args.new, args.consent, args.expires, args.keep_audio, frozenset(args.accept))
+    request = _request(args, args.name)
     if args.folder is None:
         times = {"start": args.start, "end": args.end}
         return enroll(library, request, args.recordings, config, store, **times, calibration=args.calibration)
@@ -104,6 +114,70 @@ def _enroll(args: argparse.Namespace, library: Library, config: Config, store: S
     )
 
 
+def _request(args: argparse.Namespace, name: str) -> EnrolmentRequest:
+    from pipelines.people.enroll import EnrolmentRequest
+    from pipelines.people.enrolment_checks import CHECKS
+
+    if unknown := sorted(set(args.accept) - set(CHECKS)):
+        raise ConfigError("--accept", ", ".join(unknown), "no such check", f"Known: {', '.join(CHECKS)}.")
+    return EnrolmentRequest(name, args.new, args.consent, args.expires, args.keep_audio, frozenset(args.accept))
+
+
+def _enroll_list(args: argparse.Namespace, config: Config, store: Store) -> int:
+    """Many people at once."""
+    from pipelines.people import enroll_list, speakers
+
+    own = {"NAME": args.name, "--from": args.folder, "--speaker": args.speaker, "--new": args.new or None}
+    own |= {"--start": args.start, "--end": args.end, "--re-embed": args.re_embed or None}
+    both = args.people is not None and args.people_folder is not None
+    if clash := [option for option, value in own.items() if value is not None] + ["--folder"] * both:
+        problem = "does not go with --list" if args.people is not None else "does not go with --folder"
+        raise ConfigError("command line", clash[0], problem, "The list says whom to enrol from what.")
+    if args.people is not None:
+        people = enroll_list.read_list(args.people)
+    else:
+        people = enroll_list.read_folder(args.people_folder)
+    request = _request(args, "")
+
+    def on_person(name: str, done: int, total: int) -> None:
+        if not args.json:
+            console.warn(f"[{done}/{total}] {printable(name)}")
+
+    with speakers.library_to_change(args.library, os.environ, args.passphrase_file, True) as library:
+        result = enroll_list.enroll_list(
+            library, people, request, config, store, calibration=args.calibration, on_person=on_person
+        )
+    if args.json:
+        console.say(json.dumps({**result.as_dict(), "library": library.place}, indent=1))
+    else:
+        _print_list(result, library.place)
+    return result.status
+
+
+def _print_list(result: ListEnrolment, place: str) -> None:
+    rows = []
+    for each in result.people:
+        outcomes = [row.outcome for row in each.result.rows] if each.result is not None else []
+        counts = [str(outcomes.count("counted")), str(outcomes.count("known")), str(outcomes.count("refused"))]
+        seconds = "" if each.result is None else f"{each.result.seconds:.1f}"
+        enrolled = each.result is not None and each.result.person is not None
+        complete = each.result is not None and each.result.complete
+        rows.append([each.name, *counts, seconds, "complete" if complete else "incomplete" if enrolled else "refused"])
+    console.say(console.table(["person", "new", "known", "refused", "seconds", "voice"], rows))
+    for where, problem in result.problems:
+        console.warn(f"refused: {where}: {problem}")
+    for each in result.people:
+        if each.problem:
+            console.warn(f"refused: {printable(each.name)}: {each.problem}")
+        for row in each.result.rows if each.result is not None else ():
+            if row.outcome == "refused":
+                console.warn(f"refused: {printable(each.name)}: {row.origin}: {row.reason}")
+    enrolled_people = sum(row[-1] != "refused" for row in rows)
+    console.say(f"{enrolled_people} of {counted(len(rows), 'person')} enrolled")
+    console.say(f"library: {place}")
+    print_notes(result.notes)
+
+
 def _print_enrolment(result: EnrolmentResult, place: str) -> None:
     rows = [
         [
@@ -121,7 +195,7 @@ def _print_enrolment(result: EnrolmentResult, place: str) -> None:
         complete = "complete" if result.complete else f"not complete: {result.wanted:.0f} s are wanted"
         console.say(f"{result.person.name}  {result.person.id}: {result.seconds:.1f} s of speech, {complete}")
     console.say(f"library: {place}")
-    print_notes([*result.notes, *(note for row in result.rows for note in row.notes)])
+    print_notes([*result.notes, *(f"{row.origin}: {note}" for row in result.rows for note in row.notes)])
 
 
 def _print_re_embedding(result: ReEmbedding, place: str) -> None:
