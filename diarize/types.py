@@ -50,6 +50,9 @@ class _Timed:
         return max(0.0, self.start - other.end, other.start - self.end)
 
 
+DRAFT = "The words are a draft"  # how the note of a recognizer begins whose words only help to find places
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Segment(_Timed):
     """A stretch of time [start, end), 0 <= start < end, in seconds."""
@@ -307,6 +310,11 @@ class Transcript:
             raise ValueError(f"{self.recording}: turns or words of speakers who are not listed: {unknown}")
         if any(a.start > b.start for a, b in zip(self.turns, self.turns[1:], strict=False)):
             raise ValueError(f"{self.recording}: turns must be sorted by start")
+
+    @property
+    def draft(self) -> str:
+        """What a reader must know before the first word: the note of a recognizer whose words are a draft; else ""."""
+        return next((note for note in self.provenance.notes if note.startswith(DRAFT)), "") if self.words else ""
 
     def label(self, speaker: str | None) -> str:
         """The name for readers of a speaker id; "" for nobody."""

@@ -282,9 +282,6 @@ def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path],
         )
         return None
     if store.find(MOONSHINE) is not None:
-        notes.append(
-            f"recognizer: Moonshine, which knows English only; to get Whisper for other languages: {get_whisper}"
-        )
         return _moonshine(config, model(MOONSHINE), store.digest(MOONSHINE))
     notes.append(
         "recognizer: none, the transcript has no words, because no model for it is in the model store; "

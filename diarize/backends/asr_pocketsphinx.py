@@ -21,7 +21,7 @@ from diarize import files, progress
 from diarize.audio import excerpts
 from diarize.config import AsrConfig
 from diarize.errors import BackendError, ConfigError
-from diarize.types import Audio, Samples, Segment, Word
+from diarize.types import DRAFT, Audio, Samples, Segment, Word
 from diarize.units import RATE, round_time, to_samples
 from diarize.words import recognition
 
@@ -103,7 +103,7 @@ def load(config: AsrConfig | None = None) -> PocketSphinx:
             f"PocketSphinx supports English only, not {config.language!r}",
             "Choose a Whisper model (--asr whisper:small), or no words (--asr none).",
         )
-    notes = ["The words are a draft by PocketSphinx: about six in ten are wrong. Whisper is better."]
+    notes = [f"{DRAFT} by PocketSphinx: about six in ten are wrong. Whisper is better."]
     if config.hotwords or config.initial_prompt:
         notes.append("PocketSphinx ignores hot words and prompts.")
     folder = Path(get_model_path(_MODEL))

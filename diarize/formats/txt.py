@@ -1,6 +1,6 @@
 """Plain text for reading: `[00:01:02.3 - 00:01:05.0] Anna: text`, one line for each utterance.
 
-Without words, one line for each turn. Words of nobody have the speaker `?`.
+Without words, one line for each turn. Words of nobody have the speaker `?`. Words that are a draft say so first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ def dumps(transcript: Transcript) -> str:
     lines = [(u.start, u.end, u.speaker, visible(u.text)) for u in transcript.utterances()]
     if not transcript.words:
         lines = [(turn.start, turn.end, turn.speaker, "") for turn in transcript.turns]
-    return "".join(
+    head = f"DRAFT: {visible(transcript.draft)}\n\n" if transcript.draft else ""
+    return head + "".join(
         f"[{format_short_clock(start)} - {format_short_clock(end)}] {f'{labels[speaker]}: {text}'.rstrip()}\n"
         for start, end, speaker, text in lines
     )

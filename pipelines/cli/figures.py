@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diarize.errors import printable
+from pipelines.cli.console import broken
 
 _GAP = 2  # columns of the terminal between two columns of a table
 _NAMES = 0.4  # largest part of the width for names; a longer name continues in the next line
@@ -49,9 +50,9 @@ def fit_tables(
         before: str | None = None
         for lines, row in zip(labels, cells, strict=True):
             if len(lines) > 1 and lines[0] != before:
-                table.add_row(Text(lines[0]))
+                table.add_row(Text(broken(lines[0], first)))
             before = lines[0]
-            table.add_row(Text(lines[-1]), *(Text(row[at]) for at in part))
+            table.add_row(Text(broken(lines[-1], first)), *(Text(row[at]) for at in part))
         yield title + (" (continued)" if number else ""), table
 
 

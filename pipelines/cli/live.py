@@ -9,13 +9,13 @@ from types import TracebackType
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from diarize.errors import printable
 from diarize.text import counted
 from pipelines.batch.run import RunObserver
-from pipelines.cli.console import clock, filled, open_console
+from pipelines.cli.console import clock, filled, open_console, wrapped
 from pipelines.cli.run_report import COLOURS, STAGES, percent, progress_facts, reused_note, stopping_line, summary_line
 from pipelines.inputs.jobs import Job
 from pipelines.plan import Plan
@@ -26,6 +26,7 @@ from pipelines.results.progress import RunProgress
 ROWS = 12  # running recordings that are shown
 PER_SECOND = 4  # updates
 BAR = 40  # columns of the bar
+FACTS = 24 + 5 + 11 + 4 * 2  # columns that the stage, per cent and ETA of a recording need
 
 
 class LiveObserver(RunObserver):
@@ -51,7 +52,7 @@ class LiveObserver(RunObserver):
         """What is shown now."""
         lines: list[RenderableType] = [Text(text) for text in (*self._fetches.values(), self._waiting) if text]
         if self._progress is not None:
-            lines += [_bar(self._progress, self._console.width), _running(self._progress)]
+            lines += [_bar(self._progress, self._console.width), _running(self._progress, self._console.width)]
         return Group(*lines)
 
     def fetching(self, file: str, done: int, total: int | None) -> None:
@@ -88,7 +89,7 @@ class LiveObserver(RunObserver):
         self._print(stopping_line(running), "yellow")
 
     def _print(self, text: str, style: str) -> None:
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        self._console.print(Text(wrapped(text, self._console.width), style=style), soft_wrap=True)
 
 
 def _bar(progress: RunProgress, width: int) -> Group:
@@ -99,15 +100,18 @@ def _bar(progress: RunProgress, width: int) -> Group:
     ]
     share = progress.share_done
     facts = [*filter(None, counts), *progress_facts(progress.elapsed, progress.eta, progress.speed, share)]
-    bar = ProgressBar(1.0, share or 0.0, width=min(width, BAR))
+    bar = Table.grid()  # a bar alone does not end its line
+    bar.add_row(ProgressBar(1.0, share or 0.0, width=min(width, BAR)))
     return Group(bar, *(Text(line) for line in filled(facts, width)))
 
 
-def _running(progress: RunProgress) -> Table:
+def _running(progress: RunProgress, width: int) -> Table:
     """A line for each running recording: its stage, how far that is, and when the recording is done."""
     running = list(progress.running.items())
-    table = Table.grid(Column(no_wrap=True), Column(no_wrap=True, min_width=24), *[Column(no_wrap=True)] * 2, padding=2)
-    table.padding = (0, 2, 0, 0)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, max_width=max(width - FACTS, 10))  # a long name is cut: figures are not
+    for least in (24, 5, 11):
+        table.add_column(no_wrap=True, min_width=least)
     for id, recording in running[:ROWS]:
         facts = progress.facts(id)
         share = "" if facts["stage_share"] is None else f"{percent(facts['stage_share']):>5}"

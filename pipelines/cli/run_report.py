@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ from rich.text import Text
 
 from diarize.errors import printable
 from diarize.text import counted
-from pipelines.cli.console import clock
+from pipelines.cli.console import NARROWEST, broken, clock, fit, open_console
 
 if TYPE_CHECKING:
     from pipelines.batch.process import RunReport
     from pipelines.batch.status import RunStatus
     from pipelines.results.outcomes import Outcome
 
+COLUMNS = 6  # of the table at the end
 MOST_ROWS = 50  # of the table at the end; for longer runs it has the recordings that failed
 STAGES = {  # stage -> what is shown while it runs
     "read": "decoding",
@@ -59,24 +61,46 @@ def summary_table(report: RunReport) -> Table:
     reused = sum(row.reused for row in done)
 
     # The footers have the sums, so that they stand below the figures.
+    names = [printable(row.name) for row in shown]
+    total = f"{len(done)} of {len(rows)} done" + reused_note(reused)
+    outcomes = [_outcome(row) for row in shown]
+    sums = [clock(sum(row.duration or 0 for row in done)), "speakers"]
+    sums += [str(max(10**4, sum(getattr(row, count) for row in done))) for count in ("turns", "words")]
+    others = sum(map(len, sums)) + max(map(len, ["outcome", *outcomes])) + 3 * COLUMNS + 1
+    room = max(open_console(sys.stdout).width, NARROWEST) - others
+    (width,) = fit(["recording"], [[name] for name in (*names, total)], max(room, NARROWEST // 3) + 4)
+    width = min(width, max(room, NARROWEST // 3))
     table = Table(show_footer=True, box=box.SIMPLE)
-    table.add_column("recording", f"{len(done)} of {len(rows)} done" + reused_note(reused), overflow="fold")
+    table.add_column("recording", broken(total, width), no_wrap=True)
     table.add_column("length", clock(sum(row.duration or 0 for row in done)), justify="right", no_wrap=True)
-    table.add_column("speakers", justify="right")
-    table.add_column("turns", str(sum(row.turns for row in done)), justify="right")
-    table.add_column("words", str(sum(row.words for row in done)), justify="right")
-    table.add_column("outcome", overflow="fold")
+    table.add_column("speakers", justify="right", no_wrap=True)
+    table.add_column("turns", str(sum(row.turns for row in done)), justify="right", no_wrap=True)
+    table.add_column("words", str(sum(row.words for row in done)), justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
 
-    # Colours only for what needs attention: a failure, or lost sound.
-    for row in shown:
+    # Colours only for what needs attention: a failure, or lost sound. `remarks` stand below the table.
+    for row, name, outcome in zip(shown, names, outcomes, strict=True):
+        cells = ["", "", "", "", outcome]
         if row.status == "done":
-            outcome = "done" + (" earlier" if row.reused else "") + (f", {row.lost:.1f} s lost" if row.lost else "")
             cells = [clock(row.duration or 0), str(row.speakers), str(row.turns), str(row.words), outcome]
-        else:
-            cells = ["", "", "", "", f"{row.status}: {row.reason}"]
         style = COLOURS[row.status] if row.status != "done" or row.lost else ""
-        table.add_row(Text(printable(row.name)), *(Text(cell, style=style) for cell in cells))
+        table.add_row(Text(broken(name, width)), *(Text(cell, style=style) for cell in cells))
     return table
+
+
+def remarks(report: RunReport) -> Iterator[str]:
+    """A line for each recording that lost sound, or is not done, with the reason."""
+    for row in report.outcomes:
+        if row.status == "done" and row.lost:
+            yield f"lost: {printable(row.name)}: {row.lost:.1f} s lost: they could not be decoded, and are silent"
+    failures = [row for row in report.outcomes if row.status != "done"]
+    yield from map(summary_line, failures[:MOST_ROWS])
+    if len(failures) > MOST_ROWS:
+        yield f"and {len(failures) - MOST_ROWS} more, in run.json"
+
+
+def _outcome(row: Outcome) -> str:
+    return row.status + (" earlier" if row.reused else "")
 
 
 def status_lines(statuses: Sequence[RunStatus]) -> Iterator[str]:

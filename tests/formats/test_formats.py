@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from diarize import files, formats
 from diarize.config import Config
 from diarize.errors import ConfigError
-from diarize.types import Segment, Speaker, Transcript, Turn, Word
+from diarize.types import DRAFT, Provenance, Segment, Speaker, Transcript, Turn, Word
 from tests.formats.samples import EMPTY, HOSTILE, MEETING, WORDLESS, golden, transcripts
 
 SILENCE = {
@@ -147,3 +147,13 @@ def test_what_could_not_be_decoded_is_no_part_of_the_uem() -> None:
     lost = replace(EMPTY, lost=(Segment(0.0, 1.0), Segment(2.5, 9.0)))
     assert formats.dumps("uem", lost) == "silence 1 1.000 2.500\n"
     assert formats.dumps("uem", replace(EMPTY, lost=(Segment(0.0, 9.0),))) == ""
+
+
+def test_a_draft_says_so_before_its_first_word() -> None:
+    note = f"{DRAFT} by a recognizer."
+    words = (Word(0.0, 1.0, "hello", 0.5, "A"),)
+    provenance = Provenance(notes=("another", note))
+    draft = Transcript("a", 2.0, speakers=(Speaker("A"),), words=words, provenance=provenance)
+    assert formats.dumps("txt", draft) == f"DRAFT: {note}\n\n[00:00:00.0 - 00:00:01.0] A: hello\n"
+    assert formats.dumps("txt", replace(draft, words=())) == ""
+    assert formats.dumps("txt", replace(draft, provenance=Provenance(notes=("another",)))).startswith("[00")

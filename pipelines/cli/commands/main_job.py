@@ -159,6 +159,8 @@ def _print_empty(report: RunReport) -> None:
 
 def _print_report(report: RunReport, out: Path) -> None:
     console.say(run_report.summary_table(report))
+    for line in run_report.remarks(report):
+        console.say(line)
     if report.skipped:
         console.say(f"skipped in the folders: {counted(len(report.skipped), 'other file')} (run.json lists them)")
     if report.earlier:

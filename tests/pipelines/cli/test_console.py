@@ -135,3 +135,60 @@ def test_a_terminal_without_columns_is_told_everything(columns: str, monkeypatch
     stream = io.StringIO()
     console.say("error: no such folder", stream)
     assert stream.getvalue() == "error: no such folder\n"
+
+
+LONG = "2031-05-02/meetings of the board/room_four/afternoon session with a long name_second part.flac"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_at_80_columns_no_word_or_figure_is_broken(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = (
+        replace(DONE, name=LONG, duration=36000.0, turns=12345, words=123456, lost=12.3, reused=True),
+        Outcome("b", "b.wav", "failed", "read", "is a text file, not a recording: it begins with 'this is no'"),
+        Outcome("c", "c.wav", "crashed", "embed", "the worker process was killed by signal 9 (SIGKILL)", reused=True),
+    )
+    report = RunReport(rows, (), ())
+    console.say(run_report.summary_table(report))
+    text = capfd.readouterr().out
+    assert max(map(len, text.splitlines())) <= columns
+    assert "…" not in text and {"10:00:00", "12345", "123456", "crashed", "earlier"} <= set(text.split())
+    joined = " ".join(line[2 : 2 + (columns - 58)].strip() for line in text.splitlines())
+    assert all(word in joined or word in text for word in re.split(r"[ /_]", LONG))
+    assert "1 of 3 done (1 from an earlier run)" in " ".join(joined.split())
+
+    lost, failed, crashed = run_report.remarks(report)
+    assert lost.startswith(f"lost: {LONG}: 12.3 s") and "\n" not in failed + crashed
+    assert failed == "failed: b.wav: read: is a text file, not a recording: it begins with 'this is no'"
+
+
+def test_messages_are_broken_between_words_and_no_figure_leaves_its_unit() -> None:
+    text = "failed: a.wav: embed: a second voice was heard at 7.0 s and 45 % of /a/long/path/that/stays/whole.wav"
+    for width in range(20, 110):
+        lines = console.wrapped(text, width).split("\n")
+        assert " ".join(line.strip() for line in lines) == text
+        assert all(
+            len(line) <= width or " " not in line.strip() for line in lines if "s and" not in line or len(line) > 9
+        )
+        assert any("7.0 s" in line for line in lines) and any("45 %" in line for line in lines)
+    assert console.wrapped("short", 80) == "short"
+
+
+def test_names_are_broken_after_a_separator_and_hard_where_there_is_none() -> None:
+    assert console.broken("board/room_four", 8) == "board/\nroom_\nfour"
+    assert console.broken("anna-maria 2031-05-02", 12) == "anna-maria\n2031-05-02"
+    assert console.broken("x" * 25, 10) == "x" * 10 + "\n" + "x" * 10 + "\n" + "x" * 5
+    assert console.broken("", 5) == ""
+    assert list(console.filled(["a of b done", "ETA 0:00:10", "1 failed"], 26)) == [
+        "a of b done, ETA 0:00:10,",
+        "1 failed",
+    ]
+
+
+def test_messages_in_a_file_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = io.StringIO()
+    console.say("failed: " + "word " * 30, stream)
+    assert stream.getvalue().count("\n") == 1
