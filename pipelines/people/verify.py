@@ -100,7 +100,12 @@ class Verifier:
             posterior=None if llr is None else round(float(1 / (1 + np.exp(threshold - llr))), 6),
             decision=decision,
             reason=reason,
-            notes=(*(a.notes if isinstance(a, UtteranceEmbedding) else ()), *b.notes),
+            notes=tuple(
+                f"{Path(each.path).name}: {note}"
+                for each in (a, b)
+                if isinstance(each, UtteranceEmbedding)
+                for note in each.notes
+            ),
         )
 
 

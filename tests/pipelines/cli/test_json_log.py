@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines import plan
 from pipelines.batch import lock, status
-from pipelines.cli import live, run_report
+from pipelines.cli import live, observers, run_report
 from pipelines.cli.json_log import JsonLog
 from pipelines.inputs.jobs import Job
 from pipelines.inputs.recordings import Input
@@ -151,3 +153,59 @@ def test_a_journal_that_cannot_be_read_is_that_of_no_run(tmp_path: Path) -> None
     (tmp_path / "provenance.json").write_text('{"failures": {"a": {"name": 1}}}')
     previous = journal.read_previous(tmp_path, None)
     assert (previous.report, previous.failures, previous.ended) == ({}, {}, False)
+
+
+def test_the_log_has_how_far_each_stage_and_the_run_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    log = JsonLog(stream, tmp_path)
+    settings = parse({"vad": {"backend": "energy"}, "embedder": {"backend": "tests.cheap:embedder"}}, "test")
+    chosen = plan.make(settings, Store(tmp_path / "models", offline=True), recognize=False)
+    path = write_tones(tmp_path / "a.wav", [(300, 2.0)])
+    log.planned(chosen, [Job(Input(path, "a.wav", "a"), settings.cluster)])
+    log.stage_started("a", "read")
+    log.stage_progressed("a", 1.0, 2000.0)
+    log.stage_started("a", "embed")
+    log.stage_progressed("a", 0.25, 2000.0)  # too soon after the last one
+    monkeypatch.setattr(time, "monotonic", lambda now=time.monotonic: now() + 5)
+    log.stage_progressed("a", 0.5, 2000.0)
+    log.stage_progressed("unknown", 0.5, 2000.0)
+    found = events(stream.getvalue())
+    progress = [each for each in found if each["event"] == "progress"]
+    assert [each["stage_share"] for each in progress] == [1.0, 0.5]
+    last = progress[-1]
+    assert (last["id"], last["stage"], last["audio_done"], last["audio_seconds"]) == ("a", "embed", 1000.0, 2000.0)
+    assert 0 < float(str(last["share"])) < 1 and int(str(last["eta"])) >= 0
+    assert {"run_share", "run_eta"} <= set(last)
+
+
+def test_lines_for_a_pipe_say_how_far_a_recording_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shown = observers.PlainObserver(verbose=False)
+    shown.stage_started("a", "read")
+    shown.stage_progressed("a", 1.0, 2000.0)
+    shown.stage_started("a", "embed")
+    shown.stage_progressed("a", 0.5, 2000.0)
+    assert capfd.readouterr().err == ""  # once a minute
+    monkeypatch.setattr(observers, "EVERY", -1.0)
+    shown.stage_progressed("a", 0.999, 2000.0)
+    assert re.fullmatch(r"a: computing embeddings, 99 % of 0:33:20, ETA 0:\d\d:\d\d\n", capfd.readouterr().err)
+
+
+def test_status_of_a_running_run_says_how_far_it_is(tmp_path: Path) -> None:
+    now = RunProgress(2, {"talk": 100, "b": 100})
+    now.recording_finished(replace(DONE, reused=True))
+    now.stage_started("b", "read")
+    now.stage_progressed("b", 1.0, 600.0)
+    now.stage_started("b", "embed")
+    now.stage_progressed("b", 0.5, 600.0)
+    fields = json.loads(json.dumps(now.as_dict()))
+    (tmp_path / "run.json").write_text(json.dumps({"state": "running", "recordings": [], "progress": fields}))
+    with lock.Lock(tmp_path, None, False, lambda reason: None):
+        (found,) = status.read(tmp_path)
+    lines = list(run_report.status_lines([found]))
+    assert re.search(r"^  \d+ %, 0:00:0\d elapsed, ETA 0:", lines[2])
+    assert re.search(r"b: computing embeddings since \S+, 50 % of 0:10:00, ETA 0:", lines[3])
+    del fields["share"], fields["running"][0]["stage_share"]  # of an earlier version
+    (tmp_path / "run.json").write_text(json.dumps({"state": "running", "recordings": [], "progress": fields}))
+    assert list(run_report.status_lines(status.read(tmp_path)))

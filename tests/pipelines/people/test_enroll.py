@@ -34,7 +34,7 @@ from diarize.library.search.exact import search
 from diarize.library.store import Library
 from diarize.models.store import Store
 from diarize.types import Audio, Embeddings, Provenance, Segment, Speaker, Transcript, Turn
-from pipelines.people import enroll, enrolment_audio, speakers
+from pipelines.people import enroll, speakers
 from pipelines.people.enroll import EnrolmentRequest, EnrolmentResult
 from pipelines.people.enrolment_checks import UtteranceResult
 from pipelines.results import outputs
@@ -464,41 +464,6 @@ def test_a_transcript_that_does_not_serve(tmp_path: Path, finished: Path, librar
     with pytest.raises(AudioError, match=r"was not found. Give its path"):
         attempt()
     assert attempt(recording=moved).status == 0
-
-
-def test_every_name_that_an_export_shows_is_a_speaker(finished: Path) -> None:
-    named = (
-        Speaker("SPEAKER_01", "Ben Ö"),
-        Speaker("SPEAKER_02", "Ben Ö", merged=("SPEAKER_04",)),
-        Speaker("SPEAKER_03", link="unknown-1"),
-        Speaker("S 5", "=Eva"),
-    )
-    transcript = Transcript("call", 30.0, speakers=named)
-    ways = {
-        "SPEAKER_03": "SPEAKER_03",
-        "unknown-1": "SPEAKER_03",
-        "Ben Ö (SPEAKER_02)": "SPEAKER_02",  # TXT, SRT, VTT
-        "SPEAKER_04": "SPEAKER_02",
-        "S%205": "S 5",  # RTTM
-        "=Eva": "S 5",
-        "'=Eva": "S 5",  # CSV
-    }
-    assert {name: enrolment_audio._find_speaker(transcript, name, finished) for name in ways} == ways
-    with pytest.raises(ConfigError, match="Ben Ö is several speakers"):
-        enrolment_audio._find_speaker(transcript, "Ben Ö", finished)
-
-
-def test_the_recording_is_where_the_provenance_says(
-    tmp_path: Path, finished: Path, library: Library, empty: Store
-) -> None:
-    moved = tmp_path / "elsewhere" / "renamed.wav"
-    moved.parent.mkdir()
-    (tmp_path / "in" / "call.wav").rename(moved)
-    record = outputs.read_provenance(finished)
-    source = {"path": str(moved), "sha256": "", "sha256_after": ""}
-    (finished / outputs.PROVENANCE).write_text(json.dumps({**record, "source": source}))
-    ben = enroll.enroll_from_transcript(library, EnrolmentRequest("Ben"), finished, "Ben", CONFIG, empty)
-    assert ben.status == 0 and ben.rows[0].origin.startswith("renamed.wav")
 
 
 @needs_shared
