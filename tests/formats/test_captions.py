@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 import pytest
@@ -308,6 +309,16 @@ def test_marks_in_lists_of_words() -> None:
     assert [word.text.strip() for word in captions.clean_segments([segment])[0][0].words] == ["Hi"]
     content = words.parse("r 1 0 1 [noise]\nr 1 1 1 hi\nr 1 2 1 <unk>\nr 1 3 1 [sic]\n", "t.ctm")
     assert [word.text for word in content.words] == ["hi", "[sic]"] and len(content.notes) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["<v.", "<v ", "[a] (b) ", "(", "a\n", "A: ", "<br ", "*a", "- ", ">", "♪a", "1:", "-", "1\n", "&", "\r"]
+)
+def test_hostile_text_is_read_in_linear_time(text: str) -> None:
+    began = time.process_time()
+    for head in ("1\n", "WEBVTT\n\n"):
+        words.parse(f"{head}00:01.000 --> 00:02.000\n{text * 20_000}\n", "t")
+    assert time.process_time() - began < 10  # s; far more where each sign is looked for up to the end
 
 
 MARKS = st.sampled_from(["", "", " ", "\t", "\u200f", "\u200e", "\ufeff", "\u202a", "\xa0", "\u3000", "\u2009"])
