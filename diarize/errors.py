@@ -16,6 +16,8 @@ DiarizeError
 ├── FileError              an error of one file or folder
 │   ├── AudioError         a recording cannot be read, or holds no usable samples
 │   ├── OutputError        a result cannot be written
+│   ├── CaseError          an error of a forensic case
+│   │   └── CaseDamaged        its log or a file of it was changed
 │   └── LibraryError       an error of the library of enrolled speakers
 │       ├── LibraryMissing     it does not exist
 │       ├── LibraryUnreadable  the file is not a library
@@ -199,6 +201,18 @@ class OutputError(FileError):
     """A result cannot be written: the disk is full, access is denied, or the place is refused."""
 
     exit_status = 5
+
+
+class CaseError(FileError):
+    """An error of the forensic case at `path`."""
+
+    exit_status = 2
+
+
+class CaseDamaged(CaseError):
+    """The log of a case, or a file that the log names, was changed."""
+
+    exit_status = 6
 
 
 class LibraryError(FileError):

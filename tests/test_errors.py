@@ -23,6 +23,7 @@ EVERY = [
     errors.FormatError("a.json:3", "no such key"),
     errors.OutputError("out", "cannot be written: No space left on device", "Free some room."),
     errors.CalibrationError("two trials are too few", "Give more."),
+    errors.CaseDamaged("case", "was changed", "Restore it."),
     errors.LibraryError("speakers.db", "two people are one"),
     errors.PassphraseError("speakers.db", "the passphrase is wrong", "Give the right one."),
     errors.StageError("a", "detect", "boom"),

@@ -49,6 +49,8 @@ LAYERS = (  # rooms of pipelines/, each imports only what stands before it
     "pipelines.results",
     "pipelines.batch",
     "pipelines.people",
+    "pipelines.evidence.formats",
+    "pipelines.evidence",
     "pipelines.api",
     "pipelines.evaluation",
     "pipelines.cli",

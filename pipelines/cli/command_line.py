@@ -18,7 +18,7 @@ FAMILIES = {  # command -> module of pipelines.cli.commands; only the one that i
     "process": "main_job", "export": "main_job", "status": "main_job", "merge-runs": "main_job",
     "enroll": "enroll", "evaluate": "evaluate", "speakers": "speakers", "relabel": "speakers", "identify": "identify",
     "verify": "scores", "compare": "scores", "score-trials": "scores", "calibrate": "scores",
-    "models": "models", "cache": "cache", "config": "machine", "doctor": "machine",
+    "case": "case", "models": "models", "cache": "cache", "config": "machine", "doctor": "machine",
 }  # fmt: skip
 PURPOSE = "Speaker diarization and transcription: recordings in, labelled transcripts and speaker timelines out."
 

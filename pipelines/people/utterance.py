@@ -62,6 +62,7 @@ class UtteranceEmbedder:
     embedder: Embedder
     config: Config
     notes: tuple[str, ...] = ()  # which better models are not installed
+    models: Mapping[str, str] = field(default_factory=dict)  # name in the model store -> sha256
 
     @property
     def model(self) -> str:
@@ -82,7 +83,10 @@ class UtteranceEmbedder:
         speech = self.detector(audio)
         if not speech:
             raise AudioError(audio.id, "no speech was found in it", "Is it the right file?")
-        wide = add_margins(speech, audio.duration)
+        return self.embed_speech(audio, speech, add_margins(speech, audio.duration))
+
+    def embed_speech(self, audio: Audio, speech: tuple[Segment, ...], wide: tuple[Segment, ...]) -> EmbeddedSpeech:
+        """The voice of these segments of `speech`, embedded with the sound around them (`wide`)."""
         segments = windows.over(wide, WINDOWS)
         if isinstance(self.embedder, WholeEmbedder):
             rows = self.embedder.embed_with_whole(audio, segments, wide)
@@ -117,7 +121,9 @@ def load_embedder(config: Config, store: Store) -> UtteranceEmbedder:
     chosen = plan.make(config.model_copy(update=only), store)
     stages = chosen.build()
     assert stages.detect is not None and stages.embed is not None  # as `diarizer` is None
-    return UtteranceEmbedder(stages.detect, stages.embed, chosen.config, (*chosen.notes, *notes_of(stages)))
+    return UtteranceEmbedder(
+        stages.detect, stages.embed, chosen.config, (*chosen.notes, *notes_of(stages)), chosen.models
+    )
 
 
 def embed_files(

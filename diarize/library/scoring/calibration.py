@@ -259,16 +259,21 @@ def supported(same: Floats, different: Floats, pairs: int) -> tuple[float, float
 
 def load(path: Path) -> Calibration:
     """A calibration that `Calibration.save` wrote. Raises FormatError for anything else."""
+    return parse(files.read(path), str(path))
+
+
+def parse(data: bytes, path: str) -> Calibration:
+    """A calibration out of the bytes of a file `path`. Raises FormatError for anything else."""
     try:
-        values: dict[str, Any] = json.loads(files.read_text(path))
+        values: dict[str, Any] = json.loads(files.text_of(data, path))
     except json.JSONDecodeError as error:
-        raise FormatError(str(path), f"is no calibration: {error}") from error
+        raise FormatError(path, f"is no calibration: {error}") from error
     if not isinstance(values, dict) or values.pop("schema", None) != SCHEMA:
-        raise FormatError(str(path), f"is no calibration: its schema is not {SCHEMA!r}")
+        raise FormatError(path, f"is no calibration: its schema is not {SCHEMA!r}")
     names = {field.name for field in fields(Calibration)}
     optional = {field.name for field in fields(Calibration) if field.default is not MISSING}  # since version 1 began
     if not names - optional <= values.keys() <= names:
-        raise FormatError(str(path), f"a calibration has the fields {', '.join(sorted(names))}")
+        raise FormatError(path, f"a calibration has the fields {', '.join(sorted(names))}")
     try:
         return Calibration(
             model=str(values["model"]),
@@ -287,7 +292,7 @@ def load(path: Path) -> Calibration:
             one_voice=None if values.get("one_voice") is None else float(values["one_voice"]),
         )
     except (TypeError, ValueError) as error:
-        raise FormatError(str(path), f"is no calibration: {error}") from error
+        raise FormatError(path, f"is no calibration: {error}") from error
 
 
 @cache
