@@ -34,13 +34,14 @@ def test_blanked_and_copied_parts_are_seen() -> None:
     copied[60_000:72_000] = copied[10_000:22_000]
     [sign] = [s for s in edits.signs(Audio("a", copied)) if s.kind == "repeat"]
     assert sign.time == pytest.approx(3.75, abs=0.1) and sign.other == pytest.approx(0.625, abs=0.1)
-    assert sign.time - sign.other == pytest.approx(50_000 / RATE, abs=1e-3)
+    assert sign.other is not None and sign.time - sign.other == pytest.approx(50_000 / RATE, abs=1e-3)
 
 
 def test_a_hard_join_is_seen_and_lost_spans_are_no_edits() -> None:
-    joined = 0.001 * noise(2)
+    joined = (0.001 * noise(2)).astype(np.float32)
     joined[16_000:] += 0.5
-    assert [(s.kind, s.time) for s in edits.signs(Audio("a", joined))] == [("jump", pytest.approx(1.0, abs=0.001))]
+    [sign] = edits.signs(Audio("a", joined))
+    assert sign.kind == "jump" and sign.time == pytest.approx(1.0, abs=0.001)
     lost = noise(5)
     lost[30_000:32_000] = 0
     assert edits.signs(Audio("a", lost, lost=(Segment(30_000 / RATE, 32_000 / RATE),))) == ()
@@ -49,7 +50,7 @@ def test_a_hard_join_is_seen_and_lost_spans_are_no_edits() -> None:
 def test_the_same_sound_is_recognised_at_another_level_and_offset() -> None:
     sound = noise(12)
     whole = duplicates.fingerprint(sound)
-    part = duplicates.fingerprint(0.3 * sound[40_000:120_000] + 0.001 * noise(5, seed=9)[:80_000])
+    part = duplicates.fingerprint((0.3 * sound[40_000:120_000] + 0.001 * noise(5, seed=9)).astype(np.float32))
     overlap = duplicates.best_overlap(whole, part)
     assert overlap is not None and overlap.same and overlap.offset == pytest.approx(2.5, abs=0.05)
     other = duplicates.best_overlap(whole, duplicates.fingerprint(noise(12, seed=1)))

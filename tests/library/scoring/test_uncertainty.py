@@ -11,11 +11,11 @@ from diarize.library.scoring.calibration import Side, Trials
 def rows(n: int, spread: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     values = np.eye(1, 16)[0] + spread * rng.standard_normal((n, 16))
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(values / np.linalg.norm(values, axis=1, keepdims=True), np.float32)
 
 
 def ratio(a: np.ndarray, b: np.ndarray, s: np.ndarray, t: np.ndarray) -> np.ndarray:
-    return 10 * np.einsum("nd,nd->n", a.astype(np.float64), b.astype(np.float64)) - 5 + 0 * (s + t)
+    return np.asarray(10 * np.einsum("nd,nd->n", a.astype(np.float64), b.astype(np.float64)) - 5 + 0 * (s + t))
 
 
 def test_more_alike_windows_give_a_narrower_interval() -> None:
