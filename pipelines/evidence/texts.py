@@ -17,8 +17,8 @@ _SIGNIFICANT = 3  # digits of an LR
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """Texts by dotted names."""
+class Wording:
+    """Wording by dotted names."""
 
     language: str
     values: dict[str, Any] = field(repr=False)
@@ -69,8 +69,8 @@ def significant(value: float) -> str:
 
 
 @cache
-def load(language: str) -> Texts:
+def load(language: str) -> Wording:
     """The texts of `en` or `de`. Raises ConfigError for another language."""
     if language not in LANGUAGES:
         raise ConfigError("command line", "--language", f"{language} is not known", f"Known: {', '.join(LANGUAGES)}.")
-    return Texts(language, tomllib.loads((FOLDER / f"{language}.toml").read_text(encoding="utf-8")))
+    return Wording(language, tomllib.loads((FOLDER / f"{language}.toml").read_text(encoding="utf-8")))
