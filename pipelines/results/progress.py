@@ -20,6 +20,7 @@ USUAL = {
     "read": 0.004, "segment": 0.04, "detect": 0.005, "embed": 0.08, "cluster": 0.005, "diarize": 0.5,
     "identify": 0.001, "recognize": 0.1, "write": 0.002,
 }  # fmt: skip
+UNLIKE = ("read", "write")  # these wait for a disk, or for a process to start: they say nothing of the others
 LEAST_SEEN = 5.0  # s of sound in a stage after which its own cost counts
 MOST_GUESSED = 0.95  # share of a stage that reports nothing, by the time it has taken
 
@@ -210,7 +211,8 @@ class RunProgress:
         """How much slower than usual the stages were that are seen."""
         work = usual = 0.0
         for stage, (took, sound) in self._measured().items():
-            work, usual = work + took, usual + USUAL[stage] * sound
+            if stage not in UNLIKE:
+                work, usual = work + took, usual + USUAL[stage] * sound
         return work / usual if usual > 0 else 1.0
 
     def _measured(self) -> dict[str, tuple[float, float]]:

@@ -155,3 +155,12 @@ def test_decoding_reports_its_share(tmp_path: Path) -> None:
     with progress.watched(shares.append):
         read(path, id="a")
     assert shares == sorted(shares) and shares[-1] > 0.9
+
+
+def test_a_slow_start_says_nothing_of_the_other_stages(clock: Clock) -> None:
+    now = run(clock, a=100)
+    now.stage_started("a", "read")
+    now.stage_progressed("a", 1.0, 30.0)
+    clock.now = 5.0  # the decoder had to start
+    now.stage_started("a", "load")
+    assert now.eta is not None and now.eta < 20
