@@ -171,7 +171,8 @@ def _print_list(result: ListEnrolment, place: str) -> None:
             console.warn(f"refused: {printable(each.name)}: {each.problem}")
         for row in each.result.rows if each.result is not None else ():
             if row.outcome == "refused":
-                console.warn(f"refused: {printable(each.name)}: {row.origin}: {row.reason}")
+                place = "" if row.reason.startswith(row.origin) else f"{row.origin}: "
+                console.warn(f"refused: {printable(each.name)}: {place}{row.reason}")
     enrolled_people = sum(row[-1] != "refused" for row in rows)
     console.say(f"{enrolled_people} of {counted(len(rows), 'person')} enrolled")
     console.say(f"library: {place}")
