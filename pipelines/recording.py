@@ -302,7 +302,7 @@ def _remarks(transcript: Transcript, speech: Sequence[Segment], has_words: bool,
     if not speech:
         remarks += ("no speech was found",)
     wanted, count = config.cluster.num_speakers, sum(1 + len(speaker.merged) for speaker in transcript.speakers)
-    if wanted is not None and 0 < count < wanted:
+    if wanted is not None and 0 < count < wanted and config.label.speakers_from != "transcript":
         remarks += (f"{wanted} speakers were requested, but there is only enough speech for {count}",)
     if config.audio.channel == "per-channel" and len(transcript.speakers) == 1:
         remarks += ("--channel per-channel, but only one channel is used: the whole recording is one speaker",)

@@ -127,7 +127,9 @@ def _may_be_name(name: str) -> bool:
 
 
 def _is_capitalised(name: str) -> bool:
-    return all(word in _PARTICLES or not word.lstrip("(’'")[:1].islower() for word in split_fields(name))
+    """Whether all words begin with a capital letter or have none, apart from particles and a part in brackets."""
+    words = split_fields(re.sub(r"\([^()]*\)?$", "", name))
+    return bool(words) and all(word in _PARTICLES or not word.lstrip("’'")[:1].islower() for word in words)
 
 
 def _accept(cues: Sequence[Sequence[Sequence[_Line]]]) -> set[str]:

@@ -87,7 +87,7 @@ def read_cues(text: str, where: str) -> tuple[list[SourceCue], tuple[str, ...]]:
 
 
 def _part(cue: SourceCue) -> TimedText:
-    content = _BREAK.sub("\n", cue.content)
+    content = _BREAK.sub("\n", cue.content).replace("&nbsp;", " ")  # as converters from HTML leave it
     voice = _VOICE.search(content)
     content = "\n".join(line.strip() for line in _STYLE.sub("", content).split("\n")).strip()
     return split_speaker(TimedText(content, cue.start, cue.end, None if voice is None else voice[1].strip()))

@@ -231,6 +231,9 @@ def test_what_rolls_and_what_is_said_again(cues: tuple[str, ...], said: str) -> 
         (srt("(speaker 0) Hi", "(speaker ?) Hm"), [("speaker 0", "Hi"), (None, "Hm")]),  # whisper.cpp --diarize
         (srt("<v Anna>Hi</v>", "<v Bob>Yes"), [("Anna", "Hi"), ("Bob", "Yes")]),
         (vtt("bob: hi", "iPhone (2): yes", "bob: no"), [("bob", "hi"), ("iPhone (2)", "yes"), ("bob", "no")]),
+        (vtt("Dr. Anna O'Neil (she/her): hi"), [("Dr. Anna O'Neil (she/her)", "hi")]),
+        (vtt("\u200fדנה כהן: שלום", "yes&nbsp;no"), [("דנה כהן", "שלום yes no")]),
+        (srt("he said: go", "and then: no&nbsp;more"), [(None, "he said: go and then: no more")]),
         (srt("- Hi.\n- Hello."), [(None, "Hi. Hello.")]),
         (srt("Note: this", "is said", "so: yes", "it is 10: 30"), [(None, "Note: this is said so: yes it is 10: 30")]),
         (srt("We need three things: a", "b", "c: d"), [(None, "We need three things: a b c: d")]),
