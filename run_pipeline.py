@@ -6,6 +6,7 @@ disk) is missing or full, 6 integrity, 130 interrupted.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
@@ -32,13 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(parser: CommandLine, words: Sequence[str]) -> int:
+    from pipelines.cli.commands.options import spelled
     from pipelines.cli.console import warn
 
+    args = argparse.Namespace()
     try:
         args = parser.parse(words)
         return int(args.command(args))
     except DiarizeError as error:
-        warn(f"error: {error}")
+        warn(f"error: {spelled(error, args)}")
         return error.exit_status
     except OSError as error:  # an unexpected problem of a disk or of access rights
         warn(f"error: {error}")

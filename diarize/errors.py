@@ -4,6 +4,8 @@ DiarizeError
 ├── ConfigError            a setting is unknown or out of range
 ├── BackendError           a backend cannot be used
 │   ├── UnknownBackend     no backend has this name
+│   ├── BackendRefused     a user's own backend that cannot be used as this stage
+│   ├── DeviceMissing      the device that is asked for is not there
 │   └── MissingExtra       its package is not installed
 ├── ModelError             a model file is missing, or is not the expected one
 │   ├── UnknownModel       no model in the registry has this name
@@ -79,6 +81,28 @@ class UnknownBackend(BackendError):
 
     def __str__(self) -> str:
         return f"No {self.stage} backend is called {self.name!r}. {suggest(self.name, self.known)}"
+
+
+class BackendRefused(BackendError):
+    exit_status = 2
+
+    def __init__(self, stage: str, name: str, problem: str, cure: str = "") -> None:
+        super().__init__(stage, name, problem, cure)
+        self.stage, self.name, self.problem, self.cure = stage, name, problem, cure
+
+    def __str__(self) -> str:
+        return _sentence(f"{self.stage} {self.name}: {self.problem}", self.cure)
+
+
+class DeviceMissing(BackendError):
+    exit_status = 2
+
+    def __init__(self, problem: str, cure: str = "Use --device cpu") -> None:
+        super().__init__(problem, cure)
+        self.problem, self.cure = problem, cure
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.cure}."
 
 
 class MissingExtra(BackendError):
@@ -158,6 +182,8 @@ class ModelUnavailable(ModelError):
 
 
 class ModelRefused(ModelError):
+    exit_status = 2
+
     def __init__(self, model: str, problem: str, cure: str = "") -> None:
         super().__init__(model, problem, cure)
         self.model, self.problem, self.cure = model, problem, cure

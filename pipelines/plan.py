@@ -36,6 +36,15 @@ WHISPERS = (
     "whisper-tiny",
 )
 WHISPER = "whisper-small"  # the one that notes recommend: the best that keeps up with speech on two cores
+LANGUAGES = frozenset(  # of Whisper, the recognizer that knows most
+    code
+    for line in (
+        "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy",
+        "id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru",
+        "sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh yue",
+    )
+    for code in line.split()
+)
 MOONSHINE = "moonshine-tiny-en"
 VAD_MODEL = "silero-vad-v6"
 SEGMENTERS = ("community-1-segmentation", "pyannote-segmentation-3.0-int8")  # best first
@@ -52,6 +61,10 @@ class Choice:
 
     def __post_init__(self) -> None:
         backends.check(self.stage, self.name)
+
+    def examine(self) -> None:
+        """Raises what loading it would, as far as that is known without loading a large model (`backends.examine`)."""
+        backends.examine(self.stage, self.name, **self.options)
 
     def load(self, threads: int) -> Any:
         return backends.load(self.stage, self.name, **self.options, **({"threads": threads} if self.threaded else {}))
@@ -95,6 +108,12 @@ class Plan:
         """
         by_words = self.config.label.speakers_from == "transcript"
         return self.config.diarizer is None and self.config.audio.channel != "per-channel" and not by_words
+
+    def examine(self) -> None:
+        """Raises BackendError, ModelError and ConfigError where a backend cannot be used with these settings."""
+        for choice in (self.detect, self.segment, self.embed, self.diarize, self.recognize):
+            if choice is not None:
+                choice.examine()
 
     def clusterer(self) -> WindowClusterer:
         return WindowClusterer(self.config.cluster, segmentation=self.config.segmentation)
@@ -145,11 +164,14 @@ def make(
     embed = _embedder(config, store, model, notes) if clusters else None
     segment = _segmenter(config, store, model, notes) if embed is not None else None
     recognizer = _recognizer(config, store, model, notes) if recognize else None
+    notes += _unused_hints(config, recognizer)
     diarize = None
     if config.diarizer is not None and by_channel:
         notes.append(f"diarizer: {config.diarizer} is not used: with --channel per-channel each channel is one speaker")
     elif config.diarizer is not None:
         name, _, argument = config.diarizer.partition(":")
+        if name == "pyannote" and not argument:
+            raise ConfigError("settings", "diarizer", "pyannote needs a model", "Write pyannote:<hub id or folder>.")
         if name == "pyannote":
             place = {"model": argument, "device": config.run.device, "offline": store.offline}
             diarize = Choice("diarizer", name, place | {"cluster": config.cluster})
@@ -200,6 +222,8 @@ def _segmenter(config: Config, store: Store, model: Callable[[str], Path], notes
         return None
     if wanted in known or wanted.endswith((".onnx", ".ort")):
         path = model(wanted) if wanted in known else Path(wanted)
+        if not path.is_file():
+            raise ConfigError("settings", "segmentation.backend", f"{wanted} is not a file")
         return Choice("segmentation", "onnx", {"model": path, "device": config.run.device}, threaded=True)
     if ":" in wanted:
         return _own("segmentation", wanted, config.segmentation, config)
@@ -251,6 +275,8 @@ def _recognizer(config: Config, store: Store, model: Callable[[str], Path], note
         folder = Path(size)
         if size and folder.is_dir():
             return _whisper(config, folder, "")
+        if folder.name != size:
+            raise ConfigError("settings", "asr.backend", f"{size} is not a folder")
         entry = size if size in REGISTRY else f"whisper-{size or 'small'}"
         if entry not in REGISTRY:
             known = [f"whisper:{e.removeprefix('whisper-')}" for e in REGISTRY if e.startswith("whisper-")]
@@ -258,7 +284,7 @@ def _recognizer(config: Config, store: Store, model: Callable[[str], Path], note
         return _whisper(config, model(entry), store.digest(entry))
     if ":" in wanted:
         return _own("asr", wanted, config.asr, config)
-    known = ["auto", "none", "moonshine", "pocketsphinx", "whisper:<size or folder>", "module:factory"]
+    known = ["auto", "none", "moonshine", "pocketsphinx", "whisper", "whisper:<size or folder>", "module:factory"]
     raise UnknownBackend("asr", wanted, tuple(known))
 
 
@@ -275,6 +301,9 @@ def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path],
     elif (whisper := next((name for name in WHISPERS if store.find(name) is not None), None)) is not None:
         return _whisper(config, model(whisper), store.digest(whisper))
     language = config.asr.language
+    if language is not None and language not in LANGUAGES:
+        problem = f"no recognizer supports the language {language!r}"
+        raise ConfigError("settings", "asr.language", problem, "Use a code of ISO 639-1, as en or de.")
     if language not in (None, "en"):
         notes.append(
             f"recognizer: none, the transcript has no words: Whisper is needed for the language {language!r}; "
@@ -288,6 +317,16 @@ def _best_recognizer(config: Config, store: Store, model: Callable[[str], Path],
         f"to get one for English: diarize models pull {MOONSHINE}; for other languages: {get_whisper}"
     )
     return None
+
+
+def _unused_hints(config: Config, recognizer: Choice | None) -> list[str]:
+    """A note where hot words or a prompt are set, and the recognizer cannot use them."""
+    options = {"hotwords": config.asr.hotwords, "initial_prompt": config.asr.initial_prompt}
+    hints = [name for name, text in options.items() if (text or "").strip()]
+    if not hints or (recognizer is not None and (recognizer.name == "whisper" or ":" in recognizer.name)):
+        return []
+    why = "no words are recognized" if recognizer is None else f"{recognizer.name} cannot use them; Whisper can"
+    return [f"{' and '.join(hints)}: not used, because {why}"]
 
 
 def _moonshine(config: Config, folder: Path, digest: str) -> Choice:

@@ -225,9 +225,12 @@ def test_nothing_to_do_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert "1 file skipped" in capfd.readouterr().err
 
 
-def test_a_file_that_is_not_there_is_a_row(tmp_path: Path) -> None:
-    assert process(tmp_path / "gone.wav", "--out", tmp_path / "out", "-q") == 4
-    assert rows(tmp_path / "out")["gone.wav"]["status"] == "failed"
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_tones(tmp_path / "talk.wav", TWO)
+    assert process(tmp_path / "talc.wav", "--out", tmp_path / "out", "-q") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(f"talc.wav: there is no such file or folder. Did you mean {tmp_path / 'talk.wav'}?")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_model_without_a_network_is_the_environments_fault(

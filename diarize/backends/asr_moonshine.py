@@ -168,7 +168,18 @@ def load(model: Path, config: AsrConfig | None = None, digest: str = "", threads
     `digest` is that of its files, if the caller knows it; `threads` 0: one for each core. Raises ConfigError for
     another language, ModelRefused if the files are not those of a Moonshine model.
     """
-    config = config or AsrConfig()
+    check(config or AsrConfig())
+    network = Network(model)
+    vocabulary = read_vocabulary(model / _TOKENIZER)
+    if not digest:
+        digests = sorted(files.sha256(model / name) for name in (_ENCODER, _DECODER, _TOKENIZER))
+        digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    name = f"moonshine/{model.name}/{digest[:16]}/longest={LONGEST:g},pause={PAUSE:g},margin={MARGIN:g}"
+    return Moonshine(network, vocabulary, name, (), onnx_sessions.count_threads(threads))
+
+
+def check(config: AsrConfig, **_: object) -> None:
+    """Raises ConfigError for another language than English."""
     if config.language not in (None, LANGUAGE):
         raise ConfigError(
             "settings",
@@ -177,16 +188,6 @@ def load(model: Path, config: AsrConfig | None = None, digest: str = "", threads
             "For other languages use Whisper: pip install 'diarize-pipeline[whisper]', then "
             "diarize models pull whisper-small, then --asr whisper:small; for no words: --asr none.",
         )
-    notes: tuple[str, ...] = ()
-    if (config.hotwords or "").strip() or (config.initial_prompt or "").strip():
-        notes = ("Moonshine does not support hot words and prompts: they were not used. Whisper supports them.",)
-    network = Network(model)
-    vocabulary = read_vocabulary(model / _TOKENIZER)
-    if not digest:
-        digests = sorted(files.sha256(model / name) for name in (_ENCODER, _DECODER, _TOKENIZER))
-        digest = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    name = f"moonshine/{model.name}/{digest[:16]}/longest={LONGEST:g},pause={PAUSE:g},margin={MARGIN:g}"
-    return Moonshine(network, vocabulary, name, notes, onnx_sessions.count_threads(threads))
 
 
 def read_vocabulary(path: Path) -> tuple[bytes, ...]:

@@ -95,17 +95,8 @@ def load(config: AsrConfig | None = None) -> PocketSphinx:
     """
     from pocketsphinx import Decoder, get_model_path
 
-    config = config or AsrConfig()
-    if config.language not in (None, LANGUAGE):
-        raise ConfigError(
-            "settings",
-            "asr.language",
-            f"PocketSphinx supports English only, not {config.language!r}",
-            "Choose a Whisper model (--asr whisper:small), or no words (--asr none).",
-        )
-    notes = [f"{DRAFT} by PocketSphinx: about six in ten are wrong. Whisper is better."]
-    if config.hotwords or config.initial_prompt:
-        notes.append("PocketSphinx ignores hot words and prompts.")
+    check(config or AsrConfig())
+    notes = (f"{DRAFT} by PocketSphinx: about six in ten are wrong. Whisper is better.",)
     folder = Path(get_model_path(_MODEL))
     try:
         name = f"pocketsphinx/{version('pocketsphinx')}/{_MODEL}/{_digest(folder)[:16]}"
@@ -121,7 +112,18 @@ def load(config: AsrConfig | None = None) -> PocketSphinx:
             "Run: pip install --force-reinstall pocketsphinx"
         ) from error
     settings = ",".join(f"{key}={value}" for key, value in SETTINGS.items() if key != "loglevel")
-    return PocketSphinx(f"{name}/{settings}", tuple(notes), decoder)
+    return PocketSphinx(f"{name}/{settings}", notes, decoder)
+
+
+def check(config: AsrConfig, **_: object) -> None:
+    """Raises ConfigError for another language than English."""
+    if config.language not in (None, LANGUAGE):
+        raise ConfigError(
+            "settings",
+            "asr.language",
+            f"PocketSphinx supports English only, not {config.language!r}",
+            "Choose a Whisper model (--asr whisper:small), or no words (--asr none).",
+        )
 
 
 def _digest(folder: Path) -> str:

@@ -18,9 +18,10 @@ import numpy as np
 
 from diarize import files, progress
 from diarize.audio import excerpts
+from diarize.backends import devices
 from diarize.backends.devices import MemoryFallback
 from diarize.config import AsrConfig, Device
-from diarize.errors import BackendError, ConfigError
+from diarize.errors import BackendError, ConfigError, DeviceMissing, ModelRefused
 from diarize.types import Audio, Samples, Segment, Word
 from diarize.units import RATE, round_time, to_samples
 from diarize.words import recognition
@@ -37,6 +38,7 @@ LANGUAGE_CHUNKS = 5  # chunks that the language is detected from, spread evenly 
 # and the mean log-probability of its text is below the second.
 NO_SPEECH, UNLIKELY = 0.6, -1.0
 
+MOST_TOKENS = 223  # of hot words and prompt: half of the 448 that a Whisper decodes, without the token before them
 _FILES = ("model.bin", "config.json", "tokenizer.json")  # without the last, faster-whisper would ask the hub for it
 
 
@@ -132,14 +134,10 @@ def load(
     """The Whisper of a faster-whisper folder (`model.bin`, `config.json`, `tokenizer.json`, vocabulary).
 
     `digest` is that of its files, if the caller knows it. `threads` is for the CPU; 0 leaves the choice to CTranslate2.
-    "auto" uses CUDA if it works. Raises BackendError if the folder or the device cannot be used, ConfigError if
-    language, hot words or prompt do not fit the model.
+    "auto" uses CUDA if it works. Raises ModelRefused if the folder is another one, BackendError if it cannot be used,
+    DeviceMissing if the device cannot, ConfigError if language, hot words or prompt do not fit the model.
     """
-    if missing := [name for name in _FILES if not (model / name).is_file()]:
-        raise BackendError(
-            f"{model} is not a faster-whisper folder: {', '.join(missing)} missing. "
-            "Use the folder of a converted model, or a name in the model store (diarize models list)."
-        )
+    _check_files(model)
     config = config or AsrConfig()
     whisper, notes = _open(model, device, threads)
     _check(whisper, config)
@@ -151,6 +149,33 @@ def load(
         notes,
         (lambda: _whisper(model, "cpu", "int8", threads)) if device == "auto" else None,
     )
+
+
+def check(model: Path, config: AsrConfig, device: Device, **_: Any) -> None:
+    """Raises what `load` raises for settings that do not fit, without loading the weights."""
+    from tokenizers import Tokenizer
+
+    _check_files(model)
+    if device == "cuda":
+        devices.require_cuda("ctranslate2")
+    try:
+        tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises nothing more special
+        raise BackendError(f"{model} cannot be loaded as a Whisper model: {error}") from error
+    of_english = model.name.endswith(".en")
+    if config.language not in (None, "en") and (of_english or tokenizer.token_to_id(f"<|{config.language}|>") is None):
+        cure = "It supports English only." if of_english else ""
+        raise ConfigError("settings", "asr.language", f"this model does not support {config.language!r}", cure)
+    _check_prompt(tokenizer, config, MOST_TOKENS)
+
+
+def _check_files(model: Path) -> None:
+    if missing := [name for name in _FILES if not (model / name).is_file()]:
+        raise ModelRefused(
+            str(model),
+            f"it is not a faster-whisper folder: {', '.join(missing)} missing",
+            "Use the folder of a converted model, or a name in the model store (diarize models list).",
+        )
 
 
 def _digest(folder: Path) -> str:
@@ -172,7 +197,7 @@ def _open(model: Path, device: Device, threads: int) -> tuple[WhisperModel, tupl
             return whisper, notes
         except (RuntimeError, ValueError) as error:
             if device == "cuda":
-                raise BackendError(f"Whisper cannot run on CUDA: {error}. Use --device cpu.") from error
+                raise DeviceMissing(f"Whisper cannot run on CUDA: {error}") from error
             notes = (f"Whisper ran on the CPU, as CUDA does not work here: {error}",)
     try:
         return _whisper(model, "cpu", "int8", threads), notes
@@ -196,9 +221,12 @@ def _check(whisper: WhisperModel, config: AsrConfig) -> None:
         raise ConfigError(
             "settings", "asr.language", f"this model does not support {config.language!r}", f"Supported: {known}."
         )
+    _check_prompt(whisper.hf_tokenizer, config, whisper.max_length // 2 - 1)
+
+
+def _check_prompt(tokenizer: Any, config: AsrConfig, room: int) -> None:
     texts = [text for text in (_or_none(config.hotwords), _or_none(config.initial_prompt)) if text]
-    tokens = sum(len(whisper.hf_tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
-    room = whisper.max_length // 2 - 1
+    tokens = sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts)
     if tokens > room:
         raise ConfigError(
             "settings",

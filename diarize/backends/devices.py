@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TypeVar
+
+from diarize.errors import DeviceMissing
+
+_NAMES = {"onnxruntime": "ONNX Runtime", "ctranslate2": "CTranslate2", "torch": "PyTorch"}
 
 Result = TypeVar("Result")
 
@@ -65,6 +71,23 @@ def _torch_sees_cuda() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def require_cuda(runtime: str) -> None:
+    """Raises DeviceMissing where onnxruntime, ctranslate2 or torch sees no CUDA device."""
+    probes = {"onnxruntime": _onnxruntime_sees_cuda, "ctranslate2": _ctranslate2_sees_cuda, "torch": _torch_sees_cuda}
+    if find_spec(runtime) is not None and _probe(runtime, probes[runtime]).cuda:
+        return
+    cure = "Install onnxruntime-gpu, or use --device cpu" if runtime == "onnxruntime" else "Use --device cpu"
+    raise DeviceMissing(f"--device cuda is not possible here: {_NAMES[runtime]} sees no CUDA device", cure)
+
+
+def release_memory() -> None:
+    """Free the memory of models that are no longer used, also PyTorch's on a GPU."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

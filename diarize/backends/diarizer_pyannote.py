@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from diarize import files
+from diarize.backends import devices
 from diarize.config import ClusterConfig, Device
-from diarize.errors import BackendError, ModelRefused, ModelUnavailable
+from diarize.errors import DeviceMissing, ModelRefused, ModelUnavailable
 from diarize.types import Audio, Turn
 from diarize.units import round_time
 
@@ -126,6 +127,15 @@ def load(
     return Pyannote(pipeline, identity, ClusterConfig() if cluster is None else cluster)
 
 
+def check(model: str, device: Device, offline: bool, **_: Any) -> None:
+    """Raises what `load` raises for settings that do not fit, without pyannote.audio; a hub model is fetched."""
+    if device == "cuda":
+        devices.require_cuda("torch")
+    folder = _find_folder(model, offline, None)
+    if not (folder / CONFIG).is_file():
+        raise ModelRefused(str(folder), f"it has no {CONFIG}", "Name the folder of a whole pipeline.")
+
+
 def turns_of(tracks: Iterable[tuple[float, float, Any]], duration: float) -> tuple[Turn, ...]:
     """Tracks (start, end, label) as sorted turns: cut to [0, duration], in milliseconds, speakers numbered by first
     appearance. Tracks that are then empty are dropped."""
@@ -137,12 +147,12 @@ def turns_of(tracks: Iterable[tuple[float, float, Any]], duration: float) -> tup
 
 
 def _find_folder(model: str, offline: bool, token: str | None) -> Path:
-    """The local folder of a model. Raises ModelUnavailable."""
+    """The local folder of a model. Raises ModelUnavailable, and ModelRefused for a name that is none."""
     if Path(model).is_dir():
         return Path(model).resolve()
     hub = _HUB.fullmatch(model)
     if hub is None:
-        raise ModelUnavailable(
+        raise ModelRefused(
             model,
             "it is neither a folder nor a hub id",
             f"Name a folder with a {CONFIG}, or an id: name/name.",
@@ -250,7 +260,7 @@ def _device(device: Device) -> Any:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise BackendError("pyannote.audio cannot run on CUDA: PyTorch finds no device. Use --device cpu.")
+        raise DeviceMissing("pyannote.audio cannot run on CUDA: PyTorch finds no device")
     return torch.device("cpu" if device == "cpu" or not torch.cuda.is_available() else "cuda")
 
 

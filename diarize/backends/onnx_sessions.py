@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from diarize.audio import excerpts
 from diarize.backends import devices
-from diarize.errors import AudioError, BackendError, ModelRefused
+from diarize.errors import AudioError, BackendError, DeviceMissing, ModelRefused
 from diarize.types import Audio, Samples
 
 Item = TypeVar("Item")
@@ -30,7 +30,7 @@ def open_session(model: Path | bytes, device: str = "cpu", called: str = "a mode
     """An InferenceSession for a file or a serialized graph; on a GPU, a `FallbackSession`.
 
     `device`: cpu, cuda, or auto (cuda if this ONNX Runtime has it). `called`: the model's name in notes. Raises
-    BackendError if `device` is cuda and cannot be used.
+    DeviceMissing if `device` is cuda and cannot be used.
     """
     import onnxruntime
 
@@ -40,7 +40,7 @@ def open_session(model: Path | bytes, device: str = "cpu", called: str = "a mode
     options.log_severity_level = 3  # errors only; its warnings about unused initializers help nobody
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device == "cuda" and not has_cuda:
-        raise BackendError("This ONNX Runtime has no CUDA. Install onnxruntime-gpu, or use --device cpu.")
+        raise DeviceMissing("This ONNX Runtime has no CUDA", "Install onnxruntime-gpu, or use --device cpu")
     source = model if isinstance(model, bytes) else str(model)
 
     def open_on(*providers: str) -> Any:
@@ -50,7 +50,7 @@ def open_session(model: Path | bytes, device: str = "cpu", called: str = "a mode
         return open_on()
     session = FallbackSession(lambda: open_on("CUDAExecutionProvider"), None if device == "cuda" else open_on, called)
     if device == "cuda" and not on_cuda(session):  # ONNX Runtime uses the CPU silently if a library of CUDA is missing
-        raise BackendError("ONNX Runtime cannot use CUDA here: a driver or library is missing. Use --device cpu.")
+        raise DeviceMissing("ONNX Runtime cannot use CUDA here: a driver or library is missing")
     return session
 
 

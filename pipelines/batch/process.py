@@ -87,13 +87,15 @@ def process(request: ProcessRequest, config: Config, store: Store, observer: Run
     for name in config.output.formats:
         formats.suffix(name)
     _check_output(request.out, request.paths)
-    search = recordings.find(request.paths, request.match, request.ignore)
+    recordings.require(request.paths)
+    search = recordings.find(request.paths, request.match, request.ignore, request.out)
     if not search.inputs:
         return RunReport((), search.skipped, ())
     jobs = _jobs(search.inputs, request, config)
     with request.library() if request.library is not None else nullcontext() as library:
         recognize, detect = request.words is None, request.speech is None
         chosen = plan.make(config, store, observer.fetching, recognize, library, request.link, detect)
+    chosen.examine()
     plan_digest = fingerprint.hash_plan(chosen, store)
     shard = request.shard
     positions = [i for i, job in enumerate(jobs) if shard is None or shard.holds(job.input)]
@@ -174,6 +176,8 @@ def _check_output(out: Path, paths: Iterable[Path]) -> None:
         raise ConfigError("--out", str(out), "is a link, and results are not written through links", "Name its target.")
     if is_file:
         raise ConfigError("--out", str(out), "is a file", "Name a folder.")
+    if above := next((parent for parent in out.parents if parent.is_file()), None):
+        raise ConfigError("--out", str(out), f"{above} is a file, not a folder", "Name another folder.")
     for path in paths:
         if is_folder(path) and target == path.resolve():
             raise ConfigError(

@@ -8,12 +8,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 
 
-def walk(root: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]] | OSError]]:
+def walk(root: Path, without: Path | None = None) -> Iterator[tuple[Path, list[os.DirEntry[str]] | OSError]]:
     """(folder, its entries that are not folders, by name) of `root` and the folders below it, in order of their names.
 
     An OSError stands for the entries of a folder that cannot be listed. Hidden files and folders are left out. Links to
-    folders are not followed: they are among the entries.
+    folders are not followed: they are among the entries. The folder `without` is left out, with all in it.
     """
+    left_out = None if without is None else os.path.realpath(without)
     folders = [root]
     while folders:
         folder = folders.pop()
@@ -28,6 +29,8 @@ def walk(root: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]] | OSError]]:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
+                if left_out is not None and os.path.realpath(entry.path) == left_out:
+                    continue
                 below.append(folder / entry.name)
             else:
                 others.append(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
@@ -53,18 +54,41 @@ class SearchResult:
     skipped: tuple[str, ...]  # names of the files in the folders that do not look like recordings
 
 
-def find(paths: Iterable[Path], match: Sequence[str] = (), ignore: Sequence[str] = ()) -> SearchResult:
+def require(paths: Iterable[Path]) -> None:
+    """Raises ConfigError for the first path that does not exist. A link whose target is missing exists."""
+    for path in paths:
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            raise ConfigError(str(path), "", "there is no such file or folder", _nearest(path)) from None
+        except OSError as error:  # a name that is too long, or a folder on the way that is a file
+            raise ConfigError(str(path), "", f"cannot be read: {error.strerror}") from error
+
+
+def _nearest(path: Path) -> str:
+    """The file beside it that was probably meant."""
+    try:
+        names = [entry.name for entry in os.scandir(path.parent)]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f"Did you mean {path.parent / close[0]}?" if close else ""
+
+
+def find(
+    paths: Iterable[Path], match: Sequence[str] = (), ignore: Sequence[str] = (), without: Path | None = None
+) -> SearchResult:
     """The recordings that `paths` stand for, sorted by name, each with its id, and the names of other files.
 
     Folders are searched at any depth for the `SUFFIXES`; hidden files and folders are ignored; links to folders are not
     followed, and a link to a file outside its folder becomes an input with a problem. `match` and `ignore` are shell
     patterns against the name or its last part, also of a file that the user named. The same file named twice is one
-    input. Nothing is opened, so nothing can block.
+    input. The folder `without`, of the results, is not searched. Nothing is opened, so nothing can block.
     """
     inputs: dict[str, Input] = {}
     skipped: list[str] = []
     for path in paths:
-        for item in _search(path, skipped) if is_folder(path) else [Input(path, path.name or str(path))]:
+        for item in _search(path, skipped, without) if is_folder(path) else [Input(path, path.name or str(path))]:
             # A folder that cannot be listed may hold a recording that matches.
             if is_selected(item.name, () if item.unread else match, ignore):
                 inputs.setdefault(os.path.abspath(item.path), item)  # noqa: PTH100 - keeps links as they are
@@ -166,10 +190,10 @@ def _is_file_name(name: str) -> bool:
     return True
 
 
-def _search(root: Path, skipped: list[str]) -> Iterator[Input]:
+def _search(root: Path, skipped: list[str], without: Path | None = None) -> Iterator[Input]:
     """The recordings in a folder; the names of its other files are added to `skipped`."""
     top = root.resolve()
-    for folder, entries in walk(root):
+    for folder, entries in walk(root, without):
         if isinstance(entries, OSError):
             problem = AudioError(
                 str(folder), f"the folder cannot be read: {entries.strerror}", "Change its permissions."

@@ -86,6 +86,8 @@ def compare(
     Raises ConfigError where fewer than two of them hold speech; a recording without a voice is one of the problems.
     """
     inputs = recordings.find(paths).inputs
+    if len(inputs) < 2:
+        raise ConfigError("compare", "recordings", f"{len(inputs)} named, at least two are needed")
     embedder = load_embedder(config, store)
     verifier = load_verifier(embedder, scoring)
     times = Counter(item.name for item in inputs)

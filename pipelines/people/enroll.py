@@ -23,6 +23,7 @@ from diarize.library.enrolled import RE_EMBED
 from diarize.library.store import Library
 from diarize.models.store import Store
 from diarize.text import counted
+from pipelines.inputs.recordings import require
 from pipelines.people import enrolment_audio, enrolment_checks, speakers
 from pipelines.people.enrolment_audio import EnrolmentAudio
 from pipelines.people.enrolment_checks import Check, Checked, UtteranceChecks, UtteranceResult
@@ -109,6 +110,7 @@ def enroll(
     """
     if not recordings:
         raise ConfigError("command line", "AUDIO", "no recording was named")
+    require(recordings)
     person = find_person(library, request)
     embedder = load_embedder(config, store)
     excerpts = enrolment_audio.read_files(recordings, embedder.config.audio.channel, start, end)
@@ -132,6 +134,7 @@ def enroll_from_transcript(
     `folder` holds the recording's results; `recording` is its path, None to search for it. Raises as `enroll` does, and
     FormatError where there is no transcript, AudioError where the recording is missing or is another one.
     """
+    require([folder] if recording is None else [folder, recording])
     person = find_person(library, request)
     embedder = load_embedder(config, store)
     excerpts = enrolment_audio.read_transcript(folder, speaker, recording)

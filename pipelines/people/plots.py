@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def _plain(name: str) -> str:
     """A name as matplotlib draws it: not as mathematics, and at most 24 characters."""
     short = name if len(name) <= 24 else f"{name[:11]}…{name[-12:]}"
     return "".join(c if c.isprintable() else "�" for c in encodable(short)).replace("$", r"\$")
+
+
+def require() -> None:
+    """Raises MissingExtra where no picture can be drawn."""
+    if find_spec("matplotlib") is None:
+        raise MissingExtra("plots", "plot")
 
 
 def _figure(width: float, height: float) -> Any:

@@ -34,6 +34,13 @@ class Scoring:
         if self.method not in (None, *METHODS):
             raise ConfigError("--scoring", str(self.method), f"is none of {', '.join(METHODS)}")
 
+    def read_calibration(self) -> Calibration | None:
+        """The user's calibration. Raises FormatError where it cannot be read, ConfigError where a file is missing."""
+        for option, path in (("--calibration", self.calibration), ("--cohort", self.cohort)):
+            if path is not None and not path.exists():
+                raise ConfigError(option, str(path), "there is no such file or folder")
+        return None if self.calibration is None else calibrations.load(self.calibration)
+
     def load(
         self, embedder: UtteranceEmbedder, on_utterance: OnUtterance = lambda name, done, total: None
     ) -> tuple[Scorer, Calibration | None]:
@@ -42,7 +49,7 @@ class Scoring:
         Raises ConfigError where other people's voices are needed and missing, CalibrationError where the user's
         calibration is for other scores, FormatError where it cannot be read.
         """
-        own = None if self.calibration is None else calibrations.load(self.calibration)
+        own = self.read_calibration()
         if own is not None and self.cohort is None and self.method is None:
             scorer: Scorer = own.scorer()
         else:

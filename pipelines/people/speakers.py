@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,11 +59,22 @@ def library_to_change(
     where: str | Path | None, environment: Mapping[str, str], passphrase_file: Path | None = None, create: bool = False
 ) -> Iterator[Library]:
     """As `open_library`. What a run reads of a large library is brought up to date at the end of the change: runs do
-    not write into libraries.
+    not write into libraries. A library that was created for the change is deleted where nobody came into it.
     """
-    with open_library(where, environment, passphrase_file, create) as library:
-        yield library
-        library.update_indexes()
+    place = address.default() if where is None else address.parse(where)
+    is_new = create and isinstance(place, Path) and not os.path.lexists(place)
+    empty = False
+    try:
+        with open_library(where, environment, passphrase_file, create) as library:
+            try:
+                yield library
+                library.update_indexes()
+            finally:
+                empty = is_new and not library.people()
+    finally:
+        if empty and isinstance(place, Path):
+            for suffix in ("", "-wal", "-shm"):
+                place.with_name(place.name + suffix).unlink(missing_ok=True)
 
 
 def summarise(library: Library) -> Overview:

@@ -16,6 +16,7 @@ from diarize.library.store import Library
 from diarize.metrics import verification
 from diarize.models.store import Store
 from diarize.types import Voice
+from pipelines.inputs.recordings import require
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding, load_embedder
 
@@ -116,6 +117,7 @@ def load_verifier(embedder: UtteranceEmbedder, scoring: Scoring) -> Verifier:
 
 def verify(a: Path, b: Path, config: Config, store: Store, scoring: Scoring) -> Verification:
     """Are these two recordings of one person? Raises AudioError where one cannot be read or holds no speech."""
+    require([a, b])
     embedder = load_embedder(config, store)
     return load_verifier(embedder, scoring).verify(embedder.embed_file(a), embedder.embed_file(b))
 
@@ -127,6 +129,7 @@ def verify_claim(
 
     Raises UnknownPerson, AudioError, and CalibrationError where the library holds no voice of theirs for this embedder.
     """
+    require([recording])
     person = library.find(name)
     embedder = load_embedder(config, store)
     verifier = load_verifier(embedder, scoring)

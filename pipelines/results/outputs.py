@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import re
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 
 from diarize import files, formats
 from diarize.config import Config
-from diarize.errors import AudioError, DiarizeError, FormatError, OutputError
+from diarize.errors import AudioError, ConfigError, DiarizeError, FormatError, OutputError
 from diarize.formats import transcript_json
 from diarize.types import Transcript
 from pipelines.inputs.recordings import Input
@@ -94,6 +95,33 @@ def make_folder(folder: Path) -> None:
     """Create a folder with its parents. Raises OutputError, also where `folder` is a link or no folder."""
     files.make_folder(folder)
     _refuse_link(folder)
+
+
+def require_place(path: Path, option: str, folder: bool = True) -> None:
+    """Raises ConfigError where a folder of results, or a single file, cannot be written at `path`: before any work.
+
+    Nothing is created. The parents of a folder may be missing, the folder of a file may not.
+    """
+    problem, cure = "", "Name another place."
+    try:
+        if path.is_symlink() and folder:
+            problem, cure = "is a link, and results are not written through links", "Name its target."
+        elif path.exists() and path.is_dir() != folder:
+            problem = "is a file, not a folder" if folder else "is a folder, not a file"
+        else:
+            nearest = path if folder and path.exists() else path.parent
+            while folder and not nearest.exists():
+                nearest = nearest.parent
+            if not nearest.exists():
+                problem, cure = f"there is no folder {nearest}", "Create it, or name another place."
+            elif not nearest.is_dir():
+                problem = f"{nearest} is a file, not a folder"
+            elif not os.access(nearest, os.W_OK | os.X_OK):
+                problem = f"{nearest} cannot be written"
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        problem = f"cannot be accessed: {error.strerror or error}"
+    if problem:
+        raise ConfigError(option, str(path), problem, cure)
 
 
 def _refuse_link(folder: Path) -> None:

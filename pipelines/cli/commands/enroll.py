@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from datetime import date
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         return _enroll_list(args, config, store)
     if not args.re_embed and args.name is None:
         raise ConfigError("command line", "NAME", "nobody was named", "Say: diarize enroll NAME AUDIO...")
+    _check_combination(args)
     create = not args.re_embed
     with speakers.library_to_change(args.library, os.environ, args.passphrase_file, create) as library:
         result = (
@@ -89,6 +91,20 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_enrolment(result, library.place)
     return result.status
+
+
+def _check_combination(args: argparse.Namespace) -> None:
+    """Raises ConfigError for options that would have no effect together."""
+    if args.folder is None and args.speaker is not None:
+        raise ConfigError("--speaker", args.speaker, "is used with --from only", "Name the results: --from OUT/<id>.")
+    for option, value in (("--start", args.start), ("--end", args.end)):
+        if args.folder is not None and value is not None:
+            problem = "is not used with --from, which takes the parts where the speaker talks alone"
+            raise ConfigError(option, str(value), problem)
+        if value is not None and not (isfinite(value) and value >= 0):
+            raise ConfigError(option, "", f"must be a time in seconds, not {value:g}")
+    if args.start is not None and args.end is not None and args.end <= args.start:
+        raise ConfigError("--start, --end", "", f"{args.start:g} to {args.end:g} s is no part of a recording")
 
 
 def _enroll(args: argparse.Namespace, library: Library, config: Config, store: Store) -> EnrolmentResult:

@@ -11,9 +11,12 @@ from diarize.errors import ModelError
 from diarize.models.registry import Progress, find_entry
 from diarize.models.store import ModelStatus, Store
 from diarize.models.wheels import Wheels
+from diarize.text import counted
 from pipelines.cli import console
 from pipelines.cli.doctor import NEEDED, RECOMMENDED
 from pipelines.cli.observers import open_observer
+
+SHOWN = 5  # files that a message lists
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -56,8 +59,12 @@ def _pull(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    statuses = Store().verify()
-    for line in model_lines(statuses) if statuses else ["there is no model in the store"]:
+    store = Store()
+    statuses = store.verify()
+    missing = (
+        f"there is no model in the store ({store.folder}{'' if store.folder.exists() else ', which does not exist'})"
+    )
+    for line in model_lines(statuses) if statuses else [missing]:
         console.say(line)
     return 6 if any(status.state == "damaged" for status in statuses) else 0
 
@@ -67,7 +74,21 @@ def _import(args: argparse.Namespace) -> int:
     for result in results:
         problem = f" ({result.problem})" if result.problem else ""
         console.say(f"{result.path}: {result.model or 'not copied'}{problem}")
+    if not results:
+        console.warn(f"error: {unknown_folder(args.folder)}")
     return 0 if any(result.model for result in results) else 4
+
+
+def unknown_folder(folder: Path) -> str:
+    """What is in a folder of which no file is of a known model."""
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    if not files:
+        return f"{folder}: there is no file in it. Name the folder of the model files."
+    shown = ", ".join(files[:SHOWN]) + (", ..." if len(files) > SHOWN else "")
+    return (
+        f"{folder}: {counted(len(files), 'file')} ({shown}), and none is of a known model: files are recognized by "
+        "their sha256. Known models: diarize models list; an ONNX speaker model needs no import: --embedder FILE.onnx."
+    )
 
 
 def _path(args: argparse.Namespace) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from diarize.config import Config
-from diarize.errors import ConfigError
+from diarize.errors import ConfigError, DiarizeError
 from diarize.models.store import Store
 from pipelines.inputs import settings
+from pipelines.inputs.settings import Settings
 
 OPTIONS: dict[str, dict[str, Any]] = {
     # name of the option -> arguments of argparse; `settings.OPTIONS` has its setting
@@ -55,13 +56,30 @@ def add(command: argparse.ArgumentParser, *options: str) -> None:
         group.add_argument(_typed(name), dest=key, default=None, help=meaning, **OPTIONS[name])
 
 
-def resolve(args: argparse.Namespace) -> settings.Settings:
+def resolve(args: argparse.Namespace) -> Settings:
     """The settings of the command line, the file and the environment.
 
     Raises ConfigError, which names options as they are typed.
     """
     options = {name: getattr(args, key, None) for name, key in settings.OPTIONS.items()}
-    return settings.resolve_options(options, args.config, os.environ, _typed)
+    resolved = settings.resolve_options(options, args.config, os.environ, _typed)
+    args.settings = resolved  # for `spelled`
+    return resolved
+
+
+def spelled(error: DiarizeError, args: argparse.Namespace) -> DiarizeError:
+    """The error of a command; where it is about a setting, with the option, variable or file that the value is from."""
+    resolved = getattr(args, "settings", None)
+    if not isinstance(error, ConfigError) or error.where != "settings" or resolved is None:
+        return error
+    name = next((name for name, key in settings.OPTIONS.items() if key == error.key), "")
+    origin = resolved.origins.get(error.key, "default")
+    if origin == settings.COMMAND_LINE and name:
+        return ConfigError(_typed(name), "", error.problem, error.cure)
+    if origin == "default":
+        return error
+    key = "" if origin in settings.variables() else error.key
+    return ConfigError(origin, key, error.problem, error.cure)
 
 
 def _typed(name: str) -> str:

@@ -101,9 +101,11 @@ def _scoring(args: argparse.Namespace) -> Scoring:
 def _verify(args: argparse.Namespace) -> int:
     if len(args.recordings) == 1 and args.claim is None and args.recordings[0].is_dir():
         return _check_unchanged(args)
+    from pipelines.inputs import recordings
     from pipelines.people import speakers
     from pipelines.people.verify import verify, verify_claim
 
+    recordings.require(args.recordings)
     config, scoring = options.resolve(args).config, _scoring(args)
     store = options.store(config)
     if args.claim is not None:
@@ -156,9 +158,13 @@ def _check_unchanged(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from pipelines.inputs import recordings
-    from pipelines.people import compare
+    from pipelines.people import compare, plots
+    from pipelines.results import outputs
 
     config = options.resolve(args).config
+    outputs.require_place(args.out, "--out")
+    plots.require()
+    recordings.require(args.recordings)
     paths = [item.path for item in recordings.find(args.recordings).inputs]
     comparison = compare.compare(paths, config, options.store(config), _scoring(args), _show_progress)
     compare.write(args.out, comparison)
@@ -175,8 +181,11 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _score_trials(args: argparse.Namespace) -> int:
-    from pipelines.people import trials
+    from pipelines.people import plots, trials
+    from pipelines.results import outputs
 
+    outputs.require_place(args.out, "--out")
+    plots.require()
     scored = _scored(args)
     summary = trials.summarise(scored)
     trials.write(args.out, scored, summary)
@@ -188,7 +197,9 @@ def _score_trials(args: argparse.Namespace) -> int:
 
 def _calibrate(args: argparse.Namespace) -> int:
     from pipelines.people import trials
+    from pipelines.results import outputs
 
+    outputs.require_place(args.save, "--save", folder=False)
     calibration, tested = trials.calibrate(_scored(args), args.trials.name)
     calibration.save(args.save)
     rows = [[name, f"{value:.4f}"] for name, value in tested.items()]
@@ -199,8 +210,10 @@ def _calibrate(args: argparse.Namespace) -> int:
 
 def _scored(args: argparse.Namespace) -> ScoredTrials:
     """The trials of the list that the user named, scored."""
+    from pipelines.inputs import recordings
     from pipelines.people import trials
 
+    recordings.require([args.trials, args.audio])
     config = options.resolve(args).config
     store = options.store(config)
     return trials.score_trials(args.trials, args.audio, config, store, _scoring(args), _show_progress)

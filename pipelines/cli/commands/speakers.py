@@ -16,6 +16,7 @@ from diarize.library.database.records import Person
 from diarize.library.store import Library
 from diarize.text import counted
 from pipelines.cli import console
+from pipelines.inputs import recordings
 from pipelines.people import speakers
 
 _ARGUMENTS = {
@@ -165,6 +166,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
+    recordings.require([args.file])
     with _to_change(args, create=True) as library:
         people = portable.read(library, args.file)
     console.say(f"{counted(len(people), 'person')} from {args.file}")
