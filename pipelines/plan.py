@@ -222,7 +222,7 @@ def _segmenter(config: Config, store: Store, model: Callable[[str], Path], notes
         return None
     if wanted in known or wanted.endswith((".onnx", ".ort")):
         path = model(wanted) if wanted in known else Path(wanted)
-        if not path.is_file():
+        if wanted not in known and not path.is_file():
             raise ConfigError("settings", "segmentation.backend", f"{wanted} is not a file")
         return Choice("segmentation", "onnx", {"model": path, "device": config.run.device}, threaded=True)
     if ":" in wanted:
