@@ -23,17 +23,22 @@ def dump_json(value: Any, where: str) -> str:
     return _LONE.sub(lambda half: f"\\u{ord(half.group()):04x}", line)
 
 
-def parse_json(text: str, where: str) -> Any:
+def parse_json(text: str, where: str, foreign: bool = False) -> Any:
     """The value of a JSON text. Raises FormatError, with line and column, if it is not JSON.
 
-    NaN and Infinity, which Python's parser accepts, are refused: they are not JSON.
+    NaN and Infinity, which Python's parser accepts, are refused, as they are not JSON; in `foreign` files, where other
+    tools write them for what they do not know, they are None.
     """
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_ignore if foreign else _refuse)
     except json.JSONDecodeError as error:
         raise FormatError(f"{where}:{error.lineno}", f"not JSON: {error.msg} at column {error.colno}") from None
     except (ValueError, RecursionError) as error:
         raise FormatError(where, f"not valid JSON: {error}") from None
+
+
+def _ignore(constant: str) -> None:
+    return None
 
 
 def _refuse(constant: str) -> float:

@@ -13,13 +13,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from diarize.errors import FormatError
+from diarize.formats import services
+from diarize.formats.foreign import speaker_of
 from diarize.formats.timed_text import TimedText, parse_probability, parse_time
 from diarize.types import least_probability
+
+_TOOLS = ("Whisper", "whisperX", "faster-whisper", "whisper.cpp", "transformers", "SegLST")
+KNOWN = ", ".join((*_TOOLS, *services.SERVICES))
 
 _SPECIAL = re.compile(r"\[_[^\]]*\]|<\|[^|]*\|>")  # tokens of whisper.cpp and Whisper that are not text
 
@@ -37,26 +42,31 @@ def parse(value: Any, where: str) -> tuple[list[TimedText], str | None]:
         segments = [_cpp(item, where) for item in value["transcription"]]
     elif isinstance(value.get("chunks"), list):
         segments = [_chunk(item, where) for item in value["chunks"]]
+        _require_segments(segments, value, where)
     else:
         segments = _finest(value, where)
+        _require_segments(segments, value, where)
     return segments, language if isinstance(language, str) and language else None
 
 
 def _finest(value: Mapping[str, Any], where: str) -> list[TimedText]:
     """The list with times of single words, if there is one, else the segments."""
-    segments = _segments(value["segments"], where) if isinstance(value.get("segments"), list) else []
+    lists = {key: value[key] for key in ("segments", "words", "word_segments") if value.get(key) is not None}
+    if not lists or not all(isinstance(items, list) for items in lists.values()):
+        raise FormatError(where, "its JSON is not that of a known recognizer", f"Known: {KNOWN}, transcript.json.")
+    segments = _segments(lists.get("segments", []), where)
     if any(segment.words for segment in segments):
         return segments
-    for key in ("words", "word_segments"):
-        if isinstance(value.get(key), list) and value[key]:
-            return _segments(value[key], where)
-    if not any(isinstance(value.get(key), list) for key in ("segments", "words", "word_segments")):
-        raise FormatError(
-            where,
-            "its JSON is not that of a known recognizer",
-            "Known: Whisper, whisperX, faster-whisper, whisper.cpp, transformers, SegLST, transcript.json.",
-        )
-    return segments
+    items = lists.get("words") or lists.get("word_segments")
+    return _segments(items, where) if items else segments
+
+
+def _require_segments(segments: Sequence[TimedText], value: Mapping[str, Any], where: str) -> None:
+    """Raises FormatError where the file has a text, but nothing of it in its lists."""
+    text = value.get("text")
+    has_words = any(segment.text.strip() or segment.words for segment in segments)
+    if not has_words and isinstance(text, str) and text.strip():
+        raise FormatError(where, f"has a text, but no segments or words with times: {text[:40]!r}")
 
 
 def _segments(items: list[Any], where: str) -> list[TimedText]:
@@ -67,18 +77,20 @@ def _segment(item: Any, where: str) -> TimedText:
     """A segment or a word: {"start", "end", "text" or "word", "words"?, "speaker"?, a confidence?}."""
     if not isinstance(item, dict):
         raise FormatError(where, f"a segment or word is an object, not {str(item)[:40]!r}")
-    single = "word" in item
-    text = item.get("word") if single else item.get("text", "")
+    single, inner = "word" in item, item.get("words")
+    if inner is not None and not isinstance(inner, list):
+        raise FormatError(where, f"the words of a segment are not a list: {str(inner)[:40]!r}")
+    if not single and "text" not in item and not inner:
+        raise FormatError(where, f"a segment or word has no text: {str(item)[:40]!r}")
+    text = item.get("word" if single else "text", "")
     if not isinstance(text, str):
         raise FormatError(where, f"a text is not a string: {str(text)[:40]!r}")
-    inner = item.get("words")
     score = next((item[key] for key in ("probability", "score", "confidence", "p") if key in item), None)
-    speaker = item.get("speaker")
     return TimedText(
         text,
         parse_time(item.get("start")),
         parse_time(item.get("end")),
-        speaker if isinstance(speaker, str) else None,
+        speaker_of(item.get("speaker")),
         parse_probability(score) if single or inner is None else 1.0,
         single or (inner is None and "confidence" in item and " " not in text.strip()),
         tuple(_segments(inner, where)) if isinstance(inner, list) and not single else (),
@@ -115,8 +127,7 @@ def _cpp(item: Any, where: str) -> TimedText:
             )
         else:
             words.append(TimedText(text, since, until, None, score, word=True))
-    text = "".join(word.text for word in words)
-    complete = "".join(text.split()) == "".join(item["text"].split())
+    complete = "".join("".join(word.text for word in words).split()) == "".join(item["text"].split())
     return TimedText(item["text"], start, end, words=tuple(words) if complete else ())
 
 

@@ -1,5 +1,5 @@
-"""The words of another recognizer, from a file with times: Whisper's JSON in its variants (see `whisper_json`), SRT,
-WebVTT, CTM, SegLST, and this project's own `transcript.json`.
+"""The words of another recognizer, from a file with times: Whisper's JSON in its variants (see `whisper_json`), JSON of
+transcription services (see `services`), SRT, WebVTT, CTM, SegLST, and this project's own `transcript.json`.
 
 The content decides the kind of the file; the name matters only if the file is empty. `repair` replaces missing and
 impossible times. No text is left out; styles, notes and cue numbers are not text.
@@ -14,14 +14,14 @@ from typing import Any
 
 from diarize import files
 from diarize.errors import FormatError
-from diarize.formats import captions, ctm, repair, seglst, srt, transcript_json, vtt, whisper_json
+from diarize.formats import captions, ctm, repair, seglst, services, srt, transcript_json, vtt, whisper_json
 from diarize.formats.jsontext import parse_json
 from diarize.formats.timed_text import TimedText, parse_time
 from diarize.formats.timing_lines import SourceCue, parse_timing, without_marks
 from diarize.text import split_fields, split_lines
 from diarize.types import Word
 
-_KINDS = "Known: Whisper, whisperX, whisper.cpp and SegLST JSON, transcript.json, SRT, WebVTT, CTM."
+_KINDS = f"Known: {whisper_json.KNOWN} (all JSON), transcript.json, SRT, WebVTT, CTM."
 _EMPTY = (".srt", ".vtt", ".ctm")  # kinds of which an empty file means that nobody spoke
 
 _BOMS = (  # UTF-32 first: its little-endian mark begins with that of UTF-16
@@ -82,7 +82,7 @@ def parse(text: str, where: str, recording: str = "", names_in_text: bool = True
         return _captions(*vtt.read_cues(text, where), where, names_in_text)
     has_timing_line = _has_timing_line(text)
     if head.startswith(("{", "[")) and not has_timing_line:
-        return _json(parse_json(text, where), text, where, recording)
+        return _json(parse_json(text, where, foreign=True), text, where, recording)
     if has_timing_line:
         return _captions(*srt.read_cues(text, where), where, names_in_text)
     if _looks_like_ctm(text):
@@ -117,6 +117,9 @@ def _json(value: Any, text: str, where: str, recording: str) -> ForeignWords:
         return ForeignWords(transcript.words, transcript.language)
     if isinstance(value, list) and value and isinstance(value[0], dict) and "session_id" in value[0]:
         return ForeignWords(repair.repair_times(_select(seglst.parse(value, where), where, recording), where))
+    if (parse_response := services.find(value)) is not None:
+        entries, language = parse_response(value, where)
+        return ForeignWords(repair.repair_times(entries, where), language)
     entries, language = whisper_json.parse(value, where)
     texts, notes = captions.clean_segments(entries)
     return ForeignWords(repair.repair_times(texts, where), language, notes)

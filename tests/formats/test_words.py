@@ -216,7 +216,7 @@ def test_other_encodings_are_not_guessed(tmp_path: Path) -> None:
         ('{"chunks": [{"text": "a"}]}', "a chunk is an object"),
         ('{"transcription": [{"offsets": {}}]}', "a segment is an object"),
         ('{"schema": "diarize-transcript/9"}', "newer version"),
-        ('{"start": NaN}', "NaN is not a JSON number"),
+        ('{"start": NaN}', "not that of a known recognizer"),
         ("a 1 0 1 x\nb 1 0 1 y\n", "has 2 recordings .*'a', 'b'.* none of them is 'file'"),
         ("a 1 0 1 x\nb 1 0\n", ":2: a CTM line has 5 to 8 fields"),
         (b"\x00\x01\x02", "is not of a known kind"),
