@@ -144,6 +144,7 @@ def transcribe(
         *(foreign.describe(imported[0], labelled, config.label) if imported is not None else ()),
         *constraints.remarks(known, diarization.windows, diarization.speech, audio.duration),
         *_remarks(transcript, diarization.speech, stages.recognize is not None or words is not None, config),
+        *(recognition.describe_misplaced(transcript.words, diarization.speech, transcript.duration) if words else ()),
     )
     backends = _backends(stages, known, words)
     seeds = {name: getattr(backend, "seed", None) for name, backend in backends.items()}

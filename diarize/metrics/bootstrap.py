@@ -40,6 +40,44 @@ def ratio_interval(
     return _percentiles(above[below > 0] / below[below > 0], level)
 
 
+@dataclass(frozen=True, slots=True)
+class Difference(ConfidenceInterval):
+    """A difference of two rates with its interval. `p`: how probable one at least as far from 0 is by chance."""
+
+    p: float
+
+
+def ratio_difference(
+    one: Sequence[tuple[float, float]],
+    two: Sequence[tuple[float, float]],
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Difference | None:
+    """The rate of `one` minus that of `two`, by paired bootstrap over recordings; None for fewer than two recordings.
+
+    Both are the (part, whole) of the same recordings, in the same order; a rate is sum(parts) / sum(wholes). In each
+    draw both rates are of the same recordings (Bisani and Ney 2004, section 4; their probability of improvement is the
+    share of draws below 0). The interval is that of percentiles; `p` is two-sided, twice the smaller share of draws on
+    either side of 0, with one more draw counted on it (Davison and Hinkley 1997, equation 4.11). Draws in which a
+    denominator is 0 are left out.
+    """
+    if len(one) < 2:
+        return None
+    drawn = np.array(list(islice(_draws(len(one), seed), resamples)))
+    sums = np.array([one, two], float)[:, drawn].sum(axis=2)  # (systems, draws, part and whole)
+    whole = (sums[:, :, 1] > 0).all(axis=0)
+    totals = np.array([one, two], float).sum(axis=1)
+    if not whole.any() or not (totals[:, 1] > 0).all():
+        return None
+    first, second = sums[:, whole, 0] / sums[:, whole, 1]
+    differences = first - second
+    sides = (differences <= 0).sum(), (differences >= 0).sum()
+    p = min(1.0, 2 * (1 + int(min(sides))) / (1 + len(differences)))
+    value = totals[0, 0] / totals[0, 1] - totals[1, 0] / totals[1, 1]
+    return Difference(float(value), *_percentiles(differences, level), p)
+
+
 def speaker_intervals(
     same: ArrayLike,
     different: ArrayLike,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize import timeline
-from diarize.text import join, unspaced
+from diarize.intervals import SpanIndex
+from diarize.text import counted, join, unspaced
 from diarize.types import Samples, Segment, Word, least_probability
 from diarize.units import to_samples
 
@@ -25,6 +26,7 @@ WORDLESS = 5.0  # s; a shorter speech segment without a word is a cough or a lau
 # Mean probability of words below which most of them are doubtful, and the words that such a mean needs. Moonshine has
 # 0.65 to 0.85 for English, also in lively meetings, and 0.5 for most speech that was reversed in time.
 UNCERTAIN, ENOUGH = 0.6, 20
+NEAR = 0.5  # s; a word of a file that is further from all speech is outside it
 _LISTED = 5  # places in one note; more are counted
 
 
@@ -186,3 +188,23 @@ def describe_doubts(words: Sequence[Word], speech: Sequence[Segment]) -> tuple[s
     places = ", ".join(f"{s.start:.1f}-{s.end:.1f} s" for s in empty[:_LISTED])
     more = f" and {len(empty) - _LISTED} more places" if len(empty) > _LISTED else ""
     return (*doubts, f"No word was recognized in speech at {places}{more}.")
+
+
+def describe_misplaced(words: Sequence[Word], speech: Sequence[Segment], duration: float) -> tuple[str, ...]:
+    """Notes on words that may not belong to the recording of `duration` s: after its end, or mostly outside speech."""
+    notes = []
+    late = [word.start for word in words if word.start > duration]
+    if late:
+        notes.append(
+            f"{counted(len(late), 'word')} of the file begin after the end of the recording ({duration:.1f} s), the "
+            f"last one at {max(late):.1f} s: they may belong to another recording."
+        )
+    regions = timeline.union(speech)
+    index = SpanIndex(regions)
+    outside = sum(not regions or index.gap(index.closest(word), word) > NEAR for word in words)
+    if len(words) >= LEAST_WORDS and outside > len(words) / 2:
+        notes.append(
+            f"{outside} of {counted(len(words), 'word')} of the file are where no speech was detected: they may belong "
+            "to another recording, or to another version of it."
+        )
+    return tuple(notes)

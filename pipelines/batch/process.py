@@ -189,5 +189,5 @@ def _jobs(inputs: Sequence[Input], request: ProcessRequest, config: Config) -> l
     settings = [config.cluster] * len(inputs)
     if request.counts is not None:
         settings = counts.apply(counts.read(request.counts), inputs, config.cluster, str(request.counts))
-    jobs = [Job(item, cluster) for item, cluster in zip(inputs, settings, strict=True)]
+    jobs = [Job(item, cluster, any_words=request.force) for item, cluster in zip(inputs, settings, strict=True)]
     return attach(jobs, request.words, request.speech, request.known_turns, config)

@@ -100,12 +100,13 @@ class Transcriber:
         stages = self._stages.bounded(WindowClusterer(job.cluster, memo, config.segmentation), job.cluster)
         if job.speech is not None:
             stages = replace(stages, detect=job.speech.within(recording.audios[0].duration))
+        within = None if job.any_words else recording.audios[0].duration
         transcript, strangers = transcribe(
             recording,
             stages,
             config.model_copy(update={"cluster": job.cluster}),
             known=job.known or NO_CONSTRAINTS,
-            words=WordsFromFile(job.words, config.label.names_in_text) if job.words is not None else None,
+            words=None if job.words is None else WordsFromFile(job.words, config.label.names_in_text, within),
             product=PRODUCT,
             observe=enter,
         )

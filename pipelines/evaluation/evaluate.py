@@ -12,7 +12,7 @@ from pathlib import Path
 from diarize.errors import ConfigError, FormatError, MissingExtra
 from diarize.formats.alternatives import OpenChoice
 from diarize.metrics import normalisation
-from diarize.metrics.bootstrap import ratio_interval
+from diarize.metrics.bootstrap import Difference, ratio_difference, ratio_interval
 from diarize.text import counted
 from diarize.timeline import gaps, intersect, total
 from diarize.types import Segment
@@ -30,6 +30,7 @@ Annotations = Mapping[str, RecordingAnnotation]  # by `match_key` of the recordi
 class EvaluationRequest:
     """What to compare. Paths are files or folders (`pipelines.evaluation.files`).
 
+    `against` is the baseline, one more hypothesis or one of them; by default the first one where there are several.
     `match` and `ignore` select files of the reference. With `allow_missing`, a recording that the reference, the UEM or
     a hypothesis lacks is left out for all, with a note, instead of being an error.
     """
@@ -41,6 +42,13 @@ class EvaluationRequest:
     match: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     allow_missing: bool = False
+    against: Path | None = None
+
+    @property
+    def systems(self) -> tuple[Path, ...]:
+        """All hypotheses, the baseline last if it is none of the others."""
+        extra = () if self.against is None or self.against in self.hypotheses else (self.against,)
+        return (*self.hypotheses, *extra)
 
 
 def evaluate(request: EvaluationRequest) -> Evaluation:
@@ -52,13 +60,15 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     _check(request)
     notes: list[str] = []
     reference = files.read(request.reference, request.match, request.ignore, notes)
-    names = _system_names(request.hypotheses)
+    names = _system_names(request.systems)
     hypotheses: dict[str, Annotations] = {
-        name: files.read(path, notes=notes) for name, path in zip(names, request.hypotheses, strict=True)
+        name: files.read(path, notes=notes) for name, path in zip(names, request.systems, strict=True)
     }
     uem = None if request.uem is None else files.read_uem(request.uem, notes)
     keys, missing = _common(reference, hypotheses, uem, request.allow_missing)
     notes += (*missing, *_note_rules_of_files(reference, hypotheses, keys))
+    if request.uem is None and (beside := files.find_uem(request.reference)) is not None:
+        notes.append(f"a UEM lies beside the reference and was not used; to score its regions only: --uem {beside}")
 
     # Without a recognizer a hypothesis has no words at all: they are not scored as deleted.
     if _has_words(reference, keys):
@@ -68,10 +78,18 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
                 hypotheses[name] = {k: replace(a, utterances=None, timed=None) for k, a in hypotheses[name].items()}
 
     systems = []
-    for name, path in zip(names, request.hypotheses, strict=True):
+    for name, path in zip(names, request.systems, strict=True):
         system, its_notes = _score_system(name, path, reference, hypotheses[name], uem, keys, request.rules)
         systems.append(system)
         notes += its_notes
+    baseline = None
+    if len(systems) > 1:
+        at = 0 if request.against is None else request.systems.index(request.against)
+        baseline = systems[at]
+        systems = [
+            each if each is baseline else replace(each, differences=_differences(each, baseline, request.rules))
+            for each in systems
+        ]
     if all(MEASURES[measure].counts(system.pooled) is None for measure in MEASURES for system in systems):
         problem = "there is nothing to score: no hypothesis has what the reference has, turns or words"
         raise FormatError(str(request.reference), problem)
@@ -91,6 +109,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
             if (turns := reference[k].turns) is not None
         },
         notes=tuple(dict.fromkeys(notes)),
+        baseline=None if baseline is None else baseline.name,
     )
 
 
@@ -246,6 +265,20 @@ def _score(
         of_words, notes = word_scores.score_words(reference, hypothesis, scored, rules)
         score += of_words
     return score, notes
+
+
+def _differences(system: System, baseline: System, rules: Rules) -> dict[str, Difference]:
+    """Measure -> how much more it is than that of the baseline, over the recordings that have it for both."""
+    differences = {}
+    for name, measure in MEASURES.items():
+        pairs = [(measure.counts(score), measure.counts(baseline.scores[k])) for k, score in system.scores.items()]
+        both = [(one, two) for one, two in pairs if one is not None and two is not None]
+        difference = ratio_difference(
+            [one for one, _ in both], [two for _, two in both], rules.resamples, rules.level, rules.seed
+        )
+        if difference is not None:
+            differences[name] = difference
+    return differences
 
 
 def _intervals(scores: Mapping[str, Score], rules: Rules) -> dict[str, tuple[float, float]]:

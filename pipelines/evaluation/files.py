@@ -105,6 +105,25 @@ def read_uem(path: Path, notes: list[str] | None = None) -> dict[str, tuple[Segm
     return scored
 
 
+def find_uem(reference: Path) -> Path | None:
+    """A UEM that lies beside a reference: in its folder, if it is one, else of its name, or the only one there.
+
+    UEMs of results of this project, which say what could be decoded, are none.
+    """
+    folder = reference if reference.is_dir() else reference.parent
+    try:
+        entries = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".uem" and path.is_file())
+        results = (folder / TRANSCRIPT).exists()
+    except OSError:
+        return None
+    if not entries or results:
+        return None
+    if reference.is_dir():
+        return entries[0] if len(entries) == 1 else reference
+    own = [path for path in entries if path.stem == reference.name.split(".")[0]]
+    return own[0] if own else entries[0] if len(entries) == 1 else None
+
+
 def _find_files(
     path: Path, suffixes: tuple[str, ...], match: Sequence[str] = (), ignore: Sequence[str] = ()
 ) -> Iterator[Path]:

@@ -37,6 +37,8 @@ def tables(evaluation: Evaluation) -> tuple[ReportTable, ...]:
     result = [_pooled(evaluation)]
     if len(evaluation.recordings) > 1:
         result.append(_by_recording(evaluation))
+    if any(system.differences for system in evaluation.systems):
+        result.append(_differences(evaluation))
     result += [_counts(system) for system in evaluation.systems if system.pooled.speakers]
     return tuple(result)
 
@@ -57,6 +59,8 @@ def describe_rules(evaluation: Evaluation) -> tuple[str, ...]:
         lines.append(
             f"intervals: {100 * rules.level:g} %, {rules.resamples} bootstrap draws of recordings, seed {rules.seed}"
         )
+    if evaluation.baseline is not None and len(evaluation.recordings) > 1:
+        lines.append(f"differences: from {visible(evaluation.baseline)}, in the same draws of recordings; p two-sided")
     if len(evaluation.systems) > 1:
         lines.append(f"{_BEST} best")
     return tuple(lines)
@@ -113,6 +117,7 @@ def as_json(evaluation: Evaluation, pictures: dict[str, str]) -> dict[str, Any]:
         "uem": evaluation.uem,
         "rules": asdict(evaluation.rules),
         "recordings": list(evaluation.recordings),
+        "baseline": evaluation.baseline,
         "notes": list(evaluation.notes),
         "systems": [
             {
@@ -185,6 +190,26 @@ def _by_recording(evaluation: Evaluation) -> ReportTable:
     return ReportTable("By recording", (*names, *titles, "speakers"), tuple(rows), len(names))
 
 
+def _differences(evaluation: Evaluation) -> ReportTable:
+    """How much more each system has than the baseline, with the interval and p of the paired bootstrap."""
+    others = [system for system in evaluation.systems if system.name != evaluation.baseline]
+    rows = []
+    for name, measure in MEASURES.items():
+        if not any(name in system.differences for system in others):
+            continue
+        cells = []
+        for system in others:
+            each = system.differences.get(name)
+            if each is None:
+                cells.append("-")
+            else:
+                low, high = (f"{100 * end:+.2f}" for end in (each.low, each.high))
+                cells.append(f"{100 * each.value:+.2f} % [{low}, {high}] p {each.p:.3f}")
+        rows.append((measure.title, *cells))
+    title = f"Difference from {visible(evaluation.baseline or '')}"
+    return ReportTable(title, ("measure", *(visible(system.name) for system in others)), tuple(rows))
+
+
 def _counts(system: System) -> ReportTable:
     """Recordings by their number of speakers in the reference (rows) and in the hypothesis (columns)."""
     counted = system.pooled.count_table()
@@ -213,6 +238,8 @@ def _measures(score: Score, system: System | None = None, evaluation: Evaluation
         if system is not None and evaluation is not None:
             values[name]["interval"] = list(system.intervals[name]) if name in system.intervals else None
             values[name]["best"] = system.name in evaluation.best(name)
+            if name in system.differences:
+                values[name]["difference"] = asdict(system.differences[name])
     return values
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from diarize.metrics import normalisation
+from diarize.metrics.bootstrap import Difference
 from diarize.metrics.counts import Jaccard, Share, WordErrors
 from diarize.types import Errors, Segment, Turn
 
@@ -154,6 +155,7 @@ class System:
     path: str
     scores: Mapping[str, Score]  # recording -> its counts
     intervals: Mapping[str, tuple[float, float]]  # measure -> (low, high), of measures with an interval
+    differences: Mapping[str, Difference] = field(default_factory=dict)  # measure -> from the baseline
 
     @property
     def pooled(self) -> Score:
@@ -180,6 +182,7 @@ class Evaluation:
     systems: tuple[System, ...]
     timelines: Mapping[str, Timelines]
     notes: tuple[str, ...] = ()
+    baseline: str | None = None  # the system from which the others differ; None: there is only one
 
     def best(self, measure: str) -> frozenset[str]:
         """Names of the systems with the best pooled rate; none where there is only one, or nothing to compare."""

@@ -11,11 +11,15 @@ from diarize import files
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.clustering.constraints import Constraints
 from diarize.config import ClusterConfig
+from diarize.errors import FormatError
 from diarize.formats import words as word_files
 from diarize.formats.words import ForeignWords
+from diarize.text import counted
 from diarize.timeline import intersect, total
 from diarize.types import Audio, Segment, Word
 from pipelines.inputs.recordings import Input
+
+LATEST_WORD = 2.0  # s after the end of its recording at which a word may begin: recognizers round, and add pauses
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,14 @@ class MarkedSpeech:
 
 @dataclass(frozen=True)
 class WordsFromFile:
-    """The words that another recognizer wrote into a file, which is read once, when they are needed."""
+    """The words that another recognizer wrote into a file, which is read once, when they are needed.
+
+    They are of a recording of `duration` s (None: of any).
+    """
 
     path: Path
     names_in_text: bool = True
+    duration: float | None = None
 
     @property
     def name(self) -> str:
@@ -59,7 +67,19 @@ class WordsFromFile:
         return tuple(f"words: {note}" for note in self._content.notes)
 
     def __call__(self) -> tuple[tuple[Word, ...], str | None]:
-        return self._content.words, self._content.language
+        """The words and their language. Raises FormatError for a damaged file, and for words of another recording."""
+        words = self._content.words
+        latest = max((word.start for word in words), default=0.0)
+        if self.duration is not None and latest > self.duration + LATEST_WORD:
+            late = sum(word.start > self.duration for word in words)
+            raise FormatError(
+                str(self.path),
+                f"{late} of {counted(len(words), 'word')} begin after the end of the recording: the last one at "
+                f"{latest:.1f} s, and the recording lasts {self.duration:.1f} s",
+                "They belong to another recording, or their times have another unit (milliseconds). With --force they "
+                "are used as they are.",
+            )
+        return words, self._content.language
 
     @cached_property
     def _content(self) -> ForeignWords:
@@ -75,6 +95,7 @@ class Job:
     words: Path | None = None  # file with words, instead of a recognizer
     speech: MarkedSpeech | None = None  # instead of voice activity detection
     known: Constraints | None = None  # known turns and links
+    any_words: bool = False  # the words are used even if they cannot be of the recording
     settings_digest: str = ""  # digest of all that decides the result, without the recording itself (fingerprint.py)
 
     def annotation_digests(self) -> dict[str, str]:

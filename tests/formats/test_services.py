@@ -234,7 +234,7 @@ PODCAST = {
         {"speaker": "Ben", "startTime": 9.6, "endTime": 9.9, "body": "Hello"},
     ],
 }
-RESPONSES = {  # service -> (response, its speakers, language)
+RESPONSES: dict[str, tuple[Any, tuple[str, str], str | None]] = {  # service -> (response, its speakers, language)
     "AssemblyAI": (ASSEMBLYAI, ("A", "B"), "en"),
     "Deepgram": (DEEPGRAM, ("0", "1"), "en"),
     "AWS Transcribe": (AWS, ("spk_0", "spk_1"), "en"),
@@ -266,7 +266,7 @@ def test_every_service_is_tested() -> None:
 def test_confidences() -> None:
     for value, _, _ in (RESPONSES[name] for name in RESPONSES if name not in ("Google Speech", "Podcasting 2.0")):
         found, _ = words.loads(json.dumps(value), "file.json")
-        assert found[0].probability == (1.0 if "phrases" in value or "recognizedPhrases" in value else 0.5)
+        assert found[0].probability == (None if "phrases" in value or "recognizedPhrases" in value else 0.5)
 
 
 def test_channels_are_speakers() -> None:
@@ -368,7 +368,7 @@ def test_an_unknown_or_incomplete_shape_is_an_error(value: Any) -> None:
 
 
 def test_silence_is_no_error() -> None:
-    for value in (
+    values: tuple[Any, ...] = (
         {**ASSEMBLYAI, "words": [], "text": ""},
         {"results": {"channels": [{"alternatives": [{"transcript": "", "words": []}]}]}},
         {"results": {"transcripts": [{"transcript": ""}], "items": []}},
@@ -378,7 +378,8 @@ def test_silence_is_no_error() -> None:
         {"format": "2.9", "results": []},
         {"segments": [], "text": "", "language": "en"},
         {"chunks": [], "text": " "},
-    ):
+    )
+    for value in values:
         assert read(value)[0] == []
 
 
@@ -387,7 +388,7 @@ def test_nan_and_infinity_are_unknown() -> None:
         '{"segments": [{"start": 2, "end": 3, "text": "Good day", "words": [{"word": "Good", "start": 2, "end": 2.5, '
     )
     text += '"score": NaN}, {"word": "day", "start": Infinity, "end": 3, "score": -Infinity}]}]}'
-    assert words.loads(text, "f") == ((Word(2.0, 2.5, "Good", 1.0), Word(2.8, 3.0, "day", 1.0)), None)
+    assert words.loads(text, "f") == ((Word(2.0, 2.5, "Good", None), Word(2.8, 3.0, "day", None)), None)
     with pytest.raises(FormatError, match="NaN is not a JSON number"):
         words.loads('{"schema": "diarize-transcript/1", "duration": NaN}', "f")
 

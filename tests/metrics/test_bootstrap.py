@@ -7,7 +7,7 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from diarize.metrics.bootstrap import ratio_interval, speaker_intervals
+from diarize.metrics.bootstrap import ratio_difference, ratio_interval, speaker_intervals
 from diarize.metrics.verification import Floats
 
 
@@ -66,3 +66,51 @@ def test_the_bootstrap_gives_the_same_interval_every_time() -> None:
 def test_one_speaker_has_no_interval() -> None:
     found = speaker_intervals([1.0], [0.0], (["a"], [("a", "a")]), means, 5)
     assert (found["same"].low, found["same"].high) == (1, 1)
+
+
+def counts_of_two(recordings: int, better: float, seed: int = 1) -> tuple[list[tuple[float, float]], ...]:
+    """Errors and words of two systems on the same recordings; the second one has fewer errors by a share `better`."""
+    rng = np.random.default_rng(seed)
+    words = rng.integers(50, 500, recordings)
+    errors = rng.binomial(words, rng.uniform(0.05, 0.5, recordings))
+    fewer = rng.binomial(errors, 1 - better)
+    return tuple([(float(e), float(w)) for e, w in zip(side, words, strict=True)] for side in (errors, fewer))
+
+
+def test_a_difference_is_that_of_scipys_paired_bootstrap() -> None:
+    from scipy.stats import bootstrap
+
+    one, two = counts_of_two(40, 0.1)
+    difference = ratio_difference(one, two, resamples=4000)
+    assert difference is not None
+
+    def rates(a: Floats, b: Floats, n: Floats, axis: int = -1) -> Floats:
+        return np.asarray((a.sum(axis) - b.sum(axis)) / n.sum(axis), np.float64)
+
+    columns = [np.array([pair[0] for pair in one]), np.array([pair[0] for pair in two]), np.array([p[1] for p in one])]
+    theirs = bootstrap(columns, rates, paired=True, vectorized=True, method="percentile", n_resamples=4000, rng=3)
+    assert difference.value == pytest.approx(float(rates(columns[0], columns[1], columns[2])))
+    spread = difference.high - difference.low
+    assert difference.low == pytest.approx(theirs.confidence_interval.low, abs=0.05 * spread)
+    assert difference.high == pytest.approx(theirs.confidence_interval.high, abs=0.05 * spread)
+    assert difference.p == 2 / 4001  # better in every draw
+
+
+def test_systems_that_differ_by_chance_have_a_uniform_p() -> None:
+    """Errors of both are drawn from the same rates: p is below 0.1 in about a tenth of the trials."""
+    ps = []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        rates = rng.uniform(0.1, 0.4, 30)
+        sides = [[(float(e), 200.0) for e in rng.binomial(200, rates)] for _ in range(2)]
+        difference = ratio_difference(sides[0], sides[1], resamples=400)
+        assert difference is not None
+        ps.append(difference.p)
+    assert 0.04 < np.mean(np.array(ps) < 0.1) < 0.2 and 0.35 < np.mean(np.array(ps) < 0.5) < 0.65
+
+
+def test_equal_systems_and_too_few_recordings() -> None:
+    one, _ = counts_of_two(5, 0.0)
+    difference = ratio_difference(one, one)
+    assert difference is not None and (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
+    assert ratio_difference(one[:1], one[:1]) is None and ratio_difference([(1, 0)] * 3, [(1, 0)] * 3) is None

@@ -17,6 +17,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     truth = "file or folder with the truth: RTTM, JSON, STM, CTM, SegLST"
     command.add_argument("--reference", required=True, type=Path, help=truth)
     command.add_argument("--hypothesis", required=True, type=Path, nargs="+", help="files or folders, each one system")
+    baseline = "baseline, from which the difference of each hypothesis is reported; default: the first of several"
+    command.add_argument("--against", type=Path, metavar="HYP", help=baseline)
     command.add_argument("--out", required=True, type=Path, help="folder for evaluation.json, .csv, .md and pictures")
     command.add_argument("--uem", type=Path, help="UEM file or folder: the regions to score; default: all")
     collar = "seconds on each side of a reference boundary that DER leaves out; default: 0"
@@ -54,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         tuple(args.match),
         tuple(args.ignore),
         args.allow_missing,
+        args.against,
     )
     evaluation = evaluate(request)
     for line in report.describe_rules(evaluation):

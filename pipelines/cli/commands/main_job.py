@@ -57,7 +57,11 @@ PROCESS_OPTIONS: dict[str, dict[str, tuple[str, dict[str, Any]]]] = {
         "--link": ("label unknown speakers alike in all recordings (unknown-1, ...); needs no library", _FLAG),
     },
     "runs": {
-        "--force": ("process everything again and replace existing results, also results of other settings", _FLAG),
+        "--force": (
+            "process everything again and replace existing results, also results of other settings; words that cannot "
+            "be of the recording are used",
+            _FLAG,
+        ),
         "--retry-failed": ("process again the recordings that failed or crashed before", _FLAG),
         "--wait": ("if another run uses the folder, wait until it ends", _FLAG),
         "--shard": ("process only part I of N; join the parts with diarize merge-runs", _SHARD),
