@@ -41,7 +41,7 @@ def ratio_interval(
 
 
 @dataclass(frozen=True, slots=True)
-class Difference(ConfidenceInterval):
+class RateDifference(ConfidenceInterval):
     """A difference of two rates with its interval. `p`: how probable one at least as far from 0 is by chance."""
 
     p: float
@@ -53,7 +53,7 @@ def ratio_difference(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
-) -> Difference | None:
+) -> RateDifference | None:
     """The rate of `one` minus that of `two`, by paired bootstrap over recordings; None for fewer than two recordings.
 
     Both are the (part, whole) of the same recordings, in the same order; a rate is sum(parts) / sum(wholes). In each
@@ -75,7 +75,7 @@ def ratio_difference(
     sides = (differences <= 0).sum(), (differences >= 0).sum()
     p = min(1.0, 2 * (1 + int(min(sides))) / (1 + len(differences)))
     value = totals[0, 0] / totals[0, 1] - totals[1, 0] / totals[1, 1]
-    return Difference(float(value), *_percentiles(differences, level), p)
+    return RateDifference(float(value), *_percentiles(differences, level), p)
 
 
 def speaker_intervals(

@@ -12,7 +12,7 @@ from pathlib import Path
 from diarize.errors import ConfigError, FormatError, MissingExtra
 from diarize.formats.alternatives import OpenChoice
 from diarize.metrics import normalisation
-from diarize.metrics.bootstrap import Difference, ratio_difference, ratio_interval
+from diarize.metrics.bootstrap import RateDifference, ratio_difference, ratio_interval
 from diarize.text import counted
 from diarize.timeline import gaps, intersect, total
 from diarize.types import Segment
@@ -267,7 +267,7 @@ def _score(
     return score, notes
 
 
-def _differences(system: System, baseline: System, rules: Rules) -> dict[str, Difference]:
+def _differences(system: System, baseline: System, rules: Rules) -> dict[str, RateDifference]:
     """Measure -> how much more it is than that of the baseline, over the recordings that have it for both."""
     differences = {}
     for name, measure in MEASURES.items():

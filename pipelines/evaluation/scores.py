@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from diarize.metrics import normalisation
-from diarize.metrics.bootstrap import Difference
+from diarize.metrics.bootstrap import RateDifference
 from diarize.metrics.counts import Jaccard, Share, WordErrors
 from diarize.types import Errors, Segment, Turn
 
@@ -155,7 +155,7 @@ class System:
     path: str
     scores: Mapping[str, Score]  # recording -> its counts
     intervals: Mapping[str, tuple[float, float]]  # measure -> (low, high), of measures with an interval
-    differences: Mapping[str, Difference] = field(default_factory=dict)  # measure -> from the baseline
+    differences: Mapping[str, RateDifference] = field(default_factory=dict)  # measure -> from the baseline
 
     @property
     def pooled(self) -> Score:
