@@ -1,4 +1,4 @@
-# make setup | demo | test | check | bench: each sets up what it needs by itself.
+# make setup | demo | test | check | bench | test-train: each sets up what it needs by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ OUT ?= out/demo
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: setup demo test check bench test-pyannote clean
+.PHONY: setup demo test check bench test-pyannote test-train clean
 
 setup: $(READY)
 
@@ -36,6 +36,15 @@ test: $(READY)
 test-pyannote: .venv-pyannote/.ready
 	.venv-pyannote/bin/python -m pytest tests/pyannote
 
+.venv-train/.ready: pyproject.toml constraints.txt constraints-train.txt
+	$(PYTHON) -m venv .venv-train
+	.venv-train/bin/python -m pip install --quiet --constraint constraints.txt --constraint constraints-train.txt \
+		--editable '.[train]' pytest pytest-timeout tensorboard
+	touch $@
+
+test-train: .venv-train/.ready
+	.venv-train/bin/python -m pytest tests/training
+
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +57,4 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.speed --json benchmarks/results/speed.json
 
 clean:
-	rm -rf $(VENV) .venv-pyannote out
+	rm -rf $(VENV) .venv-pyannote .venv-train out

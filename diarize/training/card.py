@@ -1,0 +1,31 @@
+"""What a model is: its data, figures and licence, as an entry of the store and as a page to read."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diarize.models.registry import ModelEntry, ModelFile
+
+MODEL = "model.onnx"
+
+
+def entry_of(name: str, model: bytes, bins: int, licence: str, description: str) -> ModelEntry:
+    """The store's entry of a model of filter banks."""
+    file = ModelFile(MODEL, hashlib.sha256(model).hexdigest(), len(model))
+    format: dict[str, Any] = {"features": "kaldi-fbank", "num_mel_bins": bins}
+    return ModelEntry(name, "embedder", (), (file,), licence, format, description, measured=True)
+
+
+def page(name: str, description: str, facts: Mapping[str, Any], history: Sequence[Mapping[str, float]] = ()) -> str:
+    """A card in Markdown: facts as a list, and a row an epoch."""
+    lines = [f"# {name}", "", description, ""]
+    lines += [f"- {key}: {value}" for key, value in facts.items() if value not in ("", None)]
+    if history:
+        lines += ["", "| epoch | loss | EER on held-out speakers |", "|---|---|---|"]
+        for row in history:
+            eer = f"{100 * row['eer']:.2f} %" if math.isfinite(row["eer"]) else "-"
+            lines.append(f"| {int(row['epoch'])} | {row['loss']:.4f} | {eer} |")
+    return "\n".join(lines) + "\n"

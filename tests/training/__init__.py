@@ -1,0 +1,1 @@
+"""Mirrors diarize/training/ and pipelines/training/."""
