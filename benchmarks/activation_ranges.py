@@ -25,36 +25,12 @@ from scipy.signal import resample_poly
 from benchmarks import simulate
 from diarize.backends import onnx_sessions
 from diarize.backends.front_ends import Features
-from diarize.backends.graphs import ort_format, quantisation
+from diarize.backends.graphs import ort_format, ranges
+from diarize.backends.graphs.ranges import TAIL, Histogram
 
 SETS = ("libri-cohort", "an4-dev", "speechocean-dev")
 CONDITIONS: tuple[simulate.Condition, ...] = ("close", "phone", "room")
 LONGEST = 6  # s of an utterance
-BINS = 4096  # of the first utterance's largest magnitude
-TAIL = 1e-5
-
-
-class Histogram:
-    """Counts of values in bins of one width, from the lowest to the highest value seen."""
-
-    def __init__(self, values: NDArray[np.float32]) -> None:
-        self.width = max(float(np.abs(values).max()), 1e-6) / BINS
-        self.low = 0  # first bin
-        self.counts = np.zeros(1, np.int64)
-
-    def add(self, values: NDArray[np.float32]) -> None:
-        bins = np.floor(values.ravel() / np.float32(self.width)).astype(np.int64)
-        low, high = min(self.low, int(bins.min())), max(self.low + len(self.counts), int(bins.max()) + 1)
-        counts = np.bincount(bins - low, minlength=high - low)
-        counts[self.low - low : self.low - low + len(self.counts)] += self.counts
-        self.low, self.counts = low, counts
-
-    def range(self, tail: float) -> tuple[float, float]:
-        """The range that leaves out at most the share `tail` of the values at each end; 0: all values."""
-        total = np.cumsum(self.counts)
-        first = int(np.searchsorted(total, tail * total[-1], side="right"))
-        last = int(np.searchsorted(total, (1 - tail) * total[-1], side="left"))
-        return (self.low + first) * self.width, (self.low + last + 1) * self.width
 
 
 def utterances(data: Path, count: int) -> Iterator[NDArray[np.float64]]:
@@ -96,16 +72,10 @@ def trunk(path: Path, output: str) -> Any:
 
 def measure(model: Any, sounds: Iterator[NDArray[np.float64]]) -> dict[str, Histogram]:
     """Histograms of all values that `quantisation.quantise` needs ranges of."""
-    names = quantisation.ranges_needed(model)
-    session = onnx_sessions.open_session(ort_format.cut(model, "model", names))
-    (input,) = session.get_inputs()
     features = Features()
-    histograms: dict[str, Histogram] = {}
-    for samples in sounds:
-        frames = features(samples.astype(np.float32))
-        for name, value in zip(names, session.run(list(names), {input.name: frames[None]}), strict=True):
-            histograms.setdefault(name, Histogram(value)).add(value)
-    return histograms
+    return ranges.measure(
+        model, (features(samples.astype(np.float32))[None] for samples in sounds), onnx_sessions.open_session
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -117,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     histograms = measure(trunk(options.model, options.output), utterances(options.data, options.utterances))
-    ranges = {name: [float(f"{end:.4g}") for end in histogram.range(TAIL)] for name, histogram in histograms.items()}
-    text = "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(ends)}" for name, ends in ranges.items()) + "\n}\n"
+    measured = {name: [float(f"{end:.4g}") for end in histogram.range(TAIL)] for name, histogram in histograms.items()}
+    text = "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(ends)}" for name, ends in measured.items()) + "\n}\n"
     print(text, end="")
     if options.json:
         options.json.write_text(text, encoding="utf-8")

@@ -37,8 +37,8 @@ ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
     "diarize.training.data": {"diarize.audio"},
     "diarize.training.architectures": set(),
     "diarize.training": {
-        "diarize.backends", "diarize.metrics", "diarize.models", "diarize.training.architectures",
-        "diarize.training.data",
+        "diarize.backends", "diarize.backends.graphs", "diarize.metrics", "diarize.models",
+        "diarize.training.architectures", "diarize.training.data",
     },
     "diarize.library.database": set(),
     "diarize.library.search": {"diarize.library.database"},

@@ -2,7 +2,8 @@
 
     a TOML file -> recipe -> data: utterances of speakers, decoded once -> augmentation: speed, noise, rooms, telephones
     -> filterbanks -> architectures -> losses -> trainer, with checkpoints and EER on held_out speakers
-    -> export to ONNX, checked against the original -> card -> the model store
+    -> exporting to ONNX, checked against the original -> card -> the model store
+    any model (trunks) -> shrinking: 8-bit integers, 16-bit floats
 
-Except `recipe` and `data`, modules import torch, which the extra `train` brings.
+Modules import torch, which the extra `train` brings, except `recipe`, `data`, `card`, `trunks` and `shrinking`.
 """
