@@ -12,8 +12,6 @@ from diarize.backends.embedder_community1 import BIAS, FRAMES, WEIGHT
 from diarize.backends.graphs import ort_format
 from diarize.errors import ModelRefused
 
-_EPSILON = 1e-7  # of the variance, as in WeSpeaker's pooling
-
 
 def community1(path: Path) -> bytes:
     """The embedding of community-1: its convolutions, and mean and unbiased deviation over all frames, each counting
@@ -44,8 +42,7 @@ def community1(path: Path) -> bytes:
     total = add("ReduceSum", [squares, constant("pool_axis", [2], np.int64)], "pool_total", keepdims=0)
     length = add("Gather", [add("Shape", [FRAMES], "pool_shape"), constant("pool_last", 2, np.int64)], "pool_length")
     freedom = add("Sub", [add("Cast", [length], "pool_count", to=1), constant("pool_one", 1.0)], "pool_freedom")
-    variance = add("Add", [add("Div", [total, freedom], "pool_variance"), constant("pool_eps", _EPSILON)], "pool_sum")
-    deviation = add("Sqrt", [variance], "pool_deviation")
+    deviation = add("Sqrt", [add("Div", [total, freedom], "pool_variance")], "pool_deviation")
     flat = add("Squeeze", [mean, "pool_axis"], "pool_flat")
     joined = add("Concat", [flat, deviation], "pool_joined", axis=1)
     add("Gemm", [joined, constant("pool_weight", weight), constant("pool_bias", numpy_helper.to_array(bias))],

@@ -64,7 +64,8 @@ def export(
     """Write the model `source` to `out`, and to the store as `save_as`.
 
     `source`: a name in the store, an .onnx file, or the model.safetensors of a training. `calibration`: a folder of
-    recordings, which int8 needs, except for models whose ranges come with this project. Raises ConfigError, ModelError, FormatError, OutputError.
+    recordings, which int8 needs, except for models whose ranges come with this project. Raises ConfigError, ModelError,
+    FormatError, OutputError.
     """
     original = _open(source, store)
     banks = _recordings(calibration, original.features) if calibration is not None else []

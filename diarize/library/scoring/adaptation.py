@@ -53,9 +53,9 @@ class TwoCovariances:
     p: Floats
 
     def __call__(self, a: Vectors, b: Vectors) -> Floats:
-        a, b = (np.asarray(x, np.float64) - self.mean for x in (a, b))
-        own = np.einsum("nd,de,ne->n", a, self.q, a) + np.einsum("nd,de,ne->n", b, self.q, b)
-        return np.asarray(own + 2 * np.einsum("nd,de,ne->n", a, self.p, b), np.float64)
+        x, y = (np.asarray(rows, np.float64) - self.mean for rows in (a, b))
+        own = np.einsum("nd,de,ne->n", x, self.q, x) + np.einsum("nd,de,ne->n", y, self.q, y)
+        return np.asarray(own + 2 * np.einsum("nd,de,ne->n", x, self.p, y), np.float64)
 
 
 def fit(method: str, vectors: Vectors, speakers: Sequence[str] | None = None) -> Score:
@@ -138,8 +138,7 @@ def measure_on(
     score: Score, utterances: Mapping[str, Vectors], trials: Sequence[tuple[bool, str, str]]
 ) -> float:  # fmt: skip
     """EER of trials (same, utterance, utterance) over vectors (d,) by name."""
-    a, b = (np.stack([utterances[trial[side]] for trial in trials]) for side in (1, 2))
-    values = score(a, b)
+    values = score(np.stack([utterances[a] for _, a, _ in trials]), np.stack([utterances[b] for *_, b in trials]))
     same = np.array([trial[0] for trial in trials])
     return equal_error(values[same], values[~same])[0]
 
