@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from diarize.audio.packets import FileBytes
+from diarize.audio.file_bytes import FileBytes
 from diarize.errors import AudioError
 
 WRAP = 1 << 32  # bytes; the 32-bit length of a WAV overflows here
@@ -195,6 +195,21 @@ def ogg_ends(tail: bytes) -> bool:
     """True if the last Ogg page in `tail` is marked as the end of its stream (RFC 3533, section 6: flag 0x04)."""
     at = tail.rfind(b"OggS")
     return 0 <= at < len(tail) - 5 and bool(tail[at + 5] & 0x04)
+
+
+def ogg_is_whole(file: FileBytes, size: int) -> bool:
+    """True if an Ogg file of `size` bytes has all its pages, one behind the other, from the first to the last."""
+    at, numbers = 0, dict[bytes, int]()
+    while at < size:
+        page = file.peek(at, 27 + 255)  # RFC 3533, section 6: 27 bytes, then the lengths of up to 255 segments
+        if len(page) < 27 or page[:4] != b"OggS":
+            return False
+        serial, number = page[14:18], int.from_bytes(page[18:22], "little")
+        if numbers.get(serial, number - 1) + 1 != number:
+            return False
+        numbers[serial] = number
+        at += 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return at == size
 
 
 def open_container(file: FileBytes, options: Mapping[str, str]) -> Any:

@@ -1,113 +1,57 @@
 """A container's packets, decoded one by one: decoded sound gets its time, packets that fail are counted.
 
-Bare streams of frames (MP3, AAC in ADTS) carry no times. FFmpeg counts frames instead, and does not count those that
-are damaged, so that everything after them would come too early. The bytes of the damage tell the time that was lost.
+Bare streams of frames (MP3, AAC in ADTS) carry no times. FFmpeg makes some up: it counts frames at the rate of the
+first one, and does not count those that are damaged. So here the decoded samples are counted. Of a frame that cannot be
+decoded, its header says how long it is; where there is no header either, the bytes of the damage tell the time that was
+lost.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
-from io import FileIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.audio.timestamps import DecodedBlock
+from diarize.audio import amr, frame_headers
+from diarize.audio.file_bytes import FileBytes, check_memory
+from diarize.audio.timestamps import DecodedBlock, as_float
 
 _MOST_ERRORS = 50  # in a row without a packet; then the container counts as ended
 _MOST_STRAYS = 5  # frames of another rate or layout right after damage that count as random bytes
 _RECENT = 256  # packets over which the bit rate of a bare stream is averaged: about 6 s
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # data between or behind frames that is not sound
 _NEEDLE = 64  # bytes of a packet that identify its place in the file
-_STRIDE = 1 << 20  # bytes read at a time while looking for it
 _RENEWED = ("aac",)  # decoders that a damaged packet can set to another channel layout: then only silence follows
 MOST_PLANES = 8  # PyAV cannot map planar sound of this many channels
 _NATIVE = ("u8", "s16", "s32", "flt", "dbl")  # sample formats that become arrays as they are
-
-
-class FileBytes:
-    """One open file for the decoder: without a name and without access to other files. Keeps the first disk error.
-
-    The decoder calls `read` and `seek` from C, where an exception would be printed and dropped. So they report the end
-    of the file, or an impossible position, and `check` raises the error afterwards.
-    """
-
-    def __init__(self, file: FileIO) -> None:
-        self._file = file
-        self.failure: OSError | None = None
-        self.end: int | None = None  # where the file ends for the decoder, if earlier than on the disk
-        self.patches: tuple[tuple[int, bytes], ...] = ()  # (place, bytes) that the decoder sees instead
-
-    def read(self, size: int) -> bytes:
-        here = self.tell()
-        try:
-            content = self._file.read(size if self.end is None else max(0, min(size, self.end - here)))
-        except OSError as error:
-            self.failure = self.failure or error
-            return b""
-        for at, new in self.patches:
-            first, last = max(at, here), min(at + len(new), here + len(content))
-            if first < last:
-                content = content[: first - here] + new[first - at : last - at] + content[last - here :]
-        return content
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        try:
-            if whence == os.SEEK_END and self.end is not None:
-                offset, whence = self.end + offset, os.SEEK_SET
-            return self._file.seek(offset, whence)
-        except (OSError, OverflowError, ValueError):  # damaged headers ask for places before the start of the file
-            return -1
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def check(self) -> None:
-        """Raises the first error of the disk, which decoders report as something else."""
-        if self.failure is not None:
-            raise self.failure
-
-    def peek(self, at: int, size: int) -> bytes:
-        """Up to `size` bytes at `at`; the reading position stays."""
-        here = self.tell()
-        self.seek(at)
-        try:
-            return self.read(size)
-        finally:
-            self.seek(here)
-
-    def find(self, needle: bytes, start: int) -> int | None:
-        """Where `needle` first stands at or after `start`; the reading position stays."""
-        here, at, carry = self.tell(), start, b""
-        self.seek(start)
-        try:
-            while block := self.read(_STRIDE):
-                window = carry + block
-                if (place := window.find(needle)) >= 0:
-                    return at - len(carry) + place
-                at += len(block)
-                carry = window[-len(needle) + 1 :]  # the needle may lie across two blocks
-            return None
-        finally:
-            self.seek(here)
+PAUSING = ("opus", "speex")  # codecs whose encoders may leave out packets while nobody speaks (DTX)
+_DTX = 2  # bytes; an Opus packet of no more describes no sound, and those behind it may be left out (RFC 6716, 3.1)
+_QUIET = 0.01  # root mean square (-40 dB of full scale) below which an encoder with DTX may have paused
 
 
 class Packets:
-    """Iterates over the decoded blocks of one audio stream; afterwards it has the number of packets and what failed."""
+    """Iterates over the decoded blocks of one audio stream; afterwards it has the number of packets and what failed.
 
-    def __init__(self, container: Any, stream: Any, source: FileBytes, bare: bool) -> None:
+    `counted`: the container has no time stamps, so that samples are counted.
+    """
+
+    def __init__(self, container: Any, stream: Any, source: FileBytes, counted: bool) -> None:
         self.packets = 0
         self.failed = 0  # packets, or reads of the container, that gave an error
         self.encrypted = False
         self.estimated = 0.0  # s of loss that were estimated from bytes
         self.trailing = 0.0  # s that failed after the last block
+        self.silent = False  # silence may have been left out after the last block
         self._container, self._stream, self._source = container, stream, source
         self._decoder = stream.codec_context
+        self._codec = self._decoder.name
         self._decoder.thread_count = 1  # with threads an error comes after the packet that caused it
-        self._clock = _ByteClock(source) if bare else None
+        self._amr = amr.FrameDecoder(self._codec) if self._codec in amr.SIZES else None
+        start = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
+        self._clock = _Clock(source, self._codec, start) if counted else None
         self._converters: dict[tuple[str, str, int], Any] = {}
 
     def __iter__(self) -> Iterator[DecodedBlock]:
@@ -120,14 +64,13 @@ class Packets:
                 self.encrypted = True
                 return
             try:
-                frames = self._decoder.decode(packet if packet.size else None)
-                decoded = [(frame.time, self._samples(frame), frame.sample_rate) for frame in frames]
+                decoded = self._decode(packet)
             except Exception as error:  # PyAV raises many kinds; a packet either decodes or is lost
                 self._source.check()
-                _check_memory(error)
+                check_memory(error)
                 self._renew()
                 if packet.size:  # the last, empty packet only drains the decoder
-                    self.failed, damaged = self.failed + 1, True
+                    self.failed, damaged, self.silent = self.failed + 1, True, False
                     self.trailing += float(packet.duration * packet.time_base) if packet.duration else 0.0
                     if self._clock is not None:
                         self._clock.add_failed(packet)
@@ -136,7 +79,7 @@ class Packets:
                 continue
 
             # Right after damage, random bytes may decode as a frame of another rate or layout.
-            first_time, first_samples, first_rate = decoded[0]
+            _, first_samples, first_rate = decoded[0]
             new_shape = (first_rate, first_samples.shape[1])
             if self._clock is not None and damaged and shape not in (None, new_shape) and strays < _MOST_STRAYS:
                 strays += 1
@@ -144,35 +87,68 @@ class Packets:
                 continue
             shape, strays, self.trailing = new_shape, 0, 0.0
 
-            correction = 0.0
+            counted = None
             if self._clock is not None:
-                before = self._clock.lost
                 seconds = sum(len(samples) / rate for _, samples, rate in decoded)
-                correction = self._clock.add_decoded(packet, first_time, seconds)
-                self.estimated += self._clock.lost - before
+                counted = self._clock.add_decoded(packet, seconds)
+                self.estimated = self._clock.estimated
             for time, samples, rate in decoded:
-                yield DecodedBlock(None if time is None else time + correction, samples, rate, damaged)
-                damaged = False
+                yield DecodedBlock(time if counted is None else counted, samples, rate, damaged, self.silent)
+                counted = None if counted is None else counted + len(samples) / rate
+                damaged = self.silent = False
+            self.silent = self._pauses(packet, decoded[-1][1])
         if self._clock is not None:
             self.trailing = self._clock.pending(self.trailing)
+            self.estimated = self._clock.estimated
+
+    def _decode(self, packet: Any) -> list[tuple[float | None, NDArray[Any], int]]:
+        """(time in s, (n, channels) samples, rate) of the frames of a packet. Raises what PyAV raises."""
+        if self._amr is None:
+            frames = self._decoder.decode(packet if packet.size else None)
+            return [(frame.time, self._samples(frame), frame.sample_rate) for frame in frames]
+        decoded: list[tuple[float | None, NDArray[Any], int]] = []
+        start = None if packet.pts is None else float(packet.pts * packet.time_base)
+        for i, frame in enumerate(amr.split(self._codec, bytes(packet)) if packet.size else ()):
+            samples = self._amr.decode(frame)
+            if samples is not None:
+                time = None if start is None else start + i * amr.FRAME
+                decoded.append((time, samples[:, np.newaxis], self._amr.rate))
+        if packet.size and not decoded:
+            raise ValueError("no frame of it can be decoded")
+        return decoded
+
+    def _pauses(self, packet: Any, samples: NDArray[Any]) -> bool:
+        """True if the encoder may have left out silence after this packet, of which `samples` are the last."""
+        if self._amr is not None:
+            frames = amr.split(self._codec, bytes(packet))
+            return bool(frames) and amr.is_silence(self._codec, frames[-1])
+        if self._codec not in PAUSING:
+            return False
+        loud = as_float(samples)
+        return packet.size <= _DTX or float(np.square(loud).sum()) < _QUIET**2 * loud.size
 
     def _demux(self) -> Iterator[Any]:
-        """Packets of the stream; None where the container raised an error and continued."""
-        errors = 0
+        """Packets of the stream, the last one empty; None where the container raised an error and continued."""
+        errors, last = 0, None
         while errors < _MOST_ERRORS:
             errors += 1
             try:
                 for packet in self._container.demux(self._stream):
                     errors = 0
-                    self.packets += packet.size > 0
-                    yield packet
+                    if packet.size:
+                        self.packets += 1
+                        yield packet
+                    else:  # an empty packet drains the decoder, which must not happen before the end
+                        last = packet
                 self._source.check()
-                return
+                break
             except Exception as error:  # PyAV raises many kinds; the rest of the file may decode
                 self._source.check()
-                _check_memory(error)
+                check_memory(error)
                 self.failed += 1
             yield None
+        if last is not None:
+            yield last
 
     def _renew(self) -> None:
         """Replace a decoder whose state damage may have changed."""
@@ -203,58 +179,61 @@ class Packets:
         return np.concatenate(parts) if parts else np.zeros((0, channels), np.float32)
 
 
-def _check_memory(error: Exception) -> None:
-    """Raises MemoryError if this process has no memory left. FFmpeg uses that name for absurd lengths as well."""
-    import av
+class _Clock:
+    """Counts the seconds of a bare stream: decoded samples, lost frames, and damage by its bytes."""
 
-    if isinstance(error, MemoryError) and not isinstance(error, av.FFmpegError):
-        raise error
-
-
-class _ByteClock:
-    """Estimates, from the bytes between good packets, how far FFmpeg's frame count is behind in a bare stream."""
-
-    def __init__(self, source: FileBytes) -> None:
-        self.lost = 0.0  # s, estimated so far
-        self._source = source
+    def __init__(self, source: FileBytes, codec: str, start: float) -> None:
+        self.estimated = 0.0  # s of loss, estimated from bytes so far
+        self._source, self._codec = source, codec
+        self._time = start  # s, at the end of the last good packet
         self._recent: deque[tuple[int, float]] = deque(maxlen=_RECENT)  # bytes, seconds of good packets
         self._end: int | None = None  # byte after the last good packet
-        self._time = 0.0  # s, FFmpeg's own, at that byte
-        self._correction = 0.0  # s to add to FFmpeg's times
-        self._failed: list[bytes] = []  # starts of the packets since then
-        self._bytes = 0  # in those packets
+        self._header = b""  # of the last good packet
+        self._failed: list[tuple[bytes, int]] = []  # starts and sizes of the packets since then
 
     def add_failed(self, packet: Any) -> None:
-        self._failed.append(bytes(packet)[:_NEEDLE])
-        self._bytes += packet.size
+        self._failed.append((bytes(packet)[:_NEEDLE], packet.size))
 
-    def add_decoded(self, packet: Any, time: float | None, seconds: float) -> float:
-        """Add a good packet of `seconds`; returns the seconds to add to its `time`."""
-        position = packet.pos
-        if self._failed and self._end is not None and time is not None:
-            # FFmpeg's positions do not count bytes that it skipped, so the packet is searched in the file.
-            position = self._source.find(bytes(packet)[:_NEEDLE], self._end)
-            if position is not None:
-                lost = self._seconds(position - self._end)
-                self._correction += lost - (time - self._time)
-                self.lost += lost
+    def add_decoded(self, packet: Any, seconds: float) -> float:
+        """Add a good packet of `seconds`; returns its time."""
+        position, start = packet.pos, bytes(packet)[:_NEEDLE]
+        if self._failed:
+            size = sum(size for _, size in self._failed)
+            if self._end is not None:
+                # FFmpeg's positions do not count bytes that it skipped, so the packet is searched in the file.
+                position = self._source.find(start, self._end)
+                size = size if position is None else position - self._end
+            self._time += self._lost(size, self._header or start)
         if position is not None:
             self._end = position + packet.size
         elif self._end is not None:
             self._end += packet.size
-        if time is not None:
-            self._time = time + seconds
         self._recent.append((packet.size, seconds))
-        self._failed, self._bytes = [], 0
-        return self._correction
+        self._header, self._failed = start, []
+        time = self._time
+        self._time += seconds
+        return time
 
     def pending(self, counted: float) -> float:
         """Seconds lost after the last good packet, of which FFmpeg counted `counted`."""
-        return self._seconds(self._bytes) if self._failed and self._end is not None else counted
+        if not self._failed or self._end is None:
+            return counted
+        return self._lost(sum(size for _, size in self._failed), self._header)
+
+    def _lost(self, size: int, header: bytes) -> float:
+        """The sound that `size` bytes of damage held: whole frames by their headers, the rest by its bytes."""
+        lost = 0.0
+        for start, length in self._failed:
+            seconds = frame_headers.seconds(self._codec, start, length, header)
+            if seconds is not None:
+                lost, size = lost + seconds, size - length
+        by_bytes = self._seconds(size)
+        self.estimated += by_bytes
+        return lost + by_bytes
 
     def _seconds(self, size: int) -> float:
         """The sound that `size` bytes of damage held, in whole frames; 0 for tags."""
-        if not self._recent or any(tag in self._failed[0] for tag in _TAGS):
+        if size <= 0 or not self._recent or any(tag in self._failed[0][0] for tag in _TAGS):
             return 0.0
         sizes, seconds = zip(*self._recent, strict=True)
         frame = float(np.median(seconds))

@@ -19,7 +19,9 @@ import numpy as np
 
 from diarize import files, progress
 from diarize.audio import channels, containers, excerpts
-from diarize.audio.packets import FileBytes, Packets
+from diarize.audio.amr import AmrPackets
+from diarize.audio.file_bytes import FileBytes
+from diarize.audio.packets import PAUSING, Packets
 from diarize.audio.resampling import BlockResampler
 from diarize.audio.sample_buffer import SampleBuffer, ScratchFiles
 from diarize.audio.timestamps import JITTER, TimestampAligner
@@ -212,7 +214,7 @@ class _FileDecoder:
         with self._open(head, options) as container:
             stream = self._choose(container)
             exact = self._declare(container, stream, head, wav)
-            packets = Packets(container, stream, self._bytes, self.container in containers.BARE)
+            packets = self._packets(container, stream)
             blocks = iter(packets)
             first = next(blocks, None)
             if first is None:
@@ -290,6 +292,13 @@ class _FileDecoder:
         self.declared = seconds if seconds is not None and 0 < seconds <= LONGEST else None
         return exact
 
+    def _packets(self, container: Any, stream: Any) -> Packets | AmrPackets:
+        if self.container == "amr":
+            return AmrPackets(self._bytes)
+        # The stamps of compressed sound in a WAV come from its bytes: they are as invented as those of bare frames.
+        compressed = self.container in ("wav", "w64") and not self.codec.startswith(("pcm_", "adpcm_"))
+        return Packets(container, stream, self._bytes, compressed or self.container in containers.BARE)
+
     def _check_bounds(self, rate: int, count: int, cursor: float) -> None:
         if not SLOWEST <= rate <= FASTEST:
             raise self._error(f"has a sample rate of {rate} Hz; {SLOWEST} to {FASTEST} Hz can be read")
@@ -302,7 +311,7 @@ class _FileDecoder:
         self,
         resampler: BlockResampler,
         aligner: TimestampAligner,
-        packets: Packets,
+        packets: Packets | AmrPackets,
         lead: float,
         origin: float,
         exact: bool,
@@ -313,10 +322,18 @@ class _FileDecoder:
             self.notes.append(f"the sound begins {lead:.2f} s after the recording")
         holes = [(max(start, lead), end) for start, end in aligner.holes if end - max(start, lead) > JITTER / 10]
 
+        # An Ogg file whose pages are all there has lost nothing: its encoder left out packets while nobody spoke.
+        pausing = self.container == "ogg" and self.codec in PAUSING and not packets.failed
+        whole = pausing and containers.ogg_is_whole(self._bytes, self.size)
+        if whole:
+            holes = []
+
         # Some containers count their length from the start of their stamps, some from the first sample.
         end = aligner.cursor
         missing = 0.0 if self.declared is None else self.declared - max(end, end + origin)
-        if missing > SHORTFALL and exact and end >= CREDIBLE * (end + missing):
+        if missing > SHORTFALL and (packets.silent or whole) and end >= CREDIBLE * (end + missing):
+            end += missing
+        elif missing > SHORTFALL and exact and end >= CREDIBLE * (end + missing):
             self.notes.append(f"cut off: the file says {self.declared:.2f} s, and {end:.2f} s are there")
             holes.append((end, end + missing))
         elif missing > SHORTFALL:
@@ -328,7 +345,11 @@ class _FileDecoder:
         return lost
 
     def _add_notes(
-        self, resampler: BlockResampler, aligner: TimestampAligner, packets: Packets, lost: tuple[Segment, ...]
+        self,
+        resampler: BlockResampler,
+        aligner: TimestampAligner,
+        packets: Packets | AmrPackets,
+        lost: tuple[Segment, ...],
     ) -> None:
         note = self.notes.append
         if lost:
@@ -350,7 +371,7 @@ class _FileDecoder:
         if len(resampler.changes) > 3:
             note(f"rate or channels change {len(resampler.changes)} times in all")
 
-    def _silent(self, packets: Packets) -> AudioError:
+    def _silent(self, packets: Packets | AmrPackets) -> AudioError:
         if packets.encrypted:
             return self._error("is encrypted (DRM)", "Get an unprotected copy from its publisher.")
         if packets.failed:

@@ -31,6 +31,7 @@ class DecodedBlock:
     samples: NDArray[Any]
     rate: int
     damaged: bool = False  # something right before it could not be decoded
+    silent: bool = False  # silence may have been left out before it: what was decoded before says so
 
     @property
     def duration(self) -> float:
@@ -46,6 +47,7 @@ class TimestampAligner:
     def __init__(self, origin: float, declared: float | None) -> None:
         self.cursor = 0.0  # s; the end of the aligned blocks
         self.holes: list[tuple[float, float]] = []  # s; nothing was decoded there
+        self.pauses = 0.0  # s of silence that the encoder left out
         self.corrections = 0  # small steps of drifting stamps
         self.repeated = 0.0  # s of sound left out because stamps stepped back over it
         self.ignored = 0  # stamps that jumped where no sound can be
@@ -94,7 +96,7 @@ class TimestampAligner:
         if offset > 0:
             limit = self.cursor + UNDECLARED if self._declared is None else self._declared + OVERLAP
             if self.cursor + offset <= limit:
-                self._skip(offset, block.damaged)
+                self._skip(offset, block)
             else:
                 self._start_new_count(offset)
         elif offset < -OVERLAP:
@@ -106,8 +108,10 @@ class TimestampAligner:
         if len(block.samples):
             yield self._append(block)
 
-    def _skip(self, seconds: float, damaged: bool) -> None:
-        if damaged or seconds > LEAST_HOLE or self._drifted + seconds > LEAST_HOLE + DRIFT * self.cursor:
+    def _skip(self, seconds: float, block: DecodedBlock) -> None:
+        if block.silent and not block.damaged:
+            self.pauses += seconds
+        elif block.damaged or seconds > LEAST_HOLE or self._drifted + seconds > LEAST_HOLE + DRIFT * self.cursor:
             self.holes.append((self.cursor, self.cursor + seconds))
         else:
             self.corrections += 1
