@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks import simulate
 from benchmarks.verification import CHANNELS, Voices, speakers, voices
 from diarize.audio import reading
-from diarize.config import Config
+from diarize.config import AudioConfig, Config
 from diarize.errors import AudioError
 from diarize.library import store as libraries
 from diarize.library.scoring import enrolment
@@ -218,7 +218,7 @@ def timing(file: Path, embedder: UtteranceEmbedder, verifier: Verifier, passes: 
         for i in range(passes):
             with libraries.open(Path(folder) / f"{i}.db", create=True) as library:
                 before = time.perf_counter()
-                heard = enrolment_audio.read_files([file], "auto", 0.0, 10.0)
+                heard = enrolment_audio.read_files([file], AudioConfig(), 0.0, 10.0)
                 done = enroll.add_utterances(library, EnrolmentRequest("Somebody"), None, heard, embedder, verifier)
                 found.append(time.perf_counter() - before)
                 assert done.status == 0, done.rows

@@ -34,7 +34,7 @@ import numpy as np
 from benchmarks import simulate
 from benchmarks.accuracy import read_rttm
 from diarize.audio import reading
-from diarize.config import Config, parse
+from diarize.config import AudioConfig, Config, parse
 from diarize.library import store as libraries
 from diarize.library.database.records import Matrix
 from diarize.library.scoring import people as naming
@@ -102,7 +102,7 @@ def enrolled(data: Path, place: Path, config: Config, store: Store) -> None:
     with libraries.open(place, create=True) as library:
         for reader, paths in people.items():
             request = enroll.EnrolmentRequest(reader, accept=frozenset(enrolment_checks.CHECKS))
-            excerpts = enrolment_audio.read_files(paths, "auto")
+            excerpts = enrolment_audio.read_files(paths, AudioConfig())
             enroll.add_utterances(library, request, None, excerpts, embedder, verifier)
 
 

@@ -40,6 +40,12 @@ class AudioConfig(Section):
         description="channels to use. auto: selected by their level and correlation; mix: the mean of all; N: channel "
         "N, counted from 0; per-channel: each channel is one speaker",
     )
+    track: int | None = Field(
+        None,
+        ge=0,
+        description="audio track of files that have several, counted from 0. Not set: the track marked as default, "
+        "else the one with most channels, else the first",
+    )
 
     @field_validator("channel", mode="before")
     @classmethod

@@ -5,6 +5,7 @@ Times are tested with `is None`, never with truth (0.0 is a time), and never for
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from heapq import heappop, heappush
@@ -118,12 +119,18 @@ class Utterance(Segment):
         return _text.join(word.text for word in self.words)
 
 
+def identity_of(digest: str, line: str) -> str:
+    """`Audio.identity`, of the sha256 of a file and a part of its sound ("": all of it)."""
+    return hashlib.sha256(f"{digest} {line}".encode()).hexdigest() if line else digest
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
     """One recording, decoded: mono float32 (n,) in [-1, 1] at `rate` Hz; may be memory-mapped.
 
     `digest` is the sha256 of the file's bytes, `lost` the spans that could not be decoded (they are silence here).
-    `pcm` is the sha256 of the samples as little-endian float32; "" if it was not computed.
+    `pcm` is the sha256 of the samples as little-endian float32; "" if it was not computed. `line` says which part of
+    the file's sound this is, as "channel 1" or "track 2 channel 0"; "" for all of it.
     """
 
     id: str
@@ -132,6 +139,7 @@ class Audio:
     digest: str = ""
     lost: tuple[Segment, ...] = ()
     pcm: str = ""
+    line: str = ""
 
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or self.samples.dtype != np.float32:
@@ -143,6 +151,11 @@ class Audio:
     @property
     def duration(self) -> float:
         return len(self.samples) / self.rate
+
+    @property
+    def identity(self) -> str:
+        """Hex sha256 that two recordings share if they are the same sound: of the file, and of a channel or track."""
+        return identity_of(self.digest, self.line)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -163,6 +163,8 @@ def make(
     clusters = not by_channel and not by_words and config.diarizer is None
     embed = _embedder(config, store, model, notes) if clusters else None
     segment = _segmenter(config, store, model, notes) if embed is not None else None
+    if by_channel and detect is not None:  # only advice on where speech is: without a model nothing is missing
+        segment = _segmenter(config, store, model, [])
     recognizer = _recognizer(config, store, model, notes) if recognize else None
     notes += _unused_hints(config, recognizer)
     diarize = None

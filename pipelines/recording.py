@@ -205,7 +205,7 @@ def _turns_of_channels(channels: Sequence[Audio], stages: Stages, config: Config
     if stages.detect is None:
         raise ValueError("channels as speakers need a detector")
     tracks = tuple(
-        SpeechTrack(audio, stages.detect(audio), speaker=f"CHANNEL_{number}")
+        SpeechTrack(audio, stages.detect(audio, activity=stages.segment(audio)), speaker=f"CHANNEL_{number}")
         for number, audio in enumerate(progress.in_parts(channels))
     )
     turns = [

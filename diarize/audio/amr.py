@@ -187,7 +187,8 @@ class AmrPackets:
     def __iter__(self) -> Iterator[DecodedBlock]:
         frames = FrameReader(self._source)
         decoders: list[FrameDecoder] = []
-        time, damaged, parts = 0.0, False, []
+        time, damaged = 0.0, False
+        parts: list[NDArray[Any] | None] = []
         for frame in frames:
             self.packets += 1
             if frame.opens or not decoders:

@@ -85,10 +85,31 @@ def select_channels(statistics: ChannelStatistics, channel: str) -> ChannelSelec
     return _select_automatically(statistics)
 
 
+def name_lines(statistics: ChannelStatistics, selection: ChannelSelection) -> tuple[str, ...]:
+    """What of the recording each output is: "channel 1" of a channel that has a sound of its own, else "".
+
+    A channel that all live channels are copies of is the whole recording. Of several copies the first one names them.
+    """
+    live, correlations = _live(statistics), np.abs(statistics.correlations)
+    lines = []
+    for row in selection.weights:
+        used = np.flatnonzero(row)
+        first = int(used[0]) if len(used) else 0
+        copies = {first} | {c for c in live if correlations[c, first] >= SAME}
+        whole = len(used) != 1 or (first in live and copies >= set(live))
+        lines.append("" if whole else f"channel {min(copies)}")
+    return tuple(lines)
+
+
+def _live(statistics: ChannelStatistics) -> list[int]:
+    loudest = statistics.loudest
+    return [c for c in range(len(loudest)) if loudest[c] >= max(LIVE * loudest.max(), SILENT)]
+
+
 def _select_automatically(statistics: ChannelStatistics) -> ChannelSelection:
     n = len(statistics.sums)
     loudest = statistics.loudest
-    live = [c for c in range(n) if loudest[c] >= max(LIVE * loudest.max(), SILENT)]
+    live = _live(statistics)
     if not live:
         return ChannelSelection(np.eye(n, dtype=np.float32)[:1], f"0: all {n} are silent")
     # Loudest first, in steps of 3 dB: of two copies the lower number is selected.

@@ -10,14 +10,11 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from diarize.audio.file_bytes import FileBytes
 from diarize.errors import AudioError
 
-WRAP = 1 << 32  # bytes; the 32-bit length of a WAV overflows here
-_CHUNKS = 1000  # before the samples of a WAV; more are damage
 HEAD = 64 << 10  # bytes at the start of a file that are checked
 _BUFFER = 256 << 10  # bytes per read of the decoder
 
@@ -80,20 +77,6 @@ _TEXT: tuple[tuple[str, str], ...] = (
 _TEXT_HEADERS = (b"NIST_1A", b"#!AMR", b"#!SILK")  # sound whose header is readable text
 
 
-@dataclass(frozen=True, slots=True)
-class WavSize:
-    """Where the samples of a RIFF/WAVE file are, by its header and on the disk. All in bytes."""
-
-    start: int
-    declared: int
-    actual: int  # from `start` to the end of the file
-
-    @property
-    def unusable(self) -> bool:
-        """True if the header does not have the length: 0 or 0xFFFFFFFF of a stream, or a 32-bit overflow."""
-        return self.declared in (0, 0xFFFFFFFF) or self.actual - self.declared >= WRAP
-
-
 def refuse(path: str, head: bytes) -> None:
     """Raises AudioError, with the kind of the file, if its first bytes show that it is not a recording."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")
@@ -126,46 +109,6 @@ def unreadable(head: bytes) -> tuple[str, str]:
     if head[4:8] == b"ftyp":
         return "has no index (moov): the recording was cut off or never closed", "Repair it where it was recorded."
     return "is damaged, or of a kind that is not supported", ""
-
-
-def wav_size(file: FileBytes, size: int) -> WavSize | None:
-    """The data chunk of a RIFF/WAVE (or RF64) file of `size` bytes; None if there is none, or it is another kind of
-    file.
-
-    Source: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0"; RF64: EBU Tech 3306.
-    """
-    if not is_wav(file.peek(0, 12)):
-        return None
-    at, wide = 12, None
-    for _ in range(_CHUNKS):
-        chunk = file.peek(at, 24)
-        if len(chunk) < 8:
-            break
-        name, length = struct.unpack_from("<4sI", chunk)
-        if name == b"ds64" and len(chunk) == 24:
-            wide = struct.unpack_from("<Q", chunk, 16)[0]
-        if name == b"data":
-            declared = wide if wide is not None and length == 0xFFFFFFFF else length
-            return WavSize(at + 8, declared, size - at - 8)
-        at += 8 + length + length % 2
-    return None
-
-
-def is_wav(head: bytes) -> bool:
-    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
-
-
-def present_wav(file: FileBytes, wav: WavSize) -> None:
-    """Change what the decoder sees of a WAV, so that it finds the end of the samples.
-
-    FFmpeg searches for chunks after the declared samples, eight bytes at a time, through gigabytes if a file was
-    allocated in advance or its length overflowed. So a file with a usable length ends with its samples here; in others
-    the length becomes 0xFFFFFFFF, which FFmpeg reads as "to the end of the file".
-    """
-    if wav.unusable:
-        file.patches = ((0, b"RIFF"), (wav.start - 4, b"\xff" * 4))
-    else:
-        file.end = min(wav.start + wav.declared, wav.start + wav.actual)
 
 
 def mp3_seconds(head: bytes, rate: int) -> float | None:

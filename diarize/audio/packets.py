@@ -20,7 +20,7 @@ from diarize.audio.file_bytes import FileBytes, check_memory
 from diarize.audio.timestamps import DecodedBlock, as_float
 
 _MOST_ERRORS = 50  # in a row without a packet; then the container counts as ended
-_MOST_STRAYS = 5  # frames of another rate or layout right after damage that count as random bytes
+_STRAYS = 5  # frames of another rate or layout right after damage; fewer in a row count as random bytes
 _RECENT = 256  # packets over which the bit rate of a bare stream is averaged: about 6 s
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICS")  # data between or behind frames that is not sound
 _NEEDLE = 64  # bytes of a packet that identify its place in the file
@@ -30,6 +30,8 @@ _NATIVE = ("u8", "s16", "s32", "flt", "dbl")  # sample formats that become array
 PAUSING = ("opus", "speex")  # codecs whose encoders may leave out packets while nobody speaks (DTX)
 _DTX = 2  # bytes; an Opus packet of no more describes no sound, and those behind it may be left out (RFC 6716, 3.1)
 _QUIET = 0.01  # root mean square (-40 dB of full scale) below which an encoder with DTX may have paused
+
+_Decoded = tuple[float | None, NDArray[Any], int]  # (time in s, (n, channels) samples, rate) of a frame
 
 
 class Packets:
@@ -55,7 +57,8 @@ class Packets:
         self._converters: dict[tuple[str, str, int], Any] = {}
 
     def __iter__(self) -> Iterator[DecodedBlock]:
-        damaged, shape, strays = False, None, 0
+        damaged, shape, stray_shape = False, None, None
+        strays: list[tuple[Any, list[_Decoded]]] = []  # packets right after damage that may be random bytes
         for packet in self._demux():
             if packet is None:
                 damaged = True
@@ -78,35 +81,54 @@ class Packets:
             if not decoded:
                 continue
 
-            # Right after damage, random bytes may decode as a frame of another rate or layout.
+            # Right after damage, random bytes may decode as a frame of another rate or layout: several must agree.
             _, first_samples, first_rate = decoded[0]
             new_shape = (first_rate, first_samples.shape[1])
-            if self._clock is not None and damaged and shape not in (None, new_shape) and strays < _MOST_STRAYS:
-                strays += 1
-                self._clock.add_failed(packet)
-                continue
-            shape, strays, self.trailing = new_shape, 0, 0.0
-
-            counted = None
-            if self._clock is not None:
-                seconds = sum(len(samples) / rate for _, samples, rate in decoded)
-                counted = self._clock.add_decoded(packet, seconds)
-                self.estimated = self._clock.estimated
-            for time, samples, rate in decoded:
-                yield DecodedBlock(time if counted is None else counted, samples, rate, damaged, self.silent)
-                counted = None if counted is None else counted + len(samples) / rate
-                damaged = self.silent = False
-            self.silent = self._pauses(packet, decoded[-1][1])
+            if self._clock is not None and damaged and shape not in (None, new_shape):
+                if strays and stray_shape != new_shape:
+                    self._drop(strays)
+                strays.append((packet, decoded))
+                stray_shape = new_shape
+                if len(strays) < _STRAYS:
+                    continue
+                accepted, strays = strays, []
+            else:
+                self._drop(strays)
+                accepted = [(packet, decoded)]
+            shape, self.trailing = new_shape, 0.0
+            for good, blocks in accepted:
+                yield from self._timed(good, blocks, damaged)
+                damaged = False
+        self._drop(strays)
         if self._clock is not None:
             self.trailing = self._clock.pending(self.trailing)
             self.estimated = self._clock.estimated
 
-    def _decode(self, packet: Any) -> list[tuple[float | None, NDArray[Any], int]]:
+    def _drop(self, strays: list[tuple[Any, list[_Decoded]]]) -> None:
+        """Count packets as damage that turned out to be none of the stream's."""
+        for packet, _ in strays:
+            if self._clock is not None:
+                self._clock.add_failed(packet)
+        strays.clear()
+
+    def _timed(self, packet: Any, decoded: list[_Decoded], damaged: bool) -> Iterator[DecodedBlock]:
+        """The blocks of a packet, at their times."""
+        counted = None
+        if self._clock is not None:
+            counted = self._clock.add_decoded(packet, sum(len(samples) / rate for _, samples, rate in decoded))
+            self.estimated = self._clock.estimated
+        for time, samples, rate in decoded:
+            yield DecodedBlock(time if counted is None else counted, samples, rate, damaged, self.silent)
+            counted = None if counted is None else counted + len(samples) / rate
+            damaged = self.silent = False
+        self.silent = self._pauses(packet, decoded[-1][1])
+
+    def _decode(self, packet: Any) -> list[_Decoded]:
         """(time in s, (n, channels) samples, rate) of the frames of a packet. Raises what PyAV raises."""
         if self._amr is None:
             frames = self._decoder.decode(packet if packet.size else None)
             return [(frame.time, self._samples(frame), frame.sample_rate) for frame in frames]
-        decoded: list[tuple[float | None, NDArray[Any], int]] = []
+        decoded: list[_Decoded] = []
         start = None if packet.pts is None else float(packet.pts * packet.time_base)
         for i, frame in enumerate(amr.split(self._codec, bytes(packet)) if packet.size else ()):
             samples = self._amr.decode(frame)

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from diarize import files, progress
-from diarize.audio import channels, containers, excerpts
+from diarize.audio import channels, chunks, containers, excerpts
 from diarize.audio.amr import AmrPackets
+from diarize.audio.chunks import SampleBytes
 from diarize.audio.file_bytes import FileBytes
 from diarize.audio.packets import PAUSING, Packets
 from diarize.audio.resampling import BlockResampler
@@ -65,11 +66,13 @@ class DecodingReport:
     decoded: float
     notes: tuple[str, ...]
     lost: tuple[Segment, ...]
+    lines: tuple[str, ...] = ()  # which part of the file's sound each Audio is (`Audio.line`)
 
 
-# Decodes an open file: (file, its name in messages, channel, scratch folder) -> the samples (n,) of each Audio, and the
-# report. Raises AudioError, OutputError, OSError.
-Decode = Callable[[FileIO, str, str, Path], tuple[tuple[Samples, ...], DecodingReport]]
+# Decodes an open file: (file, its name in messages, channel, track, scratch folder) -> the samples (n,) of each Audio,
+# and the report. Raises AudioError, OutputError, OSError.
+Decode = Callable[[FileIO, str, str, int | None, Path], tuple[tuple[Samples, ...], DecodingReport]]
+_OF_AUDIO = ("lost", "lines")  # fields of the report that are not of `Source`
 
 
 def read(
@@ -78,13 +81,15 @@ def read(
     id: str,
     name: str | None = None,
     channel: str = "auto",
+    track: int | None = None,
     scratch: Path | None = None,
     decode: Decode | None = None,
 ) -> Recording:
     """Decode a recording: 16 kHz, mono, float32 in [-1, 1]; time 0 is where the file's own timeline begins.
 
     `name` becomes `Source.path` (default: the file's name). `channel` is auto, mix, per-channel or a number from 0;
-    with per-channel every channel gives an Audio of the same id. Recordings of more than ten minutes are stored in an
+    with per-channel every channel gives an Audio of the same id. `track` is the number of an audio track, from 0; None
+    chooses one by rule. Recordings of more than ten minutes are stored in an
     unnamed file in `scratch` (default: the system's folder for temporary files) and memory-mapped. `decode` decodes the
     bytes, for example in another process (default: `decode` of this module).
 
@@ -96,7 +101,7 @@ def read(
         with _open_regular(path) as file:
             before, digest = _stat_and_digest(path, file)
             channels_samples, report = (decode or _decode_in_process)(
-                file, str(path), channel, scratch or _temporary_folder()
+                file, str(path), channel, track, scratch or _temporary_folder()
             )
             _check_unchanged(path, file, before, digest)
     except DiarizeError:
@@ -105,13 +110,16 @@ def read(
         raise AudioError(str(path), describe_os_error(error), suggest_cure(error)) from error
     except Exception as error:  # hostile bytes make PyAV raise anything: one bad file costs one recording
         raise AudioError(str(path), f"breaks the decoder ({type(error).__name__}: {error})") from error
-    audios = tuple(Audio(id, samples, RATE, digest, report.lost, hash_samples(samples)) for samples in channels_samples)
+    audios = tuple(
+        Audio(id, samples, RATE, digest, report.lost, hash_samples(samples), line)
+        for samples, line in zip(channels_samples, report.lines, strict=True)
+    )
     source = Source(
         path=path.name if name is None else name,
         digest=digest,
         size=before.st_size,
         pcm=tuple(audio.pcm for audio in audios),
-        **{field.name: getattr(report, field.name) for field in fields(report) if field.name != "lost"},
+        **{field.name: getattr(report, field.name) for field in fields(report) if field.name not in _OF_AUDIO},
     )
     return Recording(audios, source)
 
@@ -137,7 +145,7 @@ def hash_samples(samples: Samples) -> str:
 
 
 def decode(
-    file: FileIO, called: str, channel: str, scratch: ScratchFiles
+    file: FileIO, called: str, channel: str, track: int | None, scratch: ScratchFiles
 ) -> tuple[Iterator[SampleBuffer], DecodingReport]:
     """The sound of one open file, a buffer of one channel for each Audio, and the report.
 
@@ -145,12 +153,17 @@ def decode(
     OutputError, OSError if the disk fails, and anything that hostile bytes make PyAV raise.
     """
     file.seek(0)
-    decoder = _FileDecoder(called, file, os.fstat(file.fileno()).st_size)
+    decoder = _FileDecoder(called, file, os.fstat(file.fileno()).st_size, track)
     resampler, lost = decoder.decode(scratch)
     try:
         selection = channels.select_channels(resampler.statistics, channel)
     except ValueError as error:
         raise AudioError(called, str(error), "Choose another with --channel.") from error
+    lines = tuple(
+        " ".join(filter(None, (decoder.track_line, line)))
+        for line in channels.name_lines(resampler.statistics, selection)
+    )
+    silent = decoder.note_silent_track(resampler.statistics.loudest)
     level = resampler.levels.correction(selection.weights)
     as_recorded = resampler.channels == 1 and level.gain == 1 and not level.cut
     report = DecodingReport(
@@ -163,8 +176,9 @@ def decode(
         channel=selection.reason,
         declared=decoder.declared,
         decoded=round(resampler.seconds, 6),
-        notes=(*decoder.notes, *level.notes),
+        notes=(*decoder.notes, *silent, *level.notes),
         lost=lost,
+        lines=lines,
     )
     buffer = resampler.buffer
     return (buffer if as_recorded else buffer.mix(row, level.gain) for row in selection.weights), report
@@ -180,19 +194,20 @@ def _temporary_folder() -> Path:
 
 
 def _decode_in_process(
-    file: FileIO, called: str, channel: str, scratch: Path
+    file: FileIO, called: str, channel: str, track: int | None, scratch: Path
 ) -> tuple[tuple[Samples, ...], DecodingReport]:
-    buffers, report = decode(file, called, channel, ScratchFiles(scratch))
+    buffers, report = decode(file, called, channel, track, ScratchFiles(scratch))
     return tuple(buffer.samples() for buffer in buffers), report
 
 
 class _FileDecoder:
     """Decodes one open file, and collects what the report says about it."""
 
-    def __init__(self, called: str, file: FileIO, size: int) -> None:
-        self.called, self.size = called, size
+    def __init__(self, called: str, file: FileIO, size: int, track: int | None) -> None:
+        self.called, self.size, self.track = called, size, track
+        self.track_line = ""  # names the track where another one than the default was chosen
         self.container = self.codec = ""
-        self.stream = self.streams = 0
+        self.stream = self.streams = self._number = 0
         self.declared: float | None = None  # s
         self.notes: list[str] = []
         self._bytes = FileBytes(file)
@@ -202,13 +217,13 @@ class _FileDecoder:
         # The first bytes decide whether FFmpeg may open the file at all.
         head = self._bytes.peek(0, containers.HEAD)
         containers.refuse(self.called, head)
-        wav = containers.wav_size(self._bytes, self.size)
-        if wav is not None:
-            containers.present_wav(self._bytes, wav)
-            if wav.unusable:
-                self.notes.append("the header does not say how long the recording is: read to the end of the file")
-        elif containers.is_wav(head):
+        format = chunks.recognize(head)
+        sizes = None if format is None else chunks.find_samples(self._bytes, format, self.size)
+        if sizes is not None:
+            self._present(sizes)
+        elif format is chunks.RIFF:
             raise self._error("holds no sound (a WAV without samples)")
+        wav = sizes if format is chunks.RIFF else None
 
         options = {"max_size": _WAV_PACKET} if wav is not None else {}
         with self._open(head, options) as container:
@@ -240,6 +255,18 @@ class _FileDecoder:
         self._add_notes(resampler, aligner, packets, lost)
         return resampler, lost
 
+    def _present(self, samples: SampleBytes) -> None:
+        """Let the decoder see where the samples end. Raises AudioError if there are none."""
+        if samples.unusable and samples.actual <= samples.format.prefix:
+            raise self._error("holds no sound (its header is followed by no samples)")
+        chunks.present(self._bytes, samples)
+        if samples.chunks:
+            self.notes.append(
+                "the header does not have the length of the sound: read up to the chunks behind the samples"
+            )
+        elif samples.unusable:
+            self.notes.append("the header does not say how long the recording is: read to the end of the file")
+
     @contextmanager
     def _open(self, head: bytes, options: dict[str, str]) -> Iterator[Any]:
         try:
@@ -252,7 +279,7 @@ class _FileDecoder:
             yield container
 
     def _choose(self, container: Any) -> Any:
-        """The audio stream to decode: marked as default, else with most channels, else the first."""
+        """The audio stream to decode: `track`; else the one marked as default, with most channels, or the first."""
         streams = [s for s in container.streams.audio if s.codec_context is not None]
         if not streams:
             kind = "has a picture but no sound" if container.streams.video else "holds no sound"
@@ -263,19 +290,42 @@ class _FileDecoder:
             streams,
             key=lambda s: (bool(s.disposition & Disposition.default), s.codec_context.layout.nb_channels, -s.index),
         )
+        tracks = list(container.streams.audio)
+        if self.track is not None:
+            default, chosen = chosen, self._track(tracks)
+            self.track_line = f"track {self.track}" if chosen.index != default.index else ""
         with suppress(UnicodeDecodeError):  # a tag may be any four bytes, and PyAV wants ASCII
             if chosen.codec_context.codec_tag in _PROTECTED:
                 raise self._error("is protected by DRM", "Get an unprotected copy from its publisher.")
-        if len(streams) > 1:
+        self._number = tracks.index(chosen)
+        if len(streams) > 1 and self.track is None:
             self.notes.append(
-                f"{len(streams)} audio streams: stream {chosen.index} was taken "
-                "(marked as default, else most channels, else first)"
+                f"{len(tracks)} audio tracks: track {self._number} was used (marked as default, else most channels, "
+                "else first); choose another with --track"
             )
         self.codec = chosen.codec_context.name
         self.stream, self.streams = chosen.index, len(container.streams.audio)
         return chosen
 
-    def _declare(self, container: Any, stream: Any, head: bytes, wav: containers.WavSize | None) -> bool:
+    def _track(self, tracks: list[Any]) -> Any:
+        """The audio stream that the user chose. Raises AudioError where there is none, or none that can be decoded."""
+        number, count = self.track or 0, len(tracks)
+        if number >= count:
+            there = f"it has {counted(count, 'audio track')}, numbered from 0"
+            raise self._error(f"has no audio track {number}: {there}", "Choose another with --track.")
+        if tracks[number].codec_context is None:
+            raise self._error(f"holds sound in track {number} that no decoder here reads")
+        return tracks[number]
+
+    def note_silent_track(self, loudest: Any) -> tuple[str, ...]:
+        """A note where the track has no sound and others may have some. `loudest`: power of each channel's loudest
+        second."""
+        if self.streams < 2 or loudest.max(initial=0.0) >= channels.SILENT:
+            return ()
+        others = ", ".join(str(i) for i in range(self.streams) if i != self._number)
+        return (f"track {self._number} is silent; the recording has other tracks ({others}): choose one with --track",)
+
+    def _declare(self, container: Any, stream: Any, head: bytes, wav: SampleBytes | None) -> bool:
         """Set `declared`. True if it is the length of the sound itself, so that a shortfall is a loss."""
         rate = stream.codec_context.sample_rate
         seconds = None if container.duration is None else container.duration / 1e6
@@ -285,7 +335,7 @@ class _FileDecoder:
         elif self.container in containers.BARE:
             seconds = None
         elif wav is not None and seconds is not None:
-            if wav.actual < wav.declared < 0xFFFFFFFF:  # FFmpeg counts the bytes of a file that was cut off
+            if wav.actual < wav.declared and not wav.unusable:  # FFmpeg counts the bytes of a file that was cut off
                 seconds *= wav.declared / max(wav.actual, 1)
         elif stream.duration is not None:
             seconds, exact = float(stream.duration * stream.time_base), True

@@ -94,6 +94,7 @@ class Library:
         embedder: AnyPath | None = None,
         profile: Literal["accurate", "fast"] | None = None,
         channel: str | int | None = None,
+        track: int | None = None,
         device: Device | None = None,
         offline: bool | None = None,
         config: Mapping[str, Any] | Config | AnyPath | None = None,
@@ -119,6 +120,7 @@ class Library:
             "embedder": embedder,
             "profile": profile,
             "channel": channel,
+            "track": track,
             "device": device,
             "offline": offline,
         }

@@ -12,6 +12,7 @@ from diarize.audio import reading
 from diarize.audio.reading import Recording
 from diarize.cache import code
 from diarize.cache.codecs import RECORDING, CachedChannel, CachedRecording
+from diarize.config import AudioConfig
 from diarize.errors import AudioError, DiarizeError, OutputError, StageError
 from diarize.types import Audio, Samples
 from pipelines.batch.cached_stages import StageCache
@@ -27,7 +28,14 @@ class UndecodedAudio(Audio):
     __slots__ = ("_length", "_open")
 
     def __init__(self, id: str, digest: str, channel: CachedChannel, open: Callable[[], Samples]) -> None:
-        fields = {"id": id, "rate": channel.rate, "digest": digest, "lost": channel.lost, "pcm": channel.pcm}
+        fields = {
+            "id": id,
+            "rate": channel.rate,
+            "digest": digest,
+            "lost": channel.lost,
+            "pcm": channel.pcm,
+            "line": "",
+        }
         for name, value in {**fields, "_length": channel.length, "_open": open}.items():
             object.__setattr__(self, name, value)
 
@@ -68,7 +76,7 @@ class _Decoding:
 
 
 def read(
-    item: Input, channel: str, cache: StageCache | None, decode: Decode, installed: Mapping[str, str]
+    item: Input, audio: AudioConfig, cache: StageCache | None, decode: Decode, installed: Mapping[str, str]
 ) -> Recording:
     """The recording, by `decode`, or from what the cache knows of a file of the same bytes.
 
@@ -80,7 +88,7 @@ def read(
         return decode()
     with ThreadPoolExecutor(1, "hash") as executor:
         hashing = executor.submit(reading.hash_recording, item.path)
-        how = [channel, code.digest("diarize.audio.reading")]
+        how = [audio.channel, audio.track, code.digest("diarize.audio.reading")]
         code.digest("diarize.clustering.clusterer")  # needed soon, and there is time for it while the file is hashed
         digest = hashing.result()
     cached = cache.lookup("read", ["read", digest, *how, *(installed[name] for name in LIBRARIES)], RECORDING)

@@ -82,14 +82,15 @@ class Transcriber:
             before = current
             if before != "read":  # a stage asks for the samples of a recording that the cache knows
                 enter("read")
-            recording = decoding.read(item.path, id=item.id, name=item.name, channel=config.audio.channel)
+            audio = config.audio
+            recording = decoding.read(item.path, id=item.id, name=item.name, channel=audio.channel, track=audio.track)
             if before != "read":
                 enter(before)
             return recording
 
         # Of a recording that the cache knows, `decode` runs only when a stage asks for samples, or never.
         enter("read")
-        recording = cached_reading.read(item, config.audio.channel, self._cache, decode, self.plan.versions)
+        recording = cached_reading.read(item, config.audio, self._cache, decode, self.plan.versions)
         on_duration(recording.audios[0].duration)
 
         # Models are loaded once; only what the job decides is replaced.

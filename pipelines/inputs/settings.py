@@ -42,6 +42,7 @@ OPTIONS = {  # option, without dashes: --num-speakers of the command line, num_s
     "speakers_from": "label.speakers_from",
     "names_in_text": "label.names_in_text",
     "channel": "audio.channel",
+    "track": "audio.track",
     "top": "identify.top",
     "prior": "identify.prior",
     "exact": "identify.exact",

@@ -113,7 +113,7 @@ def enroll(
     require(recordings)
     person = find_person(library, request)
     embedder = load_embedder(config, store)
-    excerpts = enrolment_audio.read_files(recordings, embedder.config.audio.channel, start, end)
+    excerpts = enrolment_audio.read_files(recordings, embedder.config.audio, start, end)
     verifier = load_verifier(embedder, Scoring(calibration=calibration))
     return add_utterances(library, request, person, excerpts, embedder, verifier)
 

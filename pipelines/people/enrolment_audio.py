@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diarize.config import AudioConfig
 from diarize.errors import AudioError, ConfigError, FormatError, printable
 from diarize.formats.naming import make_labels, to_token
 from diarize.library.scoring import enrolment
@@ -30,7 +31,7 @@ class EnrolmentAudio:
 
 
 def read_files(
-    paths: Sequence[Path], channel: str, start: float | None = None, end: float | None = None
+    paths: Sequence[Path], audio: AudioConfig, start: float | None = None, end: float | None = None
 ) -> Iterator[EnrolmentAudio | AudioError]:
     """Each recording, or the error of one that cannot be read; `start` and `end` (s) select a part of a single one.
 
@@ -41,15 +42,16 @@ def read_files(
         raise ConfigError("command line", "--start, --end", problem)
     for path in paths:
         try:
-            recording = decoding.read(path, id=path.name, channel=channel)
+            recording = decoding.read(path, id=path.name, channel=audio.channel, track=audio.track)
         except AudioError as error:
             yield error
             continue
-        audio, notes = recording.audios[0], recording.source.notes
+        sound, notes = recording.audios[0], recording.source.notes
+        name = f"{path.name} ({sound.line})" if sound.line else path.name
         if start is None and end is None:
-            yield EnrolmentAudio(path.name, audio, 0.0, round_time(audio.duration), notes)
+            yield EnrolmentAudio(name, sound, 0.0, round_time(sound.duration), notes)
         else:
-            yield _cut(path.name, audio, _check_times(audio.duration, start, end), notes)
+            yield _cut(name, sound, _check_times(sound.duration, start, end), notes)
 
 
 def read_transcript(folder: Path, speaker: str, path: Path | None) -> Iterator[EnrolmentAudio]:
@@ -63,11 +65,13 @@ def read_transcript(folder: Path, speaker: str, path: Path | None) -> Iterator[E
     id = _find_speaker(transcript, speaker, folder)
     path = _find_recording(transcript, folder) if path is None else path
     audio, notes = _read_recording(path, transcript, id)
-    parts = enrolment.alone(transcript.turns, id)
+    settings = transcript.provenance.settings.get("audio", {})
+    by_channel = settings.get("channel") == "per-channel"  # then the others are on channels of their own
+    parts = enrolment.alone([turn for turn in transcript.turns if turn.speaker == id or not by_channel], id)
     if not parts:
         raise AudioError(str(path), f"{printable(speaker)} talks nowhere for 2 s while nobody else does")
     for part in parts:
-        yield _cut(path.name, audio, part, notes)
+        yield _cut(f"{path.name} ({audio.line})" if audio.line else path.name, audio, part, notes)
 
 
 def _cut(name: str, audio: Audio, part: Segment, notes: tuple[str, ...]) -> EnrolmentAudio:
@@ -78,7 +82,7 @@ def _cut(name: str, audio: Audio, part: Segment, notes: tuple[str, ...]) -> Enro
         for s in audio.lost
         if s.overlap(part) > 0
     )
-    cut = Audio(origin, samples, audio.rate, audio.digest, lost)
+    cut = Audio(origin, samples, audio.rate, audio.digest, lost, line=audio.line)
     return EnrolmentAudio(origin, cut, part.start, part.end, notes)
 
 
@@ -135,7 +139,7 @@ def _read_recording(path: Path, transcript: Transcript, speaker: str) -> tuple[A
     channel = str(settings.get("channel", "auto"))
     if channel == "per-channel":
         channel = speaker.removeprefix("CHANNEL_")
-    recording = decoding.read(path, id=path.name, channel=channel)
+    recording = decoding.read(path, id=path.name, channel=channel, track=settings.get("track"))
     source = transcript.provenance.source
     if source is None or recording.source.digest != source.digest:
         expected = "none" if source is None else source.digest[:16]

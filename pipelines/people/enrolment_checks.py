@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diarize.audio.reading import MOST_CHANNELS
 from diarize.errors import AudioError, printable
 from diarize.library.database import sound
 from diarize.library.database.records import Enrolled, Enrolment, Person
@@ -18,7 +19,7 @@ from diarize.library.scoring.enrolment import Halves
 from diarize.library.store import Library
 from diarize.timeline import total
 from diarize.turns import merging
-from diarize.types import Embeddings, Segment
+from diarize.types import Audio, Embeddings, Segment, identity_of
 from pipelines.people.enrolment_audio import EnrolmentAudio
 from pipelines.people.utterance import UtteranceEmbedder
 from pipelines.people.verify import Verifier
@@ -72,7 +73,7 @@ class UtteranceChecks:
         None for a new one, and for one that adds something to what is enrolled: a vector of another model, its audio.
         """
         result = UtteranceResult(excerpt.origin, "known", "duplicate", "", excerpt.start, excerpt.end)
-        source = excerpt.audio.digest
+        source, related = excerpt.audio.identity, _related(excerpt.audio)
         for id in library.holders(source, excerpt.start, excerpt.end):
             if person is None or id != person.id:
                 name = printable(library.person(id).name)
@@ -82,7 +83,7 @@ class UtteranceChecks:
         # The same part of the same recording counts once; a part that overlaps would count twice.
         place = Segment(excerpt.start, excerpt.end)
         for u in earlier:
-            if u.source != source or place.overlap(Segment(u.start, u.end)) <= 0:
+            if u.source not in related or place.overlap(Segment(u.start, u.end)) <= 0:
                 continue
             if (u.start, u.end) != (excerpt.start, excerpt.end):
                 reason = f"a part of it is enrolled already ({printable(u.origin)}), and would count twice"
@@ -130,7 +131,7 @@ class UtteranceChecks:
             if check not in self.accept:
                 return replace(result, check=check, reason=reason), None
         return replace(result, outcome="counted", check=""), Enrolment(
-            source=excerpt.audio.digest,
+            source=excerpt.audio.identity,
             seconds=voice.seconds,
             quality=quality,
             vector=voice.vector,
@@ -215,6 +216,15 @@ class UtteranceChecks:
         return (
             f"{', '.join(places)}{more} (similarity {halves.similarity:.2f}; one voice has {halves.threshold} or more)"
         )
+
+
+def _related(audio: Audio) -> frozenset[str]:
+    """Identities of recordings that hold the same sound of one person: of a channel, the whole, and the reverse."""
+    whole = audio.line.partition("channel ")[0].strip()
+    if audio.line != whole:
+        return frozenset((audio.identity, identity_of(audio.digest, whole)))
+    channels = (f"{whole} channel {number}".strip() for number in range(MOST_CHANNELS))
+    return frozenset((audio.identity, *(identity_of(audio.digest, channel) for channel in channels)))
 
 
 def _assess(quality: Mapping[str, float]) -> tuple[dict[Check, str], list[str]]:

@@ -71,7 +71,8 @@ class UtteranceEmbedder:
 
     def embed_file(self, path: Path) -> UtteranceEmbedding:
         """The voice in a file. Raises AudioError where it cannot be read or holds no speech."""
-        recording = decoding.read(path, id=path.name, channel=self.config.audio.channel)
+        audio = self.config.audio
+        recording = decoding.read(path, id=path.name, channel=audio.channel, track=audio.track)
         return replace(self.embed_audio(recording.audios[0]), path=str(path), notes=recording.source.notes)
 
     def embed_audio(self, audio: Audio) -> UtteranceEmbedding:

@@ -89,7 +89,7 @@ def _decode(options: dict[str, Any], file: FileIO, parent: Connection, scratch: 
 
     with progress.watched(send_share):
         scratch_files = ScratchFiles(Path(options["folder"]), empty_files(), parent.send_alive)
-        buffers, facts = reading.decode(file, "", options["channel"], scratch_files)
+        buffers, facts = reading.decode(file, "", options["channel"], options["track"], scratch_files)
     for buffer in buffers:
         if buffer.on_disk:
             buffer.finish()
@@ -116,5 +116,5 @@ def warm_up() -> None:
         with FileIO(os.memfd_create("warm"), "r+") as file:
             file.write(content)
             with contextlib.suppress(AudioError):
-                for buffer in reading.decode(file, "", "auto", ScratchFiles(Path(), []))[0]:
+                for buffer in reading.decode(file, "", "auto", None, ScratchFiles(Path(), []))[0]:
                     buffer.content()

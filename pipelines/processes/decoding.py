@@ -49,12 +49,13 @@ def available() -> bool:
     return sys.platform == "linux"
 
 
-def read(path: Path, *, id: str, name: str | None = None, channel: str = "auto") -> Recording:
+def read(path: Path, *, id: str, name: str | None = None, channel: str = "auto", track: int | None = None) -> Recording:
     """`diarize.audio.reading.read`, with the bytes decoded by this process's decoder.
 
     Raises AudioError and OutputError as that does, and BackendError where the decoder cannot start.
     """
-    return reading.read(path, id=id, name=name, channel=channel, decode=decoder() if available() else None)
+    own = decoder() if available() else None
+    return reading.read(path, id=id, name=name, channel=channel, track=track, decode=own)
 
 
 @functools.cache
@@ -81,14 +82,15 @@ class Decoder:
             self._end()
 
     def __call__(
-        self, file: FileIO, called: str, channel: str, scratch: Path
+        self, file: FileIO, called: str, channel: str, track: int | None, scratch: Path
     ) -> tuple[tuple[Samples, ...], DecodingReport]:
         """Decode an open file. Raises AudioError, also where it breaks its decoder, OutputError and BackendError."""
         seconds = CPU + CPU_PER_MB * os.fstat(file.fileno()).st_size // 1_000_000
         with self._lock:
             reusable = False  # also after Ctrl-C, which leaves half an answer in the socket
             try:
-                messages = self._ready(scratch).ask({"channel": channel, "folder": str(scratch)}, file, seconds)
+                options = {"channel": channel, "track": track, "folder": str(scratch)}
+                messages = self._ready(scratch).ask(options, file, seconds)
                 sounds: list[Samples] = []
                 on_disk = False
                 kind, content = next(messages)
@@ -108,6 +110,8 @@ class Decoder:
                 if len({len(sound) for sound in sounds}) != 1:
                     raise ValueError("no channels, or channels of different lengths")
                 report = _report(json.loads(content))
+                if len(report.lines) != len(sounds):
+                    raise ValueError(f"{len(report.lines)} names of {len(sounds)} channels")
                 reusable = not on_disk  # else it could still shorten the file that is mapped here
                 return tuple(sounds), report
             except CpuLimitReached as error:
@@ -190,4 +194,5 @@ def _report(fields: dict[str, Any]) -> DecodingReport:
         decoded=float(fields["decoded"]),
         notes=tuple(map(str, fields["notes"])),
         lost=tuple(Segment(float(span["start"]), float(span["end"])) for span in fields["lost"]),
+        lines=tuple(map(str, fields["lines"])),
     )

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from diarize.audio import containers, packets, reading
+from diarize.audio import chunks, containers, file_bytes, reading
 from diarize.errors import AudioError
 from tests import media
 from tests.media import Film, Track
@@ -147,7 +147,7 @@ def test_fault_09_rf64_and_w64(tmp_path: Path) -> None:
 
 def test_fault_09_a_length_of_32_bits_that_wrapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a WAV of more than 4 GiB, with a limit of 32 KiB: the header keeps what is left after the last wrap."""
-    monkeypatch.setattr(containers, "WRAP", 1 << 15)
+    monkeypatch.setattr(chunks, "WRAP", 1 << 15)
     samples = media.pcm16(sound())
     path = media.wav(tmp_path / "a.wav", samples, RATE, declared=samples.nbytes % (1 << 15))
     recording = reading.read(path, id="r")
@@ -157,8 +157,8 @@ def test_fault_09_a_length_of_32_bits_that_wrapped(tmp_path: Path, monkeypatch: 
 
 
 def test_fault_09_only_a_whole_wrap_is_one() -> None:
-    assert containers.WavSize(start=44, declared=1000, actual=1000 + (1 << 32)).unusable
-    assert not containers.WavSize(start=44, declared=1000, actual=1 << 32).unusable
+    assert chunks.SampleBytes(chunks.RIFF, start=44, declared=1000, actual=1000 + (1 << 32)).unusable
+    assert not chunks.SampleBytes(chunks.RIFF, start=44, declared=1000, actual=1 << 32).unusable
 
 
 @pytest.mark.parametrize("where", ["behind the samples", "instead of them"])
@@ -217,7 +217,7 @@ def test_fault_11_a_list_behind_a_healthy_beginning_reaches_no_demuxer(tmp_path:
     path.write_bytes(b"\0ffconcat version 1.0\n")
     for demuxer in ("concat", "hls", "lavfi", "image2"):
         with pytest.raises((av.FFmpegError, ValueError)), path.open("rb", buffering=0) as file:
-            bytes_ = packets.FileBytes(file)
+            bytes_ = file_bytes.FileBytes(file)
             av.open(bytes_, format=demuxer, options={"format_whitelist": ",".join(containers.DEMUXERS)})
 
 
@@ -237,7 +237,7 @@ def test_fault_13_the_stream_is_chosen_by_rule(tmp_path: Path) -> None:
     recording = reading.read(marked, id="r")
     assert (recording.source.stream, recording.source.streams) == (1, 2)
     assert media.level(recording.audios[0].samples) == pytest.approx(0.2, rel=0.05)
-    assert any("2 audio streams: stream 1" in note for note in recording.source.notes)
+    assert any("2 audio tracks: track 1" in note for note in recording.source.notes)
     unmarked = media.write(
         tmp_path / "b.mkv", "matroska", track(0.1, 1, False), track(0.2, 2, False), track(0.3, 2, False)
     )
@@ -289,7 +289,7 @@ def test_fault_17_pictures_chapters_and_hostile_titles(tmp_path: Path, capfd: py
     assert capfd.readouterr() == ("", "")
 
 
-class Restless(packets.FileBytes):
+class Restless(file_bytes.FileBytes):
     """Does something to the file when a fair part of it has been read."""
 
     act: Callable[[], None]
@@ -359,7 +359,7 @@ def test_fault_19_a_disk_that_fails_midway(
         def tell(self) -> int:
             return self._file.tell()  # type: ignore[attr-defined,no-any-return]
 
-    monkeypatch.setattr(reading, "FileBytes", lambda file: packets.FileBytes(Failing(file)))  # type: ignore[arg-type]
+    monkeypatch.setattr(reading, "FileBytes", lambda file: file_bytes.FileBytes(Failing(file)))  # type: ignore[arg-type]
     with pytest.raises(AudioError, match=r"Input/output error.*disk or the network failed"):
         reading.read(path, id="r")
     assert capfd.readouterr() == ("", "")

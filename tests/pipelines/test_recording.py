@@ -90,6 +90,31 @@ def test_each_channel_is_one_speaker_and_a_silent_one_is_nobody() -> None:
     assert found.language == "en"
 
 
+def test_the_detector_of_a_channel_gets_the_segmentation_of_that_channel() -> None:
+    advice: list[tuple[LocalActivity, LocalActivity]] = []
+
+    @dataclass(frozen=True)
+    class Heard:
+        name: str = "heard"
+
+        def __call__(self, audio: Audio) -> LocalActivity:
+            share = float(np.mean(audio.samples != 0))
+            return LocalActivity(np.full((1, 10, 7), share, np.float16), hop=10, step=1.0, lag=0.0)
+
+    @dataclass(frozen=True)
+    class Advised:
+        name: str = "advised"
+
+        def __call__(self, audio: Audio, activity: LocalActivity = NO_ACTIVITY) -> tuple[Segment, ...]:
+            advice.append((activity, Heard()(audio)))
+            return Loud()(audio)
+
+    result, _ = transcribe(TALK, replace(STAGES, segment=Heard(), detect=Advised()), PER_CHANNEL)
+    assert len(advice) == 3
+    assert all(np.array_equal(used.posteriors, own.posteriors) for used, own in advice)
+    assert result.provenance.stages["segment"] == "heard"
+
+
 def test_words_from_elsewhere_are_taken_once_however_many_channels_there_are() -> None:
     words = (Word(3.2, 3.6, "ja"), Word(0.5, 0.9, "also"), Word(9.5, 9.9, "tschüs"))
     found, _ = transcribe(TALK, STAGES, PER_CHANNEL, words=Given(words))

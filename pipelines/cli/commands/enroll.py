@@ -64,7 +64,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--calibration", type=Path, metavar="CAL", help=calibration)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     library_options(command)
-    options.add(command, "vad", "embedder", "profile", "channel", "device")
+    options.add(command, "vad", "embedder", "profile", "channel", "track", "device")
     command.set_defaults(command=run)
 
 

@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--json", action="store_true", help="print the result as JSON")
     library_options(command)
     names = ("num_speakers", "min_speakers", "max_speakers", "diarizer", "vad", "embedder", "profile", "segmentation")
-    options.add(command, *names, "channel", "top", "prior", "exact", "device", "workers", "cache")
+    options.add(command, *names, "channel", "track", "top", "prior", "exact", "device", "workers", "cache")
     command.set_defaults(command=run)
 
 

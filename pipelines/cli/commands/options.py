@@ -31,6 +31,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "speakers_from": {"choices": ("recording", "compare", "transcript")},
     "names_in_text": {"choices": ("on", "off")},
     "channel": {"metavar": "auto|mix|N|per-channel"},
+    "track": {"type": int, "metavar": "N"},
     "top": {"type": int, "metavar": "N"},
     "prior": {"type": float, "metavar": "P"},
     "exact": {"action": "store_true"},

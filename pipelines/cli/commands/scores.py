@@ -89,7 +89,7 @@ def _add_scoring(command: argparse.ArgumentParser, calibration: bool = True) -> 
     command.add_argument("--cohort", type=Path, metavar="FOLDER", help=others)
     how = "how two voices are compared; default: as the calibration requires"
     command.add_argument("--scoring", choices=METHODS, help=how)
-    options.add(command, "vad", "embedder", "profile", "device")
+    options.add(command, "vad", "embedder", "profile", "channel", "track", "device")
 
 
 def _scoring(args: argparse.Namespace) -> Scoring:

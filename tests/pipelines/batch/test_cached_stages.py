@@ -17,7 +17,7 @@ from diarize.audio import reading as audio
 from diarize.cache import code, codecs
 from diarize.cache.store import Cache
 from diarize.clustering import spectral
-from diarize.config import ClusterConfig, Config, parse
+from diarize.config import AudioConfig, ClusterConfig, Config, parse
 from diarize.errors import StageError
 from diarize.models.store import Store
 from diarize.timeline import union
@@ -319,8 +319,8 @@ def test_samples_are_decoded_when_a_stage_asks(talk: Path, tmp_path: Path) -> No
         return audio.read(talk, id="talk", name="day/talk.wav")
 
     CALLS.clear()
-    first = cached_reading.read(item, "auto", keeping, decode, versions())
-    again = cached_reading.read(item, "auto", keeping, decode, versions())
+    first = cached_reading.read(item, AudioConfig(), keeping, decode, versions())
+    again = cached_reading.read(item, AudioConfig(), keeping, decode, versions())
     assert CALLS["read"] == 1
     assert again.source == first.source
     (sound,), (known,) = first.audios, again.audios
@@ -330,7 +330,7 @@ def test_samples_are_decoded_when_a_stage_asks(talk: Path, tmp_path: Path) -> No
     assert known.samples.tobytes() == sound.samples.tobytes()
     assert known.samples is known.samples
     assert CALLS["read"] == 2
-    renamed = cached_reading.read(replace(item, name="other.wav"), "auto", keeping, decode, versions())
+    renamed = cached_reading.read(replace(item, name="other.wav"), AudioConfig(), keeping, decode, versions())
     assert renamed.source == replace(first.source, path="other.wav")
 
 
@@ -341,8 +341,8 @@ def test_fault_18_a_known_recording_that_changes_before_it_is_decoded_is_refused
     def decode() -> audio.Recording:
         return audio.read(talk, id="talk")
 
-    cached_reading.read(item, "auto", keeping, decode, versions())
-    known = cached_reading.read(item, "auto", keeping, decode, versions()).audios[0]
+    cached_reading.read(item, AudioConfig(), keeping, decode, versions())
+    known = cached_reading.read(item, AudioConfig(), keeping, decode, versions()).audios[0]
     write_tones(talk, TONES[:2])
     with pytest.raises(StageError, match="changed while it was read") as caught:
         known.samples  # noqa: B018

@@ -116,7 +116,7 @@ def test_errors_are_the_same(own: Decoder, tmp_path: Path) -> None:
 
 def test_fault_19_an_error_of_the_disk_is_not_the_recordings(own: Decoder, tmp_path: Path) -> None:
     with FileIO("/proc/self/mem") as file, pytest.raises(AudioError, match="Input/output error") as raised:
-        own(file, "a.wav", "auto", tmp_path)  # there is nothing at address 0
+        own(file, "a.wav", "auto", None, tmp_path)  # there is nothing at address 0
     assert isinstance(raised.value.__cause__, OSError)
     assert read(good(tmp_path), own).audios
 
