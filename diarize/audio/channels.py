@@ -96,7 +96,7 @@ def name_lines(statistics: ChannelStatistics, selection: ChannelSelection) -> tu
         used = np.flatnonzero(row)
         first = int(used[0]) if len(used) else 0
         copies = {first} | {c for c in live if correlations[c, first] >= SAME}
-        whole = len(used) != 1 or (first in live and copies >= set(live))
+        whole = len(used) != 1 or len(row) == 1 or (first in live and copies >= set(live))
         lines.append("" if whole else f"channel {min(copies)}")
     return tuple(lines)
 

@@ -1,9 +1,15 @@
-"""The bytes of one open file, as the decoder sees them."""
+"""A regular file is opened, and its bytes are what the decoder sees of it."""
 
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
+from pathlib import Path
+
+from diarize.errors import AudioError
 
 _STRIDE = 1 << 20  # bytes read at a time while something is looked for
 
@@ -81,3 +87,30 @@ def check_memory(error: Exception) -> None:
 
     if isinstance(error, MemoryError) and not isinstance(error, av.FFmpegError):
         raise error
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[FileIO]:
+    """A regular file, open for reading; anything that could block or never end is refused before it is opened."""
+    try:
+        mode = path.stat().st_mode
+    except ValueError as error:  # a null byte in the name
+        raise AudioError(str(path), "is not a possible file name") from error
+    if not stat.S_ISREG(mode):
+        raise AudioError(str(path), f"is {_kind(mode)}, not a file")
+    # The file may be swapped for a FIFO in this moment: do not wait for its writer.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    with FileIO(os.open(path, flags)) as file:
+        if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
+            raise AudioError(str(path), f"is {_kind(mode)}, not a file")
+        yield file
+
+
+def _kind(mode: int) -> str:
+    return {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }.get(stat.S_IFMT(mode), "something special")

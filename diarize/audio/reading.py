@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from diarize import files, progress
 from diarize.audio import channels, chunks, containers, excerpts
 from diarize.audio.amr import AmrPackets
 from diarize.audio.chunks import SampleBytes
-from diarize.audio.file_bytes import FileBytes
+from diarize.audio.file_bytes import FileBytes, open_regular
 from diarize.audio.packets import PAUSING, Packets
 from diarize.audio.resampling import BlockResampler
 from diarize.audio.sample_buffer import SampleBuffer, ScratchFiles
@@ -98,7 +97,7 @@ def read(
     `scratch` is full.
     """
     try:
-        with _open_regular(path) as file:
+        with open_regular(path) as file:
             before, digest = _stat_and_digest(path, file)
             channels_samples, report = (decode or _decode_in_process)(
                 file, str(path), channel, track, scratch or _temporary_folder()
@@ -127,7 +126,7 @@ def read(
 def hash_recording(path: Path) -> str:
     """sha256 of a recording's bytes, without decoding it. Raises AudioError as `read` does."""
     try:
-        with _open_regular(path) as file:
+        with open_regular(path) as file:
             before, digest = _stat_and_digest(path, file)
             _check_unchanged(path, file, before, digest)
     except OSError as error:
@@ -438,33 +437,6 @@ def _timeline_streams(container: Any) -> list[Any]:
 
     films = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     return [*container.streams.audio, *films]
-
-
-@contextmanager
-def _open_regular(path: Path) -> Iterator[FileIO]:
-    """A regular file, open for reading; anything that could block or never end is refused before it is opened."""
-    try:
-        mode = path.stat().st_mode
-    except ValueError as error:  # a null byte in the name
-        raise AudioError(str(path), "is not a possible file name") from error
-    if not stat.S_ISREG(mode):
-        raise AudioError(str(path), f"is {_kind(mode)}, not a file")
-    # The file may be swapped for a FIFO in this moment: do not wait for its writer.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    with FileIO(os.open(path, flags)) as file:
-        if not stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
-            raise AudioError(str(path), f"is {_kind(mode)}, not a file")
-        yield file
-
-
-def _kind(mode: int) -> str:
-    return {
-        stat.S_IFDIR: "a folder",
-        stat.S_IFIFO: "a named pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }.get(stat.S_IFMT(mode), "something special")
 
 
 def _stat_and_digest(path: Path, file: FileIO) -> tuple[os.stat_result, str]:

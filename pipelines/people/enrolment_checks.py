@@ -77,7 +77,8 @@ class UtteranceChecks:
         for id in library.holders(source, excerpt.start, excerpt.end):
             if person is None or id != person.id:
                 name = printable(library.person(id).name)
-                reason = f"this recording is enrolled already, as {name} ({id})"
+                what = f"{excerpt.audio.line} of this recording" if excerpt.audio.line else "this recording"
+                reason = f"{what} is enrolled already, as {name} ({id})"
                 return replace(result, outcome="refused", reason=reason)
 
         # The same part of the same recording counts once; a part that overlaps would count twice.

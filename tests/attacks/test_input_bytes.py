@@ -229,6 +229,25 @@ def test_fault_12_films(tmp_path: Path) -> None:
     assert problem(media.write(tmp_path / "b.mkv", "matroska", Film(2))) == "has a picture but no sound"
 
 
+def test_a_track_is_chosen_by_its_number(tmp_path: Path) -> None:
+    first = Track(np.zeros((1, 2 * RATE)), RATE, "flac", default=True)
+    tones = [Track(sound(), RATE, "flac", default=False), Track(media.noise(2, RATE), RATE, "flac", default=False)]
+    path = media.write(tmp_path / "a.mkv", "matroska", Film(2), first, *tones)
+    silent = reading.read(path, id="r")
+    assert not silent.audios[0].samples.any()
+    note = "track 0 is silent; the recording has other tracks (1, 2): choose one with --track"
+    assert note in silent.source.notes
+    second = reading.read(path, id="r", track=1)
+    assert media.tone_span(second.audios[0]) == pytest.approx((0.5, 1), abs=0.03)
+    assert second.source.notes == () and second.source.stream == 2
+    assert media.tone_span(reading.read(path, id="r", track=2).audios[0]) is None
+    lines = [reading.read(path, id="r", track=track).audios[0].line for track in (None, 0, 1, 2)]
+    assert lines == ["", "", "track 1", "track 2"]
+    with pytest.raises(AudioError, match="has no audio track 3: it has 3 audio tracks, numbered from 0"):
+        reading.read(path, id="r", track=3)
+    assert reading.read(good(tmp_path / "a.wav"), id="r", track=0).source.notes == ()
+
+
 def test_fault_13_the_stream_is_chosen_by_rule(tmp_path: Path) -> None:
     def track(level: float, channels: int, default: bool) -> Track:
         return Track(media.noise(1, RATE, channels, level=level), RATE, "flac", default=default)
