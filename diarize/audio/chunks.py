@@ -18,6 +18,8 @@ WRAP = 1 << 32  # bytes; the 32-bit length of a WAV overflows here
 _MOST = 1000  # chunks before the samples; more are damage
 _TAIL = 16 << 20  # bytes at the end of a file in which chunks are searched: pictures are the largest ones
 _TAIL_USABLE = 1 << 20  # the same, where the header has a usable length
+_MOST_CANDIDATES = 50_000  # names that are tried; samples hold a few thousand by chance
+_LONGEST_CHAIN = 50  # chunks behind the samples
 _ABSURD = 1 << 62  # bytes; such a length of 64 bits stands for "unknown"
 _NAME = re.compile(rb"[A-Za-z0-9 _.\-]{3}[A-Za-z0-9 _.\-\0]")
 
@@ -180,7 +182,10 @@ def _chunks_behind(file: FileBytes, samples: SampleBytes, size: int) -> int | No
 
 def _matches(tail: bytes, names: re.Pattern[bytes]) -> Iterator[int]:
     at = 0
-    while match := names.search(tail, at):
+    for _ in range(_MOST_CANDIDATES):
+        match = names.search(tail, at)
+        if match is None:
+            return
         yield match.start()
         at = match.start() + 1
 
@@ -188,7 +193,9 @@ def _matches(tail: bytes, names: re.Pattern[bytes]) -> Iterator[int]:
 def _reaches_end(tail: bytes, at: int, format: ChunkFormat) -> bool:
     """True if the chunks from `at` on are the rest of the file, but for filling."""
     width = format.header - format.length.size
-    while at + format.header <= len(tail):
+    for _ in range(_LONGEST_CHAIN):
+        if at + format.header > len(tail):
+            return False
         if not format.is_name(tail[at : at + width]):
             return False
         length = format.size(tail[at : at + format.header])
