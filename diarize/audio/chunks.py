@@ -18,8 +18,8 @@ WRAP = 1 << 32  # bytes; the 32-bit length of a WAV overflows here
 _MOST = 1000  # chunks before the samples; more are damage
 _TAIL = 16 << 20  # bytes at the end of a file in which chunks are searched: pictures are the largest ones
 _TAIL_USABLE = 1 << 20  # the same, where the header has a usable length
-_MOST_CANDIDATES = 50_000  # names that are tried; samples hold a few thousand by chance
-_LONGEST_CHAIN = 50  # chunks behind the samples
+_MOST_CANDIDATES = 10_000  # names that are tried; samples hold half as many by chance
+_LONGEST_CHAIN = 30  # chunks behind the samples
 _ABSURD = 1 << 62  # bytes; such a length of 64 bits stands for "unknown"
 _NAME = re.compile(rb"[A-Za-z0-9 _.\-]{3}[A-Za-z0-9 _.\-\0]")
 
