@@ -169,7 +169,7 @@ def enroll_list(
         try:
             own = _request_of(name, rows, request)
             person = find_person(library, own)
-            excerpts = _excerpts(rows, embedder.config.audio.channel)
+            excerpts = _excerpts(rows, embedder.config.audio)
             results.append(PersonEnrolment(name, add_utterances(library, own, person, excerpts, embedder, verifier)))
         except DiarizeError as error:
             results.append(PersonEnrolment(name, None, str(error)))
