@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from diarize import files
-from diarize.config import Config
+from diarize.config import AudioConfig, Config
 from diarize.errors import AudioError, ConfigError, DiarizeError, FormatError
 from diarize.library.store import Library
 from diarize.models.store import Store
@@ -186,10 +186,11 @@ def _request_of(name: str, rows: Sequence[ListedUtterance], request: EnrolmentRe
     return replace(request, name=name, consent=consent, expires=min(dates, default=request.expires))
 
 
-def _excerpts(rows: Iterable[ListedUtterance], channel: str) -> Iterator[EnrolmentAudio | AudioError]:
+def _excerpts(rows: Iterable[ListedUtterance], audio: AudioConfig) -> Iterator[EnrolmentAudio | AudioError]:
     for row in rows:
         try:
-            yield from enrolment_audio.read_files([row.path], row.channel or channel, row.start, row.end)
+            own = audio if row.channel is None else audio.model_copy(update={"channel": row.channel})
+            yield from enrolment_audio.read_files([row.path], own, row.start, row.end)
         except ConfigError as error:  # times outside the recording
             yield AudioError(str(row.path), error.problem)
 
