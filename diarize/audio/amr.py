@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.audio.file_bytes import FileBytes, check_memory
+from diarize.audio.containers import FileBytes, check_memory
 from diarize.audio.timestamps import DecodedBlock
 
 FRAME = 0.02  # s

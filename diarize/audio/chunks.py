@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from diarize.audio.file_bytes import FileBytes
+from diarize.audio.containers import FileBytes
 
 WRAP = 1 << 32  # bytes; the 32-bit length of a WAV overflows here
 _MOST = 1000  # chunks before the samples; more are damage
@@ -129,9 +129,9 @@ def find_samples(file: FileBytes, format: ChunkFormat, size: int) -> SampleBytes
             declared = wide if wide is not None and length == 0xFFFFFFFF else length
             declared = 0 if declared >= _ABSURD else declared
             start = at + format.header
-            found = SampleBytes(format, start, declared, size - start)
-            end = _chunks_behind(file, found, size)
-            return found if end is None else SampleBytes(format, start, declared, end - start, chunks=True)
+            samples = SampleBytes(format, start, declared, size - start)
+            end = _chunks_behind(file, samples, size)
+            return samples if end is None else SampleBytes(format, start, declared, end - start, chunks=True)
         if length < 0:
             break
         at += format.header + format.padded(length)

@@ -20,7 +20,7 @@ from diarize import files, progress
 from diarize.audio import channels, chunks, containers, excerpts
 from diarize.audio.amr import AmrPackets
 from diarize.audio.chunks import SampleBytes
-from diarize.audio.file_bytes import FileBytes, open_regular
+from diarize.audio.containers import FileBytes, open_regular
 from diarize.audio.packets import PAUSING, Packets
 from diarize.audio.resampling import BlockResampler
 from diarize.audio.sample_buffer import SampleBuffer, ScratchFiles

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from diarize.audio import chunks, containers, file_bytes, reading
+from diarize.audio import chunks, containers, reading
 from diarize.errors import AudioError
 from tests import media
 from tests.media import Film, Track
@@ -217,7 +217,7 @@ def test_fault_11_a_list_behind_a_healthy_beginning_reaches_no_demuxer(tmp_path:
     path.write_bytes(b"\0ffconcat version 1.0\n")
     for demuxer in ("concat", "hls", "lavfi", "image2"):
         with pytest.raises((av.FFmpegError, ValueError)), path.open("rb", buffering=0) as file:
-            bytes_ = file_bytes.FileBytes(file)
+            bytes_ = containers.FileBytes(file)
             av.open(bytes_, format=demuxer, options={"format_whitelist": ",".join(containers.DEMUXERS)})
 
 
@@ -308,7 +308,7 @@ def test_fault_17_pictures_chapters_and_hostile_titles(tmp_path: Path, capfd: py
     assert capfd.readouterr() == ("", "")
 
 
-class Restless(file_bytes.FileBytes):
+class Restless(containers.FileBytes):
     """Does something to the file when a fair part of it has been read."""
 
     act: Callable[[], None]
@@ -378,7 +378,7 @@ def test_fault_19_a_disk_that_fails_midway(
         def tell(self) -> int:
             return self._file.tell()  # type: ignore[attr-defined,no-any-return]
 
-    monkeypatch.setattr(reading, "FileBytes", lambda file: file_bytes.FileBytes(Failing(file)))  # type: ignore[arg-type]
+    monkeypatch.setattr(reading, "FileBytes", lambda file: containers.FileBytes(Failing(file)))  # type: ignore[arg-type]
     with pytest.raises(AudioError, match=r"Input/output error.*disk or the network failed"):
         reading.read(path, id="r")
     assert capfd.readouterr() == ("", "")

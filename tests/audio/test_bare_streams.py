@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from diarize.audio import frame_headers, reading
+from diarize.audio import reading
+from diarize.audio.packets import frame_seconds
 from tests import media
 from tests.media import Track
 
@@ -80,8 +81,8 @@ def test_headers_of_frames(tmp_path: Path) -> None:
     for kind, codec, length in (("aac", "aac", 1024 / 44_100), ("mp3", "mp3float", 1152 / 44_100)):
         content = part(tmp_path, kind, 44_100, 1)
         size = len(content[: content.index(content[:2], 20)])
-        assert frame_headers.seconds(codec, content[:64], size, content[:64]) == pytest.approx(length)
-        assert frame_headers.seconds(codec, content[:64], size + 1, content[:64]) is None
-        assert frame_headers.seconds(codec, content[7:71], size, content[:64]) is None
-        assert frame_headers.seconds("ac3", content[:64], size, content[:64]) is None
-        assert frame_headers.seconds(codec, b"", 0, b"") is None
+        assert frame_seconds(codec, content[:64], size, content[:64]) == pytest.approx(length)
+        assert frame_seconds(codec, content[:64], size + 1, content[:64]) is None
+        assert frame_seconds(codec, content[7:71], size, content[:64]) is None
+        assert frame_seconds("ac3", content[:64], size, content[:64]) is None
+        assert frame_seconds(codec, b"", 0, b"") is None
