@@ -36,10 +36,9 @@ test: $(READY)
 test-pyannote: .venv-pyannote/.ready
 	.venv-pyannote/bin/python -m pytest tests/pyannote
 
-.venv-train/.ready: pyproject.toml constraints.txt constraints-train.txt
+.venv-train/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-train
-	.venv-train/bin/python -m pip install --quiet --constraint constraints.txt --constraint constraints-train.txt \
-		--editable '.[train]' pytest pytest-timeout tensorboard
+	.venv-train/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[train]' pytest pytest-timeout tensorboard
 	touch $@
 
 test-train: .venv-train/.ready
