@@ -7,6 +7,7 @@ import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -108,6 +109,26 @@ def describe(audio: Audio, parts: Sequence[Segment], speech: Sequence[Segment]) 
             "peak": round(20 * float(np.log10(peak)), 2),
         }
     return values
+
+
+def level_curve(audio: Audio) -> tuple[list[float], list[float]]:
+    """(middles in s, levels in dBFS) of at most 300 parts of a recording."""
+    edges = np.linspace(0, len(audio.samples), min(300, max(1, len(audio.samples) // 160)) + 1).astype(int)
+    powers = [np.mean(np.square(audio.samples[a:b], dtype=np.float64)) for a, b in pairwise(edges.tolist())]
+    times = ((edges[:-1] + edges[1:]) / 2 / audio.rate).tolist()
+    return times, np.round(10 * np.log10(np.maximum(powers, 1e-9)), 2).tolist()
+
+
+def mean_spectrum(audio: Audio, speech: Sequence[Segment]) -> tuple[list[float], list[float]]:
+    """(kHz, dB below the highest) of the mean power spectrum of the speech, in 257 bands."""
+    power, hann = np.zeros(257), np.hanning(512).astype(np.float32)
+    for segment in speech:
+        samples = _piece(audio, segment)
+        frames = samples[: len(samples) // 512 * 512].reshape(-1, 512)
+        power += np.square(np.abs(np.fft.rfft(frames * hann, axis=1)), dtype=np.float64).sum(axis=0)
+    levels = 10 * np.log10(np.maximum(power, 1e-12 * max(power.max(), 1e-12)))
+    hertz = np.fft.rfftfreq(512, 1 / audio.rate) / 1000
+    return hertz.tolist(), np.round(levels - levels.max(), 2).tolist()
 
 
 def embed_parts(

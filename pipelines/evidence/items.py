@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diarize import files, timeline
 from diarize.audio import duplicates, reading
 from diarize.audio.reading import Recording
@@ -17,6 +19,8 @@ from diarize.units import round_time
 from pipelines.evidence import fitness
 from pipelines.evidence.fitness import Overlaps
 from pipelines.evidence.folder import Case, as_json
+from pipelines.evidence.formats import plots
+from pipelines.evidence.formats.plots import Curve
 from pipelines.evidence.log import Act
 from pipelines.people.utterance import UtteranceEmbedder
 from pipelines.processes import decoding
@@ -130,10 +134,27 @@ def add(
         "item.json": as_json(record),
         "measures.json": as_json(measures),
         "fingerprint.bin": duplicates.pack(duplicates.fingerprint(audio.samples)),
+        **draw(audio, measures),
         **part.copies,
     }
     detail = {"label": label, "role": role, "sha256": audio.digest, "pcm": audio.pcm, "name": path.name}
     return case.record("add", detail, contents, operator)
+
+
+def draw(audio: Audio, measures: Mapping[str, Any]) -> dict[str, bytes]:
+    """Pictures of a recording as SVG, without words: waveform, spectrogram, mean spectrum of the speech, level."""
+    speech = [(float(a), float(b)) for a, b in measures["speech"]]
+    samples = np.asarray(audio.samples)
+    pictures = {
+        "wave.svg": plots.waveform(samples, audio.rate, speech),
+        "spectrum.svg": plots.spectrogram(samples, audio.rate),
+    }
+    times, levels = fitness.level_curve(audio)
+    pictures["level.svg"] = plots.line_chart([Curve(times, levels)], ("s", "dBFS"), None, (-90.0, 0.0))
+    if speech:
+        hertz, power = fitness.mean_spectrum(audio, [Segment(a, b) for a, b in speech])
+        pictures["band.svg"] = plots.line_chart([Curve(hertz, power)], ("kHz", "dB"))
+    return pictures
 
 
 def describe(path: Path, recording: Recording, role: str, label: str, part: _Part) -> dict[str, Any]:

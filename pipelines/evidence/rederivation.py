@@ -17,11 +17,11 @@ from typing import Any
 from diarize.audio import duplicates
 from diarize.audio.reading import Recording
 from diarize.config import Config
-from diarize.errors import DiarizeError
+from diarize.errors import DiarizeError, MissingExtra
 from diarize.library.scoring import calibration as calibrations
 from diarize.models.store import Store
 from diarize.types import Segment
-from pipelines.evidence import comparison, fitness, folder, items, validation
+from pipelines.evidence import comparison, fitness, folder, items, report, validation
 from pipelines.evidence.comparison import CalibrationFile, ItemVoice
 from pipelines.evidence.folder import Case, name_of
 from pipelines.evidence.items import CaseItem
@@ -107,8 +107,7 @@ def verify(
             result.add(name_of(act), f"cannot be checked: {error or type(error).__name__}")
     if models and case.acts:
         _check_with_models(case, voices, store, offline, result, tolerance)
-    if len(problems) == len(result.differences) or not problems:
-        _check_reports(case, result)
+    _check_reports(case, result)
     return result
 
 
@@ -175,6 +174,9 @@ def _check_item(
     )
     if exact and duplicates.pack(duplicates.fingerprint(audio.samples)) != case.read(act, "fingerprint.bin"):
         result.add(f"{name_of(act)}/fingerprint.bin", "is not the fingerprint of the recording")
+    for name, picture in items.draw(audio, item.measures).items() if exact else ():
+        if picture != case.read(act, name):
+            result.add(f"{name_of(act)}/{name}", "is not the picture of the recording")
     voices[item.label] = (item, recording)
 
 
@@ -300,7 +302,18 @@ def _check_models(
 
 
 def _check_reports(case: Case, result: CaseVerification) -> None:
-    """Reports, as far as they are there; each is made of the case alone."""
+    """Reports written again from the case, their manifests and signatures."""
+    for act in case.of("report"):
+        try:
+            differing, notes = report.problems(case, act)
+        except MissingExtra as error:
+            result.notes.append(f"{name_of(act)}: {error}")
+        except (DiarizeError, KeyError, TypeError, ValueError) as error:
+            result.add(name_of(act), f"cannot be checked: {error or type(error).__name__}")
+        else:
+            for name, what in differing:
+                result.add(f"{name_of(act)}/{name}", what)
+            result.notes += notes
 
 
 def _count(value: Any) -> int:

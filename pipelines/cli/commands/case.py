@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diarize import files
 from diarize.errors import printable
 from diarize.text import counted
 from pipelines.cli import console
@@ -86,6 +88,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     validate.add_argument("--audio", required=True, type=Path, metavar="FOLDER", help="recordings that the list names")
     validate.add_argument("--calibration", type=Path, metavar="CAL", help="file from `diarize calibrate`")
     options.add(validate, "vad", "embedder", "profile", "channel", "device")
+
+    report = _action(actions, "report", "write the report: HTML, PDF, DOCX; with --key signed", _report)
+    languages = "languages of the report: en, de; default: en"
+    report.add_argument("--language", type=settings.split_commas, default=["en"], metavar="A,B", help=languages)
+    formats = "html, pdf, docx; default: html,pdf"
+    report.add_argument("--formats", type=settings.split_commas, default=["html", "pdf"], metavar="A,B", help=formats)
+    report.add_argument("--blind", action="store_true", help="a copy without names")
+    report.add_argument("--key", type=Path, metavar="PEM", help="your Ed25519 key: signs the manifest of the report")
+    report.add_argument("--passphrase-file", type=Path, metavar="FILE", help="file with the passphrase of the key")
+    report.add_argument("--date", type=datetime.fromisoformat, metavar="TIME", help="date of the report; default: now")
 
     verify = _action(actions, "verify", "compute every digest and figure again (status 6: something differs)", _verify)
     verify.add_argument("--without-models", action="store_true", help="check what needs no model")
@@ -265,6 +277,23 @@ def _range(cell: Any) -> str:
 def _progress(name: str, done: int, total: int) -> None:
     if done % 100 == 0 or done == total:
         console.warn(f"{done} of {counted(total, 'recording')} read")
+
+
+def _report(args: argparse.Namespace) -> int:
+    from pipelines.evidence import folder, log, report
+
+    case = _open(args)
+    date = log.now() if args.date is None else args.date
+    passphrase = None if args.passphrase_file is None else files.read(args.passphrase_file).rstrip(b"\r\n")
+    date = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+    case = report.write(
+        case, args.language, args.formats, date, args.blind, args.key, passphrase, operator=args.operator
+    )
+    place = args.folder / folder.name_of(case.acts[-1])
+    for path in sorted(place.iterdir()):
+        console.say(str(path))
+    console.say(f"log: {case.acts[-1].hash}")
+    return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
