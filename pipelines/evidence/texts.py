@@ -11,9 +11,9 @@ from typing import Any
 
 from diarize.errors import ConfigError
 from pipelines.evidence.facts import LANGUAGES
+from pipelines.people.wording import significant
 
 FOLDER = Path(__file__).with_name("texts")
-_SIGNIFICANT = 3  # digits of an LR
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,6 @@ class Wording:
         if times == "1":
             return self("result.neutral")
         return self("result.more_same" if log10 > 0 else "result.more_different", times=times)
-
-
-def significant(value: float) -> str:
-    """A number of 1 or more with three significant digits, without an exponent: 1.07, 19.5, 195, 5090."""
-    if value >= 100:
-        step = 10 ** (len(str(int(value))) - _SIGNIFICANT)
-        return str(round(value / step) * step)
-    digits = 2 if value < 10 else 1
-    return f"{value:.{digits}f}".rstrip("0").rstrip(".") or "0"
 
 
 @cache

@@ -27,7 +27,7 @@ from pipelines.people.utterance import OnUtterance, embed_files, load_embedder
 from pipelines.people.verify import Verification, load_verifier
 from pipelines.results import outputs
 
-COLUMNS = ("a", "b", "score", "llr", "decision", "reason")
+COLUMNS = ("a", "b", "score", "llr", "log10_lr", "decision", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Comparison:
     notes: tuple[str, ...]
 
     def matrix(self) -> tuple[Floats, str]:
-        """(values (n, n), what they are): LLRs where each pair has one, else scores; the diagonal is NaN."""
-        all_llr = all(pair.llr is not None for pair in self.pairs)
+        """(values (n, n), what they are): log10 LRs where each pair has one, else scores; the diagonal is NaN."""
+        all_llr = all(pair.log10_lr is not None for pair in self.pairs)
         grid = np.full((len(self.names), len(self.names)), np.nan)
         for (i, j), pair in zip(combinations(range(len(self.names)), 2), self.pairs, strict=True):
-            grid[i, j] = grid[j, i] = pair.llr if all_llr and pair.llr is not None else pair.score
-        return grid, "log-likelihood ratio (natural)" if all_llr else f"score ({self.pairs[0].scoring})"
+            grid[i, j] = grid[j, i] = pair.log10_lr if all_llr and pair.log10_lr is not None else pair.score
+        return grid, "log10 likelihood ratio" if all_llr else f"score ({self.pairs[0].scoring})"
 
     def ranked(self) -> list[tuple[tuple[str, str], Verification]]:
         """((a, b), their verification) of every pair, the most similar first."""
@@ -69,8 +69,8 @@ class Comparison:
         writer = csv.writer(sheet)
         writer.writerow(COLUMNS)
         for (a, b), pair in self.ranked():
-            llr = "" if pair.llr is None else f"{pair.llr:.4f}"
-            writer.writerow((guard(a), guard(b), f"{pair.score:.6f}", llr, pair.decision, pair.reason))
+            ratios = ["" if value is None else f"{value:.4f}" for value in (pair.llr, pair.log10_lr)]
+            writer.writerow((guard(a), guard(b), f"{pair.score:.6f}", *ratios, pair.decision, pair.reason))
         return sheet.getvalue()
 
 

@@ -29,9 +29,11 @@ def det(path: Path, same: ArrayLike, different: ArrayLike, title: str) -> None:
     axes = figure.add_subplot()
     false_alarm, miss = verification.det(same, different)
     axes.step(false_alarm, miss, color=BLUE, where="post", label="scores")
-    rate = min(max(verification.equal_error(same, different)[0], _TICKS[0]), _TICKS[-1])
+    rate = verification.equal_error(same, different)[0]
+    place = min(max(rate, _TICKS[0]), _TICKS[-1])  # at the edge where it lies outside
+    label = f"EER {rate:.2%}" if rate else "EER 0: no error in these trials"
     axes.plot(ndtri(_ends()), ndtri(_ends()), color=GREY, linestyle=":", linewidth=1, label="equal errors")
-    axes.plot(ndtri(rate), ndtri(rate), "o", color=ORANGE, label=f"EER {rate:.1%}")
+    axes.plot(ndtri(place), ndtri(place), "o", color=ORANGE, label=label)
     places, names = ndtri(_TICKS), [f"{100 * tick:g}" for tick in _TICKS]
     axes.set_xticks(places, names)
     axes.set_yticks(places, names)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from diarize import files
+from diarize.config import Config
 from diarize.errors import ConfigError
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring import scores
@@ -15,6 +19,8 @@ from diarize.library.scoring.scores import Scorer
 from diarize.text import counted
 from pipelines.inputs import recordings
 from pipelines.people.utterance import OnUtterance, UtteranceEmbedder, embed_files
+from pipelines.results.outcomes import PRODUCT
+from pipelines.versions import versions
 
 METHODS = ("cosine", "centred", "s-norm")
 
@@ -23,13 +29,13 @@ METHODS = ("cosine", "centred", "s-norm")
 class Scoring:
     """What a user chooses; None is the default. Raises ConfigError for a prior or a method that does not exist."""
 
-    prior: float = 0.5  # probability of one speaker before the recordings are compared
+    prior: float | None = None  # probability of one speaker before the recordings are compared; None: no decision
     calibration: Path | None = None  # file that `diarize calibrate` saved; default: the shipped one, where it fits
     cohort: Path | None = None  # folder of recordings of other people, one person each
     method: str | None = None  # of METHODS; default: centred by the cohort, else that of the calibration, else cosine
 
     def __post_init__(self) -> None:
-        if not 0 < self.prior < 1:
+        if self.prior is not None and not 0 < self.prior < 1:
             raise ConfigError("--prior", str(self.prior), "a prior lies between 0 and 1")
         if self.method not in (None, *METHODS):
             raise ConfigError("--scoring", str(self.method), f"is none of {', '.join(METHODS)}")
@@ -76,6 +82,20 @@ class Scoring:
             raise ConfigError("--cohort", str(self.cohort), problem)
         vectors = np.stack([voices[name].vector for name in sorted(voices)])
         return scores.SNorm(vectors) if self.method == "s-norm" else scores.centred(vectors)
+
+
+def describe_run(config: Config, scoring: Scoring, model: str) -> dict[str, Any]:
+    """What a record of a comparison needs beside its result: product, time, settings, digest of the calibration."""
+    path = scoring.calibration or calibrations.SHIPPED.get(model.partition("@")[0])
+    supplied = scoring.calibration is None
+    applies = path is not None and (not supplied or calibrations.shipped(model) is not None)
+    return {
+        "product": PRODUCT,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings": config.model_dump(mode="json", exclude={"run", "asr", "output", "cluster"}),
+        "calibration": {"sha256": files.sha256(path), "supplied": supplied} if applies and path is not None else None,
+        "versions": versions(),
+    }
 
 
 DEFAULT = Scoring()

@@ -32,6 +32,7 @@ from pipelines.people.scoring import DEFAULT, Scoring
 from pipelines.people.utterance import OnUtterance, UtteranceEmbedding, embed_files, load_embedder
 from pipelines.results import outputs
 
+EVEN = 0.5  # prior of the working threshold, where none was asked for
 PRIORS = (0.5, 0.05, 0.01)  # that costs are stated for
 DURATIONS = (0.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, float("inf"))  # s of speech on the shorter side: rows of the table
 RESAMPLES = 200
@@ -179,7 +180,7 @@ def score_trials(
         problems=problems,
         scorer=scorer,
         calibration=calibration,
-        prior=scoring.prior,
+        prior=EVEN if scoring.prior is None else scoring.prior,
         notes=embedder.notes,
     )
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from diarize.audio.bandwidth import bandwidth
 from diarize.config import Config, WindowsConfig
 from diarize.errors import AudioError
+from diarize.library.scoring import calibration as calibrations
+from diarize.library.scoring import enrolment
 from diarize.library.scoring.calibration import Side
 from diarize.models.store import Store
 from diarize.speech import windows
@@ -24,6 +26,8 @@ from pipelines.recording import notes_of
 
 MARGIN = 0.5  # s embedded on both sides of speech; measured: EER 6.5 % instead of 7.2 % (docs/method/scores.md)
 WINDOWS = WindowsConfig(length=1.6, hop=0.8)  # whatever recordings are cut into: calibrations were fitted with these
+
+_SHOWN = 5  # places of a second voice that a note names
 
 OnUtterance = Callable[[str, int, int], None]  # called with (name, recordings done, recordings in all)
 
@@ -73,7 +77,9 @@ class UtteranceEmbedder:
         """The voice in a file. Raises AudioError where it cannot be read or holds no speech."""
         audio = self.config.audio
         recording = decoding.read(path, id=path.name, channel=audio.channel, track=audio.track)
-        return replace(self.embed_audio(recording.audios[0]), path=str(path), notes=recording.source.notes)
+        embedded = self.embed_windows(recording.audios[0])
+        notes = (*recording.source.notes, *_second_voice(embedded, self.model))
+        return replace(embedded.voice, path=str(path), notes=notes)
 
     def embed_audio(self, audio: Audio) -> UtteranceEmbedding:
         """The voice in decoded audio. Raises AudioError where it holds no speech."""
@@ -140,6 +146,19 @@ def embed_files(
             problems[name] = error.problem
         on_utterance(name, done, len(paths))
     return utterances, problems
+
+
+def _second_voice(embedded: EmbeddedSpeech, model: str) -> tuple[str, ...]:
+    """A note on a second voice, where the calibration of the embedder can tell one."""
+    calibration = calibrations.shipped(model)
+    if calibration is None or calibration.one_voice is None:
+        return ()
+    halves = enrolment.halves(embedded.windows.vectors, calibration)
+    if halves is None or halves.one_voice:
+        return ()
+    second = union(s for s, label in zip(embedded.windows.segments, halves.labels, strict=True) if label == 1)
+    places = ", ".join(f"{s.start:.1f}-{s.end:.1f} s" for s in second[:_SHOWN])
+    return (f"a second voice at {places}: the comparison may be of a mixture of two people",)
 
 
 def add_margins(speech: tuple[Segment, ...], duration: float) -> tuple[Segment, ...]:

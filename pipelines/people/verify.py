@@ -19,8 +19,11 @@ from diarize.types import Voice
 from pipelines.inputs.recordings import require
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding, load_embedder
+from pipelines.people.wording import in_decades
 
 Decision = Literal["same", "different", "undecided"]
+NOT_ASKED = "no decision was asked for: --prior P asks for one"
+SAME_FILE = "both are the same file: this says nothing about speakers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,9 @@ class Verification:
     score: float
     llr: float | None
     at_bound: bool  # the data of the calibration support no more extreme value
-    prior: float
-    threshold: float  # of `llr`
+    log10_lr: float | None  # `llr` as log10, as people and pictures see it
+    prior: float | None  # None: no decision was asked for
+    threshold: float | None  # of `llr`
     posterior: float | None  # probability of one person, from `llr` and `prior`
     decision: Decision
     reason: str
@@ -63,7 +67,7 @@ class Verifier:
 
     scorer: Scorer
     calibration: Calibration | None
-    prior: float
+    prior: float | None
 
     def verify(
         self, a: UtteranceEmbedding | Voice, b: UtteranceEmbedding, bandwidth: float | None = None
@@ -78,7 +82,7 @@ class Verifier:
         left = _compared(a, bandwidth)
         pair = a.vector[None], b.vector[None]
         score = float(self.scorer(*pair)[0])
-        threshold = verification.bayes_threshold(self.prior)
+        threshold = None if self.prior is None else verification.bayes_threshold(self.prior)
         llr: float | None = None
         at_bound, reason = False, "there is no calibration for these scores; make one: diarize calibrate"
         if self.calibration is not None:
@@ -86,7 +90,12 @@ class Verifier:
             if not reason:
                 llr = float(self.calibration.llr(score, left.seconds, b.seconds))
                 at_bound = llr in self.calibration.bounds
-        decision: Decision = "undecided" if llr is None else "same" if llr >= threshold else "different"
+        decision: Decision = "undecided"
+        if llr is not None and threshold is not None:
+            decision = "same" if llr >= threshold else "different"
+        elif llr is not None:
+            reason = NOT_ASKED
+        same_file = isinstance(a, UtteranceEmbedding) and bool(a.digest) and a.digest == b.digest
         return Verification(
             a=left,
             b=_compared(b, None),
@@ -95,17 +104,21 @@ class Verifier:
             cosine=round(float(Cosine()(*pair)[0]), 6),
             score=round(score, 6),
             llr=None if llr is None else round(llr, 4),
+            log10_lr=None if llr is None else round(in_decades(llr), 4),
             at_bound=at_bound,
             prior=self.prior,
-            threshold=round(threshold, 4),
-            posterior=None if llr is None else round(float(1 / (1 + np.exp(threshold - llr))), 6),
+            threshold=None if threshold is None else round(threshold, 4),
+            posterior=None if llr is None or threshold is None else round(float(1 / (1 + np.exp(threshold - llr))), 6),
             decision=decision,
             reason=reason,
-            notes=tuple(
-                f"{Path(each.path).name}: {note}"
-                for each in (a, b)
-                if isinstance(each, UtteranceEmbedding)
-                for note in each.notes
+            notes=(
+                *((SAME_FILE,) if same_file else ()),
+                *(
+                    f"{Path(each.path).name}: {note}"
+                    for each in (a, b)
+                    if isinstance(each, UtteranceEmbedding)
+                    for note in each.notes
+                ),
             ),
         )
 

@@ -29,7 +29,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from pipelines.people import speakers
+    from pipelines.people import speakers, wording
     from pipelines.people.identify import identify
 
     config = options.resolve(args).config
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             console.say(f"  {speaker.id}, {each.seconds:.1f} s: {printable(speaker.label)}")
             console.say(f"    {speaker.reason}")
             for one in speaker.candidates:
-                ratio = "none" if one.llr is None else f"{one.llr:+.2f}"
-                console.say(f"    {ratio:>6}  {printable(one.name)}  {one.voice}")
+                ratio = "no likelihood ratio" if one.llr is None else wording.ratio(one.llr)
+                console.say(f"    {printable(one.name)}: {ratio}  {one.voice}")
     print_notes(result.notes)
     return result.status

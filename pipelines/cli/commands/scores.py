@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diarize import files
 from diarize.errors import printable
 from diarize.text import counted
 from pipelines.cli import console
@@ -40,6 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     verify.add_argument("--claim", metavar="NAME", help="compare the recording with this enrolled person")
     verify.add_argument("--json", action="store_true", help="print the result as JSON")
+    verify.add_argument("--out", type=Path, metavar="FOLDER", help="keep the record: verification.json")
     _add_prior(verify)
     library_options(verify)
     _add_scoring(verify)
@@ -77,8 +80,8 @@ def _add_trials(command: argparse.ArgumentParser) -> None:
 
 
 def _add_prior(command: argparse.ArgumentParser) -> None:
-    meaning = "probability, before the comparison, that both recordings are of one person; default: 0.5"
-    command.add_argument("--prior", type=float, default=0.5, metavar="P", help=meaning)
+    meaning = "probability, before the comparison, that both recordings are of one person: asks for a decision"
+    command.add_argument("--prior", type=float, metavar="P", help=meaning)
 
 
 def _add_scoring(command: argparse.ArgumentParser, calibration: bool = True) -> None:
@@ -103,7 +106,9 @@ def _verify(args: argparse.Namespace) -> int:
         return _check_unchanged(args)
     from pipelines.inputs import recordings
     from pipelines.people import speakers
+    from pipelines.people.scoring import describe_run
     from pipelines.people.verify import verify, verify_claim
+    from pipelines.results import outputs
 
     recordings.require(args.recordings)
     config, scoring = options.resolve(args).config, _scoring(args)
@@ -116,26 +121,36 @@ def _verify(args: argparse.Namespace) -> int:
         why = "to compare; to check a claim, add --claim NAME; one folder of results is checked for changes"
         options.require_count(args.recordings, 2, why)
         result = verify(args.recordings[0], args.recordings[1], config, store, scoring)
+    record = result.as_dict() | describe_run(config, scoring, result.model)
+    if args.out is not None:
+        outputs.make_folder(args.out)
+        files.write(args.out / "verification.json", outputs.as_json(record))
     if args.json:
-        console.say(json.dumps(result.as_dict(), indent=1))
+        console.say(json.dumps(record, indent=1))
     else:
         _print_verification(result)
+        if args.out is not None:
+            console.say(f"record: {args.out / 'verification.json'}")
     return 0
 
 
 def _print_verification(result: Verification) -> None:
-    llr = "none" if result.llr is None else f"{result.llr:+.2f}" + (" (at its bound)" if result.at_bound else "")
-    rows = [
-        ["recordings", f"{result.a.name} ({result.a.seconds:.1f} s), {result.b.name} ({result.b.seconds:.1f} s)"],
-        ["cosine", f"{result.cosine:.3f}"],
-        ["score", f"{result.score:.3f}, {result.scoring}"],
-        ["log-likelihood ratio", llr],
-        ["threshold", f"{result.threshold:+.2f} at a prior of {result.prior}"],
-        ["posterior", "none" if result.posterior is None else f"{result.posterior:.4f}"],
-        ["decision", result.decision + (f": {result.reason}" if result.reason else "")],
-    ]
-    console.say(console.table(["", ""], rows))
-    print_notes(result.notes)
+    from pipelines.people import wording
+
+    for each in (result.a, result.b):
+        console.say(f"{printable(each.name)}: {each.seconds:.1f} s of speech")
+    if result.llr is None:
+        console.say(f"no likelihood ratio: {result.reason}")
+    else:
+        console.say(wording.sentence(result.llr))
+        if result.at_bound:
+            console.say("this is the bound: the data of the calibration support no stronger value")
+    console.say(f"score {result.score:.3f} ({result.scoring}), cosine {result.cosine:.3f}")
+    if result.threshold is not None:
+        threshold = f"threshold log10 {wording.in_decades(result.threshold):+.2f} at a prior of {result.prior}"
+        posterior = "none" if result.posterior is None else f"{result.posterior:.4f}"
+        console.say(f"decision: {result.decision} ({threshold}; posterior {posterior})")
+    print_notes(map(printable, result.notes))
 
 
 def _check_unchanged(args: argparse.Namespace) -> int:
@@ -158,8 +173,11 @@ def _check_unchanged(args: argparse.Namespace) -> int:
 
 def _compare(args: argparse.Namespace) -> int:
     from pipelines.inputs import recordings
-    from pipelines.people import compare, plots
+    from pipelines.people import compare, plots, wording
     from pipelines.results import outputs
+
+    def decided(pair: Verification) -> list[str]:
+        return [] if args.prior is None else [pair.decision]
 
     config = options.resolve(args).config
     outputs.require_place(args.out, "--out")
@@ -169,13 +187,18 @@ def _compare(args: argparse.Namespace) -> int:
     comparison = compare.compare(paths, config, options.store(config), _scoring(args), _show_progress)
     compare.write(args.out, comparison)
     rows = [
-        [a, b, f"{pair.score:.3f}", "" if pair.llr is None else f"{pair.llr:+.2f}", pair.decision]
+        [a, b, f"{pair.score:.3f}", "" if pair.llr is None else wording.ratio(pair.llr), *decided(pair)]
         for (a, b), pair in comparison.ranked()
     ]
-    console.say(console.table(["", "", "score", "log-likelihood ratio", "decision"], rows[:MOST_PAIRS]))
+    columns = ["", "", "score", "likelihood ratio", *(["decision"] if args.prior is not None else [])]
+    console.say(console.table(columns, rows[:MOST_PAIRS]))
+    refused = Counter(pair.reason for pair in comparison.pairs if pair.llr is None)
+    for reason, count in refused.most_common():
+        console.say(f"no likelihood ratio for {counted(count, 'pair')}: {reason}")
+    notes = list(dict.fromkeys(note for pair in comparison.pairs for note in pair.notes))
     if len(rows) > MOST_PAIRS:
         console.say(f"the {MOST_PAIRS} most similar of {len(rows)} pairs; comparison.csv has all")
-    _print_problems(comparison.problems, comparison.notes)
+    _print_problems(comparison.problems, [*notes, *comparison.notes])
     console.say(f"heat map and table: {args.out}")
     return 3 if comparison.problems else 0
 

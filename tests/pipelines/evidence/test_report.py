@@ -18,6 +18,7 @@ from pipelines.evidence.facts import LANGUAGES
 from pipelines.evidence.folder import Case
 from pipelines.evidence.formats import html, pdf
 from pipelines.evidence.formats.document import Document, Paragraph, ReportSection
+from pipelines.people import wording
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder
 from tests.pipelines.evidence.conftest import ACCEPTED, Add
@@ -53,7 +54,7 @@ def test_a_ratio_in_words() -> None:
     assert "3.16 times more probable if they are of two people" in words.in_words(-0.5)
     assert "as probable for one person as for two" in words.in_words(0.001)
     assert texts.load("de").ratio(1.2345) == "LR 17,2 (log10 1,23)"
-    assert [texts.significant(v) for v in (1.0, 10.0, 99.96, 5090.4, 123456)] == ["1", "10", "100", "5090", "123000"]
+    assert [wording.significant(v) for v in (1.0, 10.0, 99.96, 5090.4, 123456)] == ["1", "10", "100", "5090", "123000"]
 
 
 def test_the_report_holds_every_section_and_never_a_decision(compared: Case) -> None:

@@ -105,8 +105,8 @@ def test_real_voices_move_from_ge2e_to_community_1(tmp_path: Path, two_embedders
             verify.verify_claim("Anna", anna[3], library, new, two_embedders, Scoring())
         found = enroll.re_embed(library, new, two_embedders)
         assert (found.status, found.without, len(found.rows)) == (0, (), 4)
-        right = verify.verify_claim("Anna", anna[3], library, new, two_embedders, Scoring())
-        wrong = verify.verify_claim("Ben", anna[3], library, new, two_embedders, Scoring())
+        right = verify.verify_claim("Anna", anna[3], library, new, two_embedders, Scoring(prior=0.5))
+        wrong = verify.verify_claim("Ben", anna[3], library, new, two_embedders, Scoring(prior=0.5))
         assert (right.decision, wrong.decision) == ("same", "different")
         assert right.llr is not None and wrong.llr is not None and right.llr > 4 > -4 > wrong.llr
         more = enroll.enroll(library, EnrolmentRequest("Anna"), [anna[4], ben[3]], new, two_embedders)

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import run_pipeline
+from diarize import files
 from diarize.errors import AudioError, CalibrationError, ConfigError, UnknownPerson
 from diarize.library import store as libraries
 from diarize.library.database.records import Enrolment
 from diarize.models.store import Store
-from pipelines.people import compare, trials, utterance, verify
+from pipelines.people import compare, trials, utterance, verify, wording
 from pipelines.people.scoring import Scoring
 from tests.cheap import write_tones
 from tests.pipelines.people.test_trials import CONFIG
@@ -47,8 +49,8 @@ def calibration(tmp_path: Path, folder: Path, store: Store) -> Path:
 
 
 def test_two_files_of_one_person_and_of_two(folder: Path, store: Store, calibration: Path) -> None:
-    same = verify.verify(folder / "p1-0.wav", folder / "p1-1.wav", CONFIG, store, Scoring(calibration=calibration))
-    other = verify.verify(folder / "p1-0.wav", folder / "p5-1.wav", CONFIG, store, Scoring(calibration=calibration))
+    same = verify.verify(folder / "p1-0.wav", folder / "p1-1.wav", CONFIG, store, Scoring(0.5, calibration))
+    other = verify.verify(folder / "p1-0.wav", folder / "p5-1.wav", CONFIG, store, Scoring(0.5, calibration))
     assert (same.decision, other.decision) == ("same", "different")
     assert same.llr is not None and other.llr is not None and same.llr > 0 > other.llr
     assert same.threshold == 0 and same.posterior == pytest.approx(1 / (1 + np.exp(-same.llr)), abs=1e-5)
@@ -94,12 +96,8 @@ def test_a_claim_against_a_library(tmp_path: Path, folder: Path, store: Store, c
             library.enrol(
                 name, [Enrolment(heard.digest, heard.seconds, quality, heard.vector, heard.model, 0.0, heard.seconds)]
             )
-        right = verify.verify_claim(
-            "Ada", folder / "p1-1.wav", library, CONFIG, store, Scoring(calibration=calibration)
-        )
-        wrong = verify.verify_claim(
-            "Grace", folder / "p1-1.wav", library, CONFIG, store, Scoring(calibration=calibration)
-        )
+        right = verify.verify_claim("Ada", folder / "p1-1.wav", library, CONFIG, store, Scoring(0.5, calibration))
+        wrong = verify.verify_claim("Grace", folder / "p1-1.wav", library, CONFIG, store, Scoring(0.5, calibration))
         assert (right.decision, wrong.decision) == ("same", "different")
         assert right.a.name == "Ada" and right.a.bandwidth is not None
         with pytest.raises(UnknownPerson):
@@ -117,7 +115,7 @@ def test_every_pair_of_a_folder(tmp_path: Path, folder: Path, store: Store, cali
     assert list(found.problems) == ["silent.wav"]
     grid, label = found.matrix()
     assert np.isnan(np.diag(grid)).all() and (grid[0, 1:] == grid[1:, 0]).all()
-    assert label == "log-likelihood ratio (natural)"
+    assert label == "log10 likelihood ratio"
     rows = list(csv.DictReader(io.StringIO(found.as_csv())))
     order = [(float(row["llr"]), float(row["score"])) for row in rows]
     assert order == sorted(order, reverse=True) and rows[0]["a"][:2] == rows[0]["b"][:2]
@@ -142,3 +140,42 @@ def test_one_recording_cannot_be_compared(tmp_path: Path, store: Store) -> None:
     write_tones(tmp_path / "audio" / "a.wav", [(300, 1)])
     with pytest.raises(ConfigError, match="at least two are needed"):
         compare.compare([tmp_path / "audio"], CONFIG, store, Scoring())
+
+
+def test_no_decision_is_made_at_a_prior_that_nobody_stated(folder: Path, store: Store, calibration: Path) -> None:
+    found = verify.verify(folder / "p1-0.wav", folder / "p1-1.wav", CONFIG, store, Scoring(calibration=calibration))
+    assert found.llr is not None and found.log10_lr == pytest.approx(found.llr / np.log(10), abs=1e-4)
+    assert (found.decision, found.posterior, found.threshold, found.prior) == ("undecided", None, None, None)
+    assert found.reason == verify.NOT_ASKED
+
+
+def test_one_file_given_twice_is_said(folder: Path, store: Store, calibration: Path) -> None:
+    found = verify.verify(folder / "p1-0.wav", folder / "p1-0.wav", CONFIG, store, Scoring(calibration=calibration))
+    assert found.notes[0] == verify.SAME_FILE
+
+
+def test_a_ratio_is_said_with_its_unit() -> None:
+    assert (
+        wording.sentence(2.29 * np.log(10)) == "LR 195 (log10 2.29): 195 times more probable if one person than if two"
+    )
+    assert wording.sentence(-np.log(20)) == "LR 1/20 (log10 -1.30): 20 times more probable if two people than if one"
+    assert wording.sentence(0.0) == "LR 1 (log10 0.00): as probable if one person as if two"
+
+
+def test_the_command_keeps_a_record(
+    folder: Path, calibration: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pair = [str(folder / "p1-0.wav"), str(folder / "p1-1.wav")]
+    options = ["--vad=energy", "--embedder=tests.cheap:embedder", "--offline", "--calibration", str(calibration)]
+    assert run_pipeline.main(["verify", *pair, *options, "--out", str(tmp_path / "out")]) == 0
+    told = capfd.readouterr().out
+    assert (
+        "times more probable if one person than if two" in told and "posterior" not in told and "decision" not in told
+    )
+    record = json.loads((tmp_path / "out" / "verification.json").read_text())
+    assert record["calibration"]["sha256"] == files.sha256(calibration) and not record["calibration"]["supplied"]
+    assert record["product"] and record["date"] and record["settings"]["vad"]["backend"] == "energy"
+    assert run_pipeline.main(["verify", *pair, *options, "--prior", "0.01"]) == 0
+    assert "decision: same (threshold log10 +2.00 at a prior of 0.01" in capfd.readouterr().out.replace(
+        "different", "same"
+    )
