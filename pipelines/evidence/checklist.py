@@ -61,14 +61,14 @@ def consensus(content: Content) -> list[CheckedPoint]:
         "population": "hypotheses" if facts.population else "",
         "conditions": "validation" if measured and _conditions_are_covered(content) else "",
         "speakers": "validation" if measured and validation is not None and not validation["few"] else "",
-        "separate": "added" if statement else "",  # the software cannot know it: the examiner states it
+        "separate": "added" if notes.notes(content.case, "separate") else "",  # only people know it
         "lr": "methods" if compared else "",
         "metric": "validation" if measured else "",
         "tippett": "validation" if measured else "",
         "range": "result" if content.results else "",
         "same_system": "validation" if same else "",
         "threshold": "added" if statement else "",
-        "competence": "added" if any("competen" in note.text.lower() for note in notes.notes(content.case)) else "",
+        "competence": "added" if notes.notes(content.case, "competence") else "",
     }
     return [CheckedPoint(name, section) for name, section in states.items()]
 

@@ -8,8 +8,6 @@ from typing import Any, Literal
 from diarize.errors import ConfigError
 
 SCHEMA = "diarize-case/1"
-SAME = "The questioned and the known recordings are of the same speaker."
-DIFFERENT = "The questioned recording is of another speaker of the relevant population."
 Scope = Literal["evaluative", "triage"]
 SCOPES: tuple[Scope, ...] = ("evaluative", "triage")
 LANGUAGES = ("en", "de")  # of reports
@@ -27,8 +25,8 @@ class CaseFacts:
     reviewer: str = ""
     independence: str = ""  # declaration of the examiner
     scope: str = "evaluative"
-    same: str = SAME  # hypothesis of the same speaker
-    different: str = DIFFERENT  # hypothesis of another speaker
+    same: str = ""  # hypothesis of the same speaker; "": the words of the report's language
+    different: str = ""  # hypothesis of another speaker
     population: str = ""  # sex, language, accent, channel of the speakers of the second hypothesis
     population_by: str = ""  # who chose it
     language: str = ""  # spoken in the recordings, as `en`

@@ -71,7 +71,7 @@ def next_act(
         "files": dict(files),
         "previous": acts[-1].hash if acts else START,
     }
-    return Act(**line, hash=_hash(line))
+    return Act(**line, hash=hash_line(line))
 
 
 def dumps(acts: Sequence[Act]) -> bytes:
@@ -116,7 +116,7 @@ def _loads(
         if act.number != number or act.previous != expected:
             what = f"act {act.number} ({act.action}, {act.time}) does not follow the line before: lines were removed, "
             return tuple(acts), [*problems, Difference(where, "changed", what + "added or put in another order")]
-        if _hash({key: value for key, value in values.items() if key != "hash"}) != act.hash:
+        if hash_line({key: value for key, value in values.items() if key != "hash"}) != act.hash:
             what = f"act {act.number} ({act.action}, {act.time}) was changed: its hash is another"
             return tuple(acts), [*problems, Difference(where, "changed", what)]
         if acts and act.time < acts[-1].time:
@@ -125,7 +125,8 @@ def _loads(
     return tuple(acts), problems
 
 
-def _hash(line: Mapping[str, Any]) -> str:
+def hash_line(line: Mapping[str, Any]) -> str:
+    """The hash of a line without its field `hash`."""
     return hashlib.sha256(_canonical(line)).hexdigest()
 
 

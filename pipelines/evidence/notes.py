@@ -18,8 +18,10 @@ from pipelines.evidence.items import items
 from pipelines.evidence.log import Act
 
 SCHEMA = "diarize-case-note/1"
-NoteKind = Literal["remark", "quality", "conclusion", "review", "validation", "scale", "edit"]
-KINDS: tuple[NoteKind, ...] = ("remark", "quality", "conclusion", "review", "validation", "scale", "edit")
+NoteKind = Literal["remark", "quality", "conclusion", "review", "validation", "separate", "competence", "scale", "edit"]
+KINDS: tuple[NoteKind, ...] = (
+    "remark", "quality", "conclusion", "review", "validation", "separate", "competence", "scale", "edit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

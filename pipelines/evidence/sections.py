@@ -53,7 +53,7 @@ def build(case: Case, words: Wording, date: datetime, number: int, blind: bool =
         ("result", "computed", writer.result()),
         ("validation", "computed", writer.validation()),
         ("limits", "computed", writer.limits()),
-        ("added", "entered", writer.added("remark", "quality", "edit", "scale", "validation", "review")),
+        ("added", "entered", writer.added(*(kind for kind in notes.KINDS if kind != "conclusion"))),
         ("conclusion", "concluded", writer.added("conclusion")),
         ("order", "computed", writer.order()),
         ("checklist", "computed", writer.checklists()),
@@ -162,7 +162,8 @@ class _Writer:
     def hypotheses(self) -> list[Block]:
         words, stated = self._words, self._content.facts
         names = ("same", "different", "population", "population_by", "language")
-        values = [self._stated(getattr(stated, name), name == "population_by") for name in names]
+        values = [getattr(stated, name) or words(f"facts.default_{name}") for name in names[:2]]
+        values += [self._stated(getattr(stated, name), name == "population_by") for name in names[2:]]
         return [pairs([(words(f"facts.{name}"), value) for name, value in zip(names, values, strict=True)])]
 
     def methods(self) -> list[Block]:
@@ -357,10 +358,9 @@ class _Writer:
         return blocks
 
     def signatures(self) -> list[Block]:
-        lines = [
-            self._words("signatures.line", role=self._words(f"signatures.{name}")) for name in ("examiner", "reviewer")
-        ]
-        return [block for line in lines for block in (Paragraph("\u00a0\n\u00a0\n" + "_" * 24), Paragraph(line))]
+        words, space = self._words, "\n\n" + "_" * 30
+        roles = (words(f"signatures.{name}") for name in ("examiner", "reviewer"))
+        return [pairs([(words("signatures.line", role=role), space) for role in roles])]
 
     def _is_hidden(self) -> bool:
         """Whether the result may not be shown yet."""

@@ -17,6 +17,7 @@ from pipelines.cli.commands.speakers import print_notes
 from pipelines.inputs import settings
 
 if TYPE_CHECKING:
+    from pipelines.evidence.facts import CaseFacts
     from pipelines.evidence.folder import Case
     from pipelines.evidence.rederivation import CaseVerification
 
@@ -67,8 +68,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
     note = _action(actions, "note", "add a text, signed by a name: remark, mark of quality, conclusion, review", _note)
     note.add_argument("text", metavar="TEXT")
-    kinds = "remark, quality (of --item), conclusion, review, validation, scale (a quotation), edit; default: remark"
-    note.add_argument("--kind", default="remark", help=kinds)
+    kinds = "remark, quality (of --item), conclusion, review, validation, separate, competence, scale, edit"
+    note.add_argument("--kind", default="remark", metavar="KIND", help=f"{kinds}; default: remark")
     note.add_argument("--name", required=True, help="who writes this")
     note.add_argument("--item", default="", metavar="LABEL", help="recording that a mark of quality is about")
 
@@ -138,11 +139,16 @@ def _new(args: argparse.Namespace) -> int:
     stated = facts.CaseFacts(**{"number": "", **values}, blind=args.blind)
     case = folder.create(args.folder, stated.as_dict(), args.operator)
     console.say(f"case {stated.number}: {args.folder}")
-    missing = [name.replace("_", "-") for name in FACTS if not getattr(stated, name)]
+    missing = [name.replace("_", "-") for name in _open_facts(stated)]
     if missing:
         console.say(f"open in the report: {', '.join(missing)}")
     console.say(f"log: {case.acts[-1].hash}")
     return 0
+
+
+def _open_facts(stated: CaseFacts) -> list[str]:
+    """Facts that nobody stated; the hypotheses have words of their own."""
+    return [name for name in FACTS if name not in ("same", "different") and not getattr(stated, name)]
 
 
 def _add(args: argparse.Namespace) -> int:
@@ -339,7 +345,7 @@ def _status(args: argparse.Namespace) -> int:
         "items": [{"label": i.label, "role": i.role, "sha256": i.digest} for i in recordings],
         "acts": [{"number": a.number, "time": a.time, "action": a.action, "operator": a.operator} for a in case.acts],
         "unmarked": notes.unmarked(case) if stated.blind else [],
-        "open": [name for name in FACTS if not getattr(stated, name)],
+        "open": _open_facts(stated),
         "head": case.acts[-1].hash,
     }
     if args.json:

@@ -146,14 +146,22 @@ def _widths(grid: Grid, count: int) -> list[str]:
         return ["1fr", "2.4fr"] if count == 2 else ["1fr"] * count
     rows = [grid.columns, *grid.rows]
     longest = [max(len(row[i]) for row in rows if i < len(row)) for i in range(count)]
-    return [f"{min(max(length, 6), 40)}fr" for length in longest]
+    return [f"{min(max(length, 11), 44)}fr" for length in longest]
 
 
 def _literal(text: str, lacking: set[str]) -> str:
-    """Text as a Typst string: nothing in it is markup. Long digests may break at every eighth character."""
+    """Text as a Typst string: nothing in it is markup. Long words may break."""
     shown = "".join(_shown(c, lacking) for c in text)
-    shown = re.sub(r"\S{25,}", lambda m: "\u200b".join(re.findall(".{1,8}", m[0])), shown)
+    shown = re.sub(r"\S{25,}", _breakable, shown)
     return '"' + shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _breakable(match: re.Match[str]) -> str:
+    """A long word with places at which a line may break: after signs; in a digest after 16 characters."""
+    word = match[0]
+    if re.fullmatch(r"[0-9a-f]+", word):
+        return "\u200b".join(re.findall(".{1,16}", word))
+    return re.sub(r"[/,=(:;_@]", lambda sign: sign[0] + "\u200b", word)
 
 
 def _shown(c: str, lacking: set[str]) -> str:
