@@ -2,8 +2,8 @@
 
     python -m benchmarks.telephone_band [--data DATA] [--json FILE] [--speakers N] [--each N]
 
-Utterances of an4-dev and speechocean-dev, close, through the simulated telephone of `verification` (8 kHz, mu-law; up to
-4 kHz), and through the same telephone after a band-pass of 300 to 3,400 Hz (Butterworth of order 8, as ITU-T G.712
+Utterances of an4-dev and speechocean-dev, close, through the simulated telephone of `verification` (8 kHz, mu-law; up
+to 4 kHz), and through the same telephone after a band-pass of 300 to 3,400 Hz (Butterworth of order 8, as ITU-T G.712
 asks for). The LRs are those of the supplied calibration without its check of the bandwidth; every pair of utterances of
 a set is a trial.
 """

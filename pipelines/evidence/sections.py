@@ -40,10 +40,10 @@ def build(case: Case, words: Wording, date: datetime, number: int, blind: bool =
     content = checklist.gather(case, stated, items(case))
     writer = _Writer(content, words, blind)
     title = words("title.report") + (f" ({words('title.blind')})" if blind else "")
-    made = date.isoformat(timespec="seconds").replace("+00:00", "")
+    day = date.isoformat(timespec="seconds").replace("+00:00", "")
     parts: list[tuple[str, ContentKind, list[Block]]] = [
         ("summary", "computed", writer.summary()),
-        ("case", "entered", writer.case_facts(f"{stated.number}-{number:04d}", made)),
+        ("case", "entered", writer.case_facts(f"{stated.number}-{number:04d}", day)),
         ("items", "computed", writer.received_items()),
         ("custody", "entered", writer.custody()),
         ("hypotheses", "entered", writer.hypotheses()),

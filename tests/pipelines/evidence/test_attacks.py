@@ -83,7 +83,7 @@ def test_files_that_are_added_removed_or_replaced_by_links_are_found(whole: Case
         lambda: (place / "0099-note").mkdir(),
         lambda: one.unlink(),
         lambda: shutil.rmtree(place / "0005-note"),
-        lambda: (shutil.move(one, tmp_path / "c.json"), one.symlink_to(tmp_path / "c.json")),
+        lambda: _replace_by_link(one, tmp_path / "c.json"),
         lambda: one.rename(one.with_name("Comparison.json")),
         lambda: (place / "log.head").unlink(),
         lambda: (place / "0005-note").rename(place / "0007-note"),
@@ -140,10 +140,18 @@ def test_figures_that_were_recorded_wrongly_are_found_in_an_intact_log(
     forged = text.replace(repr(row["llr"]), "5.0").replace(repr(row["log10"]), "2.1714724095162588")
     assert forged != text
     case = _rewritten(whole, lambda acts: acts[:3], tmp_path / "forged")
-    content = {"comparison.json": forged, "calibration.json": whole.read(whole.acts[3], "calibration.json")}
+    content: dict[str, str | bytes] = {
+        "comparison.json": forged,
+        "calibration.json": whole.read(whole.acts[3], "calibration.json"),
+    }
     case = case.record("compare", dict(whole.acts[3].detail), content)
     told = rederivation.verify(case.folder, store, models=False).differences
     assert any("llr: 5.0 is recorded" in d.what for d in told)
+
+
+def _replace_by_link(path: Path, other: Path) -> None:
+    shutil.move(path, other)
+    path.symlink_to(other)
 
 
 def _rewritten(case: Case, change: Callable[[list[log.Act]], list[log.Act]], place: Path) -> Case:
