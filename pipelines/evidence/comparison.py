@@ -110,7 +110,7 @@ def read_voices(case: Case, embedder: UtteranceEmbedder, folder: Path | None) ->
     voices = []
     for item in items(case):
         path = locate(item, folder)
-        recording = read_again(item, path, embedder)
+        recording = read_again(item, path)
         audio = recording.audios[0]
         if audio.digest != item.digest:
             problem = f"is not the recording {item.label} of the case: its sha256 is {audio.digest}, not {item.digest}"
@@ -272,7 +272,7 @@ def _overlaps(voice: ItemVoice, voices: Sequence[ItemVoice]) -> list[tuple[CaseI
     for other in voices:
         if other is voice:
             continue
-        identical = other.item.digest == voice.item.digest
+        identical = (other.item.digest, other.item.pcm) == (voice.item.digest, voice.item.pcm)
         overlap = None if identical else duplicates.best_overlap(voice.fingerprint, other.fingerprint)
         rows.append((other.item, Overlaps(identical, overlap)))
     return rows

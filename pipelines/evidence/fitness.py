@@ -238,7 +238,7 @@ def _band(measures: Mapping[str, Any], calibration: Calibration | None) -> Findi
     band, seconds = float(measures["bandwidth"]), 1e9
     if calibration is None:
         return Finding("band", "open", f"{band:.0f} Hz", "?")
-    low, high = calibration.bandwidth
+    low, high = calibration.bands
     refused = calibration.refusal(Side(seconds, band), Side(seconds, band)) is not None
     return Finding("band", "unfit" if refused else "fit", f"{band:.0f} Hz", f"{low:.0f}-{high:.0f} Hz")
 

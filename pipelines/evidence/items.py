@@ -75,6 +75,11 @@ class CaseItem:
         return str(self.record["recording"]["sha256"])
 
     @property
+    def pcm(self) -> str:
+        """sha256 of the decoded sound: two channels of one file differ in it."""
+        return str(self.record["recording"]["pcm"])
+
+    @property
     def parts(self) -> tuple[Segment, ...]:
         return tuple(Segment(a, b) for a, b in self.record["part"]["segments"])
 
@@ -92,6 +97,7 @@ class _Part:
     speaker: str = ""
     excluded: tuple[tuple[float, float, str], ...] = ()
     channel: str = ""
+    track: int | None = None
     copies: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -118,7 +124,8 @@ def add(
     if label in {item.label for item in others}:
         raise ConfigError("command line", "--label", f"{label} is a recording of the case already")
     turns, channel = _turns(selection)
-    recording = decoding.read(path, id=path.name, channel=channel or _one_voice(embedder))
+    track = embedder.config.audio.track
+    recording = decoding.read(path, id=path.name, channel=channel or _one_voice(embedder), track=track)
     audio = recording.audios[0]
     if receipt.digest and receipt.digest.strip().lower() != audio.digest:
         problem = f"its sha256 is {audio.digest}, and {receipt.digest} was received"
@@ -127,7 +134,9 @@ def add(
     part = _select(selection, turns, audio)
     if not part.segments:
         raise AudioError(str(path), f"{printable(selection.speaker)} talks nowhere in it while nobody else does")
-    part = _Part(part.how, part.segments, part.speaker, part.excluded, channel, part.copies)
+    part = _Part(
+        part.how, part.segments, part.speaker, part.excluded, channel or _one_voice(embedder), track, part.copies
+    )
     record = describe(path, recording, role, label, part) | {"received": asdict(receipt)}
     measures, _ = fitness.measure(audio, part.segments, embedder)
     contents: dict[str, str | bytes] = {
@@ -178,6 +187,7 @@ def describe(path: Path, recording: Recording, role: str, label: str, part: _Par
             "channels": source.channels,
             "channel": source.channel,
             "setting": part.channel,
+            "track": part.track,
             "stream": source.stream,
             "streams": source.streams,
             "bit_rate": round(source.size * 8 / seconds),
@@ -204,15 +214,15 @@ def overlaps(case: Case, item: CaseItem) -> list[tuple[CaseItem, Overlaps]]:
     for other in items(case):
         if other.label != item.label:
             bits = duplicates.unpack(case.read(other.act, "fingerprint.bin"))
-            identical = other.digest == item.digest
+            identical = (other.digest, other.pcm) == (item.digest, item.pcm)
             rows.append((other, Overlaps(identical, None if identical else duplicates.best_overlap(own, bits))))
     return rows
 
 
-def read_again(item: CaseItem, path: Path, embedder: UtteranceEmbedder | None) -> Recording:
+def read_again(item: CaseItem, path: Path) -> Recording:
     """The recording of an item, decoded as it was when it was added. Raises AudioError."""
-    setting = str(item.record["recording"].get("setting") or "")
-    return decoding.read(path, id=path.name, channel=setting or ("auto" if embedder is None else _one_voice(embedder)))
+    source = item.record["recording"]
+    return decoding.read(path, id=path.name, channel=str(source["setting"]), track=source["track"])
 
 
 def locate(item: CaseItem, folder: Path | None = None) -> Path:
@@ -236,12 +246,11 @@ def locate(item: CaseItem, folder: Path | None = None) -> Path:
 
 def stored_part(item: CaseItem) -> _Part:
     """The part of an item as it was recorded."""
-    part = item.record["part"]
+    part, source = item.record["part"], item.record["recording"]
     excluded = tuple((float(a), float(b), str(why)) for a, b, why in part["excluded"])
-    setting = str(item.record["recording"].get("setting") or "")
-    return _Part(
-        str(part["how"]), item.parts, str(part["speaker"]), excluded, setting, dict.fromkeys(part["files"], b"")
-    )
+    copies = dict.fromkeys(part["files"], b"")
+    how, speaker = str(part["how"]), str(part["speaker"])
+    return _Part(how, item.parts, speaker, excluded, str(source["setting"]), source["track"], copies)
 
 
 def select_again(case: Case, item: CaseItem, audio: Audio) -> tuple[list[list[float]], list[list[Any]]]:
@@ -324,7 +333,7 @@ def _select(selection: Selection, turns: Sequence[Turn], audio: Audio) -> _Part:
     elif selection.results is not None:
         copies[outputs.TRANSCRIPT] = files.read(selection.results / outputs.TRANSCRIPT)
     how = "turns" if selection.turns is not None else "speaker"
-    return _Part(how, segments, selection.speaker, (*outside, *overlapped), "", copies)
+    return _Part(how, segments, selection.speaker, (*outside, *overlapped), copies=copies)
 
 
 def _alone(

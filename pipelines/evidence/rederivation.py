@@ -142,7 +142,7 @@ def _check_item(
     """The recording: its bytes, decoded sound, part and measures that need no model."""
     item = CaseItem(act, case.read_json(act, "item.json"), case.read_json(act, "measures.json"))
     path = items.locate(item, recordings)
-    recording = items.read_again(item, path, None)
+    recording = items.read_again(item, path)
     result.recordings += 1
     audio, recorded = recording.audios[0], item.record["recording"]
     if audio.digest != item.digest:

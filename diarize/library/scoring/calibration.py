@@ -127,13 +127,21 @@ class Calibration:
 
         More speech than the longest that it was fitted on counts as that much.
         """
-        low, high = self.bandwidth
+        low, high = self.bands
         for side in (a, b):
             if side.seconds < self.seconds[0] / _SLACK:
                 return f"{side.seconds:.2f} s of speech; calibrated from {self.seconds[0]:.2f} s on"
-            if side.bandwidth is not None and not low - _BAND <= side.bandwidth <= high + _BAND:
+            if side.bandwidth is not None and not low <= side.bandwidth <= high:
                 return f"sound up to {side.bandwidth:.0f} Hz; calibrated for {low:.0f} to {high:.0f} Hz"
         return None
+
+    @property
+    def bands(self) -> tuple[float, float]:
+        """Range of measured bandwidths (Hz) for which it holds: that of its data, and one step of the measure more.
+
+        No more is allowed: of speech up to 3.4 kHz, Cllr is up to 3.8 times its minimum (docs/method/evidence.md).
+        """
+        return self.bandwidth[0] - _BAND, self.bandwidth[1] + _BAND
 
     def drift(self, vectors: Vectors) -> float:
         """d, for the voices (k, d) of one recording: 0 for a recording through the channel of the cohort."""

@@ -115,7 +115,7 @@ def test_separated_trials_still_have_finite_weights() -> None:
 def test_what_lies_outside_its_data_is_refused(made: Calibration) -> None:
     assert made.refusal(SIDE, SIDE) is None
     assert "0.50 s of speech; calibrated from 2.00 s on" in (made.refusal(SIDE, Side(0.5, 8000)) or "")
-    assert "sound up to 3000 Hz; calibrated for 4000 to 8000 Hz" in (made.refusal(Side(3, 3000), SIDE) or "")
+    assert "sound up to 3000 Hz; calibrated for 3750 to 8250 Hz" in (made.refusal(Side(3, 3000), SIDE) or "")
     assert made.refusal(Side(3, 3750), SIDE) is None  # the next band: how steep a resampler is
     assert made.refusal(Side(3, None), SIDE) is None  # nobody measured it
     assert made.refusal(Side(3600, 8000), SIDE) is None  # an hour is as good as the longest

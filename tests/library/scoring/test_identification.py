@@ -161,7 +161,7 @@ def test_without_a_calibration_nobody_is_named_and_the_nearest_are_told() -> Non
     ("changes", "reason"),
     [
         ({"seconds": [1.5]}, "1.50 s of speech, 2 needed"),
-        ({"bandwidth": 2000.0}, "sound up to 2000 Hz; calibrated for 4000 to 8000 Hz"),
+        ({"bandwidth": 2000.0}, "sound up to 2000 Hz; calibrated for 3750 to 8250 Hz"),
         ({"prior": 0.001}, "log-likelihood ratio 4.40, 6.91 needed"),
     ],
 )
