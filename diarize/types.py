@@ -72,6 +72,7 @@ class Turn(Segment):
 
     speaker: str
     confidence: float | None = None  # in [0, 1]; None: the diarizer gives none
+    human: bool = False  # a person decided or confirmed it (diarize/corrections)
 
     def __post_init__(self) -> None:
         Segment.__post_init__(self)
@@ -99,6 +100,7 @@ class Word(_Timed):
     text: str
     probability: float | None = None  # in [0, 1], from the recognizer; None: it gave none
     speaker: str | None = None  # None: nobody speaks there
+    human: bool = False  # a person decided its text, times or speaker
 
     def __post_init__(self) -> None:
         if not (isfinite(self.start) and isfinite(self.end) and 0 <= self.start <= self.end):
@@ -240,6 +242,7 @@ class Speaker:
     reason: str = ""  # why they are named or not; "" without identification
     merged: tuple[str, ...] = ()  # ids of speakers who were identified as the same person, and merged into this one
     link: str | None = None  # name of an unknown person in all recordings of a run
+    human: bool = False  # a person gave the name, or added the speaker
 
     @property
     def called(self) -> str | None:

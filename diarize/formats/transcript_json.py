@@ -27,7 +27,7 @@ SCHEMA = "diarize-transcript/1"
 
 _KEYS = ("schema", "recording", "duration", "language", "speakers", "turns", "words", "lost", "provenance")
 _PROVENANCE = ("product", "source", "stages", "models", "licences", "settings", "seeds", "versions", "notes")
-_ADDED = frozenset({"licences"})  # keys that earlier transcripts of this schema lack
+_ADDED = frozenset({"licences", "human"})  # keys that transcripts of this schema may lack
 
 
 def dumps(transcript: Transcript) -> str:
@@ -164,4 +164,6 @@ def _values(noun: Any) -> dict[str, Any]:
         for field in fields(noun)
         for value in (getattr(noun, field.name),)
     }
+    if not values.get("human", True):  # only where a person decided something
+        del values["human"]
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -69,7 +69,7 @@ def merge(folders: Sequence[Path], out: Path) -> int:
 
         # What one run writes at its end; then the parts are no longer needed.
         _link(out, rows, parts[0].run)
-        tables.write(out, (outputs.read(out / row.id) for row in rows if row.status == "done"))
+        tables.write(out, (outputs.read_corrected(out / row.id) for row in rows if row.status == "done"))
         here = [part.shard for part in parts if part.folder.resolve() == out.resolve()]
         records = [file_name(outputs.PROVENANCE, shard) for shard in here]
         journal.write_merged(out, parts[0].run, rows, {name: files.sha256(out / name) for name in records})

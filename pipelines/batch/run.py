@@ -189,7 +189,7 @@ class Run:
         linked = ""
         if self._shard is None:  # the parts of a run are linked when they are merged
             all_rows, linked = self._link(all_rows, complete)
-        transcripts = (outputs.read(self._out / row.id) for row in all_rows if row.status == "done")
+        transcripts = (outputs.read_corrected(self._out / row.id) for row in all_rows if row.status == "done")
         tables.write(self._out, transcripts, partial(file_name, shard=self._shard))
         self._journal.close(all_rows, "finished" if complete else "interrupted", linked)
         return all_rows

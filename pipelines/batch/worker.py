@@ -199,8 +199,8 @@ class Worker:
         circumstances = outputs.describe_circumstances(started, seconds, transcript.duration)
         circumstances["cache"] = self._transcribe.cache_use()
         wanted = fingerprint.compute(job.settings_digest, row.digest)
-        outputs.publish(self._out, transcript, row, item.path, config.output.formats, wanted, circumstances, state)
-        return row
+        names = config.output.formats
+        return outputs.publish(self._out, transcript, row, item.path, names, wanted, circumstances, state)
 
 
 def serve(pipe: Connection) -> None:

@@ -91,7 +91,7 @@ def relabel(out: Path, library: Library) -> Relabelling:
         for shard in reports:
             rows = journal.read_json(out / file_name(RUN, shard)).get("recordings", [])
             done = [str(row["id"]) for row in rows if row.get("status") == "done"]
-            transcripts = (outputs.read(out / id) for id in done)
+            transcripts = (outputs.read_corrected(out / id) for id in done)
             tables.write(out, transcripts, partial(file_name, shard=shard))
     if result.unknown:
         result.notes.append(

@@ -20,7 +20,7 @@ from diarize.types import Transcript
 from pipelines.inputs import shards
 from pipelines.inputs.recordings import Input
 from pipelines.inputs.shards import Shard, file_name
-from pipelines.results import RUN, outputs, tables
+from pipelines.results import RUN, corrections, outputs, tables
 from pipelines.results.fingerprint import sha256_or_empty
 from pipelines.results.outcomes import PRODUCT, Outcome
 
@@ -145,7 +145,8 @@ def _check_recording(folder: Path, report: IntegrityReport, inputs: bool) -> Non
         return
     if transcript.recording != folder.name:
         report.add(f"{folder.name}/{outputs.TRANSCRIPT}", "changed", f"is of {transcript.recording!r}")
-    _check_exports(folder, transcript, recorded, changed, report)
+    people = _check_corrections(folder, record, report)
+    _check_exports(folder, transcript, people, recorded, changed, report)
     if inputs:
         _check_input(folder, transcript, record, report)
 
@@ -174,21 +175,70 @@ def _check_digest(path: Path, digest: str, report: IntegrityReport) -> bool:
     return False
 
 
+def _check_corrections(
+    folder: Path, record: Mapping[str, Any], report: IntegrityReport
+) -> corrections.Corrections | None:
+    """Check the chain of the corrections, their end as it was recorded, and the transcripts that they were made on."""
+    written = record.get("corrections")
+    where = f"{folder.name}/{corrections.LOG}"
+    if not corrections.exist(folder):
+        if isinstance(written, Mapping):
+            report.add(where, "missing", f"had {written.get('entries')} corrections")
+        return None
+    try:
+        people = corrections.Corrections(folder)
+    except FormatError as error:
+        report.add(where, "changed", error.problem)
+        return None
+    if people.problem:
+        report.add(where, "changed", people.problem)
+    elif isinstance(written, Mapping):
+        last = written.get("entries", 0)
+        known = 0 < last <= len(people.entries) and people.entries[last - 1].hash == written.get("hash")
+        if last and not known:
+            report.add(where, "changed", f"does not have the {last} corrections with which the exports were written")
+        elif last < len(people.entries):
+            report.notes.append(f"{where}: {len(people.entries) - last} corrections are not in the exports")
+    for path in sorted(folder.glob(corrections.base_path(Path(), "?" * 64).name)):
+        digest = sha256_or_empty(path)
+        if corrections.base_path(folder, digest).name != path.name:
+            report.add(f"{folder.name}/{path.name}", "changed", f"sha256 {digest or 'unreadable'}")
+    return people
+
+
 def _check_exports(
-    folder: Path, transcript: Transcript, recorded: Mapping[str, Any], changed: set[str], report: IntegrityReport
+    folder: Path,
+    transcript: Transcript,
+    people: corrections.Corrections | None,
+    recorded: Mapping[str, Any],
+    changed: set[str],
+    report: IntegrityReport,
 ) -> None:
     """Compare every export in the folder with what the transcript gives; all other files are extra."""
     names = {f"transcript{formats.suffix(name)}": name for name in formats.FORMATS}
     product = transcript.provenance.product
+    corrected = transcript
+    if people is not None:
+        names[corrections.CORRECTED] = "json"
+        corrected = people.corrected()
     for path in sorted(folder.iterdir()):
         where = f"{folder.name}/{path.name}"
         if path.name == outputs.PROVENANCE or path.name.startswith(".") or path.name in changed:
+            continue
+        if people is not None and (
+            path.name == corrections.LOG or path.match(corrections.base_path(Path(), "?" * 64).name)
+        ):
+            continue
+        if path.match("transcript.by-hand-*.json"):
+            report.notes.append(f"{where}: a {outputs.TRANSCRIPT} that was changed by hand, kept by a later run")
             continue
         if path.name not in names:
             report.add(where, "extra", "was not written by the run")
             continue
         try:
-            same = path.read_bytes() == outputs.render(transcript, [names[path.name]])[path.name]
+            source = transcript if path.name == outputs.TRANSCRIPT else corrected
+            (content,) = outputs.render(source, [names[path.name]]).values()
+            same = path.read_bytes() == content
         except (DiarizeError, OSError) as error:
             report.add(where, "changed", f"cannot be compared: {error}")
             continue
@@ -264,7 +314,7 @@ def _check_report(out: Path, shard: Shard | None, report: IntegrityReport) -> No
 def _check_tables(out: Path, shard: Shard | None, folders: list[Path], report: IntegrityReport) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            tables.write(Path(temporary), (outputs.read(folder) for folder in folders))
+            tables.write(Path(temporary), (outputs.read_corrected(folder) for folder in folders))
         except (OutputError, FormatError) as error:
             report.add(file_name(tables.NAMES[0], shard), "changed", f"cannot be computed again: {error}")
             return

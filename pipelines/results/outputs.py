@@ -21,7 +21,7 @@ from diarize.errors import AudioError, ConfigError, DiarizeError, FormatError, O
 from diarize.formats import transcript_json
 from diarize.types import Transcript
 from pipelines.inputs.recordings import Input
-from pipelines.results import voiceprints
+from pipelines.results import corrections, voiceprints
 from pipelines.results.fingerprint import FileState
 from pipelines.results.outcomes import PRODUCT, Outcome
 
@@ -39,9 +39,12 @@ def write(
 ) -> None:
     """Write all exports of one recording into `folder`, which is created if need be.
 
-    Exports of an earlier result in other formats are removed. `circumstances` (times, machine) go to `provenance.json`,
-    the only file that differs between two identical runs, with `files`: the sha256 of every other file. `source` (path,
-    sha256) is the recording as it was read; it is hashed again while the exports are made, and recorded there too.
+    Exports of an earlier result in other formats are removed. Corrections in the folder are applied to all exports but
+    `transcript.json`; a `transcript.json` that somebody changed by hand is kept under another name.
+
+    `circumstances` (times, machine) go to `provenance.json`, the only file that differs between two identical runs,
+    with `files`: the sha256 of every other file. `source` (path, sha256) is the recording as it was read; it is hashed
+    again while the exports are made, and recorded there too.
 
     Raises OutputError, and AudioError where the recording has changed. A folder without `transcript.json` is not
     finished, and one with it holds files of one result only.
@@ -49,13 +52,22 @@ def write(
     _refuse_link(folder)
     with ThreadPoolExecutor(1, "hash") as executor:
         hashing = None if source is None else executor.submit(_source_record, *source)
-        contents = render(transcript, [name for name in names if name != "json"])
-        contents[TRANSCRIPT] = transcript_json.dumps(transcript).encode()
+        content = transcript_json.dumps(transcript).encode()
+        circumstances = {key: value for key, value in circumstances.items() if key != "corrections"}
+        contents: dict[str, bytes] = {}
+        if corrections.exist(folder):
+            people = corrections.Corrections(folder, content)
+            transcript = people.corrected()
+            contents[corrections.CORRECTED] = transcript_json.dumps(transcript).encode()
+            circumstances["corrections"] = {"entries": len(people.entries), "hash": people.head}
+        contents |= render(transcript, [name for name in names if name != "json"])
+        contents[TRANSCRIPT] = content
     if hashing is not None:
         circumstances = {**circumstances, "source": hashing.result()}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     contents[PROVENANCE] = as_json({**circumstances, "files": digests}).encode()
-    exports = (f"transcript{formats.suffix(name)}" for name in formats.FORMATS)
+    exports = (corrections.CORRECTED, *(f"transcript{formats.suffix(name)}" for name in formats.FORMATS))
+    keep_changed(folder)
     files.write_all(folder, contents, TRANSCRIPT, [name for name in exports if name not in contents])
 
 
@@ -75,6 +87,30 @@ def render(transcript: Transcript, names: Iterable[str]) -> dict[str, bytes]:
 def read(folder: Path) -> Transcript:
     """The transcript in a recording's folder. Raises FormatError, also where there is none."""
     return transcript_json.read(folder / TRANSCRIPT)
+
+
+def read_corrected(folder: Path) -> Transcript:
+    """The transcript in a recording's folder with the corrections of people. Raises FormatError."""
+    return corrections.Corrections(folder).corrected() if corrections.exist(folder) else read(folder)
+
+
+def keep_changed(folder: Path) -> str:
+    """Keep a `transcript.json` that is not the one that was written: the name of its copy; "" if there is none.
+
+    Raises OutputError.
+    """
+    path = folder / TRANSCRIPT
+    try:
+        recorded = read_provenance(folder).get("files", {}).get(TRANSCRIPT)
+        content = path.read_bytes()
+    except (FormatError, OSError, AttributeError):
+        return ""
+    digest = hashlib.sha256(content).hexdigest()
+    if recorded in (None, digest):
+        return ""
+    copy = folder / f"transcript.by-hand-{digest[:16]}.json"
+    files.write(copy, content)
+    return copy.name
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
@@ -176,13 +212,18 @@ def publish(
     circumstances: Mapping[str, Any],
     state: FileState | None = None,
     same_bytes_as: str = "",
-) -> None:
-    """Write a recording's results into its folder below `out`, with what a later run needs to reuse them.
+) -> Outcome:
+    """Write a recording's results into its folder below `out`, with what a later run needs to reuse them; its row.
 
     `path` is the recording, `state` that of its file before it was read; `same_bytes_as` names the recording of the
     same run that has the same bytes. Raises OutputError, and AudioError where the recording has changed.
     """
     folder = out / row.id
+    if by_hand := keep_changed(folder):
+        cure = f"`diarize edit {row.id} --adopt {by_hand}` takes its changes"
+        row = replace(
+            row, notes=(*row.notes, f"{TRANSCRIPT} had been changed by hand and is kept as {by_hand}: {cure}")
+        )
     voices = ""
     if row.strangers is not None:
         make_folder(folder)
@@ -201,6 +242,7 @@ def publish(
         if voices:  # voiceprints of strangers without a result: no later run would delete them
             voiceprints.delete(folder)
         raise
+    return row
 
 
 def copy_result(
@@ -229,5 +271,5 @@ def copy_result(
     transcript = replace(transcript, recording=item.id, provenance=provenance, speakers=speakers)
     row = replace(Outcome.of(transcript, item), strangers=original.strangers)
     circumstances = describe_circumstances(datetime.now(UTC), {}, transcript.duration)
-    publish(out, transcript, row, item.path, config.output.formats, fingerprint, circumstances, state, same_bytes_as)
-    return row
+    names = config.output.formats
+    return publish(out, transcript, row, item.path, names, fingerprint, circumstances, state, same_bytes_as)

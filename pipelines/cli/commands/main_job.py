@@ -77,8 +77,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The commands and their options."""
     _add_process(commands)
 
-    export = commands.add_parser("export", help="write formats from transcript.json, without any model")
-    export.add_argument("folders", nargs="+", type=Path, metavar="OUT/<id>", help="folder of one recording's results")
+    export = commands.add_parser(
+        "export", help="write formats from transcript.json and its corrections, without any model"
+    )
+    export.add_argument(
+        "folders", nargs="+", type=Path, metavar="OUT/<id>", help="results of one recording; OUT: of all recordings"
+    )
+    export.add_argument("--machine", action="store_true", help="without the corrections of people")
     export.add_argument(
         "--formats", required=True, type=settings.split_commas, metavar="A,B,...", help=", ".join(FORMATS)
     )
@@ -218,6 +223,6 @@ def _merge(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from pipelines.results.export import export
 
-    for path in export(args.folders, args.formats):
+    for path in export(args.folders, args.formats, args.machine):
         console.say(str(path))
     return 0

@@ -1,0 +1,90 @@
+"""`edit`: corrections of a transcript by a person (docs/corrections.md)."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from diarize.corrections.operations import Operation
+from diarize.corrections.state import State
+from diarize.text import counted
+from pipelines.cli import console
+from pipelines.results import outputs
+
+_REQUESTS = (
+    ("--name", "WHO=NAME", "SPEAKER_01=Anna: call a speaker so everywhere"),
+    ("--merge", "WHO,WHO", "SPEAKER_02,SPEAKER_04: they are one person"),
+    ("--turn", "START-END=WHO", "83.2-87.9=SPEAKER_03: that speaker speaks there; =new:Maria, = for nobody"),
+    ("--word", "TIME=TEXT", "83.2=budget: the word at that time; nothing after = removes it"),
+    ("--apply", "FILE", "operations (JSON lines), or a CSV of speaker,name"),
+    ("--undo", "N", "take back correction N; the last one without N"),
+    ("--redo", "N", "bring back correction N; the last one without N"),
+)
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command and its options."""
+    edit = commands.add_parser("edit", help="correct names, turns and words of a transcript; nothing is overwritten")
+    edit.add_argument("folder", type=Path, metavar="OUT/<id>", help="folder of one recording's results")
+    for option, value, help in _REQUESTS:
+        optional = "?" if option in ("--undo", "--redo") else None
+        edit.add_argument(
+            option, metavar=value, help=help, nargs=optional, action=_Request, dest="requests", default=[]
+        )
+    edit.add_argument("--list", action="store_true", help="list all corrections, and those that no longer fit")
+    edit.add_argument("--author", metavar="NAME", help="who corrects; default: the user's account")
+    edit.add_argument("--json", action="store_true", help="print the result as JSON")
+    edit.set_defaults(command=_edit)
+
+
+class _Request(argparse.Action):
+    """Requests of all kinds, in the order in which they stand on the command line."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: object, option: str | None = None
+    ) -> None:
+        namespace.requests = [*namespace.requests, (str(option)[2:], value)]
+
+
+def _edit(args: argparse.Namespace) -> int:
+    from pipelines.results.corrections import Corrections
+    from pipelines.review import edit, requests
+
+    def request(kind: str, value: str | None, state: State) -> Operation | list[Operation]:
+        if kind in ("undo", "redo"):
+            return edit.undo(Corrections(args.folder), None if value is None else int(value), kind == "redo")
+        if kind == "apply":
+            return requests.from_file(Path(str(value)), state)
+        return {"name": requests.name, "merge": requests.merge, "turn": requests.turn, "word": requests.word}[kind](
+            str(value), state
+        )
+
+    outputs.read(args.folder)  # its errors come first
+    asked = [partial(request, kind, value) for kind, value in args.requests]
+    result = edit.edit(args.folder, asked, args.author or getpass.getuser())
+    history = result.corrections.history
+    if args.json:
+        plain = {
+            "done": [asdict(entry) for entry in result.entries],
+            "skipped": result.skipped,
+            "conflicts": [{"number": one.entry.number, "problem": one.problem} for one in history.conflicts],
+            "head": result.corrections.head,
+        }
+        console.say(json.dumps(plain, indent=1))
+        return 0
+    listed = history.entries if args.list else [one for one in history.entries if one.entry in result.entries]
+    for one in listed:
+        console.say(edit.describe(one))
+    for reason in result.skipped:
+        console.say(f"skipped: {reason}")
+    if args.list or not args.requests:
+        kinds = ("undo", "redo")
+        fit = sum(not (one.problem or one.undone or one.entry.operation["op"] in kinds) for one in history.entries)
+        console.say(f"{counted(fit, 'correction')} in effect, {len(history.conflicts)} that do not fit; {args.folder}")
+    if result.corrections.problem:
+        console.warn(f"warning: {args.folder}: {result.corrections.problem}")
+    return 0
