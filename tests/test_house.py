@@ -29,6 +29,7 @@ ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
     "diarize.metrics": set(),
     "diarize.cache": set(),
     "diarize.formats": set(),
+    "diarize.corrections": {"diarize.formats"},
     "diarize.models": set(),
     "diarize.backends": {
         "diarize.audio", "diarize.speech", "diarize.words", "diarize.models", "diarize.backends.graphs",
@@ -55,6 +56,7 @@ LAYERS = (  # rooms of pipelines/, each imports only what stands before it
     "pipelines.results",
     "pipelines.batch",
     "pipelines.people",
+    "pipelines.review",
     "pipelines.evidence.formats",
     "pipelines.evidence",
     "pipelines.training",
