@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from diarize.corrections.operations import FIELDS, DoesNotFit, Operation
-from diarize.corrections.state import State, Turn, Word
+from diarize.corrections.state import State, EditedTurn, EditedWord
 
 NEAR = 300  # ms between the starts of a word in both transcripts, at most
 LEAST = 0.5  # share of the time of one of two speakers, or of two turns' time together, that they have in common
@@ -81,7 +81,7 @@ class Anchors:
         return best.id
 
 
-def match_speakers(before: Sequence[Turn], after: Sequence[Turn]) -> Mapping[str, str]:
+def match_speakers(before: Sequence[EditedTurn], after: Sequence[EditedTurn]) -> Mapping[str, str]:
     """Speaker of `before` -> the same speaker in `after`; those who have none are missing."""
     rows, columns = sorted({turn.speaker for turn in before}), sorted({turn.speaker for turn in after})
     if not rows or not columns:
@@ -106,5 +106,5 @@ def match_speakers(before: Sequence[Turn], after: Sequence[Turn]) -> Mapping[str
     }
 
 
-def _common(one: Turn | Word, other: Turn | Word) -> int:
+def _common(one: EditedTurn | EditedWord, other: EditedTurn | EditedWord) -> int:
     return max(0, min(one.end, other.end) - max(one.start, other.start))

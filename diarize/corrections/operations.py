@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diarize.corrections.state import Note, Speaker, State, Turn, Word
+from diarize.corrections.state import Note, EditedSpeaker, State, EditedTurn, EditedWord
 
 Operation = Mapping[str, Any]
 
@@ -73,10 +73,10 @@ def apply(state: State, operation: Operation, number: int) -> State:
 class Change:
     """What an operation changed: turns and words as they were and as they are, speakers likewise, new notes."""
 
-    before: tuple[Turn | Word, ...] = ()
-    after: tuple[Turn | Word, ...] = ()
-    speakers_before: tuple[Speaker, ...] = ()
-    speakers_after: tuple[Speaker, ...] = ()
+    before: tuple[EditedTurn | EditedWord, ...] = ()
+    after: tuple[EditedTurn | EditedWord, ...] = ()
+    speakers_before: tuple[EditedSpeaker, ...] = ()
+    speakers_after: tuple[EditedSpeaker, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
@@ -90,7 +90,7 @@ class Draft:
         self._words = {word.id: word for word in state.words}
         self._notes = list(state.notes)
         self._number = self._added = 0
-        self._before: dict[str, Turn | Word | None] = {}  # id -> what it was before the operation; None: nothing
+        self._before: dict[str, EditedTurn | EditedWord | None] = {}  # id -> what it was; None: nothing
 
     def freeze(self) -> State:
         """The state now: turns by start and end, words by start and end."""
@@ -128,13 +128,13 @@ class Draft:
             raise DoesNotFit("nothing would change")
         return change
 
-    def _set(self, id: str, item: Turn | Word | None) -> None:
+    def _set(self, id: str, item: EditedTurn | EditedWord | None) -> None:
         """Give a turn or word another value, or none, and remember the one before the operation."""
         self._before.setdefault(id, self._turns.get(id) or self._words.get(id))
         if item is None:
             self._turns.pop(id, None)
             self._words.pop(id, None)
-        elif isinstance(item, Turn):
+        elif isinstance(item, EditedTurn):
             self._turns[id] = item
         else:
             self._words[id] = item
@@ -153,7 +153,7 @@ class Draft:
         id, name = operation["speaker"], operation["name"]
         if id in self._speakers or not id.strip(BLANKS):
             raise DoesNotFit(f"there is a speaker {id!r} already" if id.strip(BLANKS) else "a speaker's id is empty")
-        self._speakers[id] = Speaker(id, name, human=True)
+        self._speakers[id] = EditedSpeaker(id, name, human=True)
 
     def _merge_speakers(self, operation: Operation) -> None:
         gone, kept = self._speaker(operation["from"]), self._speaker(operation["into"])
@@ -186,14 +186,14 @@ class Draft:
             raise DoesNotFit(f"{source} does not speak there")
         if target is not None:
             for a, b in pieces:
-                self._add_turn(Turn(self._new_id("t"), a, b, target, human=True))
+                self._add_turn(EditedTurn(self._new_id("t"), a, b, target, human=True))
         for word in words:
             self._set(word.id, _decided(replace(word, speaker=target), "speaker"))
 
     def _insert_turn(self, operation: Operation) -> None:
         start, end = self._span(operation)
         speaker = self._speaker(operation["speaker"]).id
-        self._add_turn(Turn(self._new_id("t"), start, end, speaker, human=True))
+        self._add_turn(EditedTurn(self._new_id("t"), start, end, speaker, human=True))
         for word in list(self._words.values()):
             if word.speaker is None and 2 * start <= word.start + word.end < 2 * end:
                 self._set(word.id, _decided(replace(word, speaker=speaker), "speaker"))
@@ -244,7 +244,7 @@ class Draft:
         speaker = operation["speaker"]
         if speaker is not None:
             self._speaker(speaker)
-        word = Word(self._new_id("w"), start, end, _text(operation["text"]), speaker, None, ("new",))
+        word = EditedWord(self._new_id("w"), start, end, _text(operation["text"]), speaker, None, ("new",))
         self._set(word.id, word)
 
     def _delete_word(self, operation: Operation) -> None:
@@ -258,17 +258,17 @@ class Draft:
 
     # What operations share
 
-    def _speaker(self, id: str) -> Speaker:
+    def _speaker(self, id: str) -> EditedSpeaker:
         if id not in self._speakers:
             raise DoesNotFit(f"there is no speaker {id!r}")
         return self._speakers[id]
 
-    def _turn(self, id: str) -> Turn:
+    def _turn(self, id: str) -> EditedTurn:
         if id not in self._turns:
             raise DoesNotFit(f"there is no turn {id!r}")
         return self._turns[id]
 
-    def _word(self, id: str) -> Word:
+    def _word(self, id: str) -> EditedWord:
         if id not in self._words:
             raise DoesNotFit(f"there is no word {id!r}")
         return self._words[id]
@@ -299,7 +299,7 @@ class Draft:
                 self._set(id, replace(turn, id=id, start=end, human=True))
         return pieces
 
-    def _add_turn(self, turn: Turn) -> None:
+    def _add_turn(self, turn: EditedTurn) -> None:
         """Add a turn, together with those of its speaker that it overlaps or touches: under the id of the earliest."""
         own = [other for other in self._turns.values() if other.speaker == turn.speaker]
         joined = [other for other in own if other.start <= turn.end and turn.start <= other.end]
@@ -316,7 +316,7 @@ _APPLY: dict[str, Callable[[Draft, Operation], None]] = {
 }
 
 
-def _decided(word: Word, what: str) -> Word:
+def _decided(word: EditedWord, what: str) -> EditedWord:
     """The word, with `what` among a person's decisions. All of a new word is a person's already."""
     if what in word.human or "new" in word.human:
         return word

@@ -18,7 +18,7 @@ from diarize.units import to_milliseconds
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class EditedWord:
     """A word. `human` says what a person decided: text, time, speaker, or new (all of it)."""
 
     id: str
@@ -31,7 +31,7 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class EditedTurn:
     """A turn. `human`: a person decided its speaker or an end of it; `checked`: a person says that it is right."""
 
     id: str
@@ -44,7 +44,7 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class EditedSpeaker:
     """A speaker. `human`: a person gave the name, or added the speaker."""
 
     id: str
@@ -67,9 +67,9 @@ class State:
     """Speakers in order of appearance, turns and words by start, notes in the order in which they were written."""
 
     duration: int  # ms
-    speakers: tuple[Speaker, ...] = ()
-    turns: tuple[Turn, ...] = ()
-    words: tuple[Word, ...] = ()
+    speakers: tuple[EditedSpeaker, ...] = ()
+    turns: tuple[EditedTurn, ...] = ()
+    words: tuple[EditedWord, ...] = ()
     notes: tuple[Note, ...] = ()
 
     @classmethod
@@ -81,13 +81,13 @@ class State:
         turn_starts = [to_milliseconds(turn.start) for turn in transcript.turns]
         return cls(
             to_milliseconds(transcript.duration),
-            tuple(Speaker(speaker.id, speaker.called) for speaker in transcript.speakers),
+            tuple(EditedSpeaker(speaker.id, speaker.called) for speaker in transcript.speakers),
             tuple(
-                Turn(id, start, to_milliseconds(turn.end), turn.speaker, confidence=turn.confidence)
+                EditedTurn(id, start, to_milliseconds(turn.end), turn.speaker, confidence=turn.confidence)
                 for id, start, turn in zip(_ids("t", turn_starts), turn_starts, transcript.turns, strict=True)
             ),
             tuple(
-                Word(id, start, to_milliseconds(word.end), word.text, word.speaker, word.probability)
+                EditedWord(id, start, to_milliseconds(word.end), word.text, word.speaker, word.probability)
                 for id, start, word in zip(_ids("w", starts), starts, words, strict=True)
             ),
         )
@@ -101,9 +101,9 @@ class State:
         """The state that `as_dict` wrote."""
         return cls(
             data["duration"],
-            tuple(Speaker(**speaker) for speaker in data["speakers"]),
-            tuple(Turn(**turn) for turn in data["turns"]),
-            tuple(Word(**{**word, "human": tuple(word["human"])}) for word in data["words"]),
+            tuple(EditedSpeaker(**speaker) for speaker in data["speakers"]),
+            tuple(EditedTurn(**turn) for turn in data["turns"]),
+            tuple(EditedWord(**{**word, "human": tuple(word["human"])}) for word in data["words"]),
             tuple(Note(**note) for note in data["notes"]),
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from diarize import files
 from diarize.corrections.operations import DoesNotFit, Operation, check
-from diarize.corrections.state import State, Turn, Word
+from diarize.corrections.state import EditedTurn, EditedWord, State
 from diarize.errors import ConfigError, FormatError, suggest
 from diarize.formats.timed_text import parse_time
 from diarize.text import split_lines
@@ -92,7 +92,7 @@ def word(request: str, state: State) -> Operation:
     return rewrite([old], text.split())
 
 
-def rewrite(old: Sequence[Word], texts: Sequence[str]) -> Operation:
+def rewrite(old: Sequence[EditedWord], texts: Sequence[str]) -> Operation:
     """The words `old`, which follow each other, as `texts`: all their time, divided evenly where the counts differ."""
     operations: list[Operation] = []
     if len(old) == len(texts):
@@ -116,7 +116,7 @@ def group(operations: Sequence[Operation]) -> Operation:
     return operations[0] if len(operations) == 1 else {"op": "group", "operations": list(operations)}
 
 
-def word_at(words: Iterable[Word], time: int) -> Word | None:
+def word_at(words: Iterable[EditedWord], time: int) -> EditedWord | None:
     """The word at `time` (ms), else the nearest one within `NEAR`."""
     distances = [(max(word.start - time, time - word.end, 0), -word.start, word.id, word) for word in words]
     nearest = min(distances, default=None)
@@ -173,6 +173,6 @@ def _two(request: str, option: str, example: str) -> tuple[str, str]:
 
 def _speakers_in(state: State, start: int, end: int) -> list[str | None]:
     """Who speaks in start .. end, by turns and words; None where there are words of nobody."""
-    spans: Sequence[Turn | Word] = (*state.turns, *state.words)
+    spans: Sequence[EditedTurn | EditedWord] = (*state.turns, *state.words)
     there = {one.speaker for one in spans if one.start < end and start < one.end}
     return sorted(there, key=lambda speaker: (speaker is None, speaker or ""))
