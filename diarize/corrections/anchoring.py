@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from diarize.corrections.operations import FIELDS, DoesNotFit, Operation
-from diarize.corrections.state import State, EditedTurn, EditedWord
+from diarize.corrections.state import EditedTurn, EditedWord, State
 
 NEAR = 300  # ms between the starts of a word in both transcripts, at most
 LEAST = 0.5  # share of the time of one of two speakers, or of two turns' time together, that they have in common

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from diarize.corrections.state import Note, EditedSpeaker, State, EditedTurn, EditedWord
+from diarize.corrections.state import EditedSpeaker, EditedTurn, EditedWord, Note, State
 
 Operation = Mapping[str, Any]
 
