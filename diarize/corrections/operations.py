@@ -156,14 +156,14 @@ class Draft:
         self._speakers[id] = EditedSpeaker(id, name, human=True)
 
     def _merge_speakers(self, operation: Operation) -> None:
-        gone, kept = self._speaker(operation["from"]), self._speaker(operation["into"])
-        if gone.id == kept.id:
+        gone, remaining = self._speaker(operation["from"]), self._speaker(operation["into"])
+        if gone.id == remaining.id:
             raise DoesNotFit("a speaker cannot be merged with itself")
         for turn in [turn for turn in self._turns.values() if turn.speaker == gone.id]:
             self._set(turn.id, None)
-            self._add_turn(replace(turn, speaker=kept.id, human=True))
+            self._add_turn(replace(turn, speaker=remaining.id, human=True))
         for word in [word for word in self._words.values() if word.speaker == gone.id]:
-            self._set(word.id, _decided(replace(word, speaker=kept.id), "speaker"))
+            self._set(word.id, _decided(replace(word, speaker=remaining.id), "speaker"))
         del self._speakers[gone.id]
 
     # Turns

@@ -67,7 +67,7 @@ def test_names_turns_and_words_reach_every_export(folder: Path) -> None:
     text = (folder / "transcript.txt").read_text()
     assert "Anna: one" in text and "Bea: too" in text and "Bea: three" in text and "Max: nobody's" in text
     assert " 2.000 1.000 <NA> <NA> B " in (folder / "transcript.rttm").read_text()
-    assert "Bea: too" in (folder / "transcript.srt").read_text()
+    assert "[Bea]: too" in (folder / "transcript.srt").read_text()
     words = json.loads((folder / CORRECTED).read_text())["words"]
     assert [word["probability"] for word in words] == [0.9, None, 0.7, 0.6, 0.5]
     assert [word.get("human", False) for word in words] == [False, True, False, False, True]
