@@ -42,7 +42,7 @@ def test_a_model_is_trained_and_used_by_name(
 
     card = (tmp_path / "models" / "mine" / "card.md").read_text()
     assert "- licence: CC0-1.0" in card and "largest difference" in card
-    assert main(["train", "--config", str(config)]) == 5  # the name is not free
+    assert main(["train", "--config", str(config)]) == 2  # the name is not free
     assert "(--force)" in capsys.readouterr().err
     assert main(["train", "--config", str(config), "--force"]) == 0  # it is done, and goes to the store again
     capsys.readouterr()
