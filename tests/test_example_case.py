@@ -38,6 +38,6 @@ def test_the_example_goes_to_the_report(
     page = case.read(report, "report.en.html").decode()
     row = case.read_json(case.of("compare")[0], "comparison.json")["results"][0]
     assert row["refusal"] is None and row["log10"] > 1 and row["typicality"]["different"] == 264
-    assert page.count("OPEN") == 2 and "Only 12 speakers" in page
+    assert page.count("OPEN") == 2 and "Only 12 speakers" in page and "Stronger than the validation supports" in page
     result = rederivation.verify(place, two_embedders, models=False)
     assert result.differences == [] and result.recordings == 3

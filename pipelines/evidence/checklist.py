@@ -36,6 +36,13 @@ class Content:
         """Pairs that were compared, without those that were refused."""
         return [row for row in (self.comparison or {}).get("results", []) if row["refusal"] is None]
 
+    def beyond_validation(self, row: Mapping[str, Any]) -> bool:
+        """Whether an LR is stronger than the trials of the validation support."""
+        if self.validation is None or self.validation["measures"] is None:
+            return False
+        low, high = self.validation["supported"]
+        return not low <= row["log10"] <= high
+
 
 def gather(case: Case, facts: CaseFacts, items: Sequence[CaseItem]) -> Content:
     """The newest comparison and validation of a case. Raises CaseDamaged where a file was changed."""
@@ -57,6 +64,7 @@ def consensus(content: Content) -> list[CheckedPoint]:
     measured = validation is not None and validation["measures"] is not None
     same = measured and content.comparison is not None and _same_system(content)
     compared = content.comparison is not None and bool(content.comparison["calibration"]["sha256"])
+    beyond = any(content.beyond_validation(row) for row in content.results)
     states = {
         "population": "hypotheses" if facts.population else "",
         "conditions": "validation" if measured and _conditions_are_covered(content) else "",
@@ -65,7 +73,7 @@ def consensus(content: Content) -> list[CheckedPoint]:
         "lr": "methods" if compared else "",
         "metric": "validation" if measured else "",
         "tippett": "validation" if measured else "",
-        "range": "result" if content.results else "",
+        "range": "result" if measured and content.results and not beyond else "",
         "same_system": "validation" if same else "",
         "threshold": "added" if statement else "",
         "competence": "added" if notes.notes(content.case, "competence") else "",

@@ -262,6 +262,9 @@ class _Writer:
             blocks.append(Paragraph(words.in_words(row["log10"])))
             if row["at_bound"]:
                 blocks.append(Paragraph(words("result.bound")))
+            if self._content.beyond_validation(row):
+                low, high = (words.number(value) for value in (self._content.validation or {})["supported"])
+                blocks.append(Paragraph(words("result.beyond", low=low, high=high), strong=True))
             rows = [
                 (words("result.interval_speech"), self._range(row["interval_speech"], "result.open_speech")),
                 (words("result.interval_speakers"), self._range(row["interval_speakers"], "result.open_speakers")),
@@ -292,6 +295,8 @@ class _Writer:
         wrong = record["misleading"]
         strongest = {key: words.number(wrong[f"strongest_{key}"] / TEN) for key in ("same", "different")}
         blocks += [Grid(columns, tuple(rows)), Paragraph(words("validation.strongest", **strongest))]
+        low, high = (words.number(value) for value in record["supported"])
+        blocks.append(Paragraph(words("validation.supported", low=low, high=high)))
         blocks += [Paragraph(words("validation.zero", **zero)), self._tippett(), self._cross_entropy(record["ece"])]
         blocks.append(self._breakdown(record["by_duration"], "duration"))
         blocks.append(self._breakdown(record["by_condition"], "conditions"))
@@ -321,7 +326,9 @@ class _Writer:
         words, rows = self._words, []
         for act in self._content.case.acts:
             shown = {True: words("order.shown"), False: words("order.unshown")}.get(act.detail.get("shown"), "")  # type: ignore[arg-type]
-            what = ", ".join(filter(None, (str(act.detail.get("label", "")), str(act.detail.get("kind", "")), shown)))
+            kind = str(act.detail.get("kind", ""))
+            kind = words(f"added.{kind}", label=act.detail.get("label", "")) if kind else ""
+            what = ", ".join(filter(None, (kind or str(act.detail.get("label", "")), shown)))
             rows.append((str(act.number), act.time[:19], words(f"order.{act.action}"), self._name(act.operator), what))
         columns = ("", *(words(f"order.{name}") for name in ("time", "act", "who", "what")))
         return [Paragraph(words("order.text")), Grid(columns, tuple(rows))]

@@ -109,7 +109,15 @@ def summarise(table: Mapping[str, Any], resamples: int = RESAMPLES) -> dict[str,
         },
     }
     if not len(same) or not len(different):
-        return {**record, "measures": None, "misleading": None, "ece": None, "by_duration": [], "by_condition": []}
+        return {
+            **record,
+            "measures": None,
+            "misleading": None,
+            "supported": None,
+            "ece": None,
+            "by_duration": [],
+            "by_condition": [],
+        }
     names = [fitted.speakers[i][0] for i in chosen if fitted.same[i]]
     others = [fitted.speakers[i] for i in chosen if not fitted.same[i]]
     intervals = speaker_intervals(same, different, (names, others), measures, resamples)
@@ -117,6 +125,9 @@ def summarise(table: Mapping[str, Any], resamples: int = RESAMPLES) -> dict[str,
     record["measures"] = {name: _interval(asdict(value)) for name, value in intervals.items()}
     record["misleading"] = {key: _rounded(value) for key, value in asdict(evidence.misleading(same, different)).items()}
     record["ece"] = {"odds": list(ODDS), "lr": _list(curves[0]), "best": _list(curves[1]), "none": _list(curves[2])}
+    # Bounds of the LRs that these trials support, as log10 (Vergeer et al. 2016).
+    bounds = calibrations.supported(same, different, len(pairs))
+    record["supported"] = [_rounded(bound / np.log(10)) for bound in bounds]
     record["cross_validated"] = _cross_validated(fitted, chosen)
     record["by_duration"] = _by_duration(fitted, llr)
     record["by_condition"] = _by_condition(fitted, llr)

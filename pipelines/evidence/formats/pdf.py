@@ -97,7 +97,8 @@ def _source(document: Document, lacking: set[str]) -> str:
     for section in document.sections:
         colour = _COLOURS[section.kind]
         dash = ', dash: "dashed"' if section.kind == "concluded" else ""
-        lines.append(f'#v(6pt)\n#line(length: 100%, stroke: (paint: rgb("{colour}"), thickness: 2pt{dash}))')
+        rule = f'line(length: 100%, stroke: (paint: rgb("{colour}"), thickness: 2pt{dash}))'
+        lines.append(f"#block(sticky: true, above: 18pt, {rule})")
         lines.append(f"== #{text(section.title)};")
         kind = f"text(size: 8pt, fill: luma(80))[#{text(document.kinds[section.kind])};]"
         lines.append(f"#block(sticky: true, {kind})")
@@ -145,8 +146,10 @@ def _widths(grid: Grid, count: int) -> list[str]:
     if not grid.columns:
         return ["1fr", "2.4fr"] if count == 2 else ["1fr"] * count
     rows = [grid.columns, *grid.rows]
-    longest = [max(len(row[i]) for row in rows if i < len(row)) for i in range(count)]
-    return [f"{min(max(length, 11), 44)}fr" for length in longest]
+    columns = [[row[i] for row in rows if i < len(row)] for i in range(count)]
+    longest = [max(map(len, cells)) for cells in columns]
+    words = [max((len(word) for cell in cells for word in cell.split()), default=0) for cells in columns]
+    return [f"{max(min(a, 44), min(b, 24) + 3, 8)}fr" for a, b in zip(longest, words, strict=True)]
 
 
 def _literal(text: str, lacking: set[str]) -> str:
