@@ -6,8 +6,9 @@ Its convolutions turn filter banks into frames of 2560 values every 80 ms; a vec
 the standard deviation of the frames of a segment, weighted if somebody else speaks in some of them. So the
 convolutions, nearly all of the work, do not depend on the segments: overlapping windows cost little.
 
-They run in chunks of 20 s that overlap by twice `MARGIN`. A frame is taken from the chunk in which it lies farther from
-both ends. Chunks lie on one grid for the whole recording, so the result does not depend on the number of threads.
+They run in chunks of 40 s that overlap by twice `MARGIN`. A frame is taken from the chunk in which it lies farther from
+both ends. Chunks lie on one grid for the whole recording, so the result does not depend on the number of threads. The
+mean of the filter banks slides over the recording, so the frames at the seam of two chunks do not depend on the chunk.
 """
 
 from __future__ import annotations
@@ -24,25 +25,21 @@ from numpy.typing import NDArray
 
 from diarize import progress
 from diarize.activity import NO_ACTIVITY, LocalActivity
-from diarize.audio import excerpts
-from diarize.backends import onnx_sessions, pooling
+from diarize.backends import onnx_sessions, pooling, sliding_mean
 from diarize.backends.front_ends import Features
 from diarize.backends.graphs import ort_format, quantisation
 from diarize.errors import ModelRefused
 from diarize.files import sha256
-from diarize.types import Audio, Embeddings, Samples, Segment, Vectors
+from diarize.types import Audio, Embeddings, Segment, Vectors
 from diarize.units import RATE
 
 Floats = NDArray[np.float32]
 
-SHIFT = 160  # samples between two filter banks
-LENGTH = 400  # samples of a filter bank
 STRIDE = 8  # filter banks a frame of the network
-STEP = STRIDE * SHIFT / RATE  # s between two frames, 0.08
-CHUNK = 250  # frames of a chunk, 20 s; with 10 s, a fifth more frames are computed twice
+STEP = STRIDE * sliding_mean.SHIFT / RATE  # s between two frames, 0.08
+CHUNK = 500  # frames of a chunk, 40 s; with 10 s, a fifth more frames are computed twice
 MARGIN = 13  # frames at both ends of a chunk that another chunk has too
 HOP = CHUNK - 2 * MARGIN
-LEAST_SPEECH = 50  # filter banks, 0.5 s, in a chunk from which their mean is taken; of fewer, that of the whole chunk
 LEAST = 2 * STRIDE  # filter banks that the network needs at least
 OVERLAP_WEIGHT = 1.5  # by which a frame loses weight where two speakers talk, times the probability of that
 LEAST_WEIGHT = 0.02  # of a frame; it counts if all frames of a segment are overlapped
@@ -79,7 +76,7 @@ class Community1:
     @property
     def name(self) -> str:
         device = ",cuda" if onnx_sessions.on_cuda(self._session) else ""
-        return f"{self._name}(chunk={CHUNK},margin={MARGIN},mean=speech,overlap={OVERLAP_WEIGHT}{device})"
+        return f"{self._name}(chunk={CHUNK},margin={MARGIN},mean={sliding_mean.RADIUS},overlap={OVERLAP_WEIGHT}{device})"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -116,14 +113,14 @@ class Community1:
         open_sums: dict[int, _Sums] = {}
         together = _Sums()
         waiting = order[::-1]  # the last one is the next
-        results = onnx_sessions.map_in_order(
-            lambda chunk: self._frames(audio.samples, covered, *chunk), chunks, self._threads, audio.samples
-        )
+        inputs = sliding_mean.stream(audio.samples, self._features, covered, _inputs(chunks, total), STRIDE)
+        results = onnx_sessions.map_in_order(self._frames, inputs, self._threads, audio.samples)
         results = progress.reported(results, range(1, len(chunks) + 1))
         for (first, last), frames in zip(chunks, results, strict=True):
             while waiting and spans[waiting[-1]][0] < last:
                 open_sums[waiting.pop()] = _Sums()
-            _add(open_sums, segments, spans, weights, first, frames)
+            start = max(0, first - MARGIN)
+            _add(open_sums, segments, spans, weights, first, frames[first - start : last - start])
             complete = [i for i in open_sums if spans[i][1] <= last]
             for i in [i for i in complete if i >= count]:
                 together.add(open_sums.pop(i))
@@ -133,21 +130,11 @@ class Community1:
             rows[count] = self._vectors([together])[0]
         return pooling.pool(rows, range(len(rows)), len(rows))
 
-    def _frames(self, samples: Samples, covered: NDArray[np.bool_], first: int, last: int) -> Floats:
-        """(last - first, 2560) frames of the network.
-
-        The mean that is subtracted from the filter banks is that of frames `covered` by segments: pauses, above all
-        digital silence, would move it.
-        """
-        start = max(0, first - MARGIN)
-        end = min(_count_frames(len(samples)), start + CHUNK)
-        a = start * STRIDE * SHIFT
-        b = min(len(samples), (end * STRIDE - 1) * SHIFT + LENGTH)
-        banks = self._features(excerpts.cut(samples, a, max(b, a + (LEAST - 1) * SHIFT + LENGTH)))
-        speech = np.resize(np.repeat(covered[start:end], STRIDE), len(banks))
-        mean = banks[speech].mean(axis=0) if speech.sum() >= LEAST_SPEECH else banks.mean(axis=0)
-        frames: Floats = self._session.run(None, {"fbank": (banks - mean)[None]})[0][0].T
-        return np.ascontiguousarray(frames[first - start : last - start])
+    def _frames(self, banks: Floats) -> Floats:
+        """(n, 2560) frames of the network for filter banks (at most n * STRIDE, 80)."""
+        if len(banks) < LEAST:
+            banks = np.pad(banks, ((0, LEAST - len(banks)), (0, 0)))
+        return np.ascontiguousarray(self._session.run(None, {"fbank": banks[None]})[0][0].T)
 
     def _vectors(self, sums: Sequence[_Sums]) -> Floats:
         """(n, 256) of n segments: the pooling of `TSTP` in WeSpeaker, with the weights of pyannote's `StatsPool`."""
@@ -194,7 +181,7 @@ def _linear(model: Any, path: Path) -> tuple[Floats, Floats]:
 
 def _count_frames(samples: int) -> int:
     """Frames of the network over so many samples; one at least."""
-    banks = max(1, (samples - LENGTH) // SHIFT + 1)
+    banks = max(1, (samples - sliding_mean.LENGTH) // sliding_mean.SHIFT + 1)
     return -(-banks // STRIDE)
 
 
@@ -210,6 +197,12 @@ def _chunks(covered: NDArray[np.bool_]) -> list[tuple[int, int]]:
     count = max(1, ceil((total - CHUNK) / HOP) + 1)
     edges = [0, *(i * HOP + MARGIN for i in range(1, count)), total]
     return [(a, b) for a, b in pairwise(edges) if covered[a:b].any()]
+
+
+def _inputs(chunks: Sequence[tuple[int, int]], total: int) -> list[tuple[int, int]]:
+    """The frames (first, end) that the network sees in each chunk."""
+    starts = [max(0, first - MARGIN) for first, _ in chunks]
+    return [(start, min(total, start + CHUNK)) for start in starts]
 
 
 def _covered(total: int, spans: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
