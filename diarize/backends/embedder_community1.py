@@ -76,7 +76,8 @@ class Community1:
     @property
     def name(self) -> str:
         device = ",cuda" if onnx_sessions.on_cuda(self._session) else ""
-        return f"{self._name}(chunk={CHUNK},margin={MARGIN},mean={sliding_mean.RADIUS},overlap={OVERLAP_WEIGHT}{device})"
+        mean = sliding_mean.RADIUS
+        return f"{self._name}(chunk={CHUNK},margin={MARGIN},mean={mean},overlap={OVERLAP_WEIGHT}{device})"
 
     @property
     def notes(self) -> tuple[str, ...]:
