@@ -24,7 +24,7 @@ from scipy.signal import resample_poly
 
 from benchmarks import simulate
 from diarize.backends import onnx_sessions
-from diarize.backends.front_ends import Features
+from diarize.backends.features.front_ends import Features
 from diarize.backends.graphs import ort_format, ranges
 from diarize.backends.graphs.ranges import TAIL, Histogram
 

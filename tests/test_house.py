@@ -32,8 +32,10 @@ ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
     "diarize.corrections": {"diarize.formats"},
     "diarize.models": set(),
     "diarize.backends": {
-        "diarize.audio", "diarize.speech", "diarize.words", "diarize.models", "diarize.backends.graphs",
+        "diarize.audio", "diarize.speech", "diarize.words", "diarize.models", "diarize.backends.features",
+        "diarize.backends.graphs",
     },
+    "diarize.backends.features": {"diarize.audio"},
     "diarize.backends.graphs": set(),
     "diarize.training.data": {"diarize.audio"},
     "diarize.training.architectures": set(),

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from diarize import progress
 from diarize.activity import NO_ACTIVITY, LocalActivity
-from diarize.backends import onnx_sessions, pooling, sliding_mean
-from diarize.backends.front_ends import Features
+from diarize.backends import onnx_sessions, pooling
+from diarize.backends.features import sliding_mean
+from diarize.backends.features.front_ends import Features
 from diarize.backends.graphs import ort_format, quantisation
 from diarize.errors import ModelRefused
 from diarize.files import sha256

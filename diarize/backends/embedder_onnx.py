@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import excerpts
 from diarize.backends import onnx_sessions, pooling
-from diarize.backends.front_ends import Features, RawSamples, ReDimNetMel
+from diarize.backends.features.front_ends import Features, RawSamples, ReDimNetMel
 from diarize.errors import ModelRefused
 from diarize.files import sha256
 from diarize.types import Audio, Embeddings, Samples, Segment

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from diarize import files
 from diarize.backends.embedder_community1 import RANGES
 from diarize.backends.embedder_onnx import features_of
-from diarize.backends.front_ends import Features
+from diarize.backends.features.front_ends import Features
 from diarize.backends.graphs import quantisation
 from diarize.errors import AudioError, ConfigError, FormatError, MissingExtra, ModelRefused
 from diarize.models.store import Store

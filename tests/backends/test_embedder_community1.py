@@ -16,7 +16,7 @@ from diarize.activity import LocalActivity
 from diarize.audio import reading
 from diarize.backends import embedder_community1, onnx_sessions
 from diarize.backends.embedder_community1 import Community1
-from diarize.backends.front_ends import Features
+from diarize.backends.features.front_ends import Features
 from diarize.config import WindowsConfig
 from diarize.errors import AudioError, ModelRefused
 from diarize.formats import rttm

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from diarize.backends import embedder_onnx, front_ends, onnx_sessions
-from diarize.backends.front_ends import Features
+from diarize.backends.features.front_ends import Features
 from diarize.errors import AudioError, ModelRefused
 from diarize.models.registry import REGISTRY
 from diarize.types import Segment

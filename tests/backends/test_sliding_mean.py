@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from diarize.backends import sliding_mean
+from diarize.backends.features import sliding_mean
 from diarize.types import Samples
 
 STRIDE = 8

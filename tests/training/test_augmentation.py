@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diarize.backends.front_ends import Features
+from diarize.backends.features.front_ends import Features
 from diarize.errors import MissingExtra
 from diarize.training import augmentation, codecs, filterbanks
 from diarize.training.augmentation import Augmentation
