@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from diarize.backends import embedder_onnx, front_ends, onnx_sessions
+from diarize.backends import embedder_onnx, onnx_sessions
+from diarize.backends.features import front_ends
 from diarize.backends.features.front_ends import Features
 from diarize.errors import AudioError, ModelRefused
 from diarize.models.registry import REGISTRY
