@@ -1,8 +1,8 @@
 """Kaldi's log mel filter banks for batches, ten times as fast as the library that computes them in `process`.
 
 The same numbers as `diarize.backends.features.front_ends.Features` with its defaults (to 1e-3, tested): frames of 25 ms
-every 10 ms, the mean sample removed, pre-emphasis 0.97, Hamming window, power spectrum of 512 samples, triangles on the mel
-scale 1127 ln(1 + f / 700) from 20 Hz to 8 kHz (Kaldi, feature-window.cc and mel-computations.cc).
+every 10 ms, the mean sample removed, pre-emphasis 0.97, Hamming window, power spectrum of 512 samples, triangles on the
+mel scale 1127 ln(1 + f / 700) from 20 Hz to 8 kHz (Kaldi, feature-window.cc and mel-computations.cc).
 """
 
 from __future__ import annotations
