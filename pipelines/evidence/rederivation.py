@@ -78,11 +78,12 @@ def verify(
     expect: str = "",
     tolerance: float = TOLERANCE,
     offline: bool = True,
+    public_key: bytes | None = None,
 ) -> CaseVerification:
     """Check a case; nothing is written there. `recordings` holds them, where they are not at their recorded places.
 
-    `expect` is the hash of a line of the log that was noted earlier: it must still be there. Raises CaseError where
-    there is no case.
+    `expect` is the hash of a line of the log that was noted earlier: it must still be there. `public_key` (PEM)
+    is the one with which every report must be signed. Raises CaseError where there is no case.
     """
     case, problems = folder.examine(place)
     result = CaseVerification(acts=len(case.acts), models=models, differences=problems)
@@ -107,7 +108,7 @@ def verify(
             result.add(name_of(act), f"cannot be checked: {error or type(error).__name__}")
     if models and case.acts:
         _check_with_models(case, voices, store, offline, result, tolerance)
-    _check_reports(case, result)
+    _check_reports(case, result, public_key)
     return result
 
 
@@ -301,11 +302,11 @@ def _check_models(
             result.notes.append(note)
 
 
-def _check_reports(case: Case, result: CaseVerification) -> None:
+def _check_reports(case: Case, result: CaseVerification, public_key: bytes | None) -> None:
     """Reports written again from the case, their manifests and signatures."""
     for act in case.of("report"):
         try:
-            differing, notes = report.problems(case, act)
+            differing, notes = report.problems(case, act, public_key)
         except MissingExtra as error:
             result.notes.append(f"{name_of(act)}: {error}")
         except (DiarizeError, KeyError, TypeError, ValueError) as error:

@@ -77,8 +77,11 @@ def _manifest(case: Case, contents: Mapping[str, bytes]) -> dict[str, Any]:
     }
 
 
-def problems(case: Case, act: Act) -> tuple[list[tuple[str, str]], list[str]]:
-    """((file, what differs) of a report of the case, notes). Raises CaseDamaged where a file was changed."""
+def problems(case: Case, act: Act, key: bytes | None = None) -> tuple[list[tuple[str, str]], list[str]]:
+    """((file, what differs) of a report of the case, notes). Raises CaseDamaged where a file was changed.
+
+    `key` is the public key (PEM) with which the report must be signed.
+    """
     before = Case(case.folder, case.acts[: act.number - 1])
     settings = case.read_json(act, "report.json")
     differing, notes = list[tuple[str, str]](), list[str]()
@@ -99,6 +102,10 @@ def problems(case: Case, act: Act) -> tuple[list[tuple[str, str]], list[str]]:
         public = case.read(act, PUBLIC_KEY)
         if why := signature.problem(case.read(act, MANIFEST), case.read(act, SIGNATURE), public):
             differing.append((SIGNATURE, why))
+        elif key is not None and public.strip() != key.strip():
+            differing.append((SIGNATURE, "is of another key than the one that was named"))
         else:
             notes.append(f"act {act.number}: signed by the key {signature.fingerprint(public)}")
+    elif key is not None:
+        differing.append((SIGNATURE, "is missing: the report is not signed"))
     return differing, notes

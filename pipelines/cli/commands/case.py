@@ -103,6 +103,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify = _action(actions, "verify", "compute every digest and figure again (status 6: something differs)", _verify)
     verify.add_argument("--without-models", action="store_true", help="check what needs no model")
     verify.add_argument("--expect", default="", metavar="HASH", help="hash of the log that was noted earlier")
+    key = "public key (PEM) with which every report must be signed"
+    verify.add_argument("--public-key", type=Path, metavar="PEM", help=key)
     verify.add_argument("--tolerance", type=float, default=1e-6, help="of figures; default: 1e-6")
     _recordings(verify)
     verify.add_argument("--json", action="store_true", help="print JSON")
@@ -314,6 +316,7 @@ def _verify(args: argparse.Namespace) -> int:
         expect=args.expect,
         tolerance=args.tolerance,
         offline=args.offline,
+        public_key=None if args.public_key is None else files.read(args.public_key),
     )
     if args.json:
         console.say(json.dumps(result.as_dict(), indent=1))

@@ -131,6 +131,9 @@ def test_a_signature_is_of_the_manifest(compared: Case, store: Store, tmp_path: 
     assert result.differences == [] and any("signed by the key" in note for note in result.notes)
     signature = (case.folder / "0005-report" / report.SIGNATURE).read_bytes()
     public = (case.folder / "0005-report" / report.PUBLIC_KEY).read_bytes()
+    assert rederivation.verify(case.folder, store, models=False, public_key=public).differences == []
+    told = rederivation.verify(case.folder, store, models=False, public_key=b"other").differences
+    assert ["another key" in difference.what for difference in told] == [True]
     from pipelines.evidence.signature import problem
 
     manifest = (case.folder / "0005-report" / report.MANIFEST).read_bytes()
