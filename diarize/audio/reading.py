@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from io import FileIO
 from itertools import chain
 from pathlib import Path
@@ -83,14 +84,16 @@ def read(
     track: int | None = None,
     scratch: Path | None = None,
     decode: Decode | None = None,
+    rate: int = RATE,
 ) -> Recording:
-    """Decode a recording: 16 kHz, mono, float32 in [-1, 1]; time 0 is where the file's own timeline begins.
+    """Decode a recording: `rate` Hz (default: that of all stages), mono, float32 in [-1, 1]; time 0 is where the file's
+    own timeline begins.
 
     `name` becomes `Source.path` (default: the file's name). `channel` is auto, mix, per-channel or a number from 0;
     with per-channel every channel gives an Audio of the same id. `track` is the number of an audio track, from 0; None
     chooses one by rule. Recordings of more than ten minutes are stored in an
     unnamed file in `scratch` (default: the system's folder for temporary files) and memory-mapped. `decode` decodes the
-    bytes, for example in another process (default: `decode` of this module).
+    bytes to that rate, for example in another process (default: `decode` of this module).
 
     Raises AudioError if the file is not a recording, holds no sound, cannot be read, or changed while it was read. A
     recording that is only damaged is returned, with `Audio.lost` and `Source.notes` filled. Raises OutputError if
@@ -99,7 +102,7 @@ def read(
     try:
         with open_regular(path) as file:
             before, digest = _stat_and_digest(path, file)
-            channels_samples, report = (decode or _decode_in_process)(
+            channels_samples, report = (decode or partial(_decode_in_process, rate=rate))(
                 file, str(path), channel, track, scratch or _temporary_folder()
             )
             _check_unchanged(path, file, before, digest)
@@ -110,7 +113,7 @@ def read(
     except Exception as error:  # hostile bytes make PyAV raise anything: one bad file costs one recording
         raise AudioError(str(path), f"breaks the decoder ({type(error).__name__}: {error})") from error
     audios = tuple(
-        Audio(id, samples, RATE, digest, report.lost, hash_samples(samples), line)
+        Audio(id, samples, rate, digest, report.lost, hash_samples(samples), line)
         for samples, line in zip(channels_samples, report.lines, strict=True)
     )
     source = Source(
@@ -144,16 +147,16 @@ def hash_samples(samples: Samples) -> str:
 
 
 def decode(
-    file: FileIO, called: str, channel: str, track: int | None, scratch: ScratchFiles
+    file: FileIO, called: str, channel: str, track: int | None, scratch: ScratchFiles, rate: int = RATE
 ) -> tuple[Iterator[SampleBuffer], DecodingReport]:
-    """The sound of one open file, a buffer of one channel for each Audio, and the report.
+    """The sound of one open file at `rate` Hz, a buffer of one channel for each Audio, and the report.
 
     Opens nothing but what `scratch` gives; `file` needs no name. Raises AudioError (with `called` as the path),
     OutputError, OSError if the disk fails, and anything that hostile bytes make PyAV raise.
     """
     file.seek(0)
     decoder = _FileDecoder(called, file, os.fstat(file.fileno()).st_size, track)
-    resampler, lost = decoder.decode(scratch)
+    resampler, lost = decoder.decode(scratch, rate)
     try:
         selection = channels.select_channels(resampler.statistics, channel)
     except ValueError as error:
@@ -193,9 +196,9 @@ def _temporary_folder() -> Path:
 
 
 def _decode_in_process(
-    file: FileIO, called: str, channel: str, track: int | None, scratch: Path
+    file: FileIO, called: str, channel: str, track: int | None, scratch: Path, rate: int = RATE
 ) -> tuple[tuple[Samples, ...], DecodingReport]:
-    buffers, report = decode(file, called, channel, track, ScratchFiles(scratch))
+    buffers, report = decode(file, called, channel, track, ScratchFiles(scratch), rate)
     return tuple(buffer.samples() for buffer in buffers), report
 
 
@@ -211,7 +214,7 @@ class _FileDecoder:
         self.notes: list[str] = []
         self._bytes = FileBytes(file)
 
-    def decode(self, scratch: ScratchFiles) -> tuple[BlockResampler, tuple[Segment, ...]]:
+    def decode(self, scratch: ScratchFiles, rate: int) -> tuple[BlockResampler, tuple[Segment, ...]]:
         """Everything that can be decoded, at its time, and the spans that cannot."""
         # The first bytes decide whether FFmpeg may open the file at all.
         head = self._bytes.peek(0, containers.HEAD)
@@ -237,7 +240,7 @@ class _FileDecoder:
             # Time 0 is the earliest start of any stream, so that sound and picture keep their offset.
             starts = [s.start_time * s.time_base for s in _timeline_streams(container) if s.start_time is not None]
             origin = min(map(float, starts), default=first.time or 0.0)
-            resampler, aligner = BlockResampler(first, scratch), TimestampAligner(origin, self.declared)
+            resampler, aligner = BlockResampler(first, scratch, rate), TimestampAligner(origin, self.declared)
             for block in chain([first], blocks):
                 self._check_bounds(block.rate, block.samples.shape[1], aligner.cursor)
                 for start, aligned in aligner.align(block):
@@ -390,7 +393,7 @@ class _FileDecoder:
         elif packets.trailing > SHORTFALL and missing >= 0:
             holes.append((end, end + packets.trailing))
         lost = union(Segment(round(start, 6), round(stop, 6)) for start, stop in holes)
-        resampler.buffer.extend(round(max([end, *(span.end for span in lost)]) * RATE))
+        resampler.buffer.extend(round(max([end, *(span.end for span in lost)]) * resampler.rate))
         return lost
 
     def _add_notes(

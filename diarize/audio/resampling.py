@@ -25,8 +25,9 @@ _SEAM = 1e-6  # s; a block that starts this close to the end of the last one con
 class BlockResampler:
     """Takes blocks in order of time; afterwards `buffer`, `statistics` and `levels` describe the whole recording."""
 
-    def __init__(self, first: DecodedBlock, scratch: ScratchFiles) -> None:
-        self.first_rate = first.rate
+    def __init__(self, first: DecodedBlock, scratch: ScratchFiles, rate: int = RATE) -> None:
+        """`rate` (Hz): that of the buffer."""
+        self.first_rate, self.rate = first.rate, rate
         self.channels = first.samples.shape[1]
         self.buffer = SampleBuffer(self.channels, scratch)
         self.statistics = ChannelStatistics(self.channels)
@@ -48,7 +49,7 @@ class BlockResampler:
             self.close()
             if kind != self._kind:
                 self.changes.append((start, *kind))
-            self._kind, self._at, self._end = kind, round(start * RATE), start
+            self._kind, self._at, self._end = kind, round(start * self.rate), start
         self._pending.append(block.samples)
         self._pending_seconds += block.duration
         self._end += block.duration
@@ -70,7 +71,7 @@ class BlockResampler:
         self._pending, self._pending_seconds = [], 0.0
         samples = self.levels.repair(self._match_channels(samples))
         rate = self._kind[0]
-        if rate == RATE:
+        if rate == self.rate:
             self._write(samples)
             return
         import av
@@ -78,7 +79,7 @@ class BlockResampler:
         layout = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels}C")  # C: in no known order
         format, planes = ("fltp", samples.T) if self._planar else ("flt", np.ascontiguousarray(samples).reshape(1, -1))
         if self._resampler is None:
-            self._resampler = av.AudioResampler(format=format, layout=layout, rate=RATE)
+            self._resampler = av.AudioResampler(format=format, layout=layout, rate=self.rate)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(planes), format=format, layout=layout)
         frame.sample_rate, frame.pts = rate, None
         self._write_frames(self._resampler.resample(frame))

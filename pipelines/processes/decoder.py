@@ -89,7 +89,7 @@ def _decode(options: dict[str, Any], file: FileIO, parent: Connection, scratch: 
 
     with progress.watched(send_share):
         scratch_files = ScratchFiles(Path(options["folder"]), empty_files(), parent.send_alive)
-        buffers, facts = reading.decode(file, "", options["channel"], options["track"], scratch_files)
+        buffers, facts = reading.decode(file, "", options["channel"], options["track"], scratch_files, options["rate"])
     for buffer in buffers:
         if buffer.on_disk:
             buffer.finish()

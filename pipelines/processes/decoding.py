@@ -41,7 +41,7 @@ from pipelines.processes.decoder import (
 CPU = 60  # s of processor time that any file may take
 CPU_PER_MB = 100  # s more for each MB of it; the slowest honest ones (hours of silence in Opus) take 25
 _CHILD = "pipelines.processes.decoder"
-_LONGEST = round(reading.LONGEST * RATE) + RATE  # samples
+_LONGEST = reading.LONGEST + 1  # s
 
 
 def available() -> bool:
@@ -49,13 +49,15 @@ def available() -> bool:
     return sys.platform == "linux"
 
 
-def read(path: Path, *, id: str, name: str | None = None, channel: str = "auto", track: int | None = None) -> Recording:
+def read(
+    path: Path, *, id: str, name: str | None = None, channel: str = "auto", track: int | None = None, rate: int = RATE
+) -> Recording:
     """`diarize.audio.reading.read`, with the bytes decoded by this process's decoder.
 
     Raises AudioError and OutputError as that does, and BackendError where the decoder cannot start.
     """
-    own = decoder() if available() else None
-    return reading.read(path, id=id, name=name, channel=channel, track=track, decode=own)
+    own = functools.partial(decoder(), rate=rate) if available() else None
+    return reading.read(path, id=id, name=name, channel=channel, track=track, decode=own, rate=rate)
 
 
 @functools.cache
@@ -82,14 +84,14 @@ class Decoder:
             self._end()
 
     def __call__(
-        self, file: FileIO, called: str, channel: str, track: int | None, scratch: Path
+        self, file: FileIO, called: str, channel: str, track: int | None, scratch: Path, rate: int = RATE
     ) -> tuple[tuple[Samples, ...], DecodingReport]:
         """Decode an open file. Raises AudioError, also where it breaks its decoder, OutputError and BackendError."""
         seconds = CPU + CPU_PER_MB * os.fstat(file.fileno()).st_size // 1_000_000
         with self._lock:
             reusable = False  # also after Ctrl-C, which leaves half an answer in the socket
             try:
-                options = {"channel": channel, "track": track, "folder": str(scratch)}
+                options = {"channel": channel, "track": track, "folder": str(scratch), "rate": rate}
                 messages = self._ready(scratch).ask(options, file, seconds)
                 sounds: list[Samples] = []
                 on_disk = False
@@ -99,7 +101,7 @@ class Decoder:
                         progress.report(_share(content), 1.0)
                     elif kind == MAPPED:
                         on_disk = True
-                        sounds.append(self._mapped(**json.loads(content)))
+                        sounds.append(self._mapped(rate=rate, **json.loads(content)))
                     else:
                         sounds.append(np.frombuffer(content, "<f4"))
                     kind, content = next(messages)
@@ -153,9 +155,9 @@ class Decoder:
             file.close()
         self._process, self._files = None, []
 
-    def _mapped(self, file: int, length: int) -> Samples:
+    def _mapped(self, file: int, length: int, rate: int) -> Samples:
         """Samples in a scratch file. Raises ValueError where it does not hold them."""
-        if not 0 < length <= _LONGEST:
+        if not 0 < length <= _LONGEST * rate:
             raise ValueError(f"{length} samples")
         return map_samples(self._files[file].fileno(), length)
 
