@@ -5,8 +5,9 @@ A plan is plain data: it is made once, before any work, and each worker process 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from diarize import backends
 from diarize.clustering.clusterer import WindowClusterer
 from diarize.config import Config, Section, WindowsConfig
 from diarize.errors import ConfigError, UnknownBackend
-from diarize.models.registry import REGISTRY, Progress
+from diarize.models.registry import REGISTRY, ModelEntry, Progress
 from diarize.models.store import Store
 from pipelines.recording import NoSegmentation, Stages
 from pipelines.versions import versions
@@ -47,6 +48,7 @@ LANGUAGES = frozenset(  # of Whisper, the recognizer that knows most
 )
 MOONSHINE = "moonshine-tiny-en"
 VAD_MODEL = "silero-vad-v6"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")  # a model of the Hugging Face hub: owner/name, owner/name@revision
 SEGMENTERS = ("community-1-segmentation", "pyannote-segmentation-3.0-int8")  # best first
 
 
@@ -65,6 +67,10 @@ class Choice:
     def examine(self) -> None:
         """Raises what loading it would, as far as that is known without loading a large model (`backends.examine`)."""
         backends.examine(self.stage, self.name, **self.options)
+
+    def with_options(self, **options: Any) -> Choice:
+        """The same backend with other options."""
+        return replace(self, options={**self.options, **options})
 
     def load(self, threads: int) -> Any:
         return backends.load(self.stage, self.name, **self.options, **({"threads": threads} if self.threaded else {}))
@@ -250,16 +256,31 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
     if wanted == "ge2e":
         return Choice("embedder", "ge2e", {"model": model("ge2e"), **options}, threaded=True)
     known = [name for name, entry in store.registry.items() if entry.role == "embedder"]
+    names = ("auto", *known, "FILE.onnx", "FOLDER or OWNER/NAME (*ForXVector)", "module:factory")
+    if wanted not in known and not Path(wanted).exists():  # a model of the hub that the model store knows
+        wanted = next((name for name in known if _is_on_hub(store.registry[name], wanted)), wanted)
     if wanted in known:
         format = store.registry[wanted].format
-        return Choice("embedder", "onnx", {"model": model(wanted), "format": format, **options}, threaded=True)
+        path, backend = model(wanted), format.get("backend", "onnx")
+        own: dict[str, dict[str, Any]] = {"onnx": {"format": format}, "transformers": {"digest": store.digest(wanted)}}
+        return Choice("embedder", backend, {"model": path, **own.get(backend, {}), **options}, threaded=True)
     if wanted.endswith(".onnx"):
         if not Path(wanted).is_file():
-            raise ConfigError("settings", "embedder.backend", f"{wanted} is not a file")
+            there = ", ".join(sorted(path.name for path in Path(wanted).absolute().parent.glob("*.onnx"))[:5])
+            cure = f"There: {there}." if there else f"Known names: {', '.join(names)}."
+            raise ConfigError("settings", "embedder.backend", f"{wanted} is not a file", cure)
         return Choice("embedder", "onnx", {"model": Path(wanted), "format": {}, **options}, threaded=True)
+    if Path(wanted).is_dir() or _HUB_ID.fullmatch(wanted):
+        place = {"model": Path(wanted) if Path(wanted).is_dir() else wanted, "offline": store.offline}
+        return Choice("embedder", "transformers", {**place, **options}, threaded=True)
     if ":" in wanted:
         return _own("embedder", wanted, config.embedder, config)
-    raise UnknownBackend("embedder", wanted, ("auto", *known, "FILE.onnx", "module:factory"))
+    raise UnknownBackend("embedder", wanted, names)
+
+
+def _is_on_hub(entry: ModelEntry, id: str) -> bool:
+    """Whether a model is the one with this id on the hub."""
+    return any(source.startswith(f"hf:{id}@") for source in entry.sources)
 
 
 def _recognizer(config: Config, store: Store, model: Callable[[str], Path], notes: list[str]) -> Choice | None:

@@ -32,6 +32,8 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
         "ge2e": ("diarize.backends.embedder_ge2e:load", ""),
         "onnx": ("diarize.backends.embedder_onnx:load", ""),
         "community-1": ("diarize.backends.embedder_community1:load", ""),
+        "speechidentity": ("diarize.backends.embedders.speechidentity:load", ""),
+        "transformers": ("diarize.backends.embedders.x_vectors:load", "transformers"),
     },
     "segmentation": {
         "onnx": ("diarize.backends.segmentation_onnx:load", ""),
@@ -55,7 +57,12 @@ ARGUMENTS = {  # stage -> arguments of its backends, by position and by name (di
 }
 
 
-PACKAGES = {"whisper": "faster_whisper", "pocketsphinx": "pocketsphinx", "pyannote": "pyannote.audio"}  # of the extras
+PACKAGES = {
+    "whisper": "faster_whisper",
+    "pocketsphinx": "pocketsphinx",
+    "pyannote": "pyannote.audio",
+    "transformers": "transformers",
+}  # of the extras
 SEE = 'See "Your own backend" in docs/architecture.md.'
 
 

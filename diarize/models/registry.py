@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from diarize.errors import ModelRefused, UnknownModel
 
@@ -28,6 +28,36 @@ class ModelFile:
     name: str
     sha256: str | None = None
     bytes: int | None = None
+    source: str | None = None  # of this file alone; None: the sources of the model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelScoring:
+    """How two vectors of an embedder are compared, as its authors do it."""
+
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    threshold: float | None = None  # one person: a cosine at or above it, a distance at or below it
+    origin: str = ""  # whose threshold it is, and what it holds for
+    preparation: str = "speech"  # what of a recording is embedded, a key of pipelines.people.preparation
+    bandwidth: float = 0.0  # Hz up to which a recording needs sound
+
+    def __post_init__(self) -> None:
+        if self.metric not in ("cosine", "euclidean"):
+            raise ValueError(f"a metric is cosine or euclidean, got {self.metric!r}")
+
+    @property
+    def is_distance(self) -> bool:
+        """Whether a lower value speaks for one person."""
+        return self.metric == "euclidean"
+
+    def is_same(self, value: float) -> bool:
+        """Whether a cosine or distance is on the side of one person. Raises ValueError without a threshold."""
+        if self.threshold is None:
+            raise ValueError("there is no threshold")
+        return value <= self.threshold if self.is_distance else value >= self.threshold
+
+
+COSINE_ONLY = ModelScoring()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +73,7 @@ class ModelEntry:
     description: str
     measured: bool = False  # the digests were computed from the files, not taken from the publisher
     attribution: str = ""  # authors, whom a licence such as CC-BY demands to be named
+    scoring: ModelScoring = COSINE_ONLY  # of an embedder
 
     @property
     def terms(self) -> str:
@@ -96,7 +127,8 @@ def own_entries(folder: Path) -> dict[str, ModelEntry]:
         try:
             values = json.loads(path.read_bytes())
             files = tuple(ModelFile(**file) for file in values.pop("files"))
-            entry = ModelEntry(**values | {"files": files, "sources": tuple(values["sources"])})
+            scoring = ModelScoring(**values.pop("scoring", {}))
+            entry = ModelEntry(**values | {"files": files, "sources": tuple(values["sources"]), "scoring": scoring})
             check_own_name(entry.name)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ModelRefused):
             continue
@@ -123,6 +155,7 @@ def parse(text: str) -> dict[str, ModelEntry]:
             description=table["description"],
             measured=table["measured"],
             attribution=table.get("attribution", ""),
+            scoring=ModelScoring(**table.get("scoring", {})),
         )
         for name, table in tomllib.loads(text).items()
     }

@@ -263,7 +263,7 @@ class Store:
         for file in entry.files:
             target = staging / file.name
             target.unlink(missing_ok=True)
-            fetch.fetch(entry.name, source, file, target, progress, wheels)
+            fetch.fetch(entry.name, file.source or source, file, target, progress, wheels)
         self._check_digests(entry, source, staging)
 
     def _check_digests(self, entry: ModelEntry, source: str, staging: Path) -> None:

@@ -27,7 +27,7 @@ from pipelines.people.utterance import OnUtterance, embed_files, load_embedder
 from pipelines.people.verify import Verification, load_verifier
 from pipelines.results import outputs
 
-COLUMNS = ("a", "b", "score", "llr", "log10_lr", "decision", "reason")
+COLUMNS = ("a", "b", "score", "llr", "log10_lr", "decision", "reason")  # score: as in Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,14 @@ class Comparison:
         grid = np.full((len(self.names), len(self.names)), np.nan)
         for (i, j), pair in zip(combinations(range(len(self.names)), 2), self.pairs, strict=True):
             grid[i, j] = grid[j, i] = pair.log10_lr if all_llr and pair.log10_lr is not None else pair.score
-        return grid, "log10 likelihood ratio" if all_llr else f"score ({self.pairs[0].scoring})"
+        kind = "distance" if self.pairs[0].is_distance else "score"
+        return grid, "log10 likelihood ratio" if all_llr else f"{kind} ({self.pairs[0].scoring})"
 
     def ranked(self) -> list[tuple[tuple[str, str], Verification]]:
         """((a, b), their verification) of every pair, the most similar first."""
         return sorted(
             zip(combinations(self.names, 2), self.pairs, strict=True),
-            key=lambda row: (-inf if row[1].llr is None else row[1].llr, row[1].score, row[0]),
+            key=lambda row: (-inf if row[1].llr is None else row[1].llr, row[1].similarity, row[0]),
             reverse=True,
         )
 
@@ -88,7 +89,7 @@ def compare(
     inputs = recordings.find(paths).inputs
     if len(inputs) < 2:
         raise ConfigError("compare", "recordings", f"{len(inputs)} named, at least two are needed")
-    embedder = load_embedder(config, store)
+    embedder = load_embedder(config, store, scoring.prepare)
     verifier = load_verifier(embedder, scoring)
     times = Counter(item.name for item in inputs)
     names = {item.id: item.name if times[item.name] == 1 else str(item.path) for item in inputs}

@@ -32,7 +32,9 @@ class Scoring:
     prior: float | None = None  # probability of one speaker before the recordings are compared; None: no decision
     calibration: Path | None = None  # file that `diarize calibrate` saved; default: the shipped one, where it fits
     cohort: Path | None = None  # folder of recordings of other people, one person each
-    method: str | None = None  # of METHODS; default: centred by the cohort, else that of the calibration, else cosine
+    # Of METHODS; default: centred by the cohort, else that of the calibration, else that of the model's authors.
+    method: str | None = None
+    prepare: str | None = None  # what of a file is embedded (pipelines.people.preparation); default: as its authors do
 
     def __post_init__(self) -> None:
         if self.prior is not None and not 0 < self.prior < 1:
@@ -57,7 +59,7 @@ class Scoring:
         """
         own = self.read_calibration()
         if own is not None and self.cohort is None and self.method is None:
-            scorer: Scorer = own.scorer()
+            scorer: Scorer = scores.Euclidean() if own.kind == scores.EUCLIDEAN else own.scorer()
         else:
             scorer = self._scorer(embedder, on_utterance)
         if own is not None:
@@ -67,8 +69,14 @@ class Scoring:
         return scorer, shipped if shipped is not None and shipped.kind == scorer.kind else None
 
     def _scorer(self, embedder: UtteranceEmbedder, on_utterance: OnUtterance) -> Scorer:
+        is_distance = embedder.scoring.is_distance
+        if self.method == "cosine" and is_distance:
+            problem = f"voices of {embedder.model} are compared by their {embedder.scoring.metric} distance"
+            raise ConfigError("--scoring", self.method, problem, "Leave the option out.")
         if self.method == "cosine":
             return scores.Cosine()
+        if is_distance and self.method is None and self.cohort is None:
+            return scores.Euclidean()
         if self.cohort is None:
             shipped = calibrations.shipped(embedder.model)
             if self.method == "s-norm" or (self.method == "centred" and shipped is None):

@@ -154,7 +154,7 @@ def score_trials(
     paths = find_recordings(list(speakers), folder, str(path))
     if len({trial.same for trial in listed}) < 2:
         raise FormatError(str(path), "trials of one speaker and of two are needed")
-    embedder = load_embedder(config, store)
+    embedder = load_embedder(config, store, scoring.prepare)
     scorer, calibration = scoring.load(embedder, on_utterance)
     utterances, problems = embed_files(paths, embedder, on_utterance)
 

@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 
 from diarize.audio.bandwidth import bandwidth
 from diarize.config import Config, WindowsConfig
-from diarize.errors import AudioError
+from diarize.errors import AudioError, ConfigError
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring import enrolment
 from diarize.library.scoring.calibration import Side
+from diarize.models.registry import COSINE_ONLY, ModelScoring
 from diarize.models.store import Store
 from diarize.speech import windows
 from diarize.stages import Detector, Embedder, WholeEmbedder
 from diarize.timeline import total, union
 from diarize.types import Audio, Embeddings, Segment
+from diarize.units import RATE
 from pipelines import plan
+from pipelines.people import preparation
 from pipelines.processes import decoding
 from pipelines.recording import notes_of
 
@@ -67,19 +70,55 @@ class UtteranceEmbedder:
     config: Config
     notes: tuple[str, ...] = ()  # which better models are not installed
     models: Mapping[str, str] = field(default_factory=dict)  # name in the model store -> sha256
+    scoring: ModelScoring = COSINE_ONLY  # how the authors of the model compare vectors
+    preparation: str = preparation.SPEECH  # what of a file is embedded
 
     @property
     def model(self) -> str:
-        """Identity of the embedding model."""
-        return self.embedder.name
+        """Identity of the embedding model and of the preparation: vectors of two are never compared."""
+        ending = "" if self.preparation == preparation.SPEECH else f"+{self.preparation}"
+        return f"{self.embedder.name}{ending}"
 
     def embed_file(self, path: Path) -> UtteranceEmbedding:
         """The voice in a file. Raises AudioError where it cannot be read or holds no speech."""
-        audio = self.config.audio
-        recording = decoding.read(path, id=path.name, channel=audio.channel, track=audio.track)
-        embedded = self.embed_windows(recording.audios[0])
-        notes = (*recording.source.notes, *_second_voice(embedded, self.model))
-        return replace(embedded.voice, path=str(path), notes=notes)
+        channel = "mix" if self.preparation == preparation.SOX_APP else self.config.audio.channel
+        rate = getattr(self.embedder, "rate", RATE)
+        recording = decoding.read(path, id=path.name, channel=channel, track=self.config.audio.track, rate=rate)
+        audio, notes = recording.audios[0], recording.source.notes
+        if self.preparation == preparation.SPEECH and rate == RATE:
+            embedded = self.embed_windows(audio)
+            notes = (*notes, *_second_voice(embedded, self.model))
+            return replace(embedded.voice, path=str(path), notes=notes)
+        voice = self._embed_prepared(audio)
+        needed = self.scoring.bandwidth
+        if recording.source.rate < rate or voice.bandwidth < needed:
+            sound = f"{recording.source.rate} Hz, with sound up to {voice.bandwidth:,.0f} Hz"
+            notes += (
+                f"recorded at {sound}; the model needs {rate} Hz with sound up to {needed:,.0f} Hz, "
+                "and its scores and threshold are not valid here",
+            )
+        return replace(voice, path=str(path), notes=notes)
+
+    def _embed_prepared(self, audio: Audio) -> UtteranceEmbedding:
+        """The voice in audio at the rate of the embedder, of all of it or of what the preparation leaves.
+
+        Raises AudioError where it holds no speech: nobody's voice would be compared.
+        """
+        speech = self.detector(preparation.resample(audio, RATE))
+        if not speech:
+            raise AudioError(audio.id, "no speech was found in it", "Is it the right file?")
+        if self.preparation == preparation.SPEECH:
+            return self.embed_speech(audio, speech, add_margins(speech, audio.duration)).voice
+        prepared = preparation.sox_app(audio) if self.preparation == preparation.SOX_APP else audio
+        rows = self.embedder(prepared, [Segment(0.0, prepared.duration)]).vectors[0]
+        return UtteranceEmbedding(
+            path=audio.id,
+            digest=audio.digest,
+            vector=rows,
+            model=self.model,
+            seconds=round(total(speech), 3),
+            bandwidth=bandwidth(audio, speech),
+        )
 
     def embed_audio(self, audio: Audio) -> UtteranceEmbedding:
         """The voice in decoded audio. Raises AudioError where it holds no speech."""
@@ -113,10 +152,13 @@ class UtteranceEmbedder:
         return EmbeddedSpeech(speech, embeddings, voice)
 
 
-def load_embedder(config: Config, store: Store) -> UtteranceEmbedder:
-    """The detector and the embedder that `config` asks for. Raises BackendError and ModelError.
+def load_embedder(config: Config, store: Store, prepare: str | None = preparation.SPEECH) -> UtteranceEmbedder:
+    """The detector and the embedder that `config` asks for. Raises ConfigError, BackendError and ModelError.
 
-    The channel setting per-channel is replaced by auto, as a recording of one person has one speaker in all channels.
+    `prepare`: what of a file is embedded, one of `preparation.PREPARATIONS`. None is what the model's authors do, at
+    the rate that they do it: for recordings that are compared with each other. Voices of a library are those of the
+    speech, at 16 kHz, as in the main job. The channel setting per-channel is replaced by auto, as a recording of one
+    person has one speaker in all channels.
     """
     channel = "auto" if config.audio.channel == "per-channel" else config.audio.channel
     only = {
@@ -126,11 +168,19 @@ def load_embedder(config: Config, store: Store) -> UtteranceEmbedder:
         "diarizer": None,
     }
     chosen = plan.make(config.model_copy(update=only), store)
+    known = store.registry
+    entry = next((known[name] for name in chosen.models if known[name].role == "embedder"), None)
+    scoring = COSINE_ONLY if entry is None else entry.scoring
+    if prepare != preparation.SPEECH and entry is not None and entry.format.get("rate", RATE) != RATE:
+        assert chosen.embed is not None
+        chosen = replace(chosen, embed=chosen.embed.with_options(rate=entry.format["rate"]))
+    wanted = preparation.check(prepare if prepare is not None else scoring.preparation)
     stages = chosen.build()
     assert stages.detect is not None and stages.embed is not None  # as `diarizer` is None
-    return UtteranceEmbedder(
-        stages.detect, stages.embed, chosen.config, (*chosen.notes, *notes_of(stages)), chosen.models
-    )
+    if wanted == preparation.SOX_APP and getattr(stages.embed, "rate", RATE) != RATE:
+        raise ConfigError("--prepare", wanted, f"it gives {RATE} Hz, and {stages.embed.name} takes another rate")
+    notes = (*chosen.notes, *notes_of(stages))
+    return UtteranceEmbedder(stages.detect, stages.embed, chosen.config, notes, chosen.models, scoring, wanted)
 
 
 def embed_files(

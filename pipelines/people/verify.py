@@ -9,14 +9,17 @@ from typing import Any, Literal
 import numpy as np
 
 from diarize.config import Config
-from diarize.errors import CalibrationError, printable
+from diarize.errors import CalibrationError, ConfigError, printable
+from diarize.library.scoring import scores
 from diarize.library.scoring.calibration import Calibration, Side
 from diarize.library.scoring.scores import Cosine, Scorer
 from diarize.library.store import Library
 from diarize.metrics import verification
+from diarize.models.registry import COSINE_ONLY, ModelScoring
 from diarize.models.store import Store
 from diarize.types import Voice
 from pipelines.inputs.recordings import require
+from pipelines.people import preparation
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding, load_embedder
 from pipelines.people.wording import in_decades
@@ -45,7 +48,7 @@ class Verification:
     model: str
     scoring: str
     cosine: float
-    score: float
+    score: float  # a distance where `is_distance`, else higher speaks for one person
     llr: float | None
     at_bound: bool  # the data of the calibration support no more extreme value
     log10_lr: float | None  # `llr` as log10, as people and pictures see it
@@ -55,6 +58,13 @@ class Verification:
     decision: Decision
     reason: str
     notes: tuple[str, ...]
+    is_distance: bool = False
+    score_threshold: float | None = None  # of `score`, by the model's authors: it decides where there is no `llr`
+
+    @property
+    def similarity(self) -> float:
+        """A number that is higher for voices that are more similar."""
+        return -self.score if self.is_distance else self.score
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
@@ -68,6 +78,7 @@ class Verifier:
     scorer: Scorer
     calibration: Calibration | None
     prior: float | None
+    authors: ModelScoring = COSINE_ONLY  # how the authors of the model compare
 
     def verify(
         self, a: UtteranceEmbedding | Voice, b: UtteranceEmbedding, bandwidth: float | None = None
@@ -90,11 +101,15 @@ class Verifier:
             if not reason:
                 llr = float(self.calibration.llr(score, left.seconds, b.seconds))
                 at_bound = llr in self.calibration.bounds
+        value = scores.shown(self.scorer.kind, score)
         decision: Decision = "undecided"
         if llr is not None and threshold is not None:
             decision = "same" if llr >= threshold else "different"
         elif llr is not None:
             reason = NOT_ASKED
+        elif self.score_threshold is not None:
+            decision = "same" if self.authors.is_same(value) else "different"
+            reason = f"by the threshold {self.score_threshold:g} {self.authors.origin}"
         same_file = isinstance(a, UtteranceEmbedding) and bool(a.digest) and a.digest == b.digest
         return Verification(
             a=left,
@@ -102,7 +117,7 @@ class Verifier:
             model=b.model,
             scoring=self.scorer.kind,
             cosine=round(float(Cosine()(*pair)[0]), 6),
-            score=round(score, 6),
+            score=round(value, 6),
             llr=None if llr is None else round(llr, 4),
             log10_lr=None if llr is None else round(in_decades(llr), 4),
             at_bound=at_bound,
@@ -120,18 +135,30 @@ class Verifier:
                     for note in each.notes
                 ),
             ),
+            is_distance=self.is_distance,
+            score_threshold=self.score_threshold,
         )
+
+    @property
+    def is_distance(self) -> bool:
+        """Whether a lower score speaks for one person."""
+        return self.scorer.kind == scores.EUCLIDEAN
+
+    @property
+    def score_threshold(self) -> float | None:
+        """The authors' threshold of scores; None where there is none, or voices are compared in another way."""
+        return self.authors.threshold if self.scorer.kind == self.authors.metric else None
 
 
 def load_verifier(embedder: UtteranceEmbedder, scoring: Scoring) -> Verifier:
     """How voices of `embedder` are compared. Raises as `Scoring.load`."""
-    return Verifier(*scoring.load(embedder), scoring.prior)
+    return Verifier(*scoring.load(embedder), scoring.prior, embedder.scoring)
 
 
 def verify(a: Path, b: Path, config: Config, store: Store, scoring: Scoring) -> Verification:
     """Are these two recordings of one person? Raises AudioError where one cannot be read or holds no speech."""
     require([a, b])
-    embedder = load_embedder(config, store)
+    embedder = load_embedder(config, store, scoring.prepare)
     return load_verifier(embedder, scoring).verify(embedder.embed_file(a), embedder.embed_file(b))
 
 
@@ -143,6 +170,9 @@ def verify_claim(
     Raises UnknownPerson, AudioError, and CalibrationError where the library holds no voice of theirs for this embedder.
     """
     require([recording])
+    if scoring.prepare not in (None, preparation.SPEECH):
+        problem = "voices of a library are those of the speech in their recordings"
+        raise ConfigError("--prepare", scoring.prepare, problem, "Leave the option out.")
     person = library.find(name)
     embedder = load_embedder(config, store)
     verifier = load_verifier(embedder, scoring)

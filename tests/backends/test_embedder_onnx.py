@@ -14,6 +14,7 @@ from diarize.errors import AudioError, ModelRefused
 from diarize.models.registry import REGISTRY
 from diarize.types import Segment
 from tests.backends.sounds import RATE, audio, noise, spoken
+from tests.shared import SHARED, needs_shared
 
 BINS, DIMENSION = 80, 6
 SEGMENTS = [Segment(0.0, 1.6), Segment(0.7, 1.3), Segment(0.8, 2.4), Segment(2.0, 2.1), Segment(3.0, 4.6)]
@@ -269,3 +270,138 @@ def test_the_mel_spectrogram_of_redimnet() -> None:
 
 def _triples(edges: NDArray[np.float64]) -> list[tuple[float, float, float]]:
     return list(zip(edges[:-2], edges[1:-1], edges[2:], strict=True))
+
+
+FAMILIES = {  # family of the registry -> (names of input and output, metadata that its exporter writes)
+    "wespeaker-resnet34-lm": (("feats", "embs"), {"framework": "wespeaker", "sample_rate": "16000", "output_dim": "6"}),
+    "eres2netv2": (("x", "embedding"), {"framework": "3d-speaker", "normalize_samples": "1"}),
+    "campplus": (("x", "embedding"), {"framework": "3d-speaker", "feature_normalize_type": "global-mean"}),
+}
+
+
+def write_autospeech(folder: Path, batch: int | str = "N") -> Path:
+    """A model of AutoSpeech's signature, (N, 300, 257) -> (N, 6), and the arrays beside it."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(3)
+    np.save(folder / "mean.npy", rng.uniform(0, 1, (1, 257)))
+    np.save(folder / "std.npy", rng.uniform(1, 2, (1, 257)))
+    return write_reducing_model(folder / "proposed_veri.onnx", [batch, 300, 257], [1], 257)
+
+
+def test_every_embedder_of_the_registry_has_a_test_with_its_signature() -> None:
+    names = {name for name, entry in REGISTRY.items() if entry.role == "embedder" and "backend" not in entry.format}
+    others = {name for name in names if not name.startswith("redimnet2-")}
+    assert others == {
+        *FAMILIES,
+        "autospeech",
+        "ge2e",
+        "community-1-embedding",
+    }  # two have modules
+
+
+@pytest.mark.parametrize("entry", FAMILIES)
+def test_a_family_of_the_registry_runs_by_its_entry_and_by_its_metadata(tmp_path: Path, entry: str) -> None:
+    names, metadata = FAMILIES[entry]
+    model = write_model(tmp_path / "tiny.onnx", names, metadata)
+    sound = audio(spoken(3))
+    by_entry = embedder_onnx.load(model, REGISTRY[entry].format)
+    by_file = embedder_onnx.load(model)
+    assert by_entry(sound, SEGMENTS[:3]).vectors.shape == (3, DIMENSION)
+    assert by_file(sound, SEGMENTS[:3]).vectors.shape == (3, DIMENSION)
+    features = embedder_onnx.features_of({}, metadata)
+    assert features.window == REGISTRY[entry].format["window"]
+
+
+def test_the_number_of_bins_comes_from_the_graph(tmp_path: Path) -> None:
+    mel = embedder_onnx.load(write_reducing_model(tmp_path / "r.onnx", [1, 1, 60, "T"], [1, 3], 60))
+    assert "num_mel_bins=60" in mel.name
+    fbank = embedder_onnx.load(write_reducing_model(tmp_path / "f.onnx", ["N", "T", 40], [1], 40))
+    assert "num_mel_bins=40" in fbank.name
+    with pytest.raises(ModelRefused, match="it takes 80 bins, and its description says 64"):
+        embedder_onnx.load(write_model(tmp_path / "tiny.onnx", metadata={"feat_dim": "64"}))
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_autospeech_gets_windows_of_its_spectrogram(tmp_path: Path, batch: int | str) -> None:
+    import librosa
+
+    model = write_autospeech(tmp_path, batch)
+    sound = audio(spoken(5))
+    session = onnx_sessions.open_session(model)
+
+    def published(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The published way, on librosa."""
+        level = 20 * np.log10(np.sqrt(np.mean(samples.astype(np.float64) ** 2)))
+        louder = samples * np.float32(10 ** (max(0.0, -30 - level) / 20))
+        frames = np.abs(librosa.stft(louder, n_fft=512, hop_length=160, win_length=400)).T
+        while len(frames) <= 300:
+            frames = np.repeat(frames, 2, axis=0)
+        windows = np.stack([frames[i : i + 300] for i in range(0, len(frames) - 299, 150)])
+        windows = (windows - np.load(tmp_path / "mean.npy")) / np.load(tmp_path / "std.npy")
+        rows = [session.run(None, {"x": window[None].astype(np.float32)})[0][0] for window in windows]
+        mean = np.mean(rows, axis=0)
+        return np.asarray(mean / np.linalg.norm(mean))
+
+    for place, format in ((model, {}), (tmp_path, REGISTRY["autospeech"].format)):
+        embed = embedder_onnx.load(place, format, batch=2)
+        quiet = audio(sound.samples * np.float32(0.01))
+        rows = [embed(each, [Segment(0.0, 5.0), Segment(1.0, 2.0)]).vectors for each in (sound, quiet)]
+        for each, row in zip((sound, quiet), rows, strict=True):
+            assert np.abs(row[0] - published(each.samples)).max() < 1e-5
+            assert np.abs(row[1] - published(each.samples[RATE : 2 * RATE])).max() < 1e-5
+    assert "StftMagnitude" in embed.name and "statistics" in embed.name
+
+
+def test_autospeech_needs_the_arrays_beside_it(tmp_path: Path) -> None:
+    model = write_autospeech(tmp_path)
+    (tmp_path / "std.npy").unlink()
+    with pytest.raises(ModelRefused, match=r"mean\.npy and std\.npy beside it.*Copy them"):
+        embedder_onnx.load(model)
+    np.save(tmp_path / "std.npy", np.array([print], dtype=object), allow_pickle=True)
+    with pytest.raises(ModelRefused, match="cannot be read"):  # never unpickled
+        embedder_onnx.load(model)
+    np.save(tmp_path / "std.npy", np.ones(80))
+    with pytest.raises(ModelRefused, match="cannot be read"):
+        embedder_onnx.load(model)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"model_type": "pyannote-segmentation-3.0", "powerset_max_classes": "2"}, "it is a segmentation model"),
+        ({"model_type": "zipformer2", "vocab_size": "500"}, "it is a speech recognition model.*--asr"),
+        ({"model_type": "gender"}, "a model of the type gender"),
+    ],
+)
+def test_a_model_for_another_task_is_refused_by_its_metadata(
+    tmp_path: Path, metadata: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ModelRefused, match=message):
+        embedder_onnx.load(write_model(tmp_path / "other.onnx", metadata=metadata))
+
+
+def test_a_model_with_values_for_each_frame_is_refused(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", "T", 7]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "frames", *([value] for value in values))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    (tmp_path / "frames.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelRefused, match=r"it gives values for each frame.*--segmentation") as caught:
+        embedder_onnx.load(tmp_path / "frames.onnx")
+    assert "\n" not in str(caught.value)
+
+
+@needs_shared
+def test_a_real_segmentation_model_is_refused() -> None:
+    model = SHARED / "models" / "pyannote-segmentation-3.0-int8" / "model.int8.onnx"
+    with pytest.raises(ModelRefused, match=r"not a model for speaker embeddings|values for each frame"):
+        embedder_onnx.load(model)
+
+
+def test_fault_59_a_truncated_model_is_refused_with_the_cure(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "tiny.onnx")
+    model.write_bytes(model.read_bytes()[:300])
+    with pytest.raises(ModelRefused, match="Get the file again") as caught:
+        embedder_onnx.load(model)
+    assert "\n" not in str(caught.value)

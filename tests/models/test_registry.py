@@ -12,9 +12,10 @@ import pytest
 from diarize.errors import UnknownModel
 from diarize.models import wheels
 from diarize.models.checkpoint import read_tensors
-from diarize.models.registry import REGISTRY, ModelFile, find_entry, parse
+from diarize.models.registry import REGISTRY, ModelFile, ModelScoring, find_entry, parse
 from diarize.models.store import Store
 from pipelines.cli import doctor
+from pipelines.people.preparation import PREPARATIONS
 from tests.conftest import COMMUNITY_1
 from tests.models.toys import Hub
 from tests.shared import SHARED, needs_shared
@@ -29,14 +30,14 @@ def test_every_entry_is_whole() -> None:
     for one in REGISTRY.values():
         assert one.role in {"vad", "embedder", "segmentation", "asr"}
         assert one.sources and one.files and one.licence and one.description
-        assert one.format["rate"] == 16000
+        assert one.format["rate"] == (48000 if one.name == "speechidentity" else 16000)
         assert len({file.name for file in one.files}) == len(one.files)
         for file in one.files:
             assert file.sha256 is None or (len(file.sha256) == 64 and int(file.sha256, 16))
             assert file.bytes is None or file.bytes > 0
             assert "/" not in file.name
         for source in one.sources:
-            assert source.split(":")[0] in {"installed", "pypi", "hf", "https"}
+            assert source.split(":")[0] in {"installed", "pypi", "hf", "https", "tensors"}
 
 
 def test_two_models_never_claim_the_same_weights() -> None:
@@ -44,7 +45,9 @@ def test_two_models_never_claim_the_same_weights() -> None:
     digests = [file.sha256 for file in largest if file.sha256 is not None]
     assert len(set(digests)) == len(digests)
     unpinned = [one for one, file in zip(REGISTRY.values(), largest, strict=True) if file.sha256 is None]
-    assert all(one.name.startswith("redimnet2-") for one in unpinned)
+    assert all(
+        one.name.startswith("redimnet2-") or one.name.endswith("-sv") or one.name == "autospeech" for one in unpinned
+    )
     assert len({one.sources for one in unpinned}) == len(unpinned)
 
 
@@ -102,6 +105,23 @@ def test_the_recommended_models_come_out_of_one_wheel() -> None:
     assert {source.partition("#")[0] for source in sources} == {MOONSHINE.sources[0].partition("#")[0]}
 
 
+def test_how_vectors_are_compared_belongs_to_the_model() -> None:
+    speechidentity, sat = REGISTRY["speechidentity"].scoring, REGISTRY["unispeech-sat-base-plus-sv"].scoring
+    assert (speechidentity.metric, speechidentity.threshold, speechidentity.is_distance) == ("euclidean", 0.83, True)
+    assert speechidentity.is_same(0.83) and not speechidentity.is_same(0.8301)
+    assert (sat.metric, sat.threshold, sat.is_distance) == ("cosine", 0.89, False)
+    assert sat.is_same(0.89) and not sat.is_same(0.8899) and "depends on the data" in sat.origin
+    assert REGISTRY["autospeech"].scoring.threshold == 0.26
+    assert REGISTRY["ge2e"].scoring == ModelScoring()
+    for one in REGISTRY.values():
+        assert one.scoring.preparation in PREPARATIONS
+        assert (one.scoring.threshold is None) == (not one.scoring.origin)
+    with pytest.raises(ValueError, match="cosine or euclidean"):
+        ModelScoring(metric="manhattan")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no threshold"):
+        ModelScoring().is_same(1.0)
+
+
 def test_a_part_of_a_file_is_as_long_as_the_model() -> None:
     for one in REGISTRY.values():
         for place in (wheels.parse(source.removeprefix("pypi:")) for source in one.sources):
@@ -135,5 +155,5 @@ def test_the_ge2e_checkpoint_reads_as_torch_reads_it(store: Store) -> None:
 def test_the_shared_folder_can_be_imported(tmp_path: Path) -> None:
     store = Store(tmp_path, offline=True)
     found = store.import_folder(SHARED / "models")
-    assert [one.model for one in found] == ["pyannote-segmentation-3.0-int8"]
+    assert [one.model for one in found] == ["pyannote-segmentation-3.0-int8", "speechidentity"]
     assert store.path("pyannote-segmentation-3.0-int8").name == "model.int8.onnx"

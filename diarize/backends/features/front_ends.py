@@ -1,8 +1,9 @@
-"""What speaker models take: Kaldi's filter banks, the samples themselves, or ReDimNet's mel spectrograms."""
+"""What speaker models take: Kaldi's filter banks, the samples themselves, ReDimNet's mel spectrograms, or AutoSpeech's
+spectrograms."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -95,15 +96,52 @@ class ReDimNetMel:
         frames = np.lib.stride_tricks.sliding_window_view(np.pad(sound, step // 2), length)[::step]
         spectrum = np.fft.rfft(frames * np.hamming(length), self.fft_length)[:, : self.fft_length // 2]
         power = np.clip(np.abs(spectrum) ** 2, _TINY, 1 / _TINY)
-        filters = _mel_filters(self.num_mel_bins, self.fft_length // 2, self.lowest, self.highest, self.rate / 2)
+        filters = mel_filters(self.num_mel_bins, self.fft_length // 2, self.lowest, self.highest, self.rate / 2)
         logarithms = np.log(np.clip(power @ filters, _TINY, 1 / _TINY) + _TINY)
         logarithms -= logarithms.mean(axis=0)
         count = len(logarithms) // self.multiple * self.multiple
         return np.ascontiguousarray(logarithms[:count].T[None], dtype=np.float32)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StftMagnitude:
+    """The spectrogram of AutoSpeech (arXiv:2005.03215) as its ONNX export takes it: magnitudes of 257 bins in windows
+    of 300 frames, one every 150.
+
+    A quieter excerpt is raised to -30 dBFS. Frames are centred at multiples of the shift, with silence around the
+    excerpt; where there are not more than 300, each is repeated. `mean` and `deviation` come with the model and
+    broadcast with (300, 257); `statistics` is their digest.
+    """
+
+    mean: NDArray[np.float32] = field(repr=False)
+    deviation: NDArray[np.float32] = field(repr=False)
+    statistics: str
+    rate: int = 16_000  # Hz
+    frame_length: float = 0.025  # s
+    frame_shift: float = 0.01  # s
+    fft_length: int = 512  # samples
+    window_frames: int = 300
+    level: float = -30.0  # dBFS
+
+    def __call__(self, samples: Samples) -> NDArray[np.float32]:
+        """(n,) -> (windows, window_frames, fft_length / 2 + 1)."""
+        length, step = round(self.frame_length * self.rate), round(self.frame_shift * self.rate)
+        rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
+        gain = max(1.0, 10 ** (self.level / 20) / rms) if rms > 0 else 1.0
+        padded = np.pad(samples * np.float32(gain), self.fft_length // 2)
+        frames = np.lib.stride_tricks.sliding_window_view(padded, self.fft_length)[::step]
+        margin = (self.fft_length - length) // 2  # the window lies in the middle of a frame
+        window = np.pad(np.hanning(length + 1)[:-1], (margin, self.fft_length - length - margin))
+        magnitudes = np.abs(np.fft.rfft(frames * window.astype(np.float32), axis=1)).astype(np.float32)
+        while len(magnitudes) <= self.window_frames:
+            magnitudes = np.repeat(magnitudes, 2, axis=0)
+        windows = np.lib.stride_tricks.sliding_window_view(magnitudes, self.window_frames, axis=0)
+        windows = windows[:: self.window_frames // 2].transpose(0, 2, 1)
+        return np.ascontiguousarray((windows - self.mean) / self.deviation, dtype=np.float32)
+
+
 @cache
-def _mel_filters(count: int, bins: int, lowest: float, highest: float, top: float) -> NDArray[np.float64]:
+def mel_filters(count: int, bins: int, lowest: float, highest: float, top: float) -> NDArray[np.float64]:
     """Triangles (bins, count), evenly spaced on HTK's mel scale, for bins from 0 to `top` Hz; bin 0 has no weight."""
 
     def mel(hertz: float | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diarize import files
 from diarize.errors import CalibrationError, FormatError
-from diarize.library.scoring.scores import COSINE, SHARE, Centred, Cosine, Scorer
+from diarize.library.scoring.scores import COSINE, EUCLIDEAN, SHARE, Centred, Cosine, Scorer
 from diarize.metrics import verification
 from diarize.text import counted
 from diarize.types import Vectors
@@ -105,6 +105,9 @@ class Calibration:
         """The way of scoring that it was fitted with. Raises CalibrationError where that needs the user's cohort."""
         if self.mean:
             return self._centred()
+        if self.kind == EUCLIDEAN:
+            problem = "the calibration is for distances, and libraries are searched by cosines"
+            raise CalibrationError(problem, "Use verify, compare or score-trials with it.")
         if self.kind != COSINE:
             raise CalibrationError(
                 f"the calibration is for scores of the kind {self.kind!r}", "Give the same cohort again."

@@ -1,6 +1,7 @@
-"""Two voices -> one score, in three ways (docs/method/scores.md). Rows are unit vectors of one embedder.
+"""Two voices -> one score, in four ways (docs/method/scores.md). Rows are unit vectors of one embedder.
 
     cosine    a.b
+    euclidean the distance |a - b|, with a minus: for models whose authors compare vectors so
     centred   the cosine of a' and b', where v' = v - c m - P(v - m): m is the mean of a cohort's voices, c the share of
               it that is taken off, P projects on the directions in which a telephone or a room moved those voices
     s-norm    the cosine, in deviations from what either side scores with a cohort's voices
@@ -22,7 +23,7 @@ from diarize.types import Vectors
 
 Floats = NDArray[np.float64]
 
-COSINE = "cosine"
+COSINE, EUCLIDEAN = "cosine", "euclidean"
 SHARE = 0.5  # of a cohort's mean that is taken off, by measurement with GE2E (docs/method/scores.md)
 DIRECTIONS = 3  # of channels, by measurement: more costs accuracy where no channel is in the way
 TOP = 100  # cohort voices nearest to a side that s-norm looks at
@@ -56,6 +57,21 @@ class Cosine:
     def score_many(self, rows: Floats, vectors: Vectors) -> Floats:
         """Scores (k, n) of transformed rows (k, d) with many vectors (n, d), in single precision."""
         return np.asarray(rows.astype(np.float32) @ vectors.T, np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Euclidean:
+    """Minus the distance, so that higher speaks for one speaker; `shown` takes the sign off."""
+
+    kind: str = EUCLIDEAN
+
+    def __call__(self, a: Vectors, b: Vectors) -> Floats:
+        return np.asarray(-np.linalg.norm(a.astype(np.float64) - b.astype(np.float64), axis=1), np.float64)
+
+
+def shown(kind: str, score: float) -> float:
+    """A score as people read it: the distance, for scores of the kind euclidean."""
+    return -score if kind == EUCLIDEAN else score
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_PAIRS = 20  # that are printed; the file has all
 METHODS = ("cosine", "centred", "s-norm")  # those of pipelines.people.scoring, which is imported when a command runs
+PREPARATIONS = ("speech", "whole", "sox-app")  # those of pipelines.people.preparation
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,13 +93,15 @@ def _add_scoring(command: argparse.ArgumentParser, calibration: bool = True) -> 
     command.add_argument("--cohort", type=Path, metavar="FOLDER", help=others)
     how = "how two voices are compared; default: as the calibration requires"
     command.add_argument("--scoring", choices=METHODS, help=how)
+    what = "what of a recording is embedded; default: as the authors of the embedder do, most often its speech"
+    command.add_argument("--prepare", choices=PREPARATIONS, help=what)
     options.add(command, "vad", "embedder", "profile", "channel", "track", "device")
 
 
 def _scoring(args: argparse.Namespace) -> Scoring:
     from pipelines.people.scoring import Scoring
 
-    return Scoring(args.prior, args.calibration, args.cohort, args.scoring)
+    return Scoring(args.prior, args.calibration, args.cohort, args.scoring, args.prepare)
 
 
 def _verify(args: argparse.Namespace) -> int:
@@ -139,18 +142,30 @@ def _print_verification(result: Verification) -> None:
 
     for each in (result.a, result.b):
         console.say(f"{printable(each.name)}: {each.seconds:.1f} s of speech")
-    if result.llr is None:
+    if result.score_threshold is not None and result.llr is None:
+        _print_threshold(result)
+    elif result.llr is None:
         console.say(f"no likelihood ratio: {result.reason}")
     else:
         console.say(wording.sentence(result.llr))
         if result.at_bound:
             console.say("this is the bound: the data of the calibration support no stronger value")
-    console.say(f"score {result.score:.3f} ({result.scoring}), cosine {result.cosine:.3f}")
+    kind = "distance" if result.is_distance else "score"
+    console.say(f"{kind} {result.score:.3f} ({result.scoring}), cosine {result.cosine:.3f}")
     if result.threshold is not None:
         threshold = f"threshold log10 {wording.in_decades(result.threshold):+.2f} at a prior of {result.prior}"
         posterior = "none" if result.posterior is None else f"{result.posterior:.4f}"
         console.say(f"decision: {result.decision} ({threshold}; posterior {posterior})")
     print_notes(map(printable, result.notes))
+
+
+def _print_threshold(result: Verification) -> None:
+    """On which side of the threshold of the model's authors the score lies."""
+    assert result.score_threshold is not None
+    console.say(f"{'distance' if result.is_distance else 'similar'}: {result.score:.4f}")
+    match = "match" if result.decision == "same" else "unmatch"
+    console.say(f"verification: {match} (threshold: {result.score_threshold:.3f})")
+    console.say(f"decision: {result.decision}, {result.reason}")
 
 
 def _check_unchanged(args: argparse.Namespace) -> int:
@@ -177,7 +192,7 @@ def _compare(args: argparse.Namespace) -> int:
     from pipelines.results import outputs
 
     def decided(pair: Verification) -> list[str]:
-        return [] if args.prior is None else [pair.decision]
+        return [pair.decision] if decides else []
 
     config = options.resolve(args).config
     outputs.require_place(args.out, "--out")
@@ -186,13 +201,15 @@ def _compare(args: argparse.Namespace) -> int:
     paths = [item.path for item in recordings.find(args.recordings).inputs]
     comparison = compare.compare(paths, config, options.store(config), _scoring(args), _show_progress)
     compare.write(args.out, comparison)
+    kind = "distance" if comparison.pairs[0].is_distance else "score"
+    decides = args.prior is not None or comparison.pairs[0].score_threshold is not None
     rows = [
-        [a, b, f"{pair.score:.3f}", "" if pair.llr is None else wording.ratio(pair.llr), *decided(pair)]
+        [a, b, f"{pair.score:.4f}", "" if pair.llr is None else wording.ratio(pair.llr), *decided(pair)]
         for (a, b), pair in comparison.ranked()
     ]
-    columns = ["", "", "score", "likelihood ratio", *(["decision"] if args.prior is not None else [])]
+    columns = ["", "", kind, "likelihood ratio", *(["decision"] if decides else [])]
     console.say(console.table(columns, rows[:MOST_PAIRS]))
-    refused = Counter(pair.reason for pair in comparison.pairs if pair.llr is None)
+    refused = Counter(pair.reason for pair in comparison.pairs if pair.llr is None and pair.score_threshold is None)
     for reason, count in refused.most_common():
         console.say(f"no likelihood ratio for {counted(count, 'pair')}: {reason}")
     notes = list(dict.fromkeys(note for pair in comparison.pairs for note in pair.notes))
