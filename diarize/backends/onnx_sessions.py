@@ -62,7 +62,7 @@ def refuse_other_models(model: Path, problem: str, cure: str = "") -> Iterator[N
     except (BackendError, ModelRefused):
         raise
     except Exception as error:  # onnx and ONNX Runtime raise many kinds for bytes that are no such model
-        raise ModelRefused(str(model), f"{problem}: {' '.join(str(error).split())}", cure) from error
+        raise ModelRefused(str(model), f"{problem}: {' '.join(str(error).split()).rstrip('.')}", cure) from error
 
 
 class FallbackSession:
