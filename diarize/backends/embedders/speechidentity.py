@@ -56,7 +56,7 @@ class _Part(NamedTuple):
     owner: int  # position of the segment
 
 
-class SpeechIdentity:
+class SpeechIdentityEmbedder:
     """An `Embedder`. Each segment is normalised and embedded as a whole; over two minutes, vectors of parts are
     averaged."""
 
@@ -119,7 +119,9 @@ class SpeechIdentity:
         return vectors
 
 
-def load(model: Path, rate: int = RATE, batch: int = 1, device: str = "cpu", threads: int = 0) -> SpeechIdentity:
+def load(
+    model: Path, rate: int = RATE, batch: int = 1, device: str = "cpu", threads: int = 0
+) -> SpeechIdentityEmbedder:
     """The embedder whose weights are the NumPy archive `model`, for audio of `rate` Hz; `batch` is ignored.
 
     Raises ModelRefused if the file holds other arrays, or Python objects; BackendError for a device that cannot be
@@ -128,7 +130,7 @@ def load(model: Path, rate: int = RATE, batch: int = 1, device: str = "cpu", thr
     if rate not in (RATE, NATIVE):
         raise BackendError(f"speechidentity takes audio of {NATIVE} or {RATE} Hz, not of {rate} Hz.")
     session = onnx_sessions.open_session(_graph(read_weights(model)), device, "speechidentity")
-    return SpeechIdentity(session, sha256(model), rate, onnx_sessions.count_threads(threads))
+    return SpeechIdentityEmbedder(session, sha256(model), rate, onnx_sessions.count_threads(threads))
 
 
 def read_weights(path: Path) -> dict[str, Floats]:

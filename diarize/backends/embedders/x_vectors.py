@@ -50,7 +50,7 @@ class _Excerpt(NamedTuple):
     owner: int  # position of the segment
 
 
-class XVector:
+class XVectorEmbedder:
     """An `Embedder`. Segments under 0.5 s are extended on both sides; over 60 s, vectors of parts are averaged."""
 
     def __init__(self, model: Any, features: Any, name: str, batch: int, device: str, threads: int) -> None:
@@ -127,7 +127,7 @@ class XVector:
 
 def load(
     model: Path | str, digest: str = "", batch: int = 16, device: str = "cpu", threads: int = 0, offline: bool = False
-) -> XVector:
+) -> XVectorEmbedder:
     """The embedder in the folder `model`, or of that id ("name/name", "name/name@revision") on the Hugging Face hub.
 
     `digest`: sha256 of the files, where the model store knows it. `threads` compute excerpts (0: one a core); the
@@ -170,7 +170,9 @@ def load(
     warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")
     digest = digest or _digest(folder, weights)
     identity = f"{name.removesuffix('ForXVector').lower()}@{digest[:16]}(x-vector{',cuda' if chosen == 'cuda' else ''})"
-    return XVector(network.eval().to(chosen), features, identity, batch, chosen, onnx_sessions.count_threads(threads))
+    return XVectorEmbedder(
+        network.eval().to(chosen), features, identity, batch, chosen, onnx_sessions.count_threads(threads)
+    )
 
 
 def _excerpts(segment: Segment, owner: int, total: int) -> list[_Excerpt]:
