@@ -38,7 +38,7 @@ class ModelScoring:
     metric: Literal["cosine", "euclidean"] = "cosine"
     threshold: float | None = None  # one person: a cosine at or above it, a distance at or below it
     origin: str = ""  # whose threshold it is, and what it holds for
-    preparation: str = "speech"  # what of a recording is embedded, a key of pipelines.people.preparation
+    preparation: str = "speech"  # what of a recording is embedded, a key of diarize.speech.preparation
     bandwidth: float = 0.0  # Hz up to which a recording needs sound
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ class Scoring:
     cohort: Path | None = None  # folder of recordings of other people, one person each
     # Of METHODS; default: centred by the cohort, else that of the calibration, else that of the model's authors.
     method: str | None = None
-    prepare: str | None = None  # what of a file is embedded (pipelines.people.preparation); default: as its authors do
+    prepare: str | None = None  # what of a file is embedded (diarize.speech.preparation); default: as its authors do
 
     def __post_init__(self) -> None:
         if self.prior is not None and not 0 < self.prior < 1:

@@ -17,13 +17,12 @@ from diarize.library.scoring import enrolment
 from diarize.library.scoring.calibration import Side
 from diarize.models.registry import COSINE_ONLY, ModelScoring
 from diarize.models.store import Store
-from diarize.speech import windows
+from diarize.speech import preparation, windows
 from diarize.stages import Detector, Embedder, WholeEmbedder
 from diarize.timeline import total, union
 from diarize.types import Audio, Embeddings, Segment
 from diarize.units import RATE
 from pipelines import plan
-from pipelines.people import preparation
 from pipelines.processes import decoding
 from pipelines.recording import notes_of
 

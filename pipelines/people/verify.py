@@ -17,9 +17,9 @@ from diarize.library.store import Library
 from diarize.metrics import verification
 from diarize.models.registry import COSINE_ONLY, ModelScoring
 from diarize.models.store import Store
+from diarize.speech import preparation
 from diarize.types import Voice
 from pipelines.inputs.recordings import require
-from pipelines.people import preparation
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding, load_embedder
 from pipelines.people.wording import in_decades

@@ -14,8 +14,8 @@ from diarize.models import wheels
 from diarize.models.checkpoint import read_tensors
 from diarize.models.registry import REGISTRY, ModelFile, ModelScoring, find_entry, parse
 from diarize.models.store import Store
+from diarize.speech.preparation import PREPARATIONS
 from pipelines.cli import doctor
-from pipelines.people.preparation import PREPARATIONS
 from tests.conftest import COMMUNITY_1
 from tests.models.toys import Hub
 from tests.shared import SHARED, needs_shared

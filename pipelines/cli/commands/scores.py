@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_PAIRS = 20  # that are printed; the file has all
 METHODS = ("cosine", "centred", "s-norm")  # those of pipelines.people.scoring, which is imported when a command runs
-PREPARATIONS = ("speech", "whole", "sox-app")  # those of pipelines.people.preparation
+PREPARATIONS = ("speech", "whole", "sox-app")  # those of diarize.speech.preparation
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

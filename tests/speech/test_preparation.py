@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from diarize.errors import ConfigError
+from diarize.speech import preparation
 from diarize.types import Audio
-from pipelines.people import preparation
 
 RATE = 16_000
 
