@@ -35,7 +35,9 @@ ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
         "diarize.audio", "diarize.speech", "diarize.words", "diarize.models", "diarize.backends.features",
         "diarize.backends.graphs",
     },
-    "diarize.backends.embedders": {"diarize.audio", "diarize.backends", "diarize.backends.features", "diarize.backends.graphs"},
+    "diarize.backends.embedders": {
+        "diarize.audio", "diarize.backends", "diarize.backends.features", "diarize.backends.graphs",
+    },
     "diarize.backends.features": {"diarize.audio"},
     "diarize.backends.graphs": set(),
     "diarize.training.data": {"diarize.audio"},
