@@ -172,7 +172,7 @@ def make(
     if by_channel and detect is not None:  # only advice on where speech is: without a model nothing is missing
         segment = _segmenter(config, store, model, [])
     recognizer = _recognizer(config, store, model, notes) if recognize else None
-    notes += _unused_hints(config, recognizer)
+    notes += _unused_hints(config, recognizer) + _unused_count(config)
     diarize = None
     if config.diarizer is not None and by_channel:
         notes.append(f"diarizer: {config.diarizer} is not used: with --channel per-channel each channel is one speaker")
@@ -350,6 +350,17 @@ def _unused_hints(config: Config, recognizer: Choice | None) -> list[str]:
         return []
     why = "no words are recognized" if recognizer is None else f"{recognizer.name} cannot use them; Whisper can"
     return [f"{' and '.join(hints)}: not used, because {why}"]
+
+
+def _unused_count(config: Config) -> list[str]:
+    """A note where the number of speakers is set, and something else decides it."""
+    if config.cluster.num_speakers is None:
+        return []
+    if config.label.speakers_from == "transcript":
+        return ["--num-speakers: not used, because with --speakers-from transcript the speakers are those of the file"]
+    if config.audio.channel == "per-channel":
+        return ["--num-speakers: not used, because with --channel per-channel each channel is one speaker"]
+    return []
 
 
 def _moonshine(config: Config, folder: Path, digest: str) -> Choice:

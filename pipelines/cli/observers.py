@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
+from diarize.errors import printable
 from pipelines.batch.run import RunObserver
 from pipelines.cli.console import warn
 from pipelines.cli.run_report import STAGES, recording_facts, stopping_line, summary_line
@@ -39,6 +40,7 @@ class PlainObserver(RunObserver):
     def __init__(self, verbose: bool) -> None:
         self._verbose, self._jobs, self._finished = verbose, 0, 0
         self._fetching = ""
+        self._plan_notes: tuple[str, ...] = ()  # printed once, though every recording has them
         self._progress = RunProgress(0, {})
         self._reported = time.monotonic()
 
@@ -51,6 +53,7 @@ class PlainObserver(RunObserver):
         self._jobs = len(jobs)
         sizes = {job.input.id: (file_state(job.input.path) or {"size": 0})["size"] for job in jobs}
         self._progress = RunProgress(len(jobs), sizes, plan.stages)
+        self._plan_notes = plan.notes
         for note in plan.notes:
             warn(f"note: {note}")
 
@@ -75,6 +78,9 @@ class PlainObserver(RunObserver):
         self._finished += 1
         if not outcome.reused:
             warn(f"[{self._finished}/{self._jobs}] {summary_line(outcome)}")
+        if self._verbose and outcome.status == "done":
+            for note in (note for note in outcome.notes if note not in self._plan_notes):
+                warn(f"note: {printable(outcome.name)}: {printable(note)}")
 
     def stopping(self, running: int) -> None:
         warn(stopping_line(running))

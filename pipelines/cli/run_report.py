@@ -89,7 +89,7 @@ def summary_table(report: RunReport) -> Table:
 
 
 def remarks(report: RunReport) -> Iterator[str]:
-    """A line for each recording that lost sound, or is not done, with the reason."""
+    """A line for each recording that lost sound, or is not done, with the reason; and one that points to notes."""
     for row in report.outcomes:
         if row.status == "done" and row.lost:
             yield f"lost: {printable(row.name)}: {row.lost:.1f} s lost: they could not be decoded, and are silent"
@@ -97,6 +97,8 @@ def remarks(report: RunReport) -> Iterator[str]:
     yield from map(summary_line, failures[:MOST_ROWS])
     if len(failures) > MOST_ROWS:
         yield f"and {len(failures) - MOST_ROWS} more, in run.json"
+    if with_notes := sum(row.status == "done" and bool({*row.notes} - {*report.notes}) for row in report.outcomes):
+        yield f"notes: on {counted(with_notes, 'recording')}, in run.json (-v prints them)"
 
 
 def _outcome(row: Outcome) -> str:

@@ -86,6 +86,8 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     if len(systems) > 1:
         at = 0 if request.against is None else request.systems.index(request.against)
         baseline = systems[at]
+        if request.against is not None and len(keys) == 1:
+            notes.append("differences from the baseline need two recordings or more: they are left out")
         systems = [
             each if each is baseline else replace(each, differences=_differences(each, baseline, request.rules))
             for each in systems

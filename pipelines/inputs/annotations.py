@@ -21,7 +21,7 @@ from diarize.errors import ConfigError, FormatError
 from diarize.formats import rttm, transcript_json, uem
 from diarize.formats.segments import check_span, parse_seconds
 from diarize.text import counted, split_lines
-from diarize.types import Segment, Turn
+from diarize.types import Segment, Turn, Word
 from pipelines.inputs.folders import is_folder
 from pipelines.inputs.jobs import Job, MarkedSpeech, WordsFromFile
 from pipelines.inputs.recordings import Input, RecordingMatcher, match_key, names_of
@@ -58,7 +58,7 @@ def attach(
             raise ConfigError(option, f"--diarizer {config.diarizer}", problem)
     attached = list(jobs)
     if words is not None:
-        attached = _with_words(attached, words)
+        attached = _with_words(attached, words, config.label.names_in_text)
     if config.label.speakers_from != "recording":
         _check_speakers(attached, words, speech is not None or bool(known), config)
     if speech is not None:
@@ -66,7 +66,8 @@ def attach(
     return _with_known(attached, known) if known else attached
 
 
-def _with_words(jobs: Sequence[Job], path: Path) -> list[Job]:
+def _with_words(jobs: Sequence[Job], path: Path, names_in_text: bool) -> list[Job]:
+    # A bad file in a folder costs its own recording; a single one would cost the whole run.
     if is_folder(path):
         paths = _match_files(jobs, path, WORDS)
         _require_all(jobs, set(paths), path, WORDS, ".json")
@@ -75,6 +76,7 @@ def _with_words(jobs: Sequence[Job], path: Path) -> list[Job]:
     if len(jobs) > 1:
         cure = "Name a folder with one file a recording, with the recordings' names."
         raise ConfigError(WORDS, str(path), f"one file for {len(jobs)} recordings", cure)
+    _read_words(path, names_in_text)
     return [replace(jobs[0], words=path)]
 
 
@@ -94,12 +96,17 @@ def _check_speakers(jobs: Sequence[Job], words: Path | None, has_turns: bool, co
     for job in jobs:
         if job.words is None:
             continue
-        try:
-            spoken, _ = WordsFromFile(job.words, config.label.names_in_text)()
-        except FormatError as error:
-            raise ConfigError(WORDS, error.where, error.problem, error.cure) from error
+        spoken = _read_words(job.words, config.label.names_in_text)
         if spoken and not any(word.speaker for word in spoken):
             raise ConfigError(WORDS, str(job.words), "its words have no speakers", f"Leave out {SPEAKERS} {wanted}.")
+
+
+def _read_words(path: Path, names_in_text: bool) -> tuple[Word, ...]:
+    """The words of a file. Raises ConfigError where it cannot be read."""
+    try:
+        return WordsFromFile(path, names_in_text)()[0]
+    except FormatError as error:
+        raise ConfigError(WORDS, error.where, error.problem, error.cure) from error
 
 
 def _with_speech(jobs: Sequence[Job], path: Path) -> list[Job]:

@@ -23,6 +23,7 @@ from diarize.library.enrolled import RE_EMBED
 from diarize.library.store import Library
 from diarize.models.store import Store
 from diarize.text import counted
+from pipelines.inputs.folders import is_folder
 from pipelines.inputs.recordings import require
 from pipelines.people import enrolment_audio, enrolment_checks, speakers
 from pipelines.people.enrolment_audio import EnrolmentAudio
@@ -30,6 +31,8 @@ from pipelines.people.enrolment_checks import Check, Checked, UtteranceChecks, U
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, load_embedder
 from pipelines.people.verify import Verifier, load_verifier
+from pipelines.results import outputs
+from pipelines.results.integrity import is_results
 
 SIMILAR = 4.6  # log-likelihood ratio (100 to 1) from which another person's voice is worth a note
 
@@ -111,11 +114,21 @@ def enroll(
     if not recordings:
         raise ConfigError("command line", "AUDIO", "no recording was named")
     require(recordings)
+    _refuse_folders(recordings)
     person = find_person(library, request)
     embedder = load_embedder(config, store)
     excerpts = enrolment_audio.read_files(recordings, embedder.config.audio, start, end)
     verifier = load_verifier(embedder, Scoring(calibration=calibration))
     return add_utterances(library, request, person, excerpts, embedder, verifier)
+
+
+def _refuse_folders(paths: Sequence[Path]) -> None:
+    """Raises ConfigError for the first folder: a person is enrolled from files, or from a speaker of results."""
+    for path in filter(is_folder, paths):
+        if is_results(path) or (path / outputs.TRANSCRIPT).exists():
+            cure = "Enrol a speaker of it: --from OUT/<id> --speaker SPEAKER_01."
+            raise ConfigError("AUDIO", str(path), "has results of `process`, no recordings", cure)
+        raise ConfigError("AUDIO", str(path), "is a folder, not a recording", "Name the files in it.")
 
 
 def enroll_from_transcript(

@@ -55,6 +55,7 @@ class Relabelling:
     changes: list[ChangedSpeaker] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)  # id -> why its transcript could not be changed
     unknown: int = 0  # speakers who stay unknown, as no voiceprint of them is stored
+    unnamed: int = 0  # transcripts of runs that looked for nobody: without a library, and without --link
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -98,6 +99,11 @@ def relabel(out: Path, library: Library) -> Relabelling:
             f"{counted(result.unknown, 'unknown speaker')} without a stored voiceprint: people who were enrolled later "
             "are not recognised there; process the recordings again, or use process --keep-voices next time"
         )
+    if result.unnamed:
+        result.notes.append(
+            f"{counted(result.unnamed, 'transcript')} made without a library: nobody can be named there; process the "
+            "recordings again with --library"
+        )
     result.notes += people.notes
     return result
 
@@ -107,6 +113,7 @@ def _relabel_recording(folder: Path, people: _People, result: Relabelling) -> No
     new = _recognised(folder, transcript, record, people)
     speakers = tuple(_updated(speaker, people, new) for speaker in transcript.speakers)
     identified = "identify" in transcript.provenance.stages
+    result.unnamed += not identified
     result.unknown += sum(identified and speaker.voice is None and speaker.id not in new for speaker in speakers)
     if speakers == transcript.speakers:
         return

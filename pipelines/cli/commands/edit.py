@@ -11,6 +11,7 @@ from pathlib import Path
 
 from diarize.corrections.operations import Operation
 from diarize.corrections.state import State
+from diarize.errors import ConfigError
 from diarize.text import counted
 from pipelines.cli import console
 from pipelines.results import outputs
@@ -52,6 +53,7 @@ class _Request(argparse.Action):
 
 def _edit(args: argparse.Namespace) -> int:
     from pipelines.results.corrections import Corrections
+    from pipelines.results.integrity import is_results
     from pipelines.review import edit, requests
 
     def request(kind: str, value: str | None, state: State) -> Operation | list[Operation]:
@@ -63,6 +65,9 @@ def _edit(args: argparse.Namespace) -> int:
             str(value), state
         )
 
+    if is_results(args.folder) and not (args.folder / outputs.TRANSCRIPT).exists():
+        problem, cure = "holds the results of a run", f"Name the folder of one recording in it: {args.folder}/<id>."
+        raise ConfigError("edit", str(args.folder), problem, cure)
     outputs.read(args.folder)  # its errors come first
     asked = [partial(request, kind, value) for kind, value in args.requests]
     result = edit.edit(args.folder, asked, args.author or getpass.getuser())

@@ -211,7 +211,8 @@ def _print_enrolment(result: EnrolmentResult, place: str) -> None:
     else:
         complete = "complete" if result.complete else f"not complete: {result.wanted:.0f} s are wanted"
         console.say(f"{result.person.name}  {result.person.id}: {result.seconds:.1f} s of speech, {complete}")
-    console.say(f"library: {place}")
+    if result.person is not None:
+        console.say(f"library: {place}")
     print_notes([*result.notes, *(f"{row.origin}: {note}" for row in result.rows for note in row.notes)])
 
 

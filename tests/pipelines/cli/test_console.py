@@ -20,6 +20,7 @@ from pipelines.cli import console, doctor, run_report
 from pipelines.cli.commands.machine import setting_lines
 from pipelines.cli.commands.models import model_lines
 from pipelines.cli.doctor import doctor_lines
+from pipelines.cli.observers import PlainObserver
 from pipelines.inputs import settings
 from pipelines.results.outcomes import Outcome
 from tests.cheap import SETTINGS, write_tones
@@ -192,3 +193,19 @@ def test_messages_in_a_file_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -
     stream = io.StringIO()
     console.say("failed: " + "word " * 30, stream)
     assert stream.getvalue().count("\n") == 1
+
+
+def test_notes_are_pointed_to() -> None:
+    plain, noted = DONE, replace(DONE, notes=("words: the file has 2 speakers",))
+    assert list(run_report.remarks(RunReport((plain,), (), ()))) == []
+    (line,) = run_report.remarks(RunReport((plain, noted, noted), (), ()))
+    assert line == "notes: on 2 recordings, in run.json (-v prints them)"
+    assert list(run_report.remarks(RunReport((noted,), (), noted.notes))) == []  # of the plan: printed at the start
+
+
+def test_verbose_prints_notes(capfd: pytest.CaptureFixture[str]) -> None:
+    row = replace(DONE, name="a.wav", notes=("two\nlines",))
+    PlainObserver(False).recording_finished(row)
+    assert "note" not in capfd.readouterr().err
+    PlainObserver(True).recording_finished(row)
+    assert "note: a.wav: two" in capfd.readouterr().err

@@ -230,3 +230,14 @@ def test_a_store_that_does_not_exist_is_named(
     assert run_pipeline.main(["models", "verify"]) == 0
     expected = f"there is no model in the store ({folder / 'nowhere'}, which does not exist)"
     assert capfd.readouterr().out.strip() == expected
+
+
+@pytest.mark.parametrize(
+    "settings", [{"label": {"speakers_from": "transcript"}}, {"audio": {"channel": "per-channel"}}]
+)
+def test_a_number_of_speakers_without_effect_is_noted(settings: dict[str, object], store: Store) -> None:
+    own = {"vad": {"backend": "energy"}, "asr": {"backend": "none"}}
+    without = plan.make(Config.model_validate(own | settings), store)
+    assert not any("--num-speakers" in note for note in without.notes)
+    chosen = plan.make(Config.model_validate(own | settings | {"cluster": {"num_speakers": 3}}), store)
+    assert sum(note.startswith("--num-speakers: not used") for note in chosen.notes) == 1

@@ -79,3 +79,11 @@ def test_uems_that_are_of_no_reference_are_not_said(folder: Path) -> None:
         (folder / name).write_text("r0 1 0 10\n")
     (folder / "all.rttm").write_text((folder / "ref" / "all.rttm").read_text())
     assert not evaluate(EvaluationRequest(folder / "all.rttm", (folder / "a.rttm",))).notes
+
+
+def test_a_baseline_with_one_recording_says_why_there_are_no_differences(folder: Path) -> None:
+    for name in ("ref/all", "a", "b"):
+        path = folder / f"{name}.rttm"
+        path.write_text(path.read_text().splitlines(keepends=True)[0])
+    evaluation = evaluate(EvaluationRequest(folder / "ref", (folder / "a.rttm",), against=folder / "b.rttm"))
+    assert evaluation.notes == ("differences from the baseline need two recordings or more: they are left out",)

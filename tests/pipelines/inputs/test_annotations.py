@@ -246,3 +246,13 @@ def test_speakers_of_words_are_taken_where_they_are(tmp_path: Path) -> None:
     config = parse({"label": {"speakers_from": "transcript"}}, "test")
     (job,) = attach(jobs(Input(Path("a.wav"), "a.wav", "a")), path, None, (), config)
     assert job.words == path
+
+
+@pytest.mark.parametrize("content", ['{"segments": [', "no subtitles", b"\xff\xfb\x90"])
+def test_one_file_of_words_that_cannot_be_read_is_refused_before_any_work(tmp_path: Path, content: str | bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(ConfigError, match=r"--transcript: .*a\.json"):
+        attach(jobs(Input(Path("a.wav"), "a.wav", "a")), path, None, (), parse({}, "test"))
+    (job,) = attach(jobs(Input(Path("a.wav"), "a.wav", "a")), tmp_path, None, (), parse({}, "test"))
+    assert job.words == path  # in a folder it costs its own recording only

@@ -150,6 +150,14 @@ def test_fault_63_enrolment_with_one_second(tmp_path: Path, library: Library, em
     assert found.status == 4 and found.person is None and library.people() == ()
 
 
+def test_a_folder_is_refused_with_the_cure(tmp_path: Path, library: Library, empty: Store) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder, not a recording\. Name the files in it"):
+        enroll.enroll(library, EnrolmentRequest("Anna"), [tmp_path], CONFIG, empty)
+    (tmp_path / "transcript.json").write_text("{}")
+    with pytest.raises(ConfigError, match="--from OUT/<id> --speaker SPEAKER_01"):
+        enroll.enroll(library, EnrolmentRequest("Anna"), [tmp_path], CONFIG, empty)
+
+
 def test_fault_63_enrolment_with_two_speakers(tmp_path: Path, library: Library, empty: Store) -> None:
     both = sing(tmp_path / "a.wav", (ANNA, 6), (BEN, 3), (ANNA, 3))
     found = enroll.enroll(library, EnrolmentRequest("Anna"), [both], CONFIG, empty)
@@ -320,9 +328,11 @@ def test_noise_and_clipping_are_refused(tmp_path: Path, library: Library, empty:
 
 def test_one_bad_file_costs_one_row(tmp_path: Path, library: Library, empty: Store) -> None:
     (tmp_path / "text.wav").write_text("not a recording")
-    files = [tmp_path / "text.wav", tmp_path / "nowhere.wav", sing(tmp_path / "a.wav", (ANNA, 4))]
+    files = [tmp_path / "text.wav", sing(tmp_path / "a.wav", (ANNA, 4))]
+    with pytest.raises(ConfigError, match="there is no such file"):  # a typing mistake: before any work
+        enroll.enroll(library, EnrolmentRequest("Anna"), [*files, tmp_path / "nowhere.wav"], CONFIG, empty)
     found = enroll.enroll(library, EnrolmentRequest("Anna"), files, CONFIG, empty)
-    assert [row.outcome for row in found.rows] == ["refused", "refused", "counted"] and found.status == 3
+    assert [row.outcome for row in found.rows] == ["refused", "counted"] and found.status == 3
     assert found.rows[0].check == "reading"
 
 

@@ -97,6 +97,18 @@ def test_without_kept_voices_it_says_that_new_people_are_not_recognised(out: Pat
         assert contents(out) == before
 
 
+def test_a_run_without_a_library_says_that_nobody_can_be_named(
+    place: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    assert InProcess(monkeypatch)(place / "in", place / "out") == 0
+    with libraries.open(tmp_path / "people.db", create=True) as library:
+        result = relabel(place / "out", library)
+    assert result.unnamed == 4 and result.unknown == 0
+    assert "made without a library" in result.notes[0] and "--library" in result.notes[0]
+
+
 def test_one_damaged_transcript_costs_its_row_and_other_folders_are_refused(
     out: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

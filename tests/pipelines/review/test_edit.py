@@ -270,3 +270,8 @@ def test_a_log_that_is_no_log(folder: Path) -> None:
     with pytest.raises(FormatError, match="not a correction"):
         Corrections(folder)
     assert edit(folder, "--list").status == 4
+
+
+def test_the_folder_of_a_run_is_refused_with_the_cure(folder: Path) -> None:
+    done = edit(folder.parent, "--list")
+    assert done.status == 2 and "Name the folder of one recording in it" in done.stderr
