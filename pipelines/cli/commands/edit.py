@@ -17,10 +17,14 @@ from pipelines.cli import console
 from pipelines.results import outputs
 
 _REQUESTS = (
-    ("--name", "WHO=NAME", "SPEAKER_01=Anna: call a speaker so everywhere"),
-    ("--merge", "WHO,WHO", "SPEAKER_02,SPEAKER_04: they are one person"),
-    ("--turn", "START-END=WHO", "83.2-87.9=SPEAKER_03: that speaker speaks there; =new:Maria, = for nobody"),
-    ("--word", "TIME=TEXT", "83.2=budget: the word at that time; nothing after = removes it"),
+    ("--name", "WHO=NAME", "give a speaker (id or name) another name, as SPEAKER_01=Anna"),
+    ("--merge", "WHO,WHO", "join speakers who are one person, as SPEAKER_02,SPEAKER_04"),
+    (
+        "--turn",
+        "START-END=WHO",
+        "set who speaks in this span (s), as 83.2-87.9=SPEAKER_03; new:Maria adds a speaker, nothing after = is nobody",
+    ),
+    ("--word", "TIME=TEXT", "replace the word at this time (s), as 83.2=budget; nothing after = removes it"),
     ("--apply", "FILE", "operations (JSON lines), or a CSV of speaker,name"),
     ("--undo", "N", "take back correction N; the last one without N"),
     ("--redo", "N", "bring back correction N; the last one without N"),
@@ -58,7 +62,7 @@ def _edit(args: argparse.Namespace) -> int:
 
     def request(kind: str, value: str | None, state: State) -> Operation | list[Operation]:
         if kind in ("undo", "redo"):
-            return edit.undo(Corrections(args.folder), None if value is None else int(value), kind == "redo")
+            return edit.undo(Corrections(args.folder), _number(kind, value), kind == "redo")
         if kind == "apply":
             return requests.from_file(Path(str(value)), state)
         return {"name": requests.name, "merge": requests.merge, "turn": requests.turn, "word": requests.word}[kind](
@@ -70,7 +74,7 @@ def _edit(args: argparse.Namespace) -> int:
         raise ConfigError("edit", str(args.folder), problem, cure)
     outputs.read(args.folder)  # its errors come first
     asked = [partial(request, kind, value) for kind, value in args.requests]
-    result = edit.edit(args.folder, asked, args.author or getpass.getuser())
+    result = edit.edit(args.folder, asked, args.author or _account())
     history = result.corrections.history
     if args.json:
         plain = {
@@ -93,3 +97,20 @@ def _edit(args: argparse.Namespace) -> int:
     if result.corrections.problem:
         console.warn(f"warning: {args.folder}: {result.corrections.problem}")
     return 0
+
+
+def _number(kind: str, value: str | None) -> int | None:
+    """The number of a correction. Raises ConfigError for anything else."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()):
+        raise ConfigError(f"--{kind}", value, "is not the number of a correction", "See the numbers with --list.")
+    return int(value)
+
+
+def _account() -> str:
+    """The name of the user's account. Raises ConfigError where it has none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError) as error:
+        raise ConfigError("edit", "--author", "the account has no name", "Name the author: --author NAME.") from error

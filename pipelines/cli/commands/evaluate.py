@@ -32,7 +32,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     steps = "steps that make texts comparable; default: nfkc,lower,apostrophes,punctuation,unspaced"
     command.add_argument("--normalise", type=settings.split_commas, metavar="A,B,...", help=steps)
-    for option, help in (("--match", "use only reference files like this"), ("--ignore", "leave such files out")):
+    pattern = "reference files whose path or name matches (shell pattern; may be repeated)"
+    for option, help in (("--match", f"score only {pattern}"), ("--ignore", f"skip {pattern}")):
         command.add_argument(option, action="append", default=[], metavar="PATTERN", help=help)
     command.add_argument("--allow-missing", action="store_true", help="score only the recordings that all sides have")
     command.add_argument("--no-pictures", action="store_true", help="draw no pictures")

@@ -275,3 +275,19 @@ def test_a_log_that_is_no_log(folder: Path) -> None:
 def test_the_folder_of_a_run_is_refused_with_the_cure(folder: Path) -> None:
     done = edit(folder.parent, "--list")
     assert done.status == 2 and "Name the folder of one recording in it" in done.stderr
+
+
+def test_undo_needs_a_number_and_an_account_without_name_an_author(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = edit(folder, "--undo", "x")
+    assert (
+        done.status == 2 and "--undo: x: is not the number of a correction. See the numbers with --list" in done.stderr
+    )
+
+    def fail() -> str:
+        raise OSError("no account")
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    done = run("edit", str(folder), "--name", "A=Anna")
+    assert done.status == 2 and "--author NAME" in done.stderr
