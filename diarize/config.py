@@ -302,7 +302,8 @@ class OutputConfig(Section):
 
     formats: tuple[str, ...] = Field(
         ("txt", "srt", "vtt", "rttm", "uem", "csv", "ctm", "stm", "seglst", "speakers"),
-        description="formats written beside transcript.json: txt, srt, vtt, rttm, uem, csv, ctm, stm, seglst, speakers",
+        description="formats written beside transcript.json: txt, srt, vtt, rttm, uem, csv, ctm, stm, seglst, "
+        "speakers, textgrid, eaf, audacity, labelstudio, md, html, otr",
     )
 
 

@@ -31,6 +31,13 @@ FORMATS: dict[str, tuple[str, str, str]] = {
         ".speakers.json",
         "the ids of RTTM, STM and SegLST, with the names of the speakers",
     ),
+    "textgrid": ("diarize.formats.textgrid", ".TextGrid", "tiers of turns and words, for Praat"),
+    "eaf": ("diarize.formats.eaf", ".eaf", "tiers of turns and words, for ELAN"),
+    "audacity": ("diarize.formats.audacity", ".labels.txt", "a label a turn, for Audacity"),
+    "labelstudio": ("diarize.formats.labelstudio", ".labelstudio.json", "a region a turn, for Label Studio"),
+    "md": ("diarize.formats.minutes", ".md", "minutes in Markdown, with time stamps of analysis programs"),
+    "html": ("diarize.formats.html", ".html", "a page for reading, in one file"),
+    "otr": ("diarize.formats.otr", ".otr", "a text with time stamps, for oTranscribe"),
 }
 
 

@@ -17,7 +17,7 @@ from diarize.formats.times import round_transcript
 from diarize.text import counted, split_lines
 from diarize.types import Transcript
 
-COLUMNS = ("recording", "start", "end", "duration", "speaker", "text", "name", "confidence")
+COLUMNS = ("recording", "start", "end", "duration", "speaker", "text", "name", "confidence", "human")
 _NEEDED = ("recording", "start", "end", "speaker", "text")
 _FORMULA = frozenset("=+-@\t\r\n'＝＋－＠")  # the wide forms count in spreadsheets of East Asian locales
 
@@ -60,6 +60,7 @@ def dumps(transcript: Transcript) -> str:
                 guard(row.text),
                 guard_optional(names.get(row.speaker)),
                 "" if row.confidence is None else repr(float(row.confidence)),
+                "yes" if row.human else "",
             )
         )
     return sheet.getvalue()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from diarize.errors import FormatError
@@ -20,6 +21,7 @@ class TextSegment(Segment):
     text: str
     confidence: float | None = None
     passage: Passage | None = None  # the text with what it leaves open (`alternatives`); None: nothing
+    human: bool = False  # a person decided the turn, or a word of it
 
 
 def text_segments(transcript: Transcript) -> Iterator[TextSegment]:
@@ -29,9 +31,32 @@ def text_segments(transcript: Transcript) -> Iterator[TextSegment]:
     """
     speakers = {turn.speaker for turn in transcript.turns}
     rest = replace(transcript, turns=(), words=tuple(w for w in transcript.words if w.speaker not in speakers))
-    segments = [TextSegment(t.start, t.end, t.speaker, text, t.confidence) for t, text in transcript.spoken()]
-    segments += [TextSegment(u.start, round_time(u.end), u.speaker, u.text) for u in rest.utterances() if u.text]
+    decided: dict[str | None, list[float]] = {}  # speaker -> middles of words that a person decided
+    for word in sorted(transcript.words, key=lambda word: word.middle):
+        if word.human:
+            decided.setdefault(word.speaker, []).append(word.middle)
+    segments = [
+        TextSegment(
+            t.start,
+            t.end,
+            t.speaker,
+            text,
+            t.confidence,
+            human=t.human or _any_in(decided.get(t.speaker, ()), t),
+        )
+        for t, text in transcript.spoken()
+    ]
+    segments += [
+        TextSegment(u.start, round_time(u.end), u.speaker, u.text, human=any(word.human for word in u.words))
+        for u in rest.utterances()
+        if u.text
+    ]
     return iter(sorted(segments, key=lambda s: (s.start, s.end)))
+
+
+def _any_in(times: Sequence[float], segment: Segment) -> bool:
+    """Whether one of the sorted times lies in a segment."""
+    return bisect_left(times, segment.start) < bisect_left(times, segment.end)
 
 
 def parse_seconds(field: str, where: str) -> float:

@@ -105,6 +105,34 @@ class Transcript(types.Transcript):
         """STM of sclite: one line a turn, with its text."""
         return formats.dumps("stm", self)
 
+    def to_textgrid(self) -> str:
+        """Praat TextGrid: a tier of turns and one of words for each speaker."""
+        return formats.dumps("textgrid", self)
+
+    def to_eaf(self) -> str:
+        """ELAN: a tier of turns and one of words for each speaker."""
+        return formats.dumps("eaf", self)
+
+    def to_audacity(self) -> str:
+        """Audacity labels, one a turn."""
+        return formats.dumps("audacity", self)
+
+    def to_labelstudio(self) -> str:
+        """A task of Label Studio, one region a turn."""
+        return formats.dumps("labelstudio", self)
+
+    def to_md(self) -> str:
+        """Minutes in Markdown."""
+        return formats.dumps("md", self)
+
+    def to_html(self) -> str:
+        """A page for reading, in one file."""
+        return formats.dumps("html", self)
+
+    def to_otr(self) -> str:
+        """A text with time stamps, for oTranscribe."""
+        return formats.dumps("otr", self)
+
     def to_seglst(self) -> list[dict[str, Any]]:
         """MeetEval's SegLST: one dict a turn, with session_id, speaker, start_time and end_time (s), and words.
 
@@ -158,7 +186,7 @@ def _format_of(path: Path) -> str:
     """The name of the format that a file's suffix asks for. Raises ConfigError."""
     suffixes = {formats.suffix(name): name for name in formats.names()}
     for suffix in sorted(suffixes, key=len, reverse=True):  # .seglst.json before .json
-        if path.name.lower().endswith(suffix):
+        if path.name.lower().endswith(suffix.lower()):
             return suffixes[suffix]
     problem = "names no format by its suffix"
     raise ConfigError("save", path.name, problem, f"Known: {', '.join(suffixes)}; or name a folder that exists.")
