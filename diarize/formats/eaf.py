@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from diarize.errors import FormatError
-from diarize.formats.tiers import LATEST, WORDS, Tier, TierFile, for_xml, from_tiers, parse_xml, tiers_of
+from diarize.formats.tiers import LATEST, SPEAKER, WORDS, Tier, TierFile, for_xml, from_tiers, parse_xml, tiers_of
 from diarize.text import counted
 from diarize.types import Transcript
 
@@ -58,10 +58,9 @@ def dumps(transcript: Transcript) -> str:
         element = SubElement(root, "TIER", names)
         for j, (_, _, text) in enumerate(tier.labels):
             number += 1
-            references = {"TIME_SLOT_REF1": slots[i, j, 0], "TIME_SLOT_REF2": slots[i, j, 1]}
-            annotation = SubElement(
-                SubElement(element, "ANNOTATION"), "ALIGNABLE_ANNOTATION", ANNOTATION_ID=f"a{number}", **references
-            )
+            slots_of = {"TIME_SLOT_REF1": slots[i, j, 0], "TIME_SLOT_REF2": slots[i, j, 1]}
+            parent = SubElement(element, "ANNOTATION")
+            annotation = SubElement(parent, "ALIGNABLE_ANNOTATION", {"ANNOTATION_ID": f"a{number}", **slots_of})
             SubElement(annotation, "ANNOTATION_VALUE").text = for_xml(text)
     for kind in _TYPES:
         flags = {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": kind, "TIME_ALIGNABLE": "true"}
@@ -96,7 +95,7 @@ def loads(text: str, where: str) -> TierFile:
             notes.append(f"{counted(references, 'annotation')} without times in the tier {name[:40]!r} not read")
             if not labels:
                 continue
-        speaker = element.get("PARTICIPANT") or name.removesuffix(WORDS)
+        speaker = element.get("PARTICIPANT") or name.removesuffix(WORDS).removesuffix(SPEAKER)
         tiers.append(Tier(name, speaker, tuple(sorted(labels))))
     return from_tiers(tiers, notes)
 

@@ -70,7 +70,7 @@ def _paragraphs(transcript: Transcript, labels: dict[str | None, str]) -> Iterat
     }
     for utterance in transcript.utterances():
         index = None if utterance.speaker is None else decided[utterance.speaker]
-        confirmed = index is not None and any(index.overlapping(utterance))
+        confirmed = index is not None and next(index.overlapping(utterance), None) is not None
         yield _paragraph(utterance.start, labels[utterance.speaker], _words(utterance), confirmed)
 
 

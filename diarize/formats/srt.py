@@ -28,7 +28,7 @@ from diarize.formats.timing_lines import (
 )
 from diarize.types import Transcript
 
-_INERT = str.maketrans({"<": "‹", ">": "›"})
+INERT = str.maketrans({"<": "‹", ">": "›"})
 _STYLE = re.compile(
     r"</?(?:[ibusvc]|font|lang|ruby|rt|span|em|strong|p)\b[^<>\n]*>|<[\d:.,]{5,14}>|\{\\[^{}\n]*\}", re.IGNORECASE
 )
@@ -42,7 +42,7 @@ def dumps(transcript: Transcript) -> str:
     labels = make_labels(transcript)
     blocks = []
     for number, cue in enumerate(make_cues(transcript, lambda speaker: f"[{labels[speaker]}]: "), 1):
-        text = "\n".join(cue.lines).translate(_INERT).replace("{\\", "(\\")
+        text = "\n".join(cue.lines).translate(INERT).replace("{\\", "(\\")
         blocks.append(f"{number}\n{format_clock(cue.start, ',')} --> {format_clock(cue.end, ',')}\n{text}\n\n")
     return "".join(blocks)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from diarize.errors import FormatError
 from diarize.formats.naming import encodable
 from diarize.formats.segments import parse_seconds
-from diarize.formats.tiers import MOST_CHARACTERS, Tier, TierFile, from_tiers, milliseconds, tiers_of
+from diarize.formats.tiers import MOST_CHARACTERS, SPEAKER, Tier, TierFile, from_tiers, milliseconds, tiers_of
 from diarize.types import Transcript
 from diarize.units import to_milliseconds
 
@@ -65,7 +65,7 @@ def loads(text: str, where: str) -> TierFile:
                 raise FormatError(where, f"an interval from {start} to {end} ms in the tier {name[:40]!r}")
         # An interval without text is a gap. Turns without any text have a label that is not empty, see dumps.
         spoken = tuple((start, end, "" if label == _NO_TEXT else label) for start, end, label in labels if label)
-        tiers.append(Tier(name, name, spoken))
+        tiers.append(Tier(name, name.removesuffix(SPEAKER), spoken))
     return from_tiers(tiers, notes)
 
 

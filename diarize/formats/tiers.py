@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 from xml.etree import ElementTree
 
 from diarize.errors import FormatError
@@ -19,6 +20,7 @@ from diarize.types import Transcript
 from diarize.units import to_milliseconds
 
 WORDS = " - words"  # at the end of the name of a tier of words, behind that of its speaker
+SPEAKER = " (speaker)"  # behind the name of a speaker that ends like that of a tier
 MOST_CHARACTERS = 100_000_000  # of a file; ten hours of speech are less than a third of it
 MOST_DEPTH = 100  # elements inside each other; EAF has 5
 LATEST = 10_000_000_000  # ms
@@ -78,10 +80,12 @@ def tiers_of(transcript: Transcript) -> list[Tier]:
             span = to_milliseconds(word.start), to_milliseconds(word.end)
             words.setdefault(word.speaker, []).append((*span, text))
     tiers = []
-    for speaker in sorted({*turns, *words}, key=lambda speaker: speaker is None):
-        tiers.append(Tier(labels[speaker], labels[speaker], in_sequence(turns.get(speaker, ()))))
+    for speaker in sorted(turns | words, key=lambda speaker: speaker is None):
+        label = labels[speaker]
+        name = label + SPEAKER if label.endswith((WORDS, SPEAKER)) else label
+        tiers.append(Tier(name, label, in_sequence(turns.get(speaker, ()))))
         if speaker in words:
-            tiers.append(Tier(labels[speaker] + WORDS, labels[speaker], in_sequence(words[speaker])))
+            tiers.append(Tier(name + WORDS, label, in_sequence(words[speaker])))
     return tiers
 
 
@@ -141,15 +145,16 @@ def parse_xml(text: str, where: str) -> ElementTree.Element:
         raise FormatError(where, f"has more than {MOST_CHARACTERS} characters")
     if re.search(r"<!(?:DOCTYPE|ENTITY)", text, re.IGNORECASE):
         raise FormatError(where, "has a document type, which is not read", "Remove the DOCTYPE.")
-    parser = ElementTree.XMLPullParser(("start", "end"))
+    parser: ElementTree.XMLPullParser[ElementTree.Element] = ElementTree.XMLPullParser(("start", "end"))
     depth = 0
     root: ElementTree.Element | None = None
     try:
         for at in range(0, len(text), 1_000_000):
             parser.feed(text[at : at + 1_000_000])
-            for event, element in parser.read_events():
-                depth += 1 if event == "start" else -1
-                root = element if root is None else root  # type: ignore[assignment]
+            for event in parser.read_events():
+                kind, element = cast(tuple[str, ElementTree.Element], event)
+                depth += 1 if kind == "start" else -1
+                root = element if root is None else root
                 if depth > MOST_DEPTH:
                     raise FormatError(where, f"has more than {MOST_DEPTH} elements inside each other")
         parser.close()

@@ -147,7 +147,7 @@ def _read_float(value: Any, where: str, path: str) -> float:
 
 
 def _check(value: Any, kind: type | tuple[type, ...], where: str, path: str) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise FormatError(where, f"{path} is {_describe(value)}")
     return value
 

@@ -52,9 +52,7 @@ def test_fault_21_a_recording_in_which_nobody_speaks_has_a_valid_file(name: str)
 
 
 def test_every_other_format_has_its_empty_form_tested() -> None:
-    assert {*SILENCE, "json", "eaf", "html"} == set(
-        formats.names()
-    )  # these two: tests/formats/test_tiers.py, test_html.py
+    assert {*SILENCE, "json", "eaf", "html"} == set(formats.names())  # these two are tested in test_tiers.py
 
 
 def test_unknown_formats_answer_with_the_nearest_known_name() -> None:

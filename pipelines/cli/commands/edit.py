@@ -26,6 +26,7 @@ _REQUESTS = (
     ),
     ("--word", "TIME=TEXT", "replace the word at this time (s), as 83.2=budget; nothing after = removes it"),
     ("--apply", "FILE", "operations (JSON lines), or a CSV of speaker,name"),
+    ("--adopt", "FILE", "an export that somebody corrected: TextGrid, EAF, Audacity, SRT, VTT, TXT, RTTM, JSON"),
     ("--undo", "N", "take back correction N; the last one without N"),
     ("--redo", "N", "bring back correction N; the last one without N"),
 )
@@ -58,11 +59,16 @@ class _Request(argparse.Action):
 def _edit(args: argparse.Namespace) -> int:
     from pipelines.results.corrections import Corrections
     from pipelines.results.integrity import is_results
-    from pipelines.review import edit, requests
+    from pipelines.review import adopt, edit, requests
 
     def request(kind: str, value: str | None, state: State) -> Operation | list[Operation]:
         if kind in ("undo", "redo"):
             return edit.undo(Corrections(args.folder), _number(kind, value), kind == "redo")
+        if kind == "adopt":
+            adoption = adopt.adopt(Path(str(value)), Corrections(args.folder))
+            for note in adoption.notes:
+                console.warn(f"note: {note}")
+            return [] if adoption.operation is None else [adoption.operation]
         if kind == "apply":
             return requests.from_file(Path(str(value)), state)
         return {"name": requests.name, "merge": requests.merge, "turn": requests.turn, "word": requests.word}[kind](
