@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from diarize.corrections.difference import Trial
+from diarize.corrections.difference import Difference
 from diarize.corrections.rewording import NEAR, fold
 from diarize.corrections.state import EditedWord, State
 from diarize.formats.tiers import Label
@@ -28,7 +28,7 @@ class _Token:
     chunk: int  # tokens with the same number have no space between them
 
 
-def text_operations(before: Sequence[Label], after: Sequence[Label], state: State, trial: Trial) -> None:
+def text_operations(before: Sequence[Label], after: Sequence[Label], state: State, result: Difference) -> None:
     """Operations that make the texts of `before`, an export of `state`, those of `after`. Speakers are ids here.
 
     Blocks that are the same in both anchor the comparison, so only what lies between them is compared by words.
@@ -37,7 +37,7 @@ def text_operations(before: Sequence[Label], after: Sequence[Label], state: Stat
     matcher = SequenceMatcher(None, before, after, autojunk=False)
     for kind, i, j, k, m in matcher.get_opcodes():
         if kind != "equal":
-            _reword(before[i:j], words[i:j], after[k:m], trial)
+            _reword(before[i:j], words[i:j], after[k:m], result)
 
 
 def _words_of_blocks(blocks: Sequence[Label], state: State) -> list[list[EditedWord]]:
@@ -75,7 +75,7 @@ def _tokens(blocks: Sequence[Label]) -> list[_Token]:
 
 
 def _reword(
-    before: Sequence[Label], words: Sequence[Sequence[EditedWord]], after: Sequence[Label], trial: Trial
+    before: Sequence[Label], words: Sequence[Sequence[EditedWord]], after: Sequence[Label], result: Difference
 ) -> None:
     old, new = _tokens(before), _tokens(after)
     owner = _owners(old, before, words)
@@ -100,13 +100,13 @@ def _reword(
             for position, (text, block) in zip(positions, texts, strict=True):
                 word = all_words[position]
                 if fold(text) != fold(word.text):
-                    trial.add({"op": "edit_word", "word": word.id, "text": text})
+                    result.add({"op": "edit_word", "word": word.id, "text": text})
                 if after[block].speaker != word.speaker:
                     target[word.id] = after[block].speaker
             continue
         for position in positions:
             target.pop(all_words[position].id, None)
-            trial.add({"op": "delete_word", "word": all_words[position].id})
+            result.add({"op": "delete_word", "word": all_words[position].id})
         previous = max((p for token in owner[:i] for p in token), default=None)
         following = min((p for token in owner[j:] for p in token), default=None)
         _insert(
@@ -115,9 +115,9 @@ def _reword(
             None if previous is None else all_words[previous].end,
             None if following is None else all_words[following].start,
             after,
-            trial,
+            result,
         )
-    _reassign(target, trial)
+    _reassign(target, result)
 
 
 def _owners(
@@ -169,10 +169,10 @@ def _insert(
     previous: int | None,
     following: int | None,
     blocks: Sequence[Label],
-    trial: Trial,
+    result: Difference,
 ) -> None:
     """New words: in the time of those that they replace, else between the words around them, within their block."""
-    duration = trial.state.duration
+    duration = result.state.duration
     for block in dict.fromkeys(block for _, block in texts):
         own = [text for text, number in texts if number == block]
         if replaced:
@@ -186,7 +186,7 @@ def _insert(
         end = min(max(start, end), duration)
         edges = [start + (end - start) * i // len(own) for i in range(len(own) + 1)]
         for n, text in enumerate(own):
-            trial.add(
+            result.add(
                 {
                     "op": "insert_word",
                     "start": edges[n],
@@ -197,9 +197,9 @@ def _insert(
             )
 
 
-def _reassign(target: dict[str, str | None], trial: Trial) -> None:
+def _reassign(target: dict[str, str | None], result: Difference) -> None:
     """Give words to their new speakers, with the part of the turn that is theirs."""
-    state = trial.state
+    state = result.state
     runs: list[list[EditedWord]] = []
     last: EditedWord | None = None
     for word in state.words:
@@ -222,4 +222,4 @@ def _reassign(target: dict[str, str | None], trial: Trial) -> None:
                     start = min(start, turn.start)
                 if not any(end <= word.start < turn.end for word in others):
                     end = max(end, turn.end)
-        trial.add({"op": "assign", "start": start, "end": end, "from": source, "to": target[run[0].id]})
+        result.add({"op": "assign", "start": start, "end": end, "from": source, "to": target[run[0].id]})

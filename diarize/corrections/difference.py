@@ -19,7 +19,7 @@ from diarize.intervals import SpanIndex
 NUMBER = 1 << 30  # of the operation while it is tried; ids of what it adds are never used
 
 
-class Trial:
+class Difference:
     """Operations that are tried one after the other, and the state after those that fit."""
 
     def __init__(self, state: State) -> None:
@@ -59,7 +59,7 @@ class SpeakerNames:
     def id_of(self, name: str | None) -> str | None:
         return None if name is None else self._ids.get(name, name)
 
-    def resolve(self, before: Sequence[Label], after: Sequence[Label], trial: Trial) -> None:
+    def resolve(self, before: Sequence[Label], after: Sequence[Label], result: Difference) -> None:
         """Give every name in `after` an id: a new name for most of the time of a name that is gone is that speaker's.
 
         All other new names are new speakers.
@@ -80,13 +80,13 @@ class SpeakerNames:
             if name not in self._ids and old in gone and 2 * time > totals[old]:
                 self._ids[name] = self._ids[old]
                 gone.discard(old)
-                trial.add({"op": "name_speaker", "speaker": self._ids[old], "name": name})
+                result.add({"op": "name_speaker", "speaker": self._ids[old], "name": name})
         for name in new:
             if name not in self._ids:
-                ids = {speaker.id for speaker in trial.state.speakers}
+                ids = {speaker.id for speaker in result.state.speakers}
                 number = next(n for n in range(1, len(ids) + 2) if f"SPEAKER_{n:02d}" not in ids)
                 self._ids[name] = f"SPEAKER_{number:02d}"
-                trial.add({"op": "add_speaker", "speaker": self._ids[name], "name": name})
+                result.add({"op": "add_speaker", "speaker": self._ids[name], "name": name})
 
 
 def without(labels: Iterable[Label], others: Iterable[Label]) -> list[Label]:
@@ -117,7 +117,7 @@ def joined(labels: Iterable[Label]) -> list[Label]:
     return sorted([*result, *latest.values()], key=lambda label: (label.start, label.end, label.speaker or ""))
 
 
-def turn_operations(before: Sequence[Label], after: Sequence[Label], trial: Trial) -> None:
+def turn_operations(before: Sequence[Label], after: Sequence[Label], result: Difference) -> None:
     """Turns whose speaker or ends were changed, which were added or removed. Speakers are ids here.
 
     Words of a turn with another speaker become that speaker's, words of a removed turn become nobody's.
@@ -132,17 +132,17 @@ def turn_operations(before: Sequence[Label], after: Sequence[Label], trial: Tria
     for label in new:
         if (label.start, label.end) in at:
             source = at.pop((label.start, label.end))
-            trial.add({"op": "assign", "start": label.start, "end": label.end, "from": source, "to": label.speaker})
+            result.add({"op": "assign", "start": label.start, "end": label.end, "from": source, "to": label.speaker})
     # A part of a turn is another speaker's now: its words go there, too.
     spans = SpanIndex(before)
-    for label in _missing(new, trial):
+    for label in _missing(new, result):
         for old in [before[i] for i in spans.overlapping(label)]:
             start, end = max(old.start, label.start), min(old.end, label.end)
             if old.speaker not in (label.speaker, None) and not _speaks(old.speaker, start, end, after):
-                trial.add({"op": "assign", "start": start, "end": end, "from": old.speaker, "to": label.speaker})
+                result.add({"op": "assign", "start": start, "end": end, "from": old.speaker, "to": label.speaker})
     # The same speaker, other ends: the pairs that share the most time first.
-    gone = [label for label in gone if _turn_of(trial, label) is not None]
-    new = _missing(new, trial)
+    gone = [label for label in gone if _turn_of(result, label) is not None]
+    new = _missing(new, result)
     index = SpanIndex(new)
     pairs = [
         (min(old.end, new[i].end) - max(old.start, new[i].start), old, new[i])
@@ -152,37 +152,37 @@ def turn_operations(before: Sequence[Label], after: Sequence[Label], trial: Tria
     ]
     for _, old, label in sorted(pairs, key=lambda pair: (-pair[0], *pair[1:])):
         if old in gone and label in new:
-            trial.add({"op": "set_turn", "turn": _turn_of(trial, old) or "", "start": label.start, "end": label.end})
+            result.add({"op": "set_turn", "turn": _turn_of(result, old) or "", "start": label.start, "end": label.end})
             gone.remove(old)
             new.remove(label)
-    for label in _missing(new, trial):
-        trial.add({"op": "insert_turn", "start": label.start, "end": label.end, "speaker": label.speaker})
+    for label in _missing(new, result):
+        result.add({"op": "insert_turn", "start": label.start, "end": label.end, "speaker": label.speaker})
     for old in gone:
-        turn = _turn_of(trial, old)
+        turn = _turn_of(result, old)
         if turn is not None:
-            trial.add({"op": "delete_turn", "turn": turn, "words": "keep"})
+            result.add({"op": "delete_turn", "turn": turn, "words": "keep"})
     for old in without(before, after):
         if old.speaker is not None:
-            _trim(old, after, trial)
+            _trim(old, after, result)
 
 
-def _trim(old: Label, after: Sequence[Label], trial: Trial) -> None:
+def _trim(old: Label, after: Sequence[Label], result: Difference) -> None:
     """Take time away from a speaker where the file has no turn of that speaker any more."""
     start = old.start
     own = [label for label in after if label.speaker == old.speaker and label.start < old.end and old.start < label.end]
     for a, b in [*((label.start, label.end) for label in own), (old.end, old.end)]:
-        if start < a and any(t.speaker == old.speaker and t.start < a and start < t.end for t in trial.state.turns):
-            trial.add({"op": "assign", "start": start, "end": a, "from": old.speaker, "to": None})
+        if start < a and any(t.speaker == old.speaker and t.start < a and start < t.end for t in result.state.turns):
+            result.add({"op": "assign", "start": start, "end": a, "from": old.speaker, "to": None})
         start = max(start, b)
 
 
-def _missing(labels: Sequence[Label], trial: Trial) -> list[Label]:
+def _missing(labels: Sequence[Label], result: Difference) -> list[Label]:
     """Those that are not turns of the state yet."""
     return [
         label
         for label in labels
         if not any(
-            t.speaker == label.speaker and t.start == label.start and t.end == label.end for t in trial.state.turns
+            t.speaker == label.speaker and t.start == label.start and t.end == label.end for t in result.state.turns
         )
     ]
 
@@ -191,7 +191,7 @@ def _speaks(speaker: str | None, start: int, end: int, labels: Sequence[Label]) 
     return any(one.speaker == speaker and one.start < end and start < one.end for one in labels)
 
 
-def _turn_of(trial: Trial, label: Label) -> str | None:
+def _turn_of(result: Difference, label: Label) -> str | None:
     """The id of the turn of a speaker with these ends."""
     span = (label.start, label.end, label.speaker)
-    return next((t.id for t in trial.state.turns if (t.start, t.end, t.speaker) == span), None)
+    return next((t.id for t in result.state.turns if (t.start, t.end, t.speaker) == span), None)

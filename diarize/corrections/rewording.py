@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from diarize.corrections.difference import Trial, without
+from diarize.corrections.difference import Difference, without
 from diarize.corrections.state import EditedWord
 from diarize.formats.naming import encodable, visible
 from diarize.formats.tiers import Label, for_xml
@@ -64,14 +64,16 @@ def split_labels(labels: Iterable[Label], known: Iterable[Label]) -> list[Label]
     return result
 
 
-def word_operations(before: Sequence[Placed], after: Sequence[Label], turns: Sequence[Label], trial: Trial) -> None:
+def word_operations(
+    before: Sequence[Placed], after: Sequence[Label], turns: Sequence[Label], result: Difference
+) -> None:
     """Operations for words with times. `turns`: those of the file, which must not be changed for a word's speaker."""
     ids: dict[Label, list[str]] = defaultdict(list)
     for one in before:
         ids[one.label].append(one.id)
     gone = [Placed(label, ids[label].pop()) for label in without((one.label for one in before), after)]
     new = without(after, (one.label for one in before))
-    now = {word.id: word for word in trial.state.words}
+    now = {word.id: word for word in result.state.words}
 
     # What stays the same, from the most to the least; the rest is removed or added.
     keys: tuple[Callable[[Label], Hashable], ...] = (
@@ -91,13 +93,13 @@ def word_operations(before: Sequence[Placed], after: Sequence[Label], turns: Seq
                 rest.append(label)
             else:
                 by_key[key(label)].remove(old)
-                _change_word(now[old.id], old.label, label, turns, trial)
+                _change_word(now[old.id], old.label, label, turns, result)
         gone = sorted((one for group in by_key.values() for one in group), key=lambda one: (one.label, one.id))
         new = rest
     for old in gone:
-        trial.add({"op": "delete_word", "word": old.id})
+        result.add({"op": "delete_word", "word": old.id})
     for label in new:
-        _insert(label.start, label.end, label.text, label.speaker, trial)
+        _insert(label.start, label.end, label.text, label.speaker, result)
 
 
 def _nearest(candidates: Sequence[Placed], label: Label) -> Placed | None:
@@ -107,24 +109,24 @@ def _nearest(candidates: Sequence[Placed], label: Label) -> Placed | None:
     return min(near, key=lambda one: (abs(one.label.start - label.start), one.id), default=None)
 
 
-def _change_word(word: EditedWord, old: Label, label: Label, turns: Sequence[Label], trial: Trial) -> None:
+def _change_word(word: EditedWord, old: Label, label: Label, turns: Sequence[Label], result: Difference) -> None:
     if label.speaker not in (old.speaker, word.speaker):
         start, end = word.start, max(word.end, word.start + 1)
         mine = any(t.speaker == word.speaker and t.start < end and start < t.end for t in turns)
         theirs = any(t.speaker == label.speaker and t.start <= start and end <= t.end for t in turns)
         if (word.speaker is not None and mine) or (label.speaker is not None and not theirs):
             # A turn of either speaker would be changed with the word, and the file has it as it is.
-            trial.add({"op": "delete_word", "word": word.id})
-            _insert(label.start, label.end, label.text, label.speaker, trial)
+            result.add({"op": "delete_word", "word": word.id})
+            _insert(label.start, label.end, label.text, label.speaker, result)
             return
-        trial.add({"op": "assign", "start": start, "end": end, "from": word.speaker, "to": label.speaker})
+        result.add({"op": "assign", "start": start, "end": end, "from": word.speaker, "to": label.speaker})
     if label.text != old.text:
-        trial.add({"op": "edit_word", "word": word.id, "text": label.text})
+        result.add({"op": "edit_word", "word": word.id, "text": label.text})
     if (label.start, label.end) != (old.start, old.end):
-        end = min(label.end, trial.state.duration)
-        trial.add({"op": "time_word", "word": word.id, "start": min(label.start, end), "end": end})
+        end = min(label.end, result.state.duration)
+        result.add({"op": "time_word", "word": word.id, "start": min(label.start, end), "end": end})
 
 
-def _insert(start: int, end: int, text: str, speaker: str | None, trial: Trial) -> None:
-    end = min(end, trial.state.duration)
-    trial.add({"op": "insert_word", "start": min(start, end), "end": end, "text": text, "speaker": speaker})
+def _insert(start: int, end: int, text: str, speaker: str | None, result: Difference) -> None:
+    end = min(end, result.state.duration)
+    result.add({"op": "insert_word", "start": min(start, end), "end": end, "text": text, "speaker": speaker})

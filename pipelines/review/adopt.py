@@ -12,7 +12,7 @@ from pathlib import Path
 
 from diarize import files, formats
 from diarize.corrections import blocks, difference, history, overlay, rewording
-from diarize.corrections.difference import SpeakerNames, Trial
+from diarize.corrections.difference import Difference, SpeakerNames
 from diarize.corrections.operations import Operation
 from diarize.corrections.state import State
 from diarize.errors import FormatError
@@ -47,26 +47,28 @@ def adopt(path: Path, corrections: Corrections) -> Adoption:
         raise FormatError(str(path), f"is larger than {LARGEST // 1_000_000} MB")
     text = words.decode(files.read(path), str(path))
     format = kind_of(path, text)
-    best: tuple[Trial, tuple[str, ...]] | None = None
+    best: tuple[Difference, tuple[str, ...]] | None = None
     for state, entry in _states(corrections):
         transcript = overlay.corrected(corrections.transcript, state)
-        trial, notes = compare(text, str(path), format, transcript, state)
-        if not trial.operations:
+        result, notes = compare(text, str(path), format, transcript, state)
+        if not result.operations:
             return Adoption(None, notes)
-        if entry is not None and entry.operation == _as_one(trial.operations):
+        if entry is not None and entry.operation == _as_one(result.operations):
             return Adoption(None, (f"{path.name} has been adopted already: correction {entry.number}",))
-        if best is None or len(trial.operations) < len(best[0].operations):
-            best = trial, notes
+        if best is None or len(result.operations) < len(best[0].operations):
+            best = result, notes
     assert best is not None  # the current state is one
-    trial, notes = best
-    now = Trial(corrections.history.state)
-    for operation in trial.operations:
+    result, notes = best
+    now = Difference(corrections.history.state)
+    for operation in result.operations:
         now.add(operation)
     operations = _as_one(now.operations) if now.operations else None
-    return Adoption(operations, (*notes, *dict.fromkeys((*trial.problems, *now.problems))))
+    return Adoption(operations, (*notes, *dict.fromkeys((*result.problems, *now.problems))))
 
 
-def compare(text: str, where: str, format: str, transcript: Transcript, state: State) -> tuple[Trial, tuple[str, ...]]:
+def compare(
+    text: str, where: str, format: str, transcript: Transcript, state: State
+) -> tuple[Difference, tuple[str, ...]]:
     """The operations that make the export of a transcript, whose state is `state`, a file with this text; and notes.
 
     Raises FormatError, which names `where`.
@@ -145,31 +147,31 @@ def _states(corrections: Corrections) -> list[tuple[State, history.Entry | None]
     return states
 
 
-def _difference(before: TierFile, after: TierFile, transcript: Transcript, state: State, format: str) -> Trial:
+def _difference(before: TierFile, after: TierFile, transcript: Transcript, state: State, format: str) -> Difference:
     """The operations that make the export of `state` the file."""
-    trial = Trial(state)
+    result = Difference(state)
     if before == after:
-        return trial
+        return result
     speakers = SpeakerNames({} if format == "rttm" else _names(transcript), state)
-    speakers.resolve((*before.turns, *(before.words or ())), (*after.turns, *(after.words or ())), trial)
+    speakers.resolve((*before.turns, *(before.words or ())), (*after.turns, *(after.words or ())), result)
 
     def by_id(labels: tuple[Label, ...] | None) -> list[Label]:
         return [replace(label, speaker=speakers.id_of(label.speaker)) for label in labels or ()]
 
     old, new = by_id(before.turns), by_id(after.turns)
     if before.has_turns:
-        difference.turn_operations(old, new, trial)
+        difference.turn_operations(old, new, result)
     if after.words is not None and before.words is not None and (after.words or not before.words):
         old_words = by_id(before.words)
         new_words = rewording.split_labels(by_id(after.words), old_words)
-        rewording.word_operations(rewording.place(state.words, old_words), new_words, new, trial)
+        rewording.word_operations(rewording.place(state.words, old_words), new_words, new, result)
         if before.has_text:
             pairs = _only_text_changed(old, new, old_words, new_words)
             for one, other in pairs:
-                blocks.text_operations([one], [other], state, trial)
+                blocks.text_operations([one], [other], state, result)
     elif before.has_text:
-        blocks.text_operations(old, new, state, trial)
-    return trial
+        blocks.text_operations(old, new, state, result)
+    return result
 
 
 def _names(transcript: Transcript) -> dict[str, str]:

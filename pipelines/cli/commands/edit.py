@@ -9,7 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from diarize.corrections.operations import Operation
+from diarize.corrections.operations import DoesNotFit, Operation
 from diarize.corrections.state import State
 from diarize.errors import ConfigError
 from diarize.text import counted
@@ -68,7 +68,9 @@ def _edit(args: argparse.Namespace) -> int:
             adoption = adopt.adopt(Path(str(value)), Corrections(args.folder))
             for note in adoption.notes:
                 console.warn(f"note: {note}")
-            return [] if adoption.operation is None else [adoption.operation]
+            if adoption.operation is None:
+                raise DoesNotFit(f"{value} has no correction that is not there already")
+            return adoption.operation
         if kind == "apply":
             return requests.from_file(Path(str(value)), state)
         return {"name": requests.name, "merge": requests.merge, "turn": requests.turn, "word": requests.word}[kind](

@@ -263,11 +263,11 @@ def test_damaged_files_raise_our_errors_or_give_operations_that_fit(format: str,
         text = text[:at] + part + text[at + size :]
     state = State.of(TALK)
     try:
-        trial, _ = adopt.compare(text, "file", format, TALK, state)
+        result, _ = adopt.compare(text, "file", format, TALK, state)
     except DiarizeError:
         return
-    if trial.operations:
-        apply(state, {"op": "group", "operations": trial.operations}, 1)
+    if result.operations:
+        apply(state, {"op": "group", "operations": result.operations}, 1)
 
 
 def test_utf_16_of_praat_is_read(folder: Path) -> None:
