@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from diarize.corrections.difference import Difference
+from diarize.corrections.difference import Revision
 from diarize.corrections.rewording import NEAR, fold
 from diarize.corrections.state import EditedWord, State
 from diarize.formats.tiers import Label
@@ -28,7 +28,7 @@ class _Token:
     chunk: int  # tokens with the same number have no space between them
 
 
-def text_operations(before: Sequence[Label], after: Sequence[Label], state: State, result: Difference) -> None:
+def text_operations(before: Sequence[Label], after: Sequence[Label], state: State, result: Revision) -> None:
     """Operations that make the texts of `before`, an export of `state`, those of `after`. Speakers are ids here.
 
     Blocks that are the same in both anchor the comparison, so only what lies between them is compared by words.
@@ -75,7 +75,7 @@ def _tokens(blocks: Sequence[Label]) -> list[_Token]:
 
 
 def _reword(
-    before: Sequence[Label], words: Sequence[Sequence[EditedWord]], after: Sequence[Label], result: Difference
+    before: Sequence[Label], words: Sequence[Sequence[EditedWord]], after: Sequence[Label], result: Revision
 ) -> None:
     old, new = _tokens(before), _tokens(after)
     owner = _owners(old, before, words)
@@ -169,7 +169,7 @@ def _insert(
     previous: int | None,
     following: int | None,
     blocks: Sequence[Label],
-    result: Difference,
+    result: Revision,
 ) -> None:
     """New words: in the time of those that they replace, else between the words around them, within their block."""
     duration = result.state.duration
@@ -197,7 +197,7 @@ def _insert(
             )
 
 
-def _reassign(target: dict[str, str | None], result: Difference) -> None:
+def _reassign(target: dict[str, str | None], result: Revision) -> None:
     """Give words to their new speakers, with the part of the turn that is theirs."""
     state = result.state
     runs: list[list[EditedWord]] = []

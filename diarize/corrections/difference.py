@@ -19,7 +19,7 @@ from diarize.intervals import SpanIndex
 NUMBER = 1 << 30  # of the operation while it is tried; ids of what it adds are never used
 
 
-class Difference:
+class Revision:
     """Operations that are tried one after the other, and the state after those that fit."""
 
     def __init__(self, state: State) -> None:
@@ -59,7 +59,7 @@ class SpeakerNames:
     def id_of(self, name: str | None) -> str | None:
         return None if name is None else self._ids.get(name, name)
 
-    def resolve(self, before: Sequence[Label], after: Sequence[Label], result: Difference) -> None:
+    def resolve(self, before: Sequence[Label], after: Sequence[Label], result: Revision) -> None:
         """Give every name in `after` an id: a new name for most of the time of a name that is gone is that speaker's.
 
         All other new names are new speakers.
@@ -117,7 +117,7 @@ def joined(labels: Iterable[Label]) -> list[Label]:
     return sorted([*result, *latest.values()], key=lambda label: (label.start, label.end, label.speaker or ""))
 
 
-def turn_operations(before: Sequence[Label], after: Sequence[Label], result: Difference) -> None:
+def turn_operations(before: Sequence[Label], after: Sequence[Label], result: Revision) -> None:
     """Turns whose speaker or ends were changed, which were added or removed. Speakers are ids here.
 
     Words of a turn with another speaker become that speaker's, words of a removed turn become nobody's.
@@ -166,7 +166,7 @@ def turn_operations(before: Sequence[Label], after: Sequence[Label], result: Dif
             _trim(old, after, result)
 
 
-def _trim(old: Label, after: Sequence[Label], result: Difference) -> None:
+def _trim(old: Label, after: Sequence[Label], result: Revision) -> None:
     """Take time away from a speaker where the file has no turn of that speaker any more."""
     start = old.start
     own = [label for label in after if label.speaker == old.speaker and label.start < old.end and old.start < label.end]
@@ -176,7 +176,7 @@ def _trim(old: Label, after: Sequence[Label], result: Difference) -> None:
         start = max(start, b)
 
 
-def _missing(labels: Sequence[Label], result: Difference) -> list[Label]:
+def _missing(labels: Sequence[Label], result: Revision) -> list[Label]:
     """Those that are not turns of the state yet."""
     return [
         label
@@ -191,7 +191,7 @@ def _speaks(speaker: str | None, start: int, end: int, labels: Sequence[Label]) 
     return any(one.speaker == speaker and one.start < end and start < one.end for one in labels)
 
 
-def _turn_of(result: Difference, label: Label) -> str | None:
+def _turn_of(result: Revision, label: Label) -> str | None:
     """The id of the turn of a speaker with these ends."""
     span = (label.start, label.end, label.speaker)
     return next((t.id for t in result.state.turns if (t.start, t.end, t.speaker) == span), None)

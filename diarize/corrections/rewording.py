@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from diarize.corrections.difference import Difference, without
+from diarize.corrections.difference import Revision, without
 from diarize.corrections.state import EditedWord
 from diarize.formats.naming import encodable, visible
 from diarize.formats.tiers import Label, for_xml
@@ -64,9 +64,7 @@ def split_labels(labels: Iterable[Label], known: Iterable[Label]) -> list[Label]
     return result
 
 
-def word_operations(
-    before: Sequence[Placed], after: Sequence[Label], turns: Sequence[Label], result: Difference
-) -> None:
+def word_operations(before: Sequence[Placed], after: Sequence[Label], turns: Sequence[Label], result: Revision) -> None:
     """Operations for words with times. `turns`: those of the file, which must not be changed for a word's speaker."""
     ids: dict[Label, list[str]] = defaultdict(list)
     for one in before:
@@ -109,7 +107,7 @@ def _nearest(candidates: Sequence[Placed], label: Label) -> Placed | None:
     return min(near, key=lambda one: (abs(one.label.start - label.start), one.id), default=None)
 
 
-def _change_word(word: EditedWord, old: Label, label: Label, turns: Sequence[Label], result: Difference) -> None:
+def _change_word(word: EditedWord, old: Label, label: Label, turns: Sequence[Label], result: Revision) -> None:
     if label.speaker not in (old.speaker, word.speaker):
         start, end = word.start, max(word.end, word.start + 1)
         mine = any(t.speaker == word.speaker and t.start < end and start < t.end for t in turns)
@@ -127,6 +125,6 @@ def _change_word(word: EditedWord, old: Label, label: Label, turns: Sequence[Lab
         result.add({"op": "time_word", "word": word.id, "start": min(label.start, end), "end": end})
 
 
-def _insert(start: int, end: int, text: str, speaker: str | None, result: Difference) -> None:
+def _insert(start: int, end: int, text: str, speaker: str | None, result: Revision) -> None:
     end = min(end, result.state.duration)
     result.add({"op": "insert_word", "start": min(start, end), "end": end, "text": text, "speaker": speaker})

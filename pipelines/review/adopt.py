@@ -12,7 +12,7 @@ from pathlib import Path
 
 from diarize import files, formats
 from diarize.corrections import blocks, difference, history, overlay, rewording
-from diarize.corrections.difference import Difference, SpeakerNames
+from diarize.corrections.difference import Revision, SpeakerNames
 from diarize.corrections.operations import Operation
 from diarize.corrections.state import State
 from diarize.errors import FormatError
@@ -47,7 +47,7 @@ def adopt(path: Path, corrections: Corrections) -> Adoption:
         raise FormatError(str(path), f"is larger than {LARGEST // 1_000_000} MB")
     text = words.decode(files.read(path), str(path))
     format = kind_of(path, text)
-    best: tuple[Difference, tuple[str, ...]] | None = None
+    best: tuple[Revision, tuple[str, ...]] | None = None
     for state, entry in _states(corrections):
         transcript = overlay.corrected(corrections.transcript, state)
         result, notes = compare(text, str(path), format, transcript, state)
@@ -59,7 +59,7 @@ def adopt(path: Path, corrections: Corrections) -> Adoption:
             best = result, notes
     assert best is not None  # the current state is one
     result, notes = best
-    now = Difference(corrections.history.state)
+    now = Revision(corrections.history.state)
     for operation in result.operations:
         now.add(operation)
     operations = _as_one(now.operations) if now.operations else None
@@ -68,7 +68,7 @@ def adopt(path: Path, corrections: Corrections) -> Adoption:
 
 def compare(
     text: str, where: str, format: str, transcript: Transcript, state: State
-) -> tuple[Difference, tuple[str, ...]]:
+) -> tuple[Revision, tuple[str, ...]]:
     """The operations that make the export of a transcript, whose state is `state`, a file with this text; and notes.
 
     Raises FormatError, which names `where`.
@@ -147,9 +147,9 @@ def _states(corrections: Corrections) -> list[tuple[State, history.Entry | None]
     return states
 
 
-def _difference(before: TierFile, after: TierFile, transcript: Transcript, state: State, format: str) -> Difference:
+def _difference(before: TierFile, after: TierFile, transcript: Transcript, state: State, format: str) -> Revision:
     """The operations that make the export of `state` the file."""
-    result = Difference(state)
+    result = Revision(state)
     if before == after:
         return result
     speakers = SpeakerNames({} if format == "rttm" else _names(transcript), state)
