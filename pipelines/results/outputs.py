@@ -97,7 +97,7 @@ def read_corrected(folder: Path) -> Transcript:
 def keep_changed(folder: Path) -> str:
     """Keep a `transcript.json` that is not the one that was written: the name of its copy; "" if there is none.
 
-    Raises OutputError.
+    One that is no transcript of this recording is damage, not somebody's work. Raises OutputError.
     """
     path = folder / TRANSCRIPT
     try:
@@ -107,6 +107,11 @@ def keep_changed(folder: Path) -> str:
         return ""
     digest = hashlib.sha256(content).hexdigest()
     if recorded in (None, digest):
+        return ""
+    try:
+        if transcript_json.loads(files.text_of(content, str(path)), str(path)).recording != folder.name:
+            return ""
+    except FormatError:
         return ""
     copy = folder / f"transcript.by-hand-{digest[:16]}.json"
     files.write(copy, content)
