@@ -111,7 +111,7 @@ def test_what_is_refused_is_seen(sounds: Path) -> None:
         lines = repr(result).splitlines()
         assert lines[0].startswith("<EnrolmentResult: Anna (") and lines[0].endswith("s of speech, complete")
         assert lines[1:] == ["  low.wav: counted", "  short.wav: refused: 0.8 s of speech; an utterance needs 1.5 s>"]
-        with pytest.raises(diarize.errors.ConfigError, match="nowhere.wav: there is no such file"):
+        with pytest.raises(diarize.errors.ConfigError, match=r"nowhere\.wav: there is no such file"):
             people.enroll("Ben", ["nowhere.wav"], **ENROL)
         assert [person.name for person in people.people()] == ["Anna"]
 
