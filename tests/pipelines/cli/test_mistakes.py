@@ -110,7 +110,7 @@ def test_a_setting_of_a_file_is_named_by_file_and_key(folder: Path, capfd: pytes
     (folder / "run.toml").write_text("[embedder]\nbackend = 'gone.onnx'\n")
     options = [word for word in SETTINGS if not word.startswith("--embedder")]
     line = refused(capfd, "process", "in", *options, "--out", "out", "--config", "run.toml")
-    assert line == "run.toml: embedder.backend: gone.onnx is not a file."
+    assert line == "run.toml: embedder.backend: gone.onnx is not a file. There: bad.onnx."
 
 
 def test_a_device_that_is_not_there(folder: Path, store: Store, capfd: pytest.CaptureFixture[str]) -> None:
