@@ -455,5 +455,5 @@ class TestHub:
         assert hub.asked == []
 
     def test_neither_folder_nor_id(self) -> None:
-        with pytest.raises(ModelUnavailable, match="neither a folder nor a hub id"):
+        with pytest.raises(ModelRefused, match="neither a folder nor a hub id"):
             load("/no/such/folder")
