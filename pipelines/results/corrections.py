@@ -26,6 +26,7 @@ from diarize.corrections.state import State
 from diarize.errors import FormatError, OutputError
 from diarize.formats import transcript_json
 from diarize.types import Transcript
+from pipelines.results.fingerprint import file_state
 
 LOG = "corrections.jsonl"
 CORRECTED = "corrected.json"
@@ -51,7 +52,7 @@ class Corrections:
 
     def _load(self, content: bytes | None = None) -> None:
         path = self.folder / _TRANSCRIPT
-        self._seen = _stamp(path)
+        self._seen = file_state(path)
         self._content = files.read(path) if content is None else content
         self.base = hashlib.sha256(self._content).hexdigest()
         self.transcript = transcript_json.loads(files.text_of(self._content, str(path)), str(path))
@@ -85,7 +86,7 @@ class Corrections:
         be applied, Stale where there are entries beyond `after`, OutputError where the log cannot be written.
         """
         with self._lock, _locked(self.folder / LOG) as file:
-            if _stamp(self.folder / _TRANSCRIPT) != self._seen:
+            if file_state(self.folder / _TRANSCRIPT) != self._seen:
                 before = self.base
                 self._load()
                 if after is not None and self.base != before:
@@ -178,15 +179,6 @@ def _describe(change: Change | None) -> tuple[Mapping[str, Any], Mapping[str, An
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file is replaced."""
-    try:
-        state = path.stat()
-    except FileNotFoundError:
-        return None
-    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _size(path: Path) -> int:
