@@ -97,8 +97,8 @@ class Draft:
         return State(
             self._duration,
             tuple(self._speakers.values()),
-            tuple(sorted(self._turns.values(), key=lambda turn: (turn.start, turn.end, len(turn.id), turn.id))),
-            tuple(sorted(self._words.values(), key=lambda word: (word.start, word.end, len(word.id), word.id))),
+            tuple(sorted(self._turns.values(), key=_order)),
+            tuple(sorted(self._words.values(), key=_order)),
             tuple(self._notes),
         )
 
@@ -159,7 +159,7 @@ class Draft:
         gone, remaining = self._speaker(operation["from"]), self._speaker(operation["into"])
         if gone.id == remaining.id:
             raise DoesNotFit("a speaker cannot be merged with itself")
-        for turn in [turn for turn in self._turns.values() if turn.speaker == gone.id]:
+        for turn in sorted((turn for turn in self._turns.values() if turn.speaker == gone.id), key=_order):
             self._set(turn.id, None)
             self._add_turn(replace(turn, speaker=remaining.id, human=True))
         for word in [word for word in self._words.values() if word.speaker == gone.id]:
@@ -285,7 +285,7 @@ class Draft:
 
     def _cut(self, speaker: str, start: int, end: int) -> list[tuple[int, int]]:
         """Take start .. end out of the speaker's turns; the parts that were taken out."""
-        own = sorted((turn for turn in self._turns.values() if turn.speaker == speaker), key=lambda turn: turn.start)
+        own = sorted((turn for turn in self._turns.values() if turn.speaker == speaker), key=_order)
         pieces = []
         for turn in own:
             if turn.end <= start or end <= turn.start:
@@ -302,7 +302,7 @@ class Draft:
     def _add_turn(self, turn: EditedTurn) -> None:
         """Add a turn, together with those of its speaker that it overlaps or touches: under the id of the earliest."""
         own = [other for other in self._turns.values() if other.speaker == turn.speaker]
-        joined = [other for other in own if other.start <= turn.end and turn.start <= other.end]
+        joined = sorted((o for o in own if o.start <= turn.end and turn.start <= o.end), key=_order)
         for other in joined:
             self._set(other.id, None)
         first = min([turn, *joined], key=lambda one: (one.start, one is turn))
@@ -314,6 +314,11 @@ class Draft:
 _APPLY: dict[str, Callable[[Draft, Operation], None]] = {
     name: getattr(Draft, f"_{name}") for name in FIELDS if name != "group"
 }
+
+
+def _order(item: EditedTurn | EditedWord) -> tuple[int, int, int, str]:
+    """Turns and words by start, end and id: what an operation does never depends on what was taken back before it."""
+    return item.start, item.end, len(item.id), item.id
 
 
 def _decided(word: EditedWord, what: str) -> EditedWord:
