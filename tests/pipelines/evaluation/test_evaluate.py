@@ -227,12 +227,13 @@ def test_a_silent_recording_is_scored(write: Write, tmp_path: Path) -> None:
 
 def test_tables_show_the_systems_side_by_side(case: EvaluationRequest) -> None:
     found = evaluate(case)
-    pooled, by_recording, *counts = report.tables(found)
+    pooled, by_recording, differences, *counts = report.tables(found)
     assert pooled.columns == ("measure", "good.rttm", "bad.rttm")
     assert pooled.rows[0] == ("DER", "5.00 % [0.00, 10.00] *", "60.00 % [50.00, 70.00]")
     assert all(len(row) == 3 for row in pooled.rows)
     assert by_recording.columns[:3] == ("recording", "system", "DER") and len(by_recording.rows) == 4
     assert by_recording.rows[1][:3] == ("one", "bad.rttm", "50.00 %") and by_recording.rows[1][-1] == "1 of 2"
+    assert differences.title == "Difference from good.rttm" and differences.columns[1:] == ("bad.rttm",)
     assert counts[1].columns == ("speakers", "found 1", "found 2")
     assert counts[1].rows == (("there were 1", "", "1"), ("there were 2", "1", ""))
     said = "\n".join(report.describe_rules(found))

@@ -280,19 +280,21 @@ def test_fault_49_memory_is_bounded(tmp_path: Path) -> None:
             assert connection.receive()[0] == confined.READY
 
             def ask(path: Path) -> tuple[bytes, bytes]:
-                settings = json.dumps({"channel": "per-channel", "folder": str(tmp_path)}).encode()
+                options = {"channel": "per-channel", "track": None, "folder": str(tmp_path), "rate": 16_000}
                 with FileIO(path) as file:
-                    connection.send(confined.REQUEST, settings, file)
+                    connection.send(confined.REQUEST, json.dumps(options).encode(), file)
                 kind, content = connection.receive()
                 while kind not in (decoder.DONE, decoder.REFUSED, decoder.BROKEN):
                     kind, content = connection.receive()
                 return kind, bytes(content)
 
-            kind, content = ask(path)
-            assert kind == decoder.BROKEN
-            assert "330 MiB of memory" in json.loads(content)[0]
-            assert ask(good(tmp_path))[0] == decoder.DONE
-            process.kill()
+            try:
+                kind, content = ask(path)
+                assert kind == decoder.BROKEN
+                assert "330 MiB of memory" in json.loads(content)[0]
+                assert ask(good(tmp_path))[0] == decoder.DONE
+            finally:
+                process.kill()
 
 
 def test_fault_24_long_recordings_are_handed_over_in_a_file(own: Decoder, tmp_path: Path) -> None:
