@@ -1,14 +1,17 @@
 """A transcript as text: name -> (module, file suffix, description). One module for each format, imported when used.
 
-Every module has `dumps(transcript) -> str`; those that can be read back have `loads(text, where)` too.
+Every module has `dumps(transcript) -> str`, or `encode(transcript) -> bytes` where the file is no text; those that can
+be read back have `loads(text, where)` too. Modules of subtitles take `ExportOptions` as their second argument.
 `diarize.formats.words` reads the words of other recognizers.
 """
 
 from __future__ import annotations
 
+import codecs
 from importlib import import_module
 
 from diarize.errors import ConfigError, suggest
+from diarize.formats.options import DEFAULT, ExportOptions
 from diarize.types import Transcript
 
 FORMATS: dict[str, tuple[str, str, str]] = {
@@ -40,17 +43,54 @@ FORMATS: dict[str, tuple[str, str, str]] = {
     "otr": ("diarize.formats.otr", ".otr", "a text with time stamps, for oTranscribe"),
 }
 
+BINARY: frozenset[str] = frozenset()  # files that are no text
+SUBTITLES = frozenset(("srt", "vtt"))
+
 
 def names() -> tuple[str, ...]:
     """The names of all formats."""
     return tuple(FORMATS)
 
 
-def dumps(format: str, transcript: Transcript) -> str:
-    """`transcript` in the format called `format`. Raises ConfigError for an unknown name."""
+def dumps(format: str, transcript: Transcript, options: ExportOptions = DEFAULT) -> str:
+    """`transcript` in a format. Raises ConfigError for an unknown name, and for a format that is no text."""
     module = import_module(_entry(format)[0])
-    text: str = module.dumps(transcript)
+    if format in BINARY:
+        raise ConfigError("formats", repr(format), "is not a text", "Use formats.encode.")
+    text: str = module.dumps(transcript, options) if format in SUBTITLES else module.dumps(transcript)
     return text
+
+
+def encode(format: str, transcript: Transcript, options: ExportOptions = DEFAULT) -> bytes:
+    """The file, as bytes. Raises ConfigError for an unknown name, and MissingExtra."""
+    if format in BINARY:
+        data: bytes = import_module(_entry(format)[0]).encode(transcript)
+        return data
+    mark = codecs.BOM_UTF8 if options.byte_order_mark and suffix(format).endswith(".csv") else b""
+    return mark + dumps(format, transcript, options).encode()
+
+
+def variants(format: str) -> tuple[ExportOptions, ...]:
+    """All options that give different files of this format, the default first."""
+    if format in SUBTITLES:
+        return DEFAULT, ExportOptions(one_speaker_a_cue=True)
+    if suffix(format).endswith(".csv"):
+        return DEFAULT, ExportOptions(byte_order_mark=True)
+    return (DEFAULT,)
+
+
+def remarks(format: str, transcript: Transcript, options: ExportOptions = DEFAULT) -> tuple[str, ...]:
+    """Which rules of the format the transcript does not let it keep."""
+    if format not in SUBTITLES:
+        return ()
+    notes: tuple[str, ...] = import_module(_entry(format)[0]).remarks(transcript, options)
+    return notes
+
+
+def by_suffix(name: str) -> str | None:
+    """The format of a file with this name; None for none. `.seglst.json` is looked for before `.json`."""
+    matches = [format for format in FORMATS if name.lower().endswith(suffix(format).lower())]
+    return max(matches, key=lambda format: len(suffix(format)), default=None)
 
 
 def suffix(format: str) -> str:

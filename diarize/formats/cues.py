@@ -1,107 +1,49 @@
 """Cues of SRT and WebVTT: written and read.
 
-An utterance is cut into cues of at most two lines of 42 columns and 7 seconds (Netflix, "Timed Text Style Guide:
-General Requirements" and "English"). A wide character of East Asia takes two columns. A cue ends early at the end of a
-sentence if its first line is full. Cues of two speakers may overlap, as their words do; no cue is longer than its
-words, so that times agree with the other formats.
+The rules of subtitles (Netflix, "Timed Text Style Guide: General Requirements" and "English"): at most two lines of 42
+columns and 7 seconds, 17 characters a second, no shorter than a second, one cue at a time. A wide character of East
+Asia takes two columns. `cue_cutting` divides what each speaker says, `cue_timing` puts the cues one after the other.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from unicodedata import east_asian_width
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from diarize.errors import FormatError
-from diarize.formats.naming import visible
+from diarize.formats import cue_cutting, cue_timing
+from diarize.formats.cue_timing import Cue, CuePart
+from diarize.formats.options import DEFAULT, ExportOptions
+from diarize.formats.repair import fill_between
 from diarize.formats.segments import TextSegment, check_span
 from diarize.formats.timed_text import TimedText
 from diarize.formats.timing_lines import SourceCue
-from diarize.text import join, may_break
-from diarize.types import Segment, Transcript, Word
-
-COLUMNS = 42  # of a line; two lines
-LONGEST = 7.0  # s
-_SENTENCE = frozenset(".?!…。？！؟۔।॥")
+from diarize.types import Transcript
 
 _PREFIX = re.compile(r"\[([^\[\]\n]+)\]:(?:\s+|$)")
 
-
-@dataclass(frozen=True, slots=True)
-class Cue(Segment):
-    """The text of one speaker (None: nobody) from `start` to `end`: at most two lines."""
-
-    speaker: str | None
-    lines: tuple[str, ...]
+Prefix = Callable[[str | None], str]  # what the text of a speaker begins with
 
 
-def make_cues(transcript: Transcript, prefix: Callable[[str | None], str]) -> list[Cue]:
-    """The cues of a transcript (its times rounded), by start; every text begins with the prefix of its speaker.
+def make_cues(transcript: Transcript, prefix: Prefix, options: ExportOptions = DEFAULT) -> list[Cue]:
+    """The cues of a transcript (its times rounded), by start, none of which overlap.
 
-    Without words, one cue for each turn, with the prefix alone.
+    Words that two speakers say at once, and short answers, are a line each of one cue, unless `one_speaker_a_cue`.
+    Without words, the speakers of each time between two changes, with their prefixes alone.
     """
     if not transcript.words:
-        return [Cue(t.start, t.end, t.speaker, (prefix(t.speaker).rstrip(),)) for t in transcript.turns]
-    cues = [
-        cue
-        for utterance in transcript.utterances()
-        for cue in _cut(utterance.words, utterance.speaker, prefix(utterance.speaker))
+        return cue_timing.turns_as_cues(transcript.turns, lambda id: prefix(id).rstrip(), options.one_speaker_a_cue)
+    utterances = transcript.utterances()
+    pieces = [
+        Cue(piece.start, piece.end, (CuePart(utterance.speaker, piece.lines),))
+        for utterance, room in zip(utterances, cue_cutting.rooms(utterances), strict=True)
+        for piece in cue_cutting.cut(utterance.words, prefix(utterance.speaker), room)
     ]
-    return sorted(cues, key=lambda cue: (cue.start, cue.end))
-
-
-def _cut(words: Sequence[Word], speaker: str | None, prefix: str) -> Iterator[Cue]:
-    start: float | None = None  # of the current cue; None: it has no word yet
-    text, end = "", 0.0
-    for word in words:
-        addition = visible(word.text)
-        if not addition:
-            continue
-        longer = join((text, addition)) if text else addition
-        if start is not None:
-            sentence_ends = text[-1] in _SENTENCE and count_columns(text) >= COLUMNS
-            if sentence_ends or max(end, word.end) - start > LONGEST or not fits(prefix + longer):
-                yield _cue(start, end, speaker, prefix + text)
-                start, longer, end = None, addition, 0.0
-        start = word.start if start is None else start
-        text, end = longer, max(end, word.end)
-    if start is not None:
-        yield _cue(start, end, speaker, prefix + text)
-
-
-def _cue(start: float, end: float, speaker: str | None, text: str) -> Cue:
-    return Cue(start, max(end, round(start + 0.001, 3)), speaker, _lines(text))
-
-
-def count_columns(text: str) -> int:
-    """Columns of a text in a font of fixed width (Unicode Standard Annex 11)."""
-    return len(text) if text.isascii() else sum(2 if east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def fits(text: str) -> bool:
-    """True if `text` fits into two lines of 42 columns."""
-    columns = count_columns(text)
-    return columns <= COLUMNS or (columns <= 2 * COLUMNS + 1 and len(_lines(text)) == 2)
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    """One line, or two of nearly the same length; one line that is too long if it cannot be broken."""
-    total = count_columns(text)
-    if total <= COLUMNS:
-        return (text,)
-    best: tuple[int, str, str] | None = None
-    left = 0
-    for i, character in enumerate(text):
-        if left > COLUMNS:
-            break
-        if i and (character == " " or may_break(text[i - 1], character)):
-            first, second = text[:i].rstrip(), text[i:].lstrip()
-            right = count_columns(second) if total - left <= COLUMNS + 1 else total
-            if first and second and right <= COLUMNS and (best is None or abs(left - right) < best[0]):
-                best = (abs(left - right), first, second)
-        left += count_columns(character)
-    return (text,) if best is None else best[1:]
+    pieces.sort(key=lambda cue: (cue.start, cue.end))
+    if not options.one_speaker_a_cue:
+        pieces = cue_timing.join_short(pieces)
+    return cue_timing.in_sequence(pieces, transcript.duration)
 
 
 def split_speaker(cue: TimedText) -> TimedText:
@@ -111,6 +53,20 @@ def split_speaker(cue: TimedText) -> TimedText:
         return cue
     speaker = cue.speaker or (None if match[1] == "?" else match[1])
     return replace(cue, text=cue.text[match.end() :], speaker=speaker)
+
+
+def split_speakers(cue: TimedText) -> list[TimedText]:
+    """A text whose first line has a `[Name]: ` prefix, divided where another line has one; else the text alone."""
+    lines = cue.text.split("\n")
+    if cue.speaker is not None or _PREFIX.match(lines[0]) is None:
+        return [split_speaker(cue)]
+    starts = [i for i, line in enumerate(lines) if _PREFIX.match(line)]
+    texts = ["\n".join(lines[i:j]) for i, j in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    edges = [(cue.start, None), *[(None, None)] * (len(texts) - 2), (None, cue.end)]
+    if len(texts) == 1:
+        return [split_speaker(cue)]
+    parts = [split_speaker(replace(cue, text=t, start=a, end=b)) for t, (a, b) in zip(texts, edges, strict=True)]
+    return fill_between(parts, cue.start, cue.end)
 
 
 def to_segments(cues: Sequence[SourceCue], where: str) -> tuple[TextSegment, ...]:

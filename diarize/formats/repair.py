@@ -79,7 +79,7 @@ def fill_between(parts: Sequence[TimedText], start: float | None, end: float | N
     times = [time for part in parts for time in (part.start, part.end)]
     times[0] = start if times[0] is None else times[0]
     times[-1] = end if times[-1] is None else times[-1]
-    filled = fill_times(times, [len(part.text) for part in parts])
+    filled = fill_times(times, [max(1, len(part.text)) for part in parts])
     return [replace(part, start=filled[2 * i], end=filled[2 * i + 1]) for i, part in enumerate(parts)]
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from diarize.formats.cues import make_cues, split_speaker, to_segments
+from diarize.formats.cue_timing import Cue, broken_rules
+from diarize.formats.cues import make_cues, split_speakers, to_segments
 from diarize.formats.naming import make_labels
+from diarize.formats.options import DEFAULT, ExportOptions
 from diarize.formats.segments import TextSegment
 from diarize.formats.timed_text import TimedText
 from diarize.formats.times import format_clock, round_transcript
@@ -36,15 +38,24 @@ _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?[ \t]([^<>\n]+)>")  # of WebVTT, as conve
 _BREAK = re.compile(r"<br\s{0,2}/?>|\\N", re.IGNORECASE)
 
 
-def dumps(transcript: Transcript) -> str:
-    """Numbered cues; "" without turns and words. Without words, one cue for each turn, with the speaker alone."""
-    transcript = round_transcript(transcript)
-    labels = make_labels(transcript)
+def dumps(transcript: Transcript, options: ExportOptions = DEFAULT) -> str:
+    """Numbered cues; "" without turns and words. Without words, cues with the speakers alone."""
     blocks = []
-    for number, cue in enumerate(make_cues(transcript, lambda speaker: f"[{labels[speaker]}]: "), 1):
+    for number, cue in enumerate(_make(transcript, options), 1):
         text = "\n".join(cue.lines).translate(INERT).replace("{\\", "(\\")
         blocks.append(f"{number}\n{format_clock(cue.start, ',')} --> {format_clock(cue.end, ',')}\n{text}\n\n")
     return "".join(blocks)
+
+
+def remarks(transcript: Transcript, options: ExportOptions = DEFAULT) -> tuple[str, ...]:
+    """Which rules of subtitles could not be kept."""
+    return broken_rules(_make(transcript, options))
+
+
+def _make(transcript: Transcript, options: ExportOptions) -> list[Cue]:
+    transcript = round_transcript(transcript)
+    labels = make_labels(transcript)
+    return make_cues(transcript, lambda speaker: f"[{labels[speaker]}]: ", options)
 
 
 def loads(text: str, where: str) -> tuple[TextSegment, ...]:
@@ -82,15 +93,15 @@ def read_cues(text: str, where: str) -> tuple[list[SourceCue], tuple[str, ...]]:
             refuse_inner_timing(number, line, where)
         cue = SourceCue(lines[i][0], *times, "\n".join(line.strip() for _, line in body if line.strip()))
         note_timing(cue, lines[i][1], remarks, where)
-        cues.append(replace(cue, parts=(_part(cue),)))
+        cues.append(replace(cue, parts=tuple(_parts(cue))))
     return cues, remarks.notes
 
 
-def _part(cue: SourceCue) -> TimedText:
+def _parts(cue: SourceCue) -> list[TimedText]:
     content = _BREAK.sub("\n", cue.content).replace("&nbsp;", " ")  # as converters from HTML leave it
     voice = _VOICE.search(content)
     content = "\n".join(line.strip() for line in _STYLE.sub("", content).split("\n")).strip()
-    return split_speaker(TimedText(content, cue.start, cue.end, None if voice is None else voice[1].strip()))
+    return split_speakers(TimedText(content, cue.start, cue.end, None if voice is None else voice[1].strip()))
 
 
 def _times(lines: list[tuple[int, str]], i: int) -> Times | None:

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
 
-from diarize.formats.cues import Cue, make_cues, split_speaker, to_segments
+from diarize.formats.cue_timing import Cue, CuePart, broken_rules
+from diarize.formats.cues import make_cues, split_speaker, to_segments
 from diarize.formats.naming import make_labels
+from diarize.formats.options import DEFAULT, ExportOptions
 from diarize.formats.repair import fill_between
 from diarize.formats.segments import TextSegment
 from diarize.formats.timed_text import TimedText, parse_time
@@ -40,26 +42,37 @@ _GUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{8,}(?:/\S*)?$")  # Teams
 _VOICE = re.compile(r"v(?:\.\S*)?\s+(.*)", re.DOTALL)
 
 
-def dumps(transcript: Transcript) -> str:
+def dumps(transcript: Transcript, options: ExportOptions = DEFAULT) -> str:
     """The header and the cues; the header alone without turns and words.
 
-    Without words, one cue for each turn, with the speaker alone. Words of nobody have no voice tag.
+    Without words, cues with the speakers alone. Words of nobody have no voice tag.
     """
     transcript = round_transcript(transcript)
     labels = make_labels(transcript)
-    return "\n".join(("WEBVTT\n", *(_block(cue, labels) for cue in make_cues(transcript, lambda speaker: ""))))
+    cues = make_cues(transcript, lambda speaker: "", options)
+    return "\n".join(("WEBVTT\n", *(_block(cue, labels) for cue in cues)))
+
+
+def remarks(transcript: Transcript, options: ExportOptions = DEFAULT) -> tuple[str, ...]:
+    """Which rules of subtitles could not be kept."""
+    return broken_rules(make_cues(round_transcript(transcript), lambda speaker: "", options))
 
 
 def _block(cue: Cue, labels: dict[str | None, str]) -> str:
-    """One cue. An empty text, and one that would be read as a prefix (`[Anna]: `), get the prefix of the speaker."""
-    label = None if cue.speaker is None else labels[cue.speaker]
-    content = " ".join(cue.lines)
-    needs_prefix = not content or split_speaker(TimedText(content, None, None, label)).text != content
-    text = (f"[{labels[cue.speaker]}]: " if needs_prefix else "") + "\n".join(cue.lines)
-    text = html.escape(text.rstrip(), quote=False)
-    if label is not None:
-        text = f"<v {html.escape(label, quote=False)}>{text}</v>"
+    """One cue, with a voice tag for each speaker in it."""
+    text = "\n".join(_voice(part, labels) for part in cue.parts)
     return f"{format_clock(cue.start)} --> {format_clock(cue.end)}\n{text}\n"
+
+
+def _voice(part: CuePart, labels: dict[str | None, str]) -> str:
+    """A text with its voice tag. An empty one, and one that would be read as a prefix (`[Anna]: `), get the prefix of
+    the speaker."""
+    label = None if part.speaker is None else labels[part.speaker]
+    content = " ".join(part.lines)
+    needs_prefix = not content or split_speaker(TimedText(content, None, None, label)).text != content
+    text = (f"[{labels[part.speaker]}]: " if needs_prefix else "") + "\n".join(part.lines)
+    text = html.escape(text.rstrip(), quote=False)
+    return text if label is None else f"<v {html.escape(label, quote=False)}>{text}</v>"
 
 
 def loads(text: str, where: str) -> tuple[TextSegment, ...]:

@@ -175,18 +175,17 @@ class Transcript(types.Transcript):
             contents = outputs.render(self, OutputConfig().formats)
             files.write_all(place, {**contents, outputs.TRANSCRIPT: self.to_json()}, outputs.TRANSCRIPT)
             return place
-        text = formats.dumps(_format_of(place), self)
+        content = formats.encode(_format_of(place), self)
         if not is_folder(place.parent):
             raise OutputError(str(place), f"there is no folder {place.parent}", "Make it first, or choose another one.")
-        files.write(place, text)
+        files.write(place, content)
         return place
 
 
 def _format_of(path: Path) -> str:
     """The name of the format that a file's suffix asks for. Raises ConfigError."""
-    suffixes = {formats.suffix(name): name for name in formats.names()}
-    for suffix in sorted(suffixes, key=len, reverse=True):  # .seglst.json before .json
-        if path.name.lower().endswith(suffix.lower()):
-            return suffixes[suffix]
+    if (format := formats.by_suffix(path.name)) is not None:
+        return format
+    suffixes = [formats.suffix(name) for name in formats.names()]
     problem = "names no format by its suffix"
     raise ConfigError("save", path.name, problem, f"Known: {', '.join(suffixes)}; or name a folder that exists.")

@@ -19,6 +19,7 @@ from diarize import files, formats
 from diarize.config import Config
 from diarize.errors import AudioError, ConfigError, DiarizeError, FormatError, OutputError
 from diarize.formats import transcript_json
+from diarize.formats.options import DEFAULT, ExportOptions
 from diarize.types import Transcript
 from pipelines.inputs.recordings import Input
 from pipelines.results import corrections, voiceprints
@@ -79,9 +80,9 @@ def rewrite(folder: Path, transcript: Transcript, names: Iterable[str]) -> None:
     write(folder, transcript, names, read_provenance(folder))
 
 
-def render(transcript: Transcript, names: Iterable[str]) -> dict[str, bytes]:
-    """File name -> content, of the named formats of one transcript."""
-    return {f"transcript{formats.suffix(name)}": formats.dumps(name, transcript).encode() for name in names}
+def render(transcript: Transcript, names: Iterable[str], options: ExportOptions = DEFAULT) -> dict[str, bytes]:
+    """File name -> content, of the named formats of one transcript. Raises MissingExtra."""
+    return {f"transcript{formats.suffix(name)}": formats.encode(name, transcript, options) for name in names}
 
 
 def read(folder: Path) -> Transcript:

@@ -74,7 +74,12 @@ def compare(
     Raises FormatError, which names `where`.
     """
     loads = _reader(format, tuple(make_labels(transcript).values()))
-    after, before = loads(text, where), loads(formats.dumps(format, transcript), f"export as {format}")
+    after = loads(text, where)
+    exports = [
+        loads(formats.dumps(format, transcript, each), f"export as {format}") for each in formats.variants(format)
+    ]
+    # The one that the file was made of has most of its spans.
+    before = max(exports, key=lambda export: len(set(export.turns) & set(after.turns)))
     return _difference(before, after, transcript, state, format), _notes(before, after)
 
 

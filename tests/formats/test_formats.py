@@ -116,7 +116,7 @@ def test_times_finer_than_a_millisecond_are_the_same_in_every_format() -> None:
     )
     assert '{"start": 0.123, "end": 0.124, "speaker": "A", "confidence": null}' in formats.dumps("json", fine)
     assert "fine 1 1.000 0.234 hello" in formats.dumps("ctm", fine)  # halves to even
-    assert "00:00:01.000 --> 00:00:01.234" in formats.dumps("vtt", fine)
+    assert "00:00:01.000 --> 00:00:02.000" in formats.dumps("vtt", fine)
     assert formats.dumps("uem", fine) == "fine 1 0.000 2.000\n"
 
 
@@ -133,8 +133,11 @@ def test_times_of_another_type_are_written_as_floats_are(name: str, odd: tuple[f
 
 def test_a_recording_without_words_still_tells_who_spoke_when() -> None:
     assert formats.dumps("txt", WORDLESS) == "[00:00:01.0 - 00:00:02.5] Anna:\n[00:00:02.0 - 00:00:04.0] S2:\n"
-    assert "00:00:01,000 --> 00:00:02,500\n[Anna]:\n" in formats.dumps("srt", WORDLESS)
-    assert "00:00:01.000 --> 00:00:02.500\n<v Anna>[Anna]:</v>\n" in formats.dumps("vtt", WORDLESS)
+    assert (
+        "00:00:01,000 --> 00:00:02,000\n[Anna]:\n\n2\n00:00:02,000 --> 00:00:02,500\n[Anna]:\n[S2]:\n"
+        in formats.dumps("srt", WORDLESS)
+    )
+    assert "00:00:01.000 --> 00:00:02.000\n<v Anna>[Anna]:</v>\n" in formats.dumps("vtt", WORDLESS)
 
 
 def test_fault_37_two_speakers_of_one_name_stay_two() -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import html
 import time
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
 import av
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from diarize import formats
 from diarize.errors import FormatError
-from diarize.formats import cues, srt, vtt
+from diarize.formats import cue_timing, cues, line_breaks, srt, vtt
 from diarize.formats.naming import make_labels, visible
+from diarize.formats.options import ExportOptions
 from diarize.formats.segments import TextSegment
 from diarize.formats.times import format_clock
 from diarize.formats.timing_lines import parse_timing
@@ -101,21 +104,127 @@ def test_ffmpeg_reads_the_same_cues(module: ModuleType, demuxer: str, transcript
         assert squeezed(row.text) in squeezed(html.unescape(text))
 
 
-@given(transcripts())
+@given(transcripts(), st.booleans())
 @settings(deadline=None)
-def test_cues_are_short_and_in_order(transcript: Transcript) -> None:
-    found = cues.make_cues(transcript, lambda speaker: "")
+def test_cues_are_short_and_never_overlap(transcript: Transcript, one_speaker: bool) -> None:
+    found = cues.make_cues(transcript, lambda speaker: f"[{speaker}]: ", ExportOptions(one_speaker))
     assert [cue.start for cue in found] == sorted(cue.start for cue in found)
+    assert all(a.end <= b.start for a, b in pairwise(found))
+    if one_speaker:
+        assert all(len(cue.parts) == 1 for cue in found)
     longest = max((word.duration for word in transcript.words), default=0.0)
     if transcript.words:
-        assert all(cue.duration <= max(cues.LONGEST, longest + 0.001) + 1e-9 for cue in found)
+        assert all(cue.duration <= max(cue_timing.LONGEST, longest + 0.001) + 1e-9 for cue in found)
+
+
+def talk_of(*utterances: tuple[str, float, float, str], length: float = 60.0) -> Transcript:
+    """A transcript of (speaker, start, seconds a word, text)."""
+    words = tuple(
+        Word(round(start + i * pace, 3), round(start + (i + 0.9) * pace, 3), text, 0.9, speaker)
+        for speaker, start, pace, said in utterances
+        for i, text in enumerate(said.split())
+    )
+    ids = dict.fromkeys(word.speaker for word in words if word.speaker is not None)
+    turns = tuple(sorted((Turn(w.start, w.end, w.speaker or "") for w in words), key=lambda turn: turn.start))
+    return Transcript("r", length, "en", tuple(map(Speaker, ids)), turns, words)
+
+
+def shown(transcript: Transcript, one_speaker: bool = False) -> list[tuple[float, float, tuple[str, ...]]]:
+    found = cues.make_cues(transcript, lambda speaker: f"{speaker}: ", ExportOptions(one_speaker))
+    return [(cue.start, cue.end, cue.lines) for cue in found]
+
+
+def test_a_short_cue_stays_for_a_second_where_there_is_room() -> None:
+    assert shown(talk_of(("A", 1.0, 0.3, "Yes."), ("B", 8.0, 0.3, "No."))) == [
+        (1.0, 2.0, ("A: Yes.",)),
+        (8.0, 9.0, ("B: No.",)),
+    ]
+    assert shown(talk_of(("A", 59.5, 0.3, "Yes."))) == [(59.5, 60.0, ("A: Yes.",))]  # the recording ends
+
+
+def test_speech_that_is_too_fast_stays_until_it_is_read_or_somebody_speaks() -> None:
+    fast = "one two three four five six seven eight nine ten"
+    ((start, end, lines),) = shown(talk_of(("A", 1.0, 0.1, fast)))
+    assert (start, round(sum(map(len, lines)) / (end - start))) == (1.0, 17)
+    talk = talk_of(
+        ("A", 1.0, 0.1, fast), ("B", 2.0, 0.1, fast), ("A", 3.0, 0.1, fast), ("B", 4.0, 0.1, fast), length=5.0
+    )
+    assert cue_timing.broken_rules(cues.make_cues(talk, lambda speaker: "")) == (
+        "4 subtitles of 4 faster than 17 characters a second: the speech is",
+    )
+
+
+def test_two_speakers_at_once_have_a_line_each_of_one_cue() -> None:
+    talk = talk_of(("A", 1.0, 0.4, "Shall we begin with the budget?"), ("B", 2.5, 0.4, "Yes, please."))
+    assert shown(talk) == [(1.0, 3.882, ("A: Shall we begin with the budget?", "B: Yes, please."))]
+    first, second = shown(talk, one_speaker=True)
+    assert first[2] == ("A: Shall we begin with the budget?",) and second[2] == ("B: Yes, please.",)
+    assert first[1] == second[0] and second[1] - second[0] >= 1.0
+    assert "[A]: Shall we begin with the budget?\n[B]: Yes, please.\n" in srt.dumps(talk)
+    assert "<v A>Shall we begin with the budget?</v>\n<v B>Yes, please.</v>\n" in vtt.dumps(talk)
+    for module in (srt, vtt):
+        assert [(row.speaker, row.text) for row in module.loads(module.dumps(talk), "t")] == [
+            ("A", "Shall we begin with the budget?"),
+            ("B", "Yes, please."),
+        ]
+
+
+def test_an_interjection_does_not_hide_the_long_sentence_around_it() -> None:
+    long = "and then we went to the office where nobody knew what had happened to the keys of it"
+    talk = talk_of(("A", 0.0, 0.35, long), ("B", 3.0, 0.3, "Mhm."))
+    found = shown(talk, one_speaker=True)
+    assert all(end - start >= 0.99 for start, end, _ in found)
+    assert [lines for *_, lines in found if lines[0].startswith("B")] == [("B: Mhm.",)]
+
+
+def test_lines_end_at_sensible_places() -> None:
+    assert line_breaks.break_lines("We cannot pay for the chairs, because the money is gone.") == (
+        "We cannot pay for the chairs,",
+        "because the money is gone.",
+    )
+    assert line_breaks.break_lines("Nobody has ever told us about the house of my friends") == (
+        "Nobody has ever told us about",
+        "the house of my friends",
+    )
+    assert line_breaks.break_lines("昨日は友達と一緒に東京の美術館へ行って絵を見ました") == (
+        "昨日は友達と一緒に東京の",
+        "美術館へ行って絵を見ました",
+    )
+    assert line_breaks.break_lines("我们昨天去了北京的博物馆，看到了很多古老的绘画作品和雕塑") == (
+        "我们昨天去了北京的博物馆，",
+        "看到了很多古老的绘画作品和雕塑",
+    )
+
+
+def test_subtitles_end_with_sentences_rather_than_inside_one() -> None:
+    said = "The hall is booked. We still need some chairs and a few tables. Who can bring them on Friday morning?"
+    ends = [lines[-1][-1] for *_, lines in shown(talk_of(("A", 0.0, 0.35, said)))]
+    assert set(ends) <= {".", "?"}
+
+
+def test_turns_without_words_show_who_speaks_at_once() -> None:
+    talk = Transcript(
+        "r",
+        20.0,
+        None,
+        (Speaker("A"), Speaker("B")),
+        (Turn(0.0, 12.0, "A"), Turn(5.0, 6.0, "B"), Turn(12.0, 13.0, "B")),
+    )
+    assert shown(talk) == [
+        (0.0, 5.0, ("A:",)),
+        (5.0, 6.0, ("A:", "B:")),
+        (6.0, 12.0, ("A:",)),
+        (12.0, 13.0, ("B:",)),
+    ]
+    assert [row.speaker for row in srt.loads(srt.dumps(talk), "t")] == ["A", "A", "B", "A", "B"]
+    assert [row.speaker for row in vtt.loads(vtt.dumps(talk), "t")] == ["A", "A", "B", "A", "B"]
 
 
 def test_long_speech_is_cut_into_two_lines_of_42_columns() -> None:
     words = tuple(Word(i * 0.3, i * 0.3 + 0.25, f"word{i}" + "." * (i % 9 == 8), 1.0, "A") for i in range(200))
     talk = Transcript("r", 99.0, None, (Speaker("A", "Anna"),), (Turn(0, 99, "A"),), words)
     for cue in cues.make_cues(talk, lambda speaker: "[Anna]: "):
-        assert len(cue.lines) <= 2 and all(cues.count_columns(line) <= 42 for line in cue.lines)
+        assert len(cue.lines) <= 2 and all(line_breaks.count_columns(line) <= 42 for line in cue.lines)
         assert cue.duration <= 7.0
     assert join(row.text for row in srt.loads(srt.dumps(talk), "t.srt")) == join(word.text for word in words)
 
@@ -124,7 +233,9 @@ def test_fault_42_scripts_without_spaces_are_cut_by_columns() -> None:
     words = tuple(Word(i * 0.1, i * 0.1 + 0.1, character, 1.0, "A") for i, character in enumerate("東京へ行く、" * 20))
     talk = Transcript("r", 99.0, "ja", (Speaker("A"),), (Turn(0, 99, "A"),), words)
     found = cues.make_cues(talk, lambda speaker: "")
-    assert all(len(cue.lines) <= 2 and all(cues.count_columns(line) <= 42 for line in cue.lines) for cue in found)
+    assert all(
+        len(cue.lines) <= 2 and all(line_breaks.count_columns(line) <= 42 for line in cue.lines) for cue in found
+    )
     assert "".join("".join(cue.lines) for cue in found) == "東京へ行く、" * 20
     assert not any(line.startswith("、") for cue in found for line in cue.lines)
 

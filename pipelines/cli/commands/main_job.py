@@ -87,6 +87,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export.add_argument(
         "--formats", required=True, type=settings.split_commas, metavar="A,B,...", help=", ".join(FORMATS)
     )
+    export.add_argument(
+        "--name-template",
+        default="",
+        metavar="TEMPLATE",
+        help="names of the files, as '{stem}.{lang}{suffix}': the recording's name, id, language, suffix of the format",
+    )
+    export.add_argument("--to", type=Path, metavar="FOLDER", help="put all files there; needs --name-template")
+    export.add_argument("--one-speaker-a-cue", **_FLAG, help="SRT and VTT: no subtitle with words of two speakers")
+    export.add_argument("--csv-bom", **_FLAG, help="CSV with a byte order mark, for Excel")
     export.set_defaults(command=_export)
 
     status = commands.add_parser("status", help="show the progress of a run, also while it is running")
@@ -221,8 +230,13 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from pipelines.results.export import export
+    from diarize.formats.options import ExportOptions
+    from pipelines.results.export import ExportRequest
 
-    for path in export(args.folders, args.formats, args.machine):
-        console.say(str(path))
+    choices = ExportOptions(args.one_speaker_a_cue, args.csv_bom)
+    request = ExportRequest(args.formats, args.machine, choices, args.name_template, args.to)
+    for export in request.export(args.folders):
+        console.say(str(export.path))
+        for note in export.notes:
+            console.warn(f"note: {note}")
     return 0

@@ -1,0 +1,17 @@
+"""What a user may choose about exports. Every choice has a default, with which `diarize process` writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """`one_speaker_a_cue`: no subtitle has the words of two speakers. `byte_order_mark`: CSV begins with a byte order
+    mark, without which Excel does not read it as UTF-8."""
+
+    one_speaker_a_cue: bool = False
+    byte_order_mark: bool = False
+
+
+DEFAULT = ExportOptions()

@@ -1,0 +1,87 @@
+"""Exports with names and choices of a user."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from diarize import formats
+from diarize.errors import ConfigError
+from diarize.formats.options import ExportOptions
+from pipelines.results import integrity, outputs
+from pipelines.results.export import ExportRequest
+from tests.formats.samples import HOSTILE, MEETING
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Results of two recordings."""
+    for name in ("staff-meeting", "second"):
+        source = MEETING.provenance.source
+        assert source is not None
+        provenance = replace(MEETING.provenance, source=replace(source, path=f"may/{name}.mp3"))
+        outputs.write(tmp_path / "out" / name, replace(MEETING, recording=name, provenance=provenance), ["srt"], {})
+    return tmp_path / "out"
+
+
+def test_subtitles_are_named_like_the_recordings(run: Path, tmp_path: Path) -> None:
+    request = ExportRequest(["srt"], template="{stem}.{lang}.srt", folder=tmp_path / "media")
+    assert sorted(export.path.name for export in request.export([run])) == ["second.en.srt", "staff-meeting.en.srt"]
+    text = (tmp_path / "media" / "staff-meeting.en.srt").read_text(encoding="utf-8")
+    assert text == formats.dumps("srt", MEETING)
+
+
+def test_what_the_speech_does_not_allow_is_said(run: Path) -> None:
+    (export,) = ExportRequest(["srt"]).export([run / "second"])
+    assert export.notes == formats.remarks("srt", MEETING) != ()
+
+
+def test_choices_change_the_file_and_verify_knows_them(run: Path) -> None:
+    folder = run / "second"
+    choices = ExportOptions(one_speaker_a_cue=True, byte_order_mark=True)
+    for _ in ExportRequest(["vtt", "csv"], options=choices, template="{id}{suffix}").export([folder]):
+        pass
+    assert (folder / "second.csv").read_bytes().startswith(b"\xef\xbb\xbfrecording,")
+    (run / "run.json").write_text('{"recordings": [{"id": "second", "status": "done"}]}')
+    differences = {(each.where, each.kind) for each in integrity.check(run, inputs=False).differences}
+    assert not {where for where, _ in differences if where.startswith("second/second.")}
+    (folder / "second.csv").write_text("recording\n")
+    differences = {(each.where, each.kind) for each in integrity.check(run, inputs=False).differences}
+    assert ("second/second.csv", "extra") in differences
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{stem", "{0}", "{stem.upper}", "{stem!r}", "{stem:>99}", "../{stem}", "a/b", "{name}", "x\x00", "{stem}\n"],
+)
+def test_a_template_that_gives_no_file_name_is_refused(template: str, run: Path) -> None:
+    with pytest.raises(ConfigError, match="--name-template"):
+        list(ExportRequest(["srt"], template=template).export([run]))
+
+
+@pytest.mark.parametrize("template", ["same.srt", "{lang}{suffix}", "{stem}.srt"])
+def test_two_files_of_one_name_are_refused(template: str, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="written twice"):
+        list(ExportRequest(["srt", "vtt"], template=template, folder=tmp_path / "media").export([run]))
+
+
+@pytest.mark.parametrize("template", ["transcript.json", "corrections.jsonl", "provenance.json"])
+def test_results_are_not_replaced_by_exports(template: str, run: Path) -> None:
+    with pytest.raises(ConfigError, match="gives the name"):
+        list(ExportRequest(["srt"], template=template).export([run / "second"]))
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_a_hostile_name_of_a_recording_stays_in_the_folder(name: str, tmp_path: Path) -> None:
+    source = MEETING.provenance.source
+    assert source is not None
+    provenance = replace(MEETING.provenance, source=replace(source, path=name))
+    talk = replace(MEETING, recording=name, language=name, provenance=provenance)
+    outputs.write(tmp_path / "out" / "r", talk, [], {})
+    (export,) = ExportRequest(["srt"], template="{stem}.{lang}.srt", folder=tmp_path / "media").export(
+        [tmp_path / "out/r"]
+    )
+    assert [path.name for path in (tmp_path / "media").iterdir()] == [export.path.name]
+    assert export.path.parent == tmp_path / "media" and export.path.name.isprintable()
