@@ -62,6 +62,7 @@ LAYERS = (  # rooms of pipelines/, each imports only what stands before it
     "pipelines.batch",
     "pipelines.people",
     "pipelines.review",
+    "pipelines.review.server",
     "pipelines.evidence.formats",
     "pipelines.evidence",
     "pipelines.training",

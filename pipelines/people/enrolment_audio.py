@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from diarize.config import AudioConfig
-from diarize.errors import AudioError, ConfigError, FormatError, printable
+from diarize.errors import AudioError, ConfigError, printable
 from diarize.formats.naming import make_labels, to_token
 from diarize.library.scoring import enrolment
 from diarize.types import Audio, Segment, Speaker, Transcript
 from diarize.units import round_time, to_samples
 from pipelines.processes import decoding
-from pipelines.results import outputs
+from pipelines.results import outputs, sources
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +62,12 @@ def read_transcript(folder: Path, speaker: str, path: Path | None) -> Iterator[E
     """
     transcript = outputs.read(folder)
     id = _find_speaker(transcript, speaker, folder)
-    path = _find_recording(transcript, folder) if path is None else path
+    if path is None:
+        path = sources.find(transcript, folder)
+    if path is None:
+        name = transcript.provenance.source.path if transcript.provenance.source is not None else str(folder)
+        cure = "Give its path after the name: diarize enroll NAME AUDIO --from ..."
+        raise AudioError(name, "the recording of this transcript was not found", cure)
     audio, notes = _read_recording(path, transcript, id)
     settings = transcript.provenance.settings.get("audio", {})
     by_channel = settings.get("channel") == "per-channel"  # then the others are on channels of their own
@@ -115,22 +119,6 @@ def _find_speaker(transcript: Transcript, speaker: str, folder: Path) -> str:
         problem = f"{printable(speaker)} is {'several speakers' if ids else 'not a speaker'} of {folder}"
         raise ConfigError("command line", "--speaker", problem, f"Its speakers: {known or 'none'}.")
     return ids[0]
-
-
-def _find_recording(transcript: Transcript, folder: Path) -> Path:
-    """Where the provenance says that the recording was, else near the current folder or the results."""
-    source = transcript.provenance.source
-    name = source.path if source is not None else ""
-    with suppress(FormatError):
-        recorded = outputs.read_provenance(folder).get("source")
-        where = recorded.get("path") if isinstance(recorded, dict) else None
-        if isinstance(where, str) and "\0" not in where and Path(where).is_file():
-            return Path(where)
-    for parent in (Path(), folder, folder.parent, folder.parent.parent):
-        if name and (parent / name).is_file():
-            return parent / name
-    cure = "Give its path after the name: diarize enroll NAME AUDIO --from ..."
-    raise AudioError(name or str(folder), "the recording of this transcript was not found", cure)
 
 
 def _read_recording(path: Path, transcript: Transcript, speaker: str) -> tuple[Audio, tuple[str, ...]]:

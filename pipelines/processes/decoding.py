@@ -83,6 +83,12 @@ class Decoder:
         with self._lock:
             self._end()
 
+    def stop(self) -> None:
+        """End the process from another thread, also in the middle of a recording: who waits gets an AudioError."""
+        process = self._process
+        if process is not None:
+            process.process.kill()
+
     def __call__(
         self, file: FileIO, called: str, channel: str, track: int | None, scratch: Path, rate: int = RATE
     ) -> tuple[tuple[Samples, ...], DecodingReport]:

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,17 +58,34 @@ class Corrections:
         self.transcript = transcript_json.loads(files.text_of(self._content, str(path)), str(path))
         self._machine = State.of(self.transcript)
         self._anchors: dict[str, Anchors | str] = {}
-        self._replay(*read_log(self.folder))
+        self._reload()
 
-    def _replay(self, entries: tuple[Entry, ...], problem: str) -> None:
-        self.entries, self.problem = entries, problem
-        self._size = _size(self.folder / LOG)
-        self._draft, self._applied = history.replay_draft(self._machine, entries, self._translate)
+    def _reload(self) -> None:
+        self._size = _size(self.folder / LOG)  # before it is read: what is appended meanwhile is read next time
+        self.entries, self.problem = read_log(self.folder)
+        self._draft, self._applied = history.replay_draft(self._machine, self.entries, self._translate)
 
     @property
     def history(self) -> History:
         """The state after all corrections that fit, and what became of each."""
         return History(self._draft.freeze(), tuple(self._applied))
+
+    @property
+    def machine(self) -> State:
+        """The state before any correction."""
+        return self._machine
+
+    @property
+    def applied(self) -> tuple[Applied, ...]:
+        """What became of each entry, in order."""
+        return tuple(self._applied)
+
+    def operation(self, entry: Entry) -> Operation:
+        """The operation of an entry, for the transcript that is here now; as it was made where it does not fit."""
+        try:
+            return self._translate(entry)
+        except DoesNotFit:
+            return entry.operation
 
     @property
     def head(self) -> str:
@@ -85,37 +102,72 @@ class Corrections:
         `after`: the number of the last entry that the author has seen. Raises DoesNotFit for an operation that cannot
         be applied, Stale where there are entries beyond `after`, OutputError where the log cannot be written.
         """
+        entries, problem = self.append_all([operation], author, after)
+        if problem:
+            raise DoesNotFit(problem)
+        return entries[0]
+
+    def append_all(
+        self, operations: Sequence[Operation], author: str, after: int | None = None, base: str | None = None
+    ) -> tuple[tuple[Entry, ...], str]:
+        """Add operations in order, up to the first that cannot be applied: the entries, and the problem of that one.
+
+        All entries are on the disk when this returns; nobody else's are between them. `after`: as in `append`; `base`:
+        the sha256 of the transcript.json that the author has seen. Raises Stale and OutputError.
+        """
         with self._lock, _locked(self.folder / LOG) as file:
-            if file_state(self.folder / _TRANSCRIPT) != self._seen:
-                before = self.base
-                self._load()
-                if after is not None and self.base != before:
-                    raise Stale("the recording has been processed again")
-            elif _size(self.folder / LOG) != self._size:
-                self._replay(*read_log(self.folder))
+            before = self.base
+            self.refresh()
             if self.problem:
                 raise OutputError(str(self.folder / LOG), self.problem, "Restore the file, or move it away.")
+            if base not in (None, self.base) or (after is not None and self.base != before):
+                raise Stale("the recording has been processed again")
             if after is not None and after != len(self.entries):
                 raise Stale(f"there are {len(self.entries)} corrections, and this one was made after {after}")
-            operation = history.check_entry(operation, self.entries)
-            number = len(self.entries) + 1
-            is_change = operation["op"] not in ("undo", "redo")
-            change = self._draft.apply(operation, number) if is_change else None
-            entry = Entry(number, _now(), author, self.base, dict(operation), *_describe(change))
-            entry = replace(entry, hash=entry.chained(self.head))
+            known, problem = len(self.entries), ""
+            entries = list(self.entries)
             try:
-                self._keep_base()
-                _write_line(file, entry.as_line(), self.folder / LOG)
-            except OutputError:
-                self._replay(*read_log(self.folder))
-                raise
-            if is_change:
-                self.entries = (*self.entries, entry)
-                self._applied.append(Applied(entry))
+                for operation in operations:
+                    entries.append(self._applied_entry(operation, author, entries))
+            except DoesNotFit as error:
+                problem = str(error)
+            if len(entries) > known:
+                try:
+                    self._keep_base()
+                    _write_lines(file, "".join(entry.as_line() for entry in entries[known:]), self.folder / LOG)
+                except OutputError:
+                    self._reload()
+                    raise
+                self.entries = tuple(entries)
                 self._size = _size(self.folder / LOG)
-            else:
-                self._replay(*read_log(self.folder))
-            return entry
+            return self.entries[known:], problem
+
+    def _applied_entry(self, operation: Operation, author: str, entries: Sequence[Entry]) -> Entry:
+        """The entry of an operation after `entries`, applied to the draft. Raises DoesNotFit."""
+        operation = history.check_entry(operation, entries)
+        number = len(entries) + 1
+        is_change = operation["op"] not in ("undo", "redo")
+        change = self._draft.apply(operation, number) if is_change else None
+        entry = Entry(number, _now(), author, self.base, dict(operation), *_describe(change))
+        entry = replace(entry, hash=entry.chained(entries[-1].hash if entries else history.START))
+        if is_change:
+            self._applied.append(Applied(entry))
+        else:
+            self._draft, self._applied = history.replay_draft(self._machine, [*entries, entry], self._translate)
+        return entry
+
+    def refresh(self) -> bool:
+        """Read what others have written since; whether the recording was processed again, with another result.
+
+        Raises FormatError as the constructor does.
+        """
+        with self._lock:
+            before = self.base
+            if file_state(self.folder / _TRANSCRIPT) != self._seen:
+                self._load()
+            elif _size(self.folder / LOG) != self._size:
+                self._reload()
+            return self.base != before
 
     def _keep_base(self) -> None:
         path = base_path(self.folder, self.base)
@@ -214,14 +266,14 @@ def _lock_file(file: BinaryIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def _write_line(file: BinaryIO, line: str, path: Path) -> None:
-    """Append a line and wait for the disk; a part of a line that a killed process left is removed first."""
+def _write_lines(file: BinaryIO, lines: str, path: Path) -> None:
+    """Append lines and wait for the disk; a part of a line that a killed process left is removed first."""
     end = file.seek(0, os.SEEK_END)
     start = _end_of_last_line(file, end)
     try:
         file.truncate(start)
         file.seek(start)
-        file.write(line.encode("ascii"))
+        file.write(lines.encode("ascii"))
         file.flush()
         os.fsync(file.fileno())
     except OSError as error:

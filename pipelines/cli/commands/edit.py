@@ -82,7 +82,7 @@ def _edit(args: argparse.Namespace) -> int:
         raise ConfigError("edit", str(args.folder), problem, cure)
     outputs.read(args.folder)  # its errors come first
     asked = [partial(request, kind, value) for kind, value in args.requests]
-    result = edit.edit(args.folder, asked, args.author or _account())
+    result = edit.edit(args.folder, asked, args.author or account())
     history = result.corrections.history
     if args.json:
         plain = {
@@ -116,9 +116,9 @@ def _number(kind: str, value: str | None) -> int | None:
     return int(value)
 
 
-def _account() -> str:
+def account(command: str = "edit") -> str:
     """The name of the user's account. Raises ConfigError where it has none, as in some containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError) as error:
-        raise ConfigError("edit", "--author", "the account has no name", "Name the author: --author NAME.") from error
+        raise ConfigError(command, "--author", "the account has no name", "Name the author: --author NAME.") from error
