@@ -297,6 +297,29 @@ class IdentifyConfig(Section):
     )
 
 
+class SpoofConfig(Section):
+    """Spoofing countermeasure (docs/guard.md)."""
+
+    enabled: bool = Field(
+        False, description="score how much each speaker sounds like a live voice: an advisory, often wrong"
+    )
+    model: str = Field(
+        "auto",
+        description="countermeasure: auto (aasist, else aasist-l), a name in the model store, a path to an .onnx file, "
+        "or module:factory",
+    )
+    threshold: float | None = Field(
+        None,
+        description="speech whose score is below this is suspected, and its speaker is not named. Unset: nothing is "
+        "decided. Measure it on recordings of your own",
+    )
+
+    @property
+    def is_used(self) -> bool:
+        """A threshold asks for the scores, too."""
+        return self.enabled or self.threshold is not None
+
+
 class OutputConfig(Section):
     """Exports (docs/formats.md)."""
 
@@ -360,6 +383,7 @@ class Config(Section):
     asr: AsrConfig = AsrConfig()
     label: LabelConfig = LabelConfig()
     identify: IdentifyConfig = IdentifyConfig()
+    spoof: SpoofConfig = SpoofConfig()
     output: OutputConfig = OutputConfig()
     run: RunConfig = RunConfig()
 

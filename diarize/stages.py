@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.config import ClusterConfig
 from diarize.types import Audio, Embeddings, Identity, Labels, Segment, Transcript, Turn, Vectors, Word
@@ -78,6 +81,24 @@ class Recognizer(Named, Protocol):
     """The words said in the speech segments, with times on the recording's own clock, and the language (or None)."""
 
     def __call__(self, audio: Audio, speech: Sequence[Segment]) -> tuple[tuple[Word, ...], str | None]: ...
+
+
+class Countermeasure(Named, Protocol):
+    """How much windows of sound are like a live voice rather than synthetic or replayed speech."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of a window (s); shorter segments are repeated."""
+        ...
+
+    @property
+    def error(self) -> str:
+        """How often it is wrong on recordings of the world, in words."""
+        ...
+
+    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> NDArray[np.float32]:
+        """One score a segment (n,): higher speaks for a live voice; log-odds where the network gives them."""
+        ...
 
 
 class Words(Named, Protocol):

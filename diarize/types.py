@@ -256,6 +256,34 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
+class SpoofWindow(Segment):
+    """A window that a countermeasure has scored: a higher score speaks for a live voice."""
+
+    score: float
+    speaker: str | None = None  # id of who talks there; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class SpoofScores:
+    """What a countermeasure says of a recording: an advisory, unless the operator set a threshold."""
+
+    model: str  # identity of the countermeasure
+    error: str  # how often it is wrong on recordings of the world, in words
+    windows: tuple[SpoofWindow, ...]
+    threshold: float | None = None  # below which speech is suspected; None: nothing is decided
+
+    def score(self, speaker: str | None = None) -> float | None:
+        """The mean over the windows, or those of one speaker; None where there is none."""
+        scores = [window.score for window in self.windows if speaker is None or window.speaker == speaker]
+        return sum(scores) / len(scores) if scores else None
+
+    def suspects(self, speaker: str | None = None) -> bool:
+        """Whether the score lies below the operator's threshold."""
+        score = self.score(speaker)
+        return self.threshold is not None and score is not None and score < self.threshold
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """What was decoded, and how. Nothing here differs between two identical runs."""
 
@@ -314,6 +342,7 @@ class Transcript:
     words: tuple[Word, ...] = ()
     lost: tuple[Segment, ...] = ()
     provenance: Provenance = field(default_factory=Provenance)
+    spoofing: SpoofScores | None = None  # None: no countermeasure was asked
 
     def __post_init__(self) -> None:
         if not (isfinite(self.duration) and self.duration >= 0):

@@ -49,6 +49,7 @@ LANGUAGES = frozenset(  # of Whisper, the recognizer that knows most
 MOONSHINE = "moonshine-tiny-en"
 VAD_MODEL = "silero-vad-v6"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")  # a model of the Hugging Face hub: owner/name, owner/name@revision
+COUNTERMEASURES = ("aasist", "aasist-l")  # best first
 SEGMENTERS = ("community-1-segmentation", "pyannote-segmentation-3.0-int8")  # best first
 
 
@@ -89,9 +90,15 @@ class Plan:
     notes: tuple[str, ...]  # what was replaced or left out, and how to get better
     models: dict[str, str]  # name in the store -> sha256, of the models that this plan uses
     segment: Choice | None = None
+    spoof: Choice | None = None  # None: no scores of spoofing are wanted
     people: EnrolledPeople | None = None  # whom to look for; None: nobody is named, nobody linked
     versions: dict[str, str] = field(default_factory=dict)  # of what is installed and may change a result
     licences: dict[str, str] = field(default_factory=dict)  # model -> its licence, and whom it demands to be named
+
+    @property
+    def choices(self) -> tuple[Choice | None, ...]:
+        """Every backend; None where there is none."""
+        return self.detect, self.embed, self.recognize, self.diarize, self.segment, self.spoof
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -103,6 +110,7 @@ class Plan:
             "cluster": self.clusters,
             "diarize": self.diarize is not None,
             "identify": self.people is not None,
+            "spoof": self.spoof is not None,
             "recognize": self.recognize is not None,
         }
         return tuple(stage for stage, runs_here in runs.items() if runs_here)
@@ -117,7 +125,7 @@ class Plan:
 
     def examine(self) -> None:
         """Raises BackendError, ModelError and ConfigError where a backend cannot be used with these settings."""
-        for choice in (self.detect, self.segment, self.embed, self.diarize, self.recognize):
+        for choice in self.choices:
             if choice is not None:
                 choice.examine()
 
@@ -135,6 +143,7 @@ class Plan:
             else None,
             diarize=load(self.diarize, threads) if self.diarize is not None else None,
             recognize=load(self.recognize, threads) if self.recognize is not None else None,
+            spoof=load(self.spoof, threads) if self.spoof is not None else None,
             identify=self.people.load() if self.people is not None else None,
         )
 
@@ -173,6 +182,7 @@ def make(
         segment = _segmenter(config, store, model, [])
     recognizer = _recognizer(config, store, model, notes) if recognize else None
     notes += _unused_hints(config, recognizer) + _unused_count(config)
+    spoof = _countermeasure(config, store, model) if config.spoof.is_used else None
     diarize = None
     if config.diarizer is not None and by_channel:
         notes.append(f"diarizer: {config.diarizer} is not used: with --channel per-channel each channel is one speaker")
@@ -195,7 +205,9 @@ def make(
     if embed is not None and embed.name != "community-1":
         config = config.model_copy(update={"windows": _sparse(config.windows)})
     licences = {name: store.registry[name].terms for name in used}
-    return Plan(config, detect, embed, recognizer, diarize, tuple(notes), used, segment, people, versions(), licences)
+    return Plan(
+        config, detect, embed, recognizer, diarize, tuple(notes), used, segment, spoof, people, versions(), licences
+    )
 
 
 def _sparse(config: WindowsConfig) -> WindowsConfig:
@@ -276,6 +288,26 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
     if ":" in wanted:
         return _own("embedder", wanted, config.embedder, config)
     raise UnknownBackend("embedder", wanted, names)
+
+
+def _countermeasure(config: Config, store: Store, model: Callable[[str], Path]) -> Choice:
+    wanted = config.spoof.model
+    if wanted == "auto":
+        wanted = next((name for name in COUNTERMEASURES if store.find(name) is not None), COUNTERMEASURES[0])
+    known = [name for name, entry in store.registry.items() if entry.role == "countermeasure"]
+    device = {"device": config.run.device}
+    if wanted in known:
+        format = store.registry[wanted].format
+        options = {"model": model(wanted), "format": format, "called": wanted, "error": format["error"], **device}
+        return Choice("countermeasure", "onnx", options, threaded=True)
+    if wanted.endswith(".onnx"):
+        if not Path(wanted).is_file():
+            raise ConfigError("settings", "spoof.model", f"{wanted} is not a file")
+        options = {"model": Path(wanted), "format": {}, "called": Path(wanted).stem, **device}
+        return Choice("countermeasure", "onnx", options, threaded=True)
+    if ":" in wanted:
+        return _own("countermeasure", wanted, config.spoof, config)
+    raise UnknownBackend("countermeasure", wanted, ("auto", *known, "FILE.onnx", "module:factory"))
 
 
 def _is_on_hub(entry: ModelEntry, id: str) -> bool:

@@ -15,11 +15,13 @@ from diarize.clustering import constrained, constraints
 from diarize.clustering.constraints import NO_CONSTRAINTS, Constraints
 from diarize.config import ClusterConfig, Config
 from diarize.errors import DiarizeError, OutputError, StageError
+from diarize.guard import spoofing
 from diarize.library.scoring.linking import Strangers
 from diarize.library.scoring.people import Bandwidth, NamedSpeakers, name_speakers, voices_of
 from diarize.speech import windows
 from diarize.stages import (
     Clusterer,
+    Countermeasure,
     Detector,
     Diarizer,
     Embedder,
@@ -30,9 +32,11 @@ from diarize.stages import (
     Words,
 )
 from diarize.turns import merging
-from diarize.types import Audio, Provenance, Segment, SpeechTrack, Transcript, Turn, Word, speakers_of
+from diarize.types import Audio, Provenance, Segment, SpeechTrack, SpoofScores, Transcript, Turn, Word, speakers_of
 from diarize.units import round_time
 from diarize.words import foreign, labelling, recognition
+
+SUSPECTED = "spoofing is suspected, as the score is below the threshold of the settings"
 
 Observer = Callable[[str], None]  # called with the name of each stage as it begins
 
@@ -58,6 +62,7 @@ class Stages:
     identify: Identifier | None = None  # None: nobody is enrolled
     recognize: Recognizer | None = None  # None: no words are wanted
     diarize: Diarizer | None = None
+    spoof: Countermeasure | None = None  # None: no scores of spoofing are wanted
     bandwidth: Bandwidth = bandwidths.bandwidth  # of speech, which `identify` takes
 
     def bounded(self, clusterer: Clusterer, config: ClusterConfig) -> Stages:
@@ -67,7 +72,7 @@ class Stages:
 
     def observed(self, observe: Observer) -> Stages:
         """The same stages, each of which calls `observe` with its name when it begins."""
-        names = ("segment", "detect", "embed", "cluster", "identify", "recognize", "diarize")
+        names = ("segment", "detect", "embed", "cluster", "identify", "recognize", "diarize", "spoof")
         observed = {name: _observed(name, getattr(self, name), observe) for name in names}
         return replace(self, **observed, bandwidth=_observed("identify", self.bandwidth, observe))
 
@@ -120,6 +125,8 @@ def transcribe(
         else:
             diarization = find_turns(recording.audios, running, config, known)
         people = _identify(diarization, running, config)
+        spoof_scores = _score_spoofing(diarization, people, stages.spoof, enter, config)
+        people = _withhold(people, spoof_scores)
         spoken, language = imported or _recognize(diarization.tracks, running)
         of_channels = words is None and any(track.speaker is not None for track in diarization.tracks)
         labelled = _label(spoken, people, of_channels, imported is not None, config)
@@ -137,6 +144,7 @@ def transcribe(
         turns=people.turns,
         words=tuple(replace(w, start=round_time(w.start), end=round_time(w.end)) for w in labelled),
         lost=audio.lost,
+        spoofing=spoof_scores,
     )
     notes = (
         *notes_of(stages, known),
@@ -146,13 +154,17 @@ def transcribe(
         *_remarks(transcript, diarization.speech, stages.recognize is not None or words is not None, config),
         *(recognition.describe_misplaced(transcript.words, diarization.speech, transcript.duration) if words else ()),
     )
+    if spoof_scores is not None:
+        notes += (spoofing.describe(spoof_scores),)
     backends = _backends(stages, known, words)
     seeds = {name: getattr(backend, "seed", None) for name, backend in backends.items()}
     provenance = Provenance(
         product=product,
         source=recording.source,
         stages={name: backend.name for name, backend in backends.items()},
-        settings=config.model_dump(mode="json", exclude={"run", "output"}),
+        settings=config.model_dump(
+            mode="json", exclude={"run", "output"} if config.spoof.is_used else {"run", "output", "spoof"}
+        ),
         notes=notes,
         seeds={name: seed for name, seed in seeds.items() if seed is not None},
     )
@@ -234,6 +246,36 @@ def _identify(diarization: Diarization, stages: Stages, config: Config) -> Named
     return name_speakers(turns, voices_of(turns, tracks, stages.bandwidth), stages.identify, config.turns.gap)
 
 
+def _score_spoofing(
+    diarization: Diarization,
+    people: NamedSpeakers,
+    countermeasure: Countermeasure | None,
+    enter: Observer,
+    config: Config,
+) -> SpoofScores | None:
+    """The scores of all speakers; those of a channel are taken from that channel."""
+    if countermeasure is None:
+        return None
+    enter("spoof")
+    parts = []
+    for track in progress.in_parts(diarization.tracks):
+        own = None if track.speaker is None else people.same.get(track.speaker, track.speaker)
+        turns = [turn for turn in people.turns if own in (None, turn.speaker)]
+        parts.append(spoofing.score_speakers(track.audio, turns, countermeasure, config.spoof.threshold))
+    return replace(parts[0], windows=tuple(window for part in parts for window in part.windows))
+
+
+def _withhold(people: NamedSpeakers, scores: SpoofScores | None) -> NamedSpeakers:
+    """The same people, without the names of those whom the operator's threshold suspects."""
+    if scores is None or scores.threshold is None:
+        return people
+    speakers = tuple(
+        replace(each, name=None, voice=None, reason=f"not named: {SUSPECTED}") if scores.suspects(each.id) else each
+        for each in people.speakers
+    )
+    return replace(people, speakers=speakers)
+
+
 def _recognize(tracks: Sequence[SpeechTrack], stages: Stages) -> tuple[tuple[Word, ...], str | None]:
     """The words of the recording and its language; those of a channel carry its speaker."""
     if stages.recognize is None:
@@ -287,13 +329,23 @@ def _backends(stages: Stages, known: Constraints, words: Words | None) -> dict[s
         "diarize": stages.diarize,
         "identify": stages.identify,
         "recognize": stages.recognize if words is None else words,
+        "spoof": stages.spoof,
     }
     return {stage: backend for stage, backend in backends.items() if backend is not None}
 
 
 def notes_of(stages: Stages, known: Constraints = NO_CONSTRAINTS) -> tuple[str, ...]:
     """What the backends say of how they run, as of a missing device, and what there is to know of known turns."""
-    order = (stages.segment, stages.detect, stages.embed, known, stages.cluster, stages.identify, stages.recognize)
+    order = (
+        stages.segment,
+        stages.detect,
+        stages.embed,
+        known,
+        stages.cluster,
+        stages.identify,
+        stages.recognize,
+        stages.spoof,
+    )
     return tuple(note for backend in (*order, stages.diarize) for note in getattr(backend, "notes", ()))
 
 

@@ -30,6 +30,7 @@ ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
     "diarize.cache": set(),
     "diarize.formats": set(),
     "diarize.corrections": {"diarize.formats"},
+    "diarize.guard": {"diarize.audio", "diarize.metrics"},
     "diarize.models": set(),
     "diarize.backends": {
         "diarize.audio", "diarize.speech", "diarize.words", "diarize.models", "diarize.backends.features",
@@ -37,6 +38,9 @@ ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
     },
     "diarize.backends.embedders": {
         "diarize.audio", "diarize.backends", "diarize.backends.features", "diarize.backends.graphs",
+    },
+    "diarize.backends.countermeasures": {
+        "diarize.audio", "diarize.backends", "diarize.backends.graphs", "diarize.models",
     },
     "diarize.backends.features": {"diarize.audio"},
     "diarize.backends.graphs": set(),

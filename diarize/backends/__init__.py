@@ -43,6 +43,9 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
         "moonshine": ("diarize.backends.asr_moonshine:load", ""),
         "pocketsphinx": ("diarize.backends.asr_pocketsphinx:load", "pocketsphinx"),
     },
+    "countermeasure": {
+        "onnx": ("diarize.backends.countermeasures.onnx_windows:load", ""),
+    },
     "diarizer": {
         "pyannote": ("diarize.backends.diarizer_pyannote:load", "pyannote"),
     },
@@ -53,6 +56,7 @@ ARGUMENTS = {  # stage -> arguments of its backends, by position and by name (di
     "segmentation": (("audio",), ()),
     "embedder": (("audio", "segments"), ("activity",)),
     "asr": (("audio", "speech"), ()),
+    "countermeasure": (("audio", "segments"), ()),
     "diarizer": (("audio",), ()),
 }
 

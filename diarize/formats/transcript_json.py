@@ -21,13 +21,13 @@ from diarize import files
 from diarize.errors import FormatError
 from diarize.formats.jsontext import dump_json, parse_json
 from diarize.formats.times import round_transcript
-from diarize.types import Transcript
+from diarize.types import SpoofScores, Transcript
 
 SCHEMA = "diarize-transcript/1"
 
-_KEYS = ("schema", "recording", "duration", "language", "speakers", "turns", "words", "lost", "provenance")
+_KEYS = ("schema", "recording", "duration", "language", "speakers", "turns", "words", "lost", "spoofing", "provenance")
 _PROVENANCE = ("product", "source", "stages", "models", "licences", "settings", "seeds", "versions", "notes")
-_ADDED = frozenset({"licences", "human"})  # keys that transcripts of this schema may lack
+_ADDED = frozenset({"licences", "human", "spoofing"})  # keys that transcripts of this schema may lack
 
 
 def dumps(transcript: Transcript) -> str:
@@ -52,6 +52,7 @@ def dumps(transcript: Transcript) -> str:
         f"{dump_json(name, where)}: {dump_json(dict(value) if isinstance(value, Mapping) else value, where)}"
         for name, value in provenance_values.items()
     ]
+    scores = transcript.spoofing
     values = {
         "schema": dump_json(SCHEMA, where),
         "recording": dump_json(transcript.recording, where),
@@ -61,9 +62,21 @@ def dumps(transcript: Transcript) -> str:
         "turns": dump_list(map(_values, transcript.turns)),
         "words": dump_list(map(_values, transcript.words)),
         "lost": dump_list(map(_values, transcript.lost)),
+        "spoofing": "" if scores is None else _dump_spoofing(scores, where),
         "provenance": "{\n    " + ",\n    ".join(provenance_lines) + "\n  }",
     }
-    return "{\n" + ",\n".join(f'  "{key}": {values[key]}' for key in _KEYS) + "\n}\n"
+    return "{\n" + ",\n".join(f'  "{key}": {values[key]}' for key in _KEYS if values[key]) + "\n}\n"
+
+
+def _dump_spoofing(scores: SpoofScores, where: str) -> str:
+    rows = ",\n      ".join(dump_json(_values(window), where) for window in scores.windows)
+    values = {"model": scores.model, "error": scores.error, "threshold": scores.threshold}
+    lines = [f"{dump_json(key, where)}: {dump_json(value, where)}" for key, value in values.items()]
+    return (
+        "{\n    "
+        + ",\n    ".join([*lines, f'"windows": [\n      {rows}\n    ]' if rows else '"windows": []'])
+        + "\n  }"
+    )
 
 
 def loads(text: str, where: str) -> Transcript:

@@ -1,6 +1,9 @@
-"""Tensors out of a PyTorch checkpoint of the old layout, without PyTorch and without the pickle module.
+"""Tensors out of a PyTorch checkpoint, without PyTorch and without the pickle module.
 
-Such a file is a series of pickles followed by raw memory (`torch/serialization.py`, `_legacy_load`):
+Today's layout (`torch/serialization.py`, `_save`), which `read_archive` reads, is a zip archive without compression. It
+has one pickle, that of the object (`NAME/data.pkl`), and the raw memory of each storage (`NAME/data/KEY`).
+
+The old layout (`_legacy_load`), which `read_tensors` reads, is a series of pickles followed by raw memory:
 
     magic number, protocol version, system description, the object, the list of storage keys      five pickles
     for each key: count of elements (int64, little endian), then that many elements               raw bytes
@@ -9,8 +12,8 @@ A pickle is a program, and Python's own unpickler lets it call any function. Her
 as in `torch.load(weights_only=True)`. Its safety comes from an allow-list:
 
 - it knows the opcodes in such files, and refuses all others before any effect;
-- a global is only a constant: `collections.OrderedDict`, `torch._utils._rebuild_tensor_v2` and `torch.FloatStorage` are
-  accepted, and no name is imported or looked up;
+- a global is only a constant: `collections.OrderedDict`, `torch._utils._rebuild_tensor_v2`, `torch.FloatStorage` and
+  `torch.LongStorage` are accepted, and no name is imported or looked up; tensors of integers are left out;
 - the call opcode builds a dict or the description of a tensor, and nothing else;
 - the state opcode is accepted for a dict alone, and its argument is dropped.
 
@@ -23,6 +26,7 @@ from __future__ import annotations
 import io
 import math
 import pickletools
+import zipfile
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -46,12 +50,14 @@ class _Global(Enum):
     ORDERED_DICT = "collections OrderedDict"
     REBUILD = "torch._utils _rebuild_tensor_v2"
     FLOAT = "torch FloatStorage"
+    LONG = "torch LongStorage"
 
 
 @dataclass(frozen=True, slots=True)
 class _Storage:
     key: str
     count: int  # elements
+    is_float: bool = True  # else 64-bit integers, which are not read
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +85,46 @@ def read_tensors(path: Path, part: str = "model_state") -> dict[str, NDArray[np.
         if not isinstance(state, dict):
             raise ValueError(f"it has no part {part!r}")
         tensors = {name: value for name, value in state.items() if isinstance(value, _Tensor) and isinstance(name, str)}
+        if not all(value.storage.is_float for value in tensors.values()):
+            raise ValueError("only float32 storages are allowed")
         counts = {value.storage.key: value.storage.count for value in tensors.values()}
         storages = _read_storages(file, keys, counts)
         return {name: _view(value, storages) for name, value in tensors.items()}
     except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        raise ModelRefused(str(path), f"it cannot be read as a checkpoint: {error}") from error
+
+
+def read_archive(path: Path) -> dict[str, NDArray[np.float32]]:
+    """The float32 tensors of a state dict in the zip layout, by name: read-only, C-contiguous.
+
+    Raises ModelRefused if the file is not such a checkpoint, is truncated, or holds anything outside the allow-list;
+    OSError if it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+            members = {member.filename: member for member in archive.infolist()}
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
+                raise ValueError("it is compressed, which such a file never is")  # a small file could fill the memory
+            programs = [name for name in members if name.endswith("/data.pkl")]
+            if len(programs) != 1:
+                raise ValueError("it has no data.pkl")
+            folder = programs[0].removesuffix("data.pkl")
+            if folder + "byteorder" in members and archive.read(folder + "byteorder") != b"little":
+                raise ValueError("it was written by a big-endian machine")
+            state = _run_pickle(io.BytesIO(archive.read(programs[0])))
+            if not isinstance(state, dict):
+                raise ValueError("its object is not a state dict")
+            tensors = {name: value for name, value in state.items() if isinstance(value, _Tensor)}
+            floats = {name: value for name, value in tensors.items() if value.storage.is_float}
+            storages: dict[str, NDArray[np.float32]] = {}
+            for storage in {value.storage for value in floats.values()}:
+                content = archive.read(f"{folder}data/{storage.key}")
+                if len(content) != 4 * storage.count:
+                    raise ValueError(f"storage {storage.key!r} has {len(content)} bytes, not {4 * storage.count}")
+                storages[storage.key] = np.frombuffer(content, dtype="<f4").astype(np.float32)
+                storages[storage.key].setflags(write=False)
+            return {str(name): _view(value, storages) for name, value in floats.items()}
+    except (ValueError, LookupError, TypeError, OverflowError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise ModelRefused(str(path), f"it cannot be read as a checkpoint: {error}") from error
 
 
@@ -193,13 +235,13 @@ def _update(target: dict[Any, Any], items: list[Any]) -> None:
 
 
 def _make_storage(key: Any) -> _Storage:
-    """A persistent id: ("storage", type, key, device, count, None). The device is ignored."""
-    kind, storage, name, _, count, view = key
-    if kind != "storage" or storage is not _Global.FLOAT or view is not None:
-        raise ValueError("only whole float32 storages are allowed")
+    """A persistent id: ("storage", type, key, device, count), in the old layout with None. The device is ignored."""
+    kind, storage, name, _, count, *view = key
+    if kind != "storage" or storage not in (_Global.FLOAT, _Global.LONG) or view not in ([], [None]):
+        raise ValueError("only whole storages of float32 and int64 are allowed")
     if not isinstance(name, str) or type(count) is not int:
         raise ValueError("the key of a storage is not a string, or its size not an integer")
-    return _Storage(name, count)
+    return _Storage(name, count, storage is _Global.FLOAT)
 
 
 def _call(name: Any, arguments: Any) -> dict[Any, Any] | _Tensor:

@@ -65,7 +65,7 @@ class ModelEntry:
     """One model: its purpose, its sources, the digests of its files, and its input and output."""
 
     name: str
-    role: str  # "vad", "embedder", "segmentation", "asr"
+    role: str  # "vad", "embedder", "segmentation", "asr", "countermeasure"
     sources: tuple[str, ...]  # tried in order; the kinds are listed at the head of registry.toml
     files: tuple[ModelFile, ...]
     licence: str  # SPDX identifier of the weights

@@ -215,6 +215,22 @@ class CachedRecognizer(CachedStage):
         return self._result("recognize", audio, _segments_key(speech), WORDS, lambda backend: backend(audio, speech))
 
 
+class CachedCountermeasure(CachedStage):
+    @property
+    def seconds(self) -> float:
+        return float(self._backend.load().seconds)
+
+    @property
+    def error(self) -> str:
+        return str(self._backend.load().error)
+
+    def __call__(self, audio: Audio, segments: Sequence[Segment]) -> NDArray[np.float32]:
+        def compute(backend: Any) -> tuple[NDArray[Any], ...]:
+            return (backend(audio, segments),)
+
+        return self._result("spoof", audio, _segments_key(segments), ARRAYS, compute)[0]
+
+
 class CachedDiarizer(CachedStage):
     """Its bounds are part of its name. It is always loaded: its result depends on more files than its options name."""
 
@@ -237,6 +253,7 @@ CACHED: dict[str, type[CachedStage]] = {
     "segmentation": CachedSegmenter,
     "embedder": CachedEmbedder,
     "asr": CachedRecognizer,
+    "countermeasure": CachedCountermeasure,
     "diarizer": CachedDiarizer,
 }
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diarize.errors import printable
+from diarize.guard import spoofing
 from diarize.text import counted
 from pipelines.cli.console import NARROWEST, broken, clock, fit, open_console
 
@@ -31,6 +32,7 @@ STAGES = {  # stage -> what is shown while it runs
     "diarize": "clustering speakers",
     "identify": "naming speakers",
     "recognize": "recognizing words",
+    "spoof": "scoring live voices",
     "write": "writing",
     "again": "its worker process died; it is tried again after all others",
     "lost": "its node was lost; it is tried again on another",
@@ -89,10 +91,14 @@ def summary_table(report: RunReport) -> Table:
 
 
 def remarks(report: RunReport) -> Iterator[str]:
-    """A line for each recording that lost sound, or is not done, with the reason; and one that points to notes."""
+    """A line for each recording that lost sound, has scores of spoofing, or is not done, with the reason; and one that
+    points to notes."""
     for row in report.outcomes:
         if row.status == "done" and row.lost:
             yield f"lost: {printable(row.name)}: {row.lost:.1f} s lost: they could not be decoded, and are silent"
+        for note in row.notes:
+            if row.status == "done" and note.startswith(spoofing.BEGINNING):
+                yield f"{printable(row.name)}: {note}"
     failures = [row for row in report.outcomes if row.status != "done"]
     yield from map(summary_line, failures[:MOST_ROWS])
     if len(failures) > MOST_ROWS:

@@ -10,6 +10,7 @@ import numpy as np
 
 from diarize.audio.reading import MOST_CHANNELS
 from diarize.errors import AudioError, printable
+from diarize.guard import spoofing
 from diarize.library.database import sound
 from diarize.library.database.records import Enrolled, Enrolment, Person
 from diarize.library.scoring import calibration as calibrations
@@ -24,8 +25,8 @@ from pipelines.people.enrolment_audio import EnrolmentAudio
 from pipelines.people.utterance import UtteranceEmbedder
 from pipelines.people.verify import Verifier
 
-Check = Literal["noise", "clipping", "voices", "agreement"]
-CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement")  # that a user may ignore
+Check = Literal["noise", "clipping", "voices", "agreement", "spoofing"]
+CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement", "spoofing")  # that a user may ignore
 LEAST_SPEECH = 1.5  # s of speech that an utterance needs: nearly one window of the embedder
 COMPLETE = 12.0  # s of speech in all utterances: half the errors of 4 s; more gains little
 LEAST_SNR = 10.0  # dB of SNR that an utterance needs
@@ -43,7 +44,7 @@ class UtteranceResult:
 
     origin: str
     outcome: Literal["counted", "known", "refused"]
-    check: str = ""  # that refused: reading, speech, duplicate, noise, clipping, voices, agreement
+    check: str = ""  # that refused: reading, speech, duplicate, noise, clipping, voices, agreement, spoofing
     reason: str = ""
     start: float = 0.0
     end: float = 0.0
@@ -123,6 +124,14 @@ class UtteranceChecks:
                 notes.append(f"there may be a second voice at {places}")
             else:
                 problems["voices"] = f"a second voice was heard at {places}"
+        scores = self.embedder.score_spoofing(excerpt.audio)
+        if scores is not None:
+            notes.append(spoofing.describe(scores))
+            quality |= {"spoof": round(scores.score() or 0.0, 4)}
+            if scores.suspects():
+                problems["spoofing"] = (
+                    f"spoofing is suspected: {quality['spoof']:+.2f} is below {scores.threshold:+.2f}"
+                )
         if voice.bandwidth < NARROW:
             limit = f"{voice.bandwidth:.0f} Hz"
             notes.append(f"no sound above {limit}, as on a telephone: best compared with other telephone recordings")

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from diarize.audio.bandwidth import bandwidth
 from diarize.config import Config, WindowsConfig
 from diarize.errors import AudioError, ConfigError
+from diarize.guard import spoofing
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring import enrolment
 from diarize.library.scoring.calibration import Side
 from diarize.models.registry import COSINE_ONLY, ModelScoring
 from diarize.models.store import Store
 from diarize.speech import preparation, windows
-from diarize.stages import Detector, Embedder, WholeEmbedder
+from diarize.stages import Countermeasure, Detector, Embedder, WholeEmbedder
 from diarize.timeline import total, union
-from diarize.types import Audio, Embeddings, Segment
+from diarize.types import Audio, Embeddings, Segment, SpoofScores
 from diarize.units import RATE
 from pipelines import plan
 from pipelines.processes import decoding
@@ -45,6 +46,7 @@ class UtteranceEmbedding:
     seconds: float  # of speech
     bandwidth: float  # Hz
     notes: tuple[str, ...] = ()  # on the recording: clipping, lost spans, ...
+    spoof: SpoofScores | None = None  # None: no countermeasure was asked
 
     @property
     def side(self) -> Side:
@@ -71,6 +73,7 @@ class UtteranceEmbedder:
     models: Mapping[str, str] = field(default_factory=dict)  # name in the model store -> sha256
     scoring: ModelScoring = COSINE_ONLY  # how the authors of the model compare vectors
     preparation: str = preparation.SPEECH  # what of a file is embedded
+    countermeasure: Countermeasure | None = None
 
     @property
     def model(self) -> str:
@@ -87,7 +90,7 @@ class UtteranceEmbedder:
         if self.preparation == preparation.SPEECH and rate == RATE:
             embedded = self.embed_windows(audio)
             notes = (*notes, *_second_voice(embedded, self.model))
-            return replace(embedded.voice, path=str(path), notes=notes)
+            return replace(embedded.voice, path=str(path), notes=notes, spoof=self.score_spoofing(audio))
         voice = self._embed_prepared(audio)
         needed = self.scoring.bandwidth
         if recording.source.rate < rate or voice.bandwidth < needed:
@@ -96,7 +99,14 @@ class UtteranceEmbedder:
                 f"recorded at {sound}; the model needs {rate} Hz with sound up to {needed:,.0f} Hz, "
                 "and its scores and threshold are not valid here",
             )
-        return replace(voice, path=str(path), notes=notes)
+        return replace(voice, path=str(path), notes=notes, spoof=self.score_spoofing(audio))
+
+    def score_spoofing(self, audio: Audio) -> SpoofScores | None:
+        """The scores of the countermeasure for a whole recording; None where none was asked."""
+        if self.countermeasure is None:
+            return None
+        threshold = self.config.spoof.threshold
+        return spoofing.score_utterance(preparation.resample(audio, RATE), self.countermeasure, threshold)
 
     def _embed_prepared(self, audio: Audio) -> UtteranceEmbedding:
         """The voice in audio at the rate of the embedder, of all of it or of what the preparation leaves.
@@ -179,7 +189,9 @@ def load_embedder(config: Config, store: Store, prepare: str | None = preparatio
     if wanted == preparation.SOX_APP and getattr(stages.embed, "rate", RATE) != RATE:
         raise ConfigError("--prepare", wanted, f"it gives {RATE} Hz, and {stages.embed.name} takes another rate")
     notes = (*chosen.notes, *notes_of(stages))
-    return UtteranceEmbedder(stages.detect, stages.embed, chosen.config, notes, chosen.models, scoring, wanted)
+    return UtteranceEmbedder(
+        stages.detect, stages.embed, chosen.config, notes, chosen.models, scoring, wanted, stages.spoof
+    )
 
 
 def embed_files(

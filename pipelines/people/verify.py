@@ -10,6 +10,7 @@ import numpy as np
 
 from diarize.config import Config
 from diarize.errors import CalibrationError, ConfigError, printable
+from diarize.guard import spoofing
 from diarize.library.scoring import scores
 from diarize.library.scoring.calibration import Calibration, Side
 from diarize.library.scoring.scores import Cosine, Scorer
@@ -18,7 +19,7 @@ from diarize.metrics import verification
 from diarize.models.registry import COSINE_ONLY, ModelScoring
 from diarize.models.store import Store
 from diarize.speech import preparation
-from diarize.types import Voice
+from diarize.types import SpoofScores, Voice
 from pipelines.inputs.recordings import require
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding, load_embedder
@@ -37,6 +38,7 @@ class ComparedVoice:
     seconds: float  # of speech
     bandwidth: float | None  # Hz
     digest: str = ""  # sha256 of the file
+    spoof: SpoofScores | None = None  # of a countermeasure, where one was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,12 @@ class Verification:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return {"schema": "diarize-verification/1", **asdict(self)}
+        values = {"schema": "diarize-verification/1", **asdict(self)}
+        for side, voice in (("a", self.a), ("b", self.b)):
+            del values[side]["spoof"]
+            if voice.spoof is not None:
+                values[side]["spoof"] = spoofing.as_dict(voice.spoof)
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,4 +205,4 @@ def _narrowest(library: Library, person: str) -> float | None:
 def _compared(voice: UtteranceEmbedding | Voice, bandwidth: float | None) -> ComparedVoice:
     if isinstance(voice, Voice):
         return ComparedVoice(voice.name, voice.seconds, bandwidth)
-    return ComparedVoice(voice.path, voice.seconds, voice.bandwidth, voice.digest)
+    return ComparedVoice(voice.path, voice.seconds, voice.bandwidth, voice.digest, voice.spoof)

@@ -60,7 +60,7 @@ def hash_plan(plan: Plan, store: Store) -> str:
     return _digest(
         {
             "settings": plan.config.model_dump(mode="json", exclude={"run", "cluster"}),
-            "backends": [describe(c) for c in (plan.detect, plan.embed, plan.recognize, plan.diarize, plan.segment)],
+            "backends": [describe(c) for c in plan.choices],
             "models": plan.models,
             "notes": plan.notes,
             "people": None if people is None else [people.load().name, people.lacking],

@@ -18,7 +18,7 @@ from pipelines.results.outcomes import Outcome
 # s for each second of sound, on one core of 2020 with the default models; only their ratios matter
 USUAL = {
     "read": 0.004, "segment": 0.04, "detect": 0.005, "embed": 0.08, "cluster": 0.005, "diarize": 0.5,
-    "identify": 0.001, "recognize": 0.1, "write": 0.002,
+    "identify": 0.001, "spoof": 0.2, "recognize": 0.1, "write": 0.002,
 }  # fmt: skip
 UNLIKE = ("read", "write")  # these wait for a disk, or for a process to start: they say nothing of the others
 LEAST_SEEN = 5.0  # s of sound in a stage after which its own cost counts

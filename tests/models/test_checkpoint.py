@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from diarize.errors import ModelRefused
-from diarize.models.checkpoint import read_tensors
+from diarize.models.checkpoint import read_archive, read_tensors
 
 torch = pytest.importorskip("torch")
 
@@ -189,3 +190,37 @@ def test_a_storage_may_not_claim_more_than_is_there(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(ModelRefused, match="truncated"):
         read_tensors(path)
+
+
+def test_the_zip_layout_is_read_bit_for_bit(tmp_path: Path) -> None:
+    module = torch.nn.BatchNorm1d(5)
+    path = tmp_path / "a.pth"
+    shared = torch.randn(12)
+    torch.save({**module.state_dict(), "part": shared[4:].reshape(2, 4), "whole": shared}, path)
+    tensors = read_archive(path)
+    assert "num_batches_tracked" not in tensors  # of integers
+    for name, value in torch.load(path, weights_only=True).items():
+        if value.dtype == torch.float32:
+            assert tensors[name].tobytes() == value.numpy().tobytes() and not tensors[name].flags.writeable
+
+
+@pytest.mark.parametrize("change", ["program", "short", "compressed", "no program", "text"])
+def test_other_archives_are_refused(tmp_path: Path, change: str) -> None:
+    right, path, trace = tmp_path / "a.pth", tmp_path / "b.pth", tmp_path / "trace"
+    torch.save({"x": torch.randn(3)}, right)
+    kind = zipfile.ZIP_DEFLATED if change == "compressed" else zipfile.ZIP_STORED
+    with zipfile.ZipFile(right) as source, zipfile.ZipFile(path, "w", kind) as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("data.pkl"):
+                if change == "no program":
+                    continue
+                content = pickle.dumps(Calls(os.system, f"touch {trace}"), 2) if change == "program" else content
+            if change == "short" and "/data/" in name:
+                content = content[:-4]
+            target.writestr(name, content)
+    if change == "text":
+        path.write_text("no archive")
+    with pytest.raises(ModelRefused, match="cannot be read as a checkpoint"):
+        read_archive(path)
+    assert not trace.exists()

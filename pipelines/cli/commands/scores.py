@@ -9,12 +9,13 @@ import argparse
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarize import files
 from diarize.errors import printable
+from diarize.guard import spoofing
 from diarize.text import counted
 from pipelines.cli import console
 from pipelines.cli.commands import options
@@ -46,7 +47,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify.add_argument("--out", type=Path, metavar="FOLDER", help="keep the record: verification.json")
     _add_prior(verify)
     library_options(verify)
-    _add_scoring(verify)
+    _add_scoring(verify, ("spoof", "countermeasure", "spoof_threshold"))
     unchanged = verify.add_argument_group("are the results of a run unchanged? (exit status 6 where they are not)")
     unchanged.add_argument("--no-inputs", action="store_true", help="do not check the recordings that were processed")
     unchanged.add_argument("--expect", metavar="SEAL", help="the seal that `verify` printed earlier")
@@ -85,7 +86,7 @@ def _add_prior(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prior", type=float, metavar="P", help=meaning)
 
 
-def _add_scoring(command: argparse.ArgumentParser, calibration: bool = True) -> None:
+def _add_scoring(command: argparse.ArgumentParser, more: Sequence[str] = (), calibration: bool = True) -> None:
     if calibration:
         shipped = "file from `diarize calibrate`; default: the one shipped for the embedder"
         command.add_argument("--calibration", type=Path, metavar="CAL", help=shipped)
@@ -95,7 +96,7 @@ def _add_scoring(command: argparse.ArgumentParser, calibration: bool = True) -> 
     command.add_argument("--scoring", choices=METHODS, help=how)
     what = "what of a recording is embedded; default: as the authors of the embedder do, most often its speech"
     command.add_argument("--prepare", choices=PREPARATIONS, help=what)
-    options.add(command, "vad", "embedder", "profile", "channel", "track", "device")
+    options.add(command, "vad", "embedder", "profile", "channel", "track", *more, "device")
 
 
 def _scoring(args: argparse.Namespace) -> Scoring:
@@ -156,6 +157,9 @@ def _print_verification(result: Verification) -> None:
         threshold = f"threshold log10 {wording.in_decades(result.threshold):+.2f} at a prior of {result.prior}"
         posterior = "none" if result.posterior is None else f"{result.posterior:.4f}"
         console.say(f"decision: {result.decision} ({threshold}; posterior {posterior})")
+    for each in (result.a, result.b):
+        if each.spoof is not None:
+            console.say(f"{printable(each.name)}: {spoofing.describe(each.spoof)}")
     print_notes(map(printable, result.notes))
 
 
