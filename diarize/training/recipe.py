@@ -121,6 +121,7 @@ class HeldOutConfig(Section):
 
 class TeacherConfig(Section):
     model: str | None = Field(None, description="embedder of the store that is imitated; no names of speakers needed")
+    piece: float = Field(4.0, ge=1, description="s; longer recordings are cut into equal parts, each with its vector")
     pairs: float = Field(1.0, ge=0, description="weight of the similarities within a batch, beside each vector's own")
 
 

@@ -85,7 +85,8 @@ class Trainer:
         targets: NDArray[np.float32] | None = None,
         noises: Sequence[Samples] = (),
     ) -> None:
-        """`targets` (clips, d): unit vectors of a teacher to imitate, in place of speakers' names.
+        """`targets` (speeds, clips, d): unit vectors of a teacher to imitate, in place of speakers' names; the speeds
+        are 1 and those of the recipe.
 
         Raises FormatError where there are too few speakers, MissingExtra, BackendError for a GPU that is not there.
         """
@@ -98,7 +99,7 @@ class Trainer:
         label = {name: i for i, name in enumerate(self.speakers)}
         self._labels = np.array([label.get(info.speaker, -1) for info in clips.infos])
         self._augmentation = Augmentation(recipe.augment, clips, self._train.tolist(), config.seed, noises)
-        self._speeds = (1.0,) if targets is not None else self._augmentation.speeds
+        self._speeds = self._augmentation.speeds
         if config.device == "cuda" and not torch.cuda.is_available():
             raise BackendError('No GPU can be used by this torch. Set device = "cpu" in [training].')
         self._device = torch.device(config.device)
@@ -154,7 +155,7 @@ class Trainer:
             self.network.train()
         classes = len(self.speakers) * len(self._speeds)
         if self._targets is not None:
-            criterion: Any = losses.Imitation(self.dimension, self._targets.shape[1], self.recipe.teacher.pairs)
+            criterion: Any = losses.Imitation(self.dimension, self._targets.shape[-1], self.recipe.teacher.pairs)
         elif loss.kind == "aam":
             criterion = losses.AngularMargin(self.dimension, classes, loss.scale, loss.subcentres)
         elif loss.kind == "cross-entropy":
@@ -205,11 +206,11 @@ class Trainer:
             for i, (clip, speed) in enumerate(batch)
         ]
         banks = torch.from_numpy(filterbanks.compute(np.stack(sounds), self.recipe.model.bins)).to(self._device)
-        clips = np.array([clip for clip, _ in batch])
+        clips, speeds = np.array(batch).T
         if self._targets is not None:
-            truth = torch.from_numpy(self._targets[clips])
+            truth = torch.from_numpy(self._targets[speeds, clips])
         else:
-            truth = torch.from_numpy(self._labels[clips] + len(self.speakers) * np.array([speed for _, speed in batch]))
+            truth = torch.from_numpy(self._labels[clips] + len(self.speakers) * speeds)
         self._set_rates(position)
         torch.manual_seed(int(np.random.default_rng([*key, 3]).integers(2**31)))  # of dropout
         mixed = config.precision == "bfloat16"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import json
 import math
 import time
@@ -19,6 +22,7 @@ from diarize.errors import FormatError, MissingExtra, ModelRefused
 from diarize.models.registry import check_own_name
 from diarize.models.store import Store
 from diarize.stages import Embedder
+from diarize.training.augmentation import change_speed
 from diarize.training.data import clips as clips_of
 from diarize.training.data import corpora
 from diarize.training.data.clips import Clips
@@ -56,6 +60,9 @@ class TrainingObserver:
     def decoding(self, done: int) -> None:
         """So many utterances are decoded."""
 
+    def teaching(self, done: int, total: int) -> None:
+        """The teacher has embedded so many pieces; `total` counts those of all speeds."""
+
     def data(self, clips: Clips, held_out: int) -> None:
         """All are decoded; so many speakers are held out."""
 
@@ -81,8 +88,12 @@ def train(recipe: Recipe, store: Store, observer: TrainingObserver, replace: boo
     with Lock(recipe.out):
         begun = time.monotonic()
         clips = read_clips(recipe, observer.decoding)
-        clips_of.check_speakers(clips, ", ".join(str(source.path) for source in recipe.data))
-        targets = _targets(recipe, clips, store)
+        where = ", ".join(str(source.path) for source in recipe.data)
+        clips_of.check_speakers(clips, where, 1 if recipe.teacher.model is not None else 2)
+        targets = None
+        if recipe.teacher.model is not None:
+            clips = clips.cut(recipe.teacher.piece)
+            targets = _targets(recipe, clips, store, observer)
         loop = trainer.Trainer(recipe, clips, targets, _noises(recipe))
         observer.data(clips, len(loop.held_out))
         result = loop.run(observer.step)
@@ -134,7 +145,7 @@ def read_clips(recipe: Recipe, on_clip: clips_of.OnClip) -> Clips:
     utterances = (
         utterance
         for source in recipe.data
-        for utterance in corpora.read(source.kind, source.path, source.table, skipped)
+        for utterance in corpora.read(source.kind, source.path, source.table, skipped, recipe.teacher.model is not None)
     )
     clips = clips_of.decode(utterances, skipped, folder, _read, on_clip)
     files.write(folder / "sources.json", sources)
@@ -163,28 +174,44 @@ def _noises(recipe: Recipe) -> tuple[Samples, ...]:
     return tuple(noises.samples(i) for i in range(len(noises.infos)))
 
 
-def _targets(recipe: Recipe, clips: Clips, store: Store) -> NDArray[np.float32] | None:
-    """Vectors of the teacher for all clips, computed once; None without a teacher."""
-    if recipe.teacher.model is None:
-        return None
-    path = recipe.out / f"targets-{clips.digest[:16]}.npy"
-    if path.is_file():
-        stored: NDArray[np.float32] = np.load(path, allow_pickle=False)
-        if len(stored) == len(clips.infos):
-            return stored
-    name = TEACHERS.get(recipe.teacher.model, recipe.teacher.model)
-    settings = {"embedder": {"backend": name}, "vad": {"backend": "energy"}}
-    targets = teach(load_embedder(parse(settings, "[teacher]"), store).embedder, clips)
-    with files.replacing(path) as file:
-        np.save(file, targets, allow_pickle=False)
-    return targets
+def _targets(recipe: Recipe, clips: Clips, store: Store, observer: TrainingObserver) -> NDArray[np.float32]:
+    """Vectors of the teacher (speeds, clips, d), computed once for each speed, also over several runs."""
+    name = str(recipe.teacher.model)
+    settings = {"embedder": {"backend": TEACHERS.get(name, name)}, "vad": {"backend": "energy"}}
+    embedder = load_embedder(parse(settings, "[teacher]"), store).embedder
+    speeds = (1.0, *recipe.augment.speeds)
+    rows = []
+    for i, speed in enumerate(speeds):
+        key = hashlib.sha256(f"{clips.digest}\n{embedder.name}\n{speed}".encode()).hexdigest()
+        path = recipe.out / f"targets-{key[:16]}.npy"
+        if path.is_file():
+            with contextlib.suppress(OSError, ValueError):
+                stored: NDArray[np.float32] = np.load(path, allow_pickle=False)
+                if len(stored) == len(clips.infos):
+                    rows.append(stored)
+                    continue
+        total = len(speeds) * len(clips.infos)
+        vectors = teach(embedder, clips, speed, functools.partial(_count, observer, i * len(clips.infos), total))
+        with files.replacing(path) as file:
+            np.save(file, vectors, allow_pickle=False)
+        rows.append(vectors)
+    return np.stack(rows)
 
 
-def teach(embedder: Embedder, clips: Clips) -> NDArray[np.float32]:
-    """Unit vectors (clips, d) of an embedder for whole clips."""
+def _count(observer: TrainingObserver, before: int, total: int, done: int) -> None:
+    observer.teaching(before + done, total)
+
+
+def teach(
+    embedder: Embedder, clips: Clips, speed: float = 1.0, on_clip: clips_of.OnClip = lambda done: None
+) -> NDArray[np.float32]:
+    """Unit vectors (clips, d) of an embedder for whole clips at a speed."""
     rows = []
     for index, info in enumerate(clips.infos):
         samples = clips.samples(index)
-        audio = Audio(info.id, samples, RATE, info.digest)
+        if speed != 1:
+            samples = change_speed(samples, speed)
+        audio = Audio(info.id, samples, RATE, hashlib.sha256(samples.tobytes()).hexdigest())
         rows.append(embedder(audio, (Segment(0.0, len(samples) / RATE),)).vectors[0])
+        on_clip(index + 1)
     return np.stack(rows)

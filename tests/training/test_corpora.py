@@ -13,16 +13,21 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from diarize.audio import reading
 from diarize.errors import AudioError, ConfigError, FormatError, OutputError
 from diarize.training.data import archives, corpora
 from diarize.training.data import clips as clips_of
 from diarize.training.data.corpora import LabelledUtterance, Skipped
-from tests.training.voices import clips_from, folder_of_speakers, manifest, speech, write_wav
+from tests.training.voices import RATE, clips_from, folder_of_speakers, manifest, speech, write_wav
 
 
 def listed(kind: str, path: Path, table: str = "validated.tsv") -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     skipped = Skipped()
     return [(u.speaker, u.id) for u in corpora.read(kind, path, table, skipped)], skipped.reasons
+
+
+def read_recording(path: Path, id: str) -> reading.Recording:
+    return reading.read(path, id=id)
 
 
 def test_a_folder_of_speakers(tmp_path: Path) -> None:
@@ -32,10 +37,14 @@ def test_a_folder_of_speakers(tmp_path: Path) -> None:
     (folder / "speaker0" / ".hidden.wav").write_bytes(b"x")
     (folder / "speaker0" / "link.wav").symlink_to("/etc/passwd")
     (folder / "everything").symlink_to("/")
+    write_wav(folder / "whose.wav", speech(3, 0))
     assert listed("folder", folder) == (
         [("speaker0", "speaker0/0.wav"), ("speaker1", "speaker1/0.wav"), ("speaker1", "speaker1/day2/b.wav")],
-        [],
+        [("whose.wav", "is in no folder of a speaker")],
     )
+    skipped = Skipped()
+    nameless = [u for u in corpora.read("folder", folder, "", skipped, unlabelled=True) if u.id == "whose.wav"]
+    assert [u.speaker for u in nameless] == [corpora.UNLABELLED] and not skipped.reasons
     with pytest.raises(ConfigError, match="does not exist"):
         listed("folder", tmp_path / "nothing")
 
@@ -53,6 +62,32 @@ def test_manifests(tmp_path: Path) -> None:
     for wrong in (tmp_path / "m.parquet", manifest(tmp_path / "n.csv", [("a", "b")], ("file", "who"))):
         with pytest.raises(FormatError):
             listed("manifest", wrong)
+
+
+def test_a_manifest_lists_parts_of_one_recording(tmp_path: Path) -> None:
+    write_wav(tmp_path / "call.wav", np.concatenate([speech(0, 0, 2.0), speech(1, 0, 2.0)]))
+    rows = [("call.wav", "anna", "0", "2"), ("call.wav", "anna", "0.5", "1.5"), ("call.wav", "bob", "2", "")]
+    path = manifest(tmp_path / "m.csv", rows, ("path", "speaker", "start", "duration"))
+    skipped = Skipped()
+    clips = clips_of.decode(corpora.read("manifest", path, "", skipped), skipped, tmp_path / "clips", read_recording)
+    assert [(info.id, info.length) for info in clips.infos] == [
+        ("call.wav@0.000", 32_000), ("call.wav@0.500", 24_000), ("call.wav@2.000", 32_000),
+    ]  # fmt: skip
+    assert not clips.skipped
+
+
+def test_long_clips_are_cut_into_equal_parts(tmp_path: Path) -> None:
+    samples = np.concatenate([speech(0, 0, 3.0), np.zeros(RATE * 3, np.float32)])
+    write_wav(tmp_path / "voices" / "anna" / "long.wav", samples)
+    write_wav(tmp_path / "voices" / "anna" / "short.wav", speech(0, 1, 1.5))
+    recordings = corpora.read("folder", tmp_path / "voices", "", Skipped())
+    clips = clips_of.decode(recordings, Skipped(), tmp_path / "clips", read_recording)
+    parts = clips.cut(2.0)
+    assert [(info.id, info.length) for info in parts.infos] == [  # the silent third is left out
+        ("anna/long.wav@0.00", 2 * RATE), ("anna/long.wav@2.00", 2 * RATE), ("anna/short.wav", 1.5 * RATE),
+    ]  # fmt: skip
+    assert np.array_equal(parts.samples(1), clips.samples(0, 2 * RATE, 2 * RATE))
+    assert clips.cut(2.0).digest == parts.digest != clips.digest == clips.cut(10.0).digest
 
 
 def test_cuts_of_lhotse_and_their_commands_are_never_run(tmp_path: Path) -> None:
@@ -160,11 +195,9 @@ def test_clips_that_cannot_be_used_are_counted_and_listed(tmp_path: Path) -> Non
 
 
 def decoded(target: Path, folder: Path) -> clips_of.Clips:
-    from diarize.audio import reading
-
     skipped = Skipped()
     utterances = corpora.read("folder", folder, "", skipped)
-    return clips_of.decode(utterances, skipped, target, lambda path, id: reading.read(path, id=id))
+    return clips_of.decode(utterances, skipped, target, read_recording)
 
 
 def test_one_speaker_is_refused(tmp_path: Path) -> None:

@@ -24,6 +24,15 @@ held_out = {share = 0.4}
 training = {epochs = 4, batch = 8, crop = 0.6}
 augment = {speeds = []}
 """
+IMITATION = """
+name = "smaller"
+out = "smaller"
+data = [{folder = "recordings"}]
+model = {architecture = "xvector", channels = 8, dimension = 8, bins = 24}
+training = {epochs = 2, batch = 8, crop = 0.6}
+augment = {speeds = [1.1]}
+teacher = {piece = 2.0}
+"""
 
 
 def test_a_model_is_trained_and_used_by_name(
@@ -54,6 +63,19 @@ def test_a_model_is_trained_and_used_by_name(
     assert rows.vectors.shape == (1, 16)
     by_metadata = embedder_onnx.load(store.path("mine"))
     assert by_metadata.name == embedder.name  # the file says by itself what it takes
+
+    # A smaller one imitates it, on recordings of nobody in particular.
+    for speaker in range(4):
+        write_wav(tmp_path / "recordings" / f"{speaker}.wav", speech(speaker, 9, 12.0))
+    imitation = tmp_path / "imitation.toml"
+    imitation.write_text(IMITATION)
+    assert main(["train", "--config", str(imitation), "--teacher", "mine"]) == 0
+    err = capsys.readouterr().err
+    assert "24 clips of 1 speaker (0 held out)" in err
+    assert "- teacher: mine" in (tmp_path / "models" / "smaller" / "card.md").read_text()
+    assert len(list((tmp_path / "smaller").glob("targets-*.npy"))) == 2  # one a speed
+    assert main(["train", "--config", str(imitation), "--force"]) == 4  # without a teacher, names are needed
+    assert "training needs 2 or more" in capsys.readouterr().err
 
     one, two = write_wav(tmp_path / "1.wav", speech(1, 50, 4)), write_wav(tmp_path / "2.wav", speech(1, 51, 4))
     assert main(["verify", str(one), str(two), "--embedder", "mine", "--vad", "energy", "--offline"]) == 0

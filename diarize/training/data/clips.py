@@ -9,6 +9,7 @@ So training reads any crop at once, from a tar archive too, and its epochs do no
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import tempfile
 from collections import Counter
@@ -77,6 +78,22 @@ class Clips:
         """sha256 over speakers and samples of all clips: what a model was trained on."""
         lines = "".join(f"{info.speaker}\t{info.digest}\n" for info in self.infos)
         return hashlib.sha256(lines.encode()).hexdigest()
+
+    def cut(self, longest: float) -> Clips:
+        """Clips of at most `longest` s: longer ones in equal parts, without those that are silent."""
+        infos = []
+        for index, info in enumerate(self.infos):
+            count = max(1, -(-info.length // round(longest * RATE)))
+            bounds = [info.length * i // count for i in range(count + 1)]
+            for first, last in itertools.pairwise(bounds) if count > 1 else ():
+                part = self._samples[info.first + first : info.first + last]
+                if not _problem(self.samples(index, first, last - first)):
+                    digest = hashlib.sha256(part.tobytes()).hexdigest()
+                    name = f"{info.id}@{first / RATE:.2f}"
+                    infos.append(ClipInfo(name, info.speaker, info.first + first, last - first, digest))
+            if count == 1:
+                infos.append(info)
+        return Clips(self.path, tuple(infos), self.skipped)
 
     def of_speakers(self, names: Iterable[str]) -> tuple[int, ...]:
         """Indices of the clips of these speakers."""

@@ -17,6 +17,7 @@ from diarize.errors import ConfigError, FormatError
 from diarize.training.data import archives
 
 SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".amr", ".webm", ".wma", ".aif", ".aiff", ".sph"}
+UNLABELLED = "(no name)"  # speaker of recordings without one
 LARGEST_LINE = 16 << 20  # bytes; a longer line is no cut
 
 
@@ -42,16 +43,17 @@ class Skipped:
         self.reasons.append((id, reason))
 
 
-def read(kind: str, path: Path, table: str, skipped: Skipped) -> Iterator[LabelledUtterance]:
+def read(kind: str, path: Path, table: str, skipped: Skipped, unlabelled: bool = False) -> Iterator[LabelledUtterance]:
     """The utterances of a source, in an order that depends on its content alone.
 
     `kind`: folder, manifest, cuts or common_voice, whose `table` lists the utterances. Entries that cannot be used are
-    added to `skipped`. Raises ConfigError where the source is not there, FormatError where it is not of its kind.
+    added to `skipped`; recordings directly in a folder too, unless speakers need no names (`unlabelled`). Raises
+    ConfigError where the source is not there, FormatError where it is not of its kind.
     """
     if not path.exists():
         raise ConfigError("data", str(path), "does not exist")
     if kind == "folder":
-        return _folder(path)
+        return _folder(path, skipped, unlabelled)
     if kind == "common_voice":
         return (
             LabelledUtterance(member.id, member.speaker, path, content=member.content)
@@ -60,15 +62,20 @@ def read(kind: str, path: Path, table: str, skipped: Skipped) -> Iterator[Labell
     return _cuts(path, skipped) if kind == "cuts" else _manifest(path, skipped)
 
 
-def _folder(folder: Path) -> Iterator[LabelledUtterance]:
+def _folder(folder: Path, skipped: Skipped, unlabelled: bool) -> Iterator[LabelledUtterance]:
     """speaker/.../utterance. Hidden files are not read, links not followed."""
     if not folder.is_dir():
         raise ConfigError("data", str(folder), "is not a folder")
-    for speaker in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
-        for path in sorted(speaker.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if path.suffix.lower() in SUFFIXES and not hidden and not path.is_symlink() and path.is_file():
-                yield LabelledUtterance(path.relative_to(folder).as_posix(), speaker.name, path)
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") for part in parts)
+        linked = any(parent.is_symlink() for parent in (path, *path.parents[: len(parts) - 1]))
+        if path.suffix.lower() not in SUFFIXES or hidden or linked or not path.is_file():
+            continue
+        if len(parts) == 1 and not unlabelled:
+            skipped.add(path.name, "is in no folder of a speaker")
+            continue
+        yield LabelledUtterance("/".join(parts), parts[0] if len(parts) > 1 else UNLABELLED, path)
 
 
 def _manifest(path: Path, skipped: Skipped) -> Iterator[LabelledUtterance]:
@@ -87,7 +94,8 @@ def _manifest(path: Path, skipped: Skipped) -> Iterator[LabelledUtterance]:
             skipped.add(name, f"{path.name}, row {number}: start or duration is not a number")
             continue
         # Relative to the manifest's folder; a speaker of one language is not that of another with the same name.
-        yield LabelledUtterance(name, f"{language}/{speaker}" if language else speaker, path.parent / name, start, end)
+        id = name if start == 0 and end is None else f"{name}@{start:.3f}"
+        yield LabelledUtterance(id, f"{language}/{speaker}" if language else speaker, path.parent / name, start, end)
 
 
 def _csv(path: Path) -> Iterator[dict[str, Any]]:

@@ -137,6 +137,10 @@ def _observer() -> train.TrainingObserver:  # type: ignore[name-defined] # noqa:
             if self._is_due():
                 console.warn(f"{counted(done, 'utterance')} decoded")
 
+        def teaching(self, done: int, total: int) -> None:
+            if self._is_due():
+                console.warn(f"{done} of {total} pieces embedded by the teacher")
+
         def data(self, clips: Clips, held_out: int) -> None:
             print_data(clips, held_out)
 
