@@ -274,7 +274,11 @@ def _embedder(config: Config, store: Store, model: Callable[[str], Path], notes:
     if wanted in known:
         format = store.registry[wanted].format
         path, backend = model(wanted), format.get("backend", "onnx")
-        own: dict[str, dict[str, Any]] = {"onnx": {"format": format}, "transformers": {"digest": store.digest(wanted)}}
+        own: dict[str, dict[str, Any]] = {
+            "onnx": {"format": format},
+            "campplus": {"format": format},
+            "transformers": {"digest": store.digest(wanted)},
+        }
         return Choice("embedder", backend, {"model": path, **own.get(backend, {}), **options}, threaded=True)
     if wanted.endswith(".onnx"):
         if not Path(wanted).is_file():

@@ -37,7 +37,8 @@ ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
         "diarize.backends.graphs",
     },
     "diarize.backends.embedders": {
-        "diarize.audio", "diarize.backends", "diarize.backends.features", "diarize.backends.graphs",
+        "diarize.audio", "diarize.models", "diarize.backends", "diarize.backends.features",
+        "diarize.backends.graphs",
     },
     "diarize.backends.countermeasures": {
         "diarize.audio", "diarize.backends", "diarize.backends.graphs", "diarize.models",

@@ -32,6 +32,7 @@ BACKENDS: dict[str, dict[str, tuple[str, str]]] = {
         "ge2e": ("diarize.backends.embedder_ge2e:load", ""),
         "onnx": ("diarize.backends.embedder_onnx:load", ""),
         "community-1": ("diarize.backends.embedder_community1:load", ""),
+        "campplus": ("diarize.backends.embedders.campplus:load", ""),
         "speechidentity": ("diarize.backends.embedders.speechidentity:load", ""),
         "transformers": ("diarize.backends.embedders.x_vectors:load", "transformers"),
     },

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from diarize import files
 from diarize.backends.embedder_community1 import RANGES
 from diarize.backends.embedder_onnx import features_of
+from diarize.backends.embedders import campplus
 from diarize.backends.features.front_ends import Features
 from diarize.backends.graphs import quantisation
 from diarize.errors import AudioError, ConfigError, FormatError, MissingExtra, ModelRefused
@@ -116,6 +117,9 @@ def _open(source: str, store: Store) -> _Source:
         model = trunks.community1(location)
         ranges = quantisation.read_ranges(RANGES)
         return _Source(model, Features(), entry.terms, entry.description, location.stat().st_size, None, ranges)
+    if entry.format.get("backend") == "campplus":
+        model, features = campplus.graph(location), features_of(entry.format, {})
+        return _Source(model, features, entry.terms, entry.description, location.stat().st_size)
     if location.suffix != ".onnx" or entry.format.get("features", "kaldi-fbank") != "kaldi-fbank":
         raise ModelRefused(source, "only models of filter banks are exported; its backend computes it in another form")
     return _of_onnx(location, entry.format, entry.terms, entry.description)
