@@ -6,7 +6,7 @@ A plan is plain data: it is made once, before any work, and each worker process 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ from diarize.config import Config, Section, WindowsConfig
 from diarize.errors import ConfigError, UnknownBackend
 from diarize.models.registry import REGISTRY, ModelEntry, Progress
 from diarize.models.store import Store
+from diarize.units import RATE
 from pipelines.recording import NoSegmentation, Stages
 from pipelines.versions import versions
 
@@ -200,6 +201,8 @@ def make(
         from diarize.library.enrolled import enrolled_people
 
         embed = embed or _embedder(config, store, model, notes)
+        if library is not None:
+            check_rate(store, used, "a library of enrolled people")
         people = enrolled_people(library, str(embed.load(1).name), config)
         notes += people.notes
     if embed is not None and embed.name != "community-1":
@@ -208,6 +211,20 @@ def make(
     return Plan(
         config, detect, embed, recognizer, diarize, tuple(notes), used, segment, spoof, people, versions(), licences
     )
+
+
+def check_rate(store: Store, names: Iterable[str], what: str) -> None:
+    """Raises ConfigError where one of these models embeds recordings at another rate than 16 kHz, so that `what` would
+    hold other voices than its authors compare."""
+    entries = (store.registry[name] for name in names)
+    entry = next((e for e in entries if e.role == "embedder" and e.format.get("rate", RATE) != RATE), None)
+    if entry is not None:
+        problem = (
+            f"{entry.name} compares whole recordings of {entry.format['rate']} Hz by their {entry.scoring.metric} "
+        )
+        problem += f"distance, and {what} compares speech at {RATE} Hz"
+        cure = f"Use it with verify, compare and score-trials; here use another, as {EMBEDDERS[0]}."
+        raise ConfigError("settings", "embedder.backend", problem, cure)
 
 
 def _sparse(config: WindowsConfig) -> WindowsConfig:

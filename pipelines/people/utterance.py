@@ -166,8 +166,8 @@ def load_embedder(config: Config, store: Store, prepare: str | None = preparatio
 
     `prepare`: what of a file is embedded, one of `preparation.PREPARATIONS`. None is what the model's authors do, at
     the rate that they do it: for recordings that are compared with each other. Voices of a library are those of the
-    speech, at 16 kHz, as in the main job. The channel setting per-channel is replaced by auto, as a recording of one
-    person has one speaker in all channels.
+    speech, at 16 kHz, as in the main job; models of another rate are refused for them. The channel setting per-channel
+    is replaced by auto, as a recording of one person has one speaker in all channels.
     """
     channel = "auto" if config.audio.channel == "per-channel" else config.audio.channel
     only = {
@@ -180,7 +180,9 @@ def load_embedder(config: Config, store: Store, prepare: str | None = preparatio
     known = store.registry
     entry = next((known[name] for name in chosen.models if known[name].role == "embedder"), None)
     scoring = COSINE_ONLY if entry is None else entry.scoring
-    if prepare != preparation.SPEECH and entry is not None and entry.format.get("rate", RATE) != RATE:
+    if prepare == preparation.SPEECH:
+        plan.check_rate(store, chosen.models, "a library, a case, adapt or --prepare speech")
+    elif entry is not None and entry.format.get("rate", RATE) != RATE:
         assert chosen.embed is not None
         chosen = replace(chosen, embed=chosen.embed.with_options(rate=entry.format["rate"]))
     wanted = preparation.check(prepare if prepare is not None else scoring.preparation)

@@ -14,10 +14,12 @@ import pytest
 from diarize.config import Config
 from diarize.errors import ConfigError, UnknownBackend
 from diarize.library.scoring import scores
+from diarize.library.store import open as open_library
 from diarize.models.registry import COSINE_ONLY, REGISTRY, ModelScoring
 from diarize.models.store import Store
 from pipelines import plan
-from pipelines.people import compare, trials, utterance, verify
+from pipelines.people import compare, enroll, trials, utterance, verify
+from pipelines.people.enroll import EnrolmentRequest
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedding
 from pipelines.people.verify import Verifier
@@ -142,7 +144,15 @@ def test_speechidentity_says_what_is_not_true_48_khz(tmp_path: Path) -> None:
     scored = trials.score_trials(tmp_path / "t.txt", tmp_path, config("speechidentity"), store)
     assert scored.scorer.kind == "euclidean" and (scored.scores <= 0).all()
 
-    # A library's voices are those of the main job: 16 kHz, with an identity of their own.
-    embedder = utterance.load_embedder(config("speechidentity"), store)
-    assert "rate=16000" in embedder.model and any("needs sound of 48000 Hz" in note for note in embedder.notes)
-    assert REGISTRY["speechidentity"].scoring.preparation == "whole" and embedder.preparation == "speech"
+    # A library's voices are those of the main job, at 16 kHz and compared by their cosine: this model is refused there.
+    with open_library(tmp_path / "library.db", create=True) as library:
+        request = EnrolmentRequest("Anna")
+        for refused in (
+            lambda: enroll.enroll(library, request, files[:1], config("speechidentity"), store),
+            lambda: plan.make(config("speechidentity"), store, recognize=False, library=library),
+        ):
+            with pytest.raises(ConfigError, match=r"48000 Hz by their euclidean distance.*at 16000 Hz.*score-trials"):
+                refused()
+    # Speakers of one recording are told apart with it, and a note says that it gets less than it needs.
+    alone = plan.make(config("speechidentity"), store, recognize=False)
+    assert alone.embed is not None and any("needs sound of 48000 Hz" in note for note in alone.embed.load(1).notes)
