@@ -90,7 +90,14 @@ def room(samples: Floats, rng: np.random.Generator) -> Floats:
 CHANNELS: dict[str, Channel] = {"close": close, "phone": phone, "room": room}
 
 
-def voices(data: Path, name: str, channel: str, embedder: UtteranceEmbedder, cache: Path | None) -> Voices:
+def voices(
+    data: Path,
+    name: str,
+    channel: str,
+    embedder: UtteranceEmbedder,
+    cache: Path | None,
+    channels: Mapping[str, Channel] = CHANNELS,
+) -> Voices:
     """Every utterance of a set, through a channel; those without speech are left out."""
     kept = cache / f"{name}-{channel}.npz" if cache is not None else None
     if kept is not None and kept.is_file():
@@ -104,7 +111,7 @@ def voices(data: Path, name: str, channel: str, embedder: UtteranceEmbedder, cac
     names, people, rows, sides_ = [], [], [], []
     for i, path in enumerate(sorted((data / name).glob("*.flac"))):
         sound = reading.read(path, id=path.stem).audios[0]
-        altered = CHANNELS[channel](sound.samples.astype(np.float64), np.random.default_rng([11, i]))
+        altered = channels[channel](sound.samples.astype(np.float64), np.random.default_rng([11, i]))
         try:
             heard = embedder.embed_audio(Audio(path.stem, altered.astype(np.float32)))
         except AudioError:

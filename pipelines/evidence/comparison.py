@@ -16,7 +16,8 @@ from diarize.audio import duplicates
 from diarize.errors import CaseDamaged, CaseError, ConfigError
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring import uncertainty
-from diarize.library.scoring.calibration import Calibration, Trials
+from diarize.library.scoring.calibration import Calibration, Side, Trials
+from diarize.library.scoring.conditions import line_of
 from diarize.library.scoring.scores import Cosine, Scorer
 from diarize.types import Vectors
 from pipelines.evidence import facts, fitness, validation
@@ -196,11 +197,13 @@ def _refused(
 
 
 def _compared(
-    voice: ItemVoice, known: Sequence[ItemVoice], own: Calibration, scorer: Scorer, validated: Trials | None
+    voice: ItemVoice, known: Sequence[ItemVoice], supplied: Calibration, scorer: Scorer, validated: Trials | None
 ) -> dict[str, Any]:
     assert voice.embedded is not None and all(each.embedded is not None for each in known)
     vector, windows, seconds = _together(known)
     q = voice.embedded.voice
+    bands = [float(voice.measures["bandwidth"]), min(float(each.measures["bandwidth"]) for each in known)]
+    own = supplied.for_sides(Side(q.seconds, bands[0]), Side(seconds, bands[1]))
     score = float(scorer(q.vector[None], vector[None])[0])
     unbounded = float(own.unbounded(score, q.seconds, seconds))
     llr = float(np.clip(unbounded, *own.bounds))
@@ -212,13 +215,12 @@ def _compared(
         voice.embedded.windows.vectors, windows, (q.seconds, seconds), ratio, unbounded
     )
     speakers = None if validated is None else uncertainty.over_speakers(validated, score, (q.seconds, seconds))
-    bands = [voice.measures["bandwidth"], min(each.measures["bandwidth"] for each in known)]
     single = []
     for each in known if len(known) > 1 else ():
         assert each.embedded is not None
         k = each.embedded.voice
         value = float(scorer(q.vector[None], k.vector[None])[0])
-        alone = float(own.llr(value, q.seconds, k.seconds))
+        alone = float(supplied.for_sides(q.side, k.side).llr(value, q.seconds, k.seconds))
         single.append({"known": each.item.label, "score": value, "log10": in_decades(alone)})
     return {
         "questioned": voice.item.label,
@@ -236,8 +238,16 @@ def _compared(
         "interval_speakers": None if speakers is None else _decades(*speakers, own),
         "typicality": None if validated is None else _typicality(validated, score),
         "each_known": single,
-        "condition": [fitness.condition(band) for band in bands],
+        "bandwidth": bands,
+        "condition": [line_of(band) for band in bands],
+        "calibrated_for": None if own is supplied else _extent(own),
     }
+
+
+def _extent(own: Calibration) -> dict[str, Any]:
+    """What the weights of a condition were fitted to, and their bounds."""
+    bounds = [in_decades(bound) for bound in own.bounds]
+    return {"trials": list(own.trials), "speakers": own.speakers, "bounds": bounds}
 
 
 def _typicality(trials: Trials, score: float) -> dict[str, Any]:

@@ -36,8 +36,6 @@ ACCEPTABLE: tuple[FindingCheck, ...] = ("noise", "clipping", "voices")  # that a
 ENOUGH_SPEECH = 12.0  # s; more gains little (docs/method/enrolment.md)
 QUIET = -50.0  # dBFS of the speech, below which 16-bit samples lose detail
 LOSSLESS = ("pcm_", "flac", "alac", "wavpack", "ape", "tta", "mlp", "truehd")  # beginnings of names of codecs
-NARROW = 4250.0  # Hz; sound that ends there or lower came through a narrow-band telephone
-TELEPHONE = 7000.0  # Hz; through some other telephone, up to there
 _PLACES = 5
 
 
@@ -219,11 +217,6 @@ def unfit(findings: Sequence[Finding], accepted: Collection[str] = ()) -> list[F
     return [f for f in findings if f.outcome == "unfit" and not (f.acceptable and f.check in accepted)]
 
 
-def condition(bandwidth: float) -> str:
-    """The condition of a recording by its measured bandwidth (Hz): narrow, telephone, or wide."""
-    return "narrow" if bandwidth <= NARROW else "telephone" if bandwidth < TELEPHONE else "wide"
-
-
 def _speech(measures: Mapping[str, Any], calibration: Calibration | None) -> Finding:
     seconds = float(measures["seconds"])
     least = 1.0 if calibration is None else calibration.seconds[0]
@@ -235,12 +228,12 @@ def _speech(measures: Mapping[str, Any], calibration: Calibration | None) -> Fin
 
 
 def _band(measures: Mapping[str, Any], calibration: Calibration | None) -> Finding:
-    band, seconds = float(measures["bandwidth"]), 1e9
+    band = float(measures["bandwidth"])
     if calibration is None:
         return Finding("band", "open", f"{band:.0f} Hz", "?")
-    low, high = calibration.bands
-    refused = calibration.refusal(Side(seconds, band), Side(seconds, band)) is not None
-    return Finding("band", "unfit" if refused else "fit", f"{band:.0f} Hz", f"{low:.0f}-{high:.0f} Hz")
+    low, high = calibration.widest_bands
+    outcome: Fitness = "fit" if low <= band <= high else "unfit"
+    return Finding("band", outcome, f"{band:.0f} Hz", f"{low:.0f}-{high:.0f} Hz")
 
 
 def _voices(measures: Mapping[str, Any]) -> Finding:

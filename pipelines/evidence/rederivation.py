@@ -19,6 +19,7 @@ from diarize.audio.reading import Recording
 from diarize.config import Config
 from diarize.errors import DiarizeError, MissingExtra
 from diarize.library.scoring import calibration as calibrations
+from diarize.library.scoring.calibration import Side
 from diarize.models.store import Store
 from diarize.types import Segment
 from pipelines.evidence import comparison, fitness, folder, items, report, validation
@@ -204,10 +205,11 @@ def _check_ratios(case: Case, act: Act, result: CaseVerification) -> None:
     for i, row in enumerate(record["results"]):
         if row["refusal"] is not None:
             continue
-        unbounded = float(calibration.calibration.unbounded(row["score"], *row["seconds"]))
-        llr = float(calibration.calibration.llr(row["score"], *row["seconds"]))
+        own = calibration.calibration.for_sides(*map(Side, row["seconds"], row["bandwidth"]))
+        unbounded = float(own.unbounded(row["score"], *row["seconds"]))
+        llr = float(own.llr(row["score"], *row["seconds"]))
         now = {"llr": llr, "log10": comparison.in_decades(llr), "unbounded": comparison.in_decades(unbounded)}
-        now["at_bound"] = llr in calibration.calibration.bounds
+        now["at_bound"] = llr in own.bounds
         exact = same_conditions(record["identity"])
         result.compare(f"{where}: results[{i}]", {key: row.get(key) for key in now}, now, exact, TOLERANCE)
 

@@ -232,6 +232,7 @@ class _Writer:
             rows = [
                 (words("result.seconds"), " / ".join(f"{words.number(s)} s" for s in row["seconds"])),
                 (words("result.condition"), f"{' / '.join(words(f'result.{band}') for band in bands)}; {matched}"),
+                (words("result.weights"), self._weights(row)),
                 (words("result.cosine"), words.number(row["cosine"], 4)),
                 (words("result.score"), words.number(row["score"], 4)),
                 (words("result.typicality"), self._typicality(row)),
@@ -247,6 +248,16 @@ class _Writer:
             ):
                 blocks.append(self._score_picture(row["score"]))
         return blocks or [Paragraph(words("result.refused"))]
+
+    def _weights(self, row: Mapping[str, Any]) -> str:
+        """Which trials of the calibration the likelihood ratio rests on."""
+        own = row["calibrated_for"]
+        if own is None:
+            return self._words("result.all_conditions")
+        same, different = own["trials"]
+        low, high = (self._words.number(bound) for bound in own["bounds"])
+        values = {"same": same, "different": different, "speakers": own["speakers"], "low": low, "high": high}
+        return self._words("result.own_condition", **values)
 
     def result(self) -> list[Block]:
         words, record = self._words, self._content.comparison

@@ -14,6 +14,7 @@ from diarize.config import Config
 from diarize.errors import FormatError
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring.calibration import Side, Trials
+from diarize.library.scoring.conditions import line_of
 from diarize.metrics import evidence, verification
 from diarize.metrics.bootstrap import speaker_intervals
 from diarize.metrics.verification import Floats
@@ -202,7 +203,7 @@ def _by_duration(fitted: Trials, llr: Floats) -> list[dict[str, Any]]:
 
 
 def _by_condition(fitted: Trials, llr: Floats) -> list[dict[str, Any]]:
-    sides = [tuple(sorted(fitness.condition(side.bandwidth or 8000.0) for side in pair)) for pair in fitted.sides]
+    sides = [tuple(sorted(line_of(side.bandwidth or 8000.0) for side in pair)) for pair in fitted.sides]
     rows = []
     for name in sorted(set(sides)):
         inside = np.array([side == name for side in sides])

@@ -167,9 +167,7 @@ def score_trials(
     refusals: tuple[str | None, ...] = (None,) * len(trials)
     llr = np.full(len(trials), np.nan)
     if calibration is not None:
-        refusals = tuple(calibration.refusal(a.side, b.side) for a, b in zip(left, right, strict=True))
-        ratios = calibration.llr(scores, [u.seconds for u in left], [u.seconds for u in right])
-        llr = np.where([reason is None for reason in refusals], ratios, np.nan)
+        llr, refusals = calibration.ratios(scores, [u.side for u in left], [u.side for u in right])
     return ScoredTrials(
         trials=trials,
         utterances=utterances,

@@ -13,6 +13,7 @@ from diarize.errors import CalibrationError, ConfigError, printable
 from diarize.guard import spoofing
 from diarize.library.scoring import scores
 from diarize.library.scoring.calibration import Calibration, Side
+from diarize.library.scoring.conditions import lines_of
 from diarize.library.scoring.scores import Cosine, Scorer
 from diarize.library.store import Library
 from diarize.metrics import verification
@@ -102,12 +103,17 @@ class Verifier:
         score = float(self.scorer(*pair)[0])
         threshold = None if self.prior is None else verification.bayes_threshold(self.prior)
         llr: float | None = None
+        notes = [SAME_FILE] if isinstance(a, UtteranceEmbedding) and a.digest and a.digest == b.digest else []
         at_bound, reason = False, "there is no calibration for these scores; make one: diarize calibrate"
         if self.calibration is not None:
-            reason = self.calibration.refusal(Side(left.seconds, left.bandwidth), b.side) or ""
+            side = Side(left.seconds, left.bandwidth)
+            calibration = self.calibration.for_sides(side, b.side)
+            reason = calibration.refusal(side, b.side) or ""
             if not reason:
-                llr = float(self.calibration.llr(score, left.seconds, b.seconds))
-                at_bound = llr in self.calibration.bounds
+                llr = float(calibration.llr(score, left.seconds, b.seconds))
+                at_bound = llr in calibration.bounds
+                if calibration is not self.calibration and (lines := lines_of(side.bandwidth, b.bandwidth)):
+                    notes.append(f"calibration of the condition {lines[0]}, {lines[1]} (by the measured bandwidths)")
         value = scores.shown(self.scorer.kind, score)
         decision: Decision = "undecided"
         if llr is not None and threshold is not None:
@@ -117,7 +123,6 @@ class Verifier:
         elif self.score_threshold is not None:
             decision = "same" if self.authors.is_same(value) else "different"
             reason = f"by the threshold {self.score_threshold:g} {self.authors.origin}"
-        same_file = isinstance(a, UtteranceEmbedding) and bool(a.digest) and a.digest == b.digest
         return Verification(
             a=left,
             b=_compared(b, None),
@@ -134,7 +139,7 @@ class Verifier:
             decision=decision,
             reason=reason,
             notes=(
-                *((SAME_FILE,) if same_file else ()),
+                *notes,
                 *(
                     f"{Path(each.path).name}: {note}"
                     for each in (a, b)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from functools import cache
 from math import isfinite
 from pathlib import Path
@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from diarize import files
 from diarize.errors import CalibrationError, FormatError
+from diarize.library.scoring.conditions import Condition, lines_of
 from diarize.library.scoring.scores import COSINE, EUCLIDEAN, SHARE, Centred, Cosine, Scorer
 from diarize.metrics import verification
 from diarize.text import counted
@@ -86,6 +87,7 @@ class Calibration:
     one_voice: float | None = (
         None  # score of two parts of an utterance from which they are one voice; None: not measured
     )
+    conditions: tuple[Condition, ...] = ()  # in which two recordings are compared with other weights
 
     def __post_init__(self) -> None:
         numbers = [*self.weights, self.channel, *self.seconds, *self.bandwidth, *self.bounds, self.share]
@@ -125,6 +127,29 @@ class Calibration:
         if kind != self.kind:
             raise CalibrationError(f"the calibration is for scores of the kind {self.kind!r}, not {kind!r}", cure)
 
+    def for_sides(self, a: Side, b: Side) -> Calibration:
+        """The calibration for two recordings with these bandwidths: that of their condition, or else this one.
+
+        Voices of a library are compared with this one, whatever their bandwidth: `drift` is what adapts it.
+        """
+        lines = lines_of(a.bandwidth, b.bandwidth)
+        for condition in self.conditions:
+            if condition.lines == lines:
+                return self._under(condition)
+        return self
+
+    def _under(self, condition: Condition) -> Calibration:
+        return replace(
+            self,
+            weights=condition.weights,
+            seconds=condition.seconds,
+            bandwidth=condition.bandwidth,
+            bounds=condition.bounds,
+            trials=condition.trials,
+            speakers=condition.speakers,
+            conditions=(),
+        )
+
     def refusal(self, a: Side, b: Side) -> str | None:
         """Why the calibration does not hold for a comparison of these two; None where it does.
 
@@ -146,6 +171,12 @@ class Calibration:
         """
         return self.bandwidth[0] - _BAND, self.bandwidth[1] + _BAND
 
+    @property
+    def widest_bands(self) -> tuple[float, float]:
+        """As `bands`, in any of its conditions."""
+        every = [self.bands, *(self._under(condition).bands for condition in self.conditions)]
+        return min(low for low, _ in every), max(high for _, high in every)
+
     def drift(self, vectors: Vectors) -> float:
         """d, for the voices (k, d) of one recording: 0 for a recording through the channel of the cohort."""
         if not self.channels:
@@ -160,6 +191,24 @@ class Calibration:
         first. Raises ValueError for seconds that are not above 0.
         """
         return np.clip(self.unbounded(scores, a, b) + self.channel * drift**2, *self.bounds)
+
+    def ratios(
+        self, scores: Floats, left: Sequence[Side], right: Sequence[Side]
+    ) -> tuple[Floats, tuple[str | None, ...]]:
+        """(LLRs (n,), refusals (n,)) of pairs of recordings, each in its condition; NaN where it is refused."""
+        rows: dict[tuple[str, str] | None, list[int]] = {}
+        for i, (a, b) in enumerate(zip(left, right, strict=True)):
+            rows.setdefault(lines_of(a.bandwidth, b.bandwidth), []).append(i)
+        llr = np.full(len(scores), np.nan)
+        refusals: list[str | None] = [None] * len(scores)
+        for own in rows.values():
+            calibration = self.for_sides(left[own[0]], right[own[0]])
+            seconds = [left[i].seconds for i in own], [right[i].seconds for i in own]
+            llr[own] = calibration.llr(scores[own], *seconds)
+            for i in own:
+                refusals[i] = calibration.refusal(left[i], right[i])
+        llr[[reason is not None for reason in refusals]] = np.nan
+        return llr, tuple(refusals)
 
     def unbounded(self, scores: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:
         """What `llr` would be without bounds."""
@@ -301,9 +350,23 @@ def parse(data: bytes, path: str) -> Calibration:
             data=str(values["data"]),
             share=float(values.get("share", SHARE)),
             one_voice=None if values.get("one_voice") is None else float(values["one_voice"]),
+            conditions=tuple(_condition(each) for each in values.get("conditions", [])),
         )
-    except (TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise FormatError(path, f"is no calibration: {error}") from error
+
+
+def _condition(values: dict[str, Any]) -> Condition:
+    first, second = (str(line) for line in values["lines"])
+    return Condition(
+        lines=(first, second),
+        weights=_numbers(values["weights"], 3),
+        seconds=_numbers(values["seconds"], 2),
+        bandwidth=_numbers(values["bandwidth"], 2),
+        bounds=_numbers(values["bounds"], 2),
+        trials=tuple(int(n) for n in _numbers(values["trials"], 2)),  # type: ignore[arg-type]
+        speakers=int(values["speakers"]),
+    )
 
 
 @cache

@@ -13,6 +13,7 @@ import pytest
 from diarize.errors import CalibrationError, FormatError, OutputError
 from diarize.library.scoring import calibration, scores
 from diarize.library.scoring.calibration import Calibration, Side, Trials
+from diarize.library.scoring.conditions import Condition
 from diarize.metrics import verification
 
 SIDE = Side(3.0, 8000.0)
@@ -242,3 +243,53 @@ def test_a_file_without_later_fields_is_read(tmp_path: Path, made: Calibration) 
     del values["share"], values["one_voice"]
     (tmp_path / "cal.json").write_text(json.dumps(values))
     assert calibration.load(tmp_path / "cal.json") == made
+
+
+def under(lines: tuple[str, str], slope: float, bandwidth: tuple[float, float]) -> Condition:
+    return Condition(lines, (-7.0, slope, 0.0), (1.0, 30.0), bandwidth, (-2.0, 3.0), (20, 200), 10)
+
+
+def test_recordings_are_compared_in_the_condition_that_was_measured(made: Calibration, tmp_path: Path) -> None:
+    narrow = under(("narrow", "narrow"), 10.0, (3250.0, 4250.0))
+    mixed = under(("narrow", "wide"), 15.0, (3250.0, 8000.0))
+    both = replace(made, conditions=(narrow, mixed))
+    call, close, unknown = Side(3.0, 3500.0), Side(3.0, 8000.0), Side(3.0, None)
+    assert both.for_sides(call, call).weights == narrow.weights
+    assert both.for_sides(call, close).weights == both.for_sides(close, call).weights == mixed.weights
+    for a, b in ((close, close), (unknown, call), (Side(3.0, 5000.0), call)):
+        assert both.for_sides(a, b) is both
+    assert made.refusal(call, call) == "sound up to 3500 Hz; calibrated for 3750 to 8250 Hz"
+    assert both.for_sides(call, call).refusal(call, call) is None
+    low = Side(3.0, 2000.0)
+    assert both.for_sides(low, call).refusal(low, call) == "sound up to 2000 Hz; calibrated for 3000 to 4500 Hz"
+    assert both.widest_bands == (3000.0, 8250.0) and made.widest_bands == made.bands
+
+    left, right = (close, call, call, low), (close, close, call, call)
+    llr, refusals = both.ratios(np.array([0.7, 0.7, 0.7, 0.7]), left, right)
+    assert llr[:3] == pytest.approx([float(both.llr(0.7, 3.0, 3.0)), 3.0, 0.0]) and np.isnan(llr[3])  # 3.0: a bound
+    assert refusals[:3] == (None, None, None) and refusals[3] is not None
+
+    both.save(tmp_path / "own.json")
+    assert calibration.load(tmp_path / "own.json") == both
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lines", ["wide", "narrow"]),
+        ("lines", ["narrow", "loud"]),
+        ("weights", [0, -1, 0]),
+        ("bandwidth", [4000, 3000]),
+        ("bounds", [1, 2]),
+        ("seconds", [0, 1]),
+        ("weights", [0, float("nan"), 0]),
+        ("trials", None),
+    ],
+)
+def test_a_condition_that_cannot_be_is_refused(made: Calibration, tmp_path: Path, key: str, value: object) -> None:
+    replace(made, conditions=(under(("narrow", "narrow"), 10.0, (3250.0, 4250.0)),)).save(tmp_path / "own.json")
+    data = json.loads((tmp_path / "own.json").read_text())
+    data["conditions"][0][key] = value
+    (tmp_path / "own.json").write_text(json.dumps(data))
+    with pytest.raises(FormatError, match="is no calibration"):
+        calibration.load(tmp_path / "own.json")

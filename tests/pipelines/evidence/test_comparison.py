@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from diarize.errors import AudioError, CaseDamaged, CaseError, ConfigError
+from diarize.library.scoring.conditions import line_of
 from diarize.models.store import Store
 from pipelines.evidence import comparison, fitness, items, notes, rederivation, validation
 from pipelines.evidence.folder import Case
@@ -166,5 +167,5 @@ def test_validation_fills_in_what_was_open(
 
 
 def test_limits_on_measures() -> None:
-    assert fitness.condition(3400) == "narrow" and fitness.condition(8000) == "wide"
+    assert line_of(3400) == "narrow" and line_of(8000) == "wide"
     assert json.dumps(fitness.processor())
