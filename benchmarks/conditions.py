@@ -102,8 +102,10 @@ def everything(voices: Mapping[tuple[str, str], Voices], scorer: Scorer) -> list
     result = []
     for number, channels in enumerate(combinations_with_replacement(CHANNELS, 2)):
         rng = np.random.default_rng([5, number])
-        sides = ((name, *(voices[name, channel] for channel in channels)) for name in verification.TESTS)
-        parts = [pairs(left, right, name, scorer, rng) for name, left, right in sides]
+        parts = [
+            pairs(voices[name, channels[0]], voices[name, channels[1]], name, scorer, rng)
+            for name in verification.TESTS
+        ]
         result.append(ChannelTrials(channels, verification.together(parts)))
     return result
 
