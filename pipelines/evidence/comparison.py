@@ -246,8 +246,8 @@ def _compared(
 
 def _extent(own: Calibration) -> dict[str, Any]:
     """What the weights of a condition were fitted to, and their bounds."""
-    bounds = [in_decades(bound) for bound in own.bounds]
-    return {"trials": list(own.trials), "speakers": own.speakers, "bounds": bounds}
+    (same, different), (low, high) = own.trials, map(in_decades, own.bounds)
+    return {"same": same, "different": different, "speakers": own.speakers, "low": low, "high": high}
 
 
 def _typicality(trials: Trials, score: float) -> dict[str, Any]:

@@ -254,10 +254,8 @@ class _Writer:
         own = row["calibrated_for"]
         if own is None:
             return self._words("result.all_conditions")
-        same, different = own["trials"]
-        low, high = (self._words.number(bound) for bound in own["bounds"])
-        values = {"same": same, "different": different, "speakers": own["speakers"], "low": low, "high": high}
-        return self._words("result.own_condition", **values)
+        bounds = {key: self._words.number(own[key]) for key in ("low", "high")}
+        return self._words("result.own_condition", **{**own, **bounds})
 
     def result(self) -> list[Block]:
         words, record = self._words, self._content.comparison
