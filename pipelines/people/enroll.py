@@ -25,7 +25,7 @@ from diarize.models.store import Store
 from diarize.text import counted
 from pipelines.inputs.folders import is_folder
 from pipelines.inputs.recordings import require
-from pipelines.people import enrolment_audio, enrolment_checks, speakers
+from pipelines.people import enrolment_audio, speakers
 from pipelines.people.enrolment_audio import EnrolmentAudio
 from pipelines.people.enrolment_checks import Check, Checked, UtteranceChecks, UtteranceResult
 from pipelines.people.scoring import Scoring
@@ -230,7 +230,7 @@ def add_utterances(
         notes += speakers.notes_on(person)
     seconds = person.seconds.get(model, 0.0) if person is not None else 0.0
     rows = tuple(result for result, _ in checked)
-    return EnrolmentResult(person, created, model, rows, round(seconds, 3), enrolment_checks.COMPLETE, tuple(notes))
+    return EnrolmentResult(person, created, model, rows, round(seconds, 3), enrolment_audio.COMPLETE, tuple(notes))
 
 
 def _check_each(

@@ -28,7 +28,6 @@ from pipelines.people.verify import Verifier
 Check = Literal["noise", "clipping", "voices", "agreement", "spoofing"]
 CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement", "spoofing")  # that a user may ignore
 LEAST_SPEECH = 1.5  # s of speech that an utterance needs: nearly one window of the embedder
-COMPLETE = 12.0  # s of speech in all utterances: half the errors of 4 s; more gains little
 LEAST_SNR = 10.0  # dB of SNR that an utterance needs
 NOISY = 20.0  # dB of SNR under which there is a note
 MOST_CLIPPED = 0.02  # largest share of samples at the peak; utterances with more have at least twice the errors

@@ -100,7 +100,9 @@ def _document(title: str, language: str, head: str, body: Iterable[str]) -> str:
     return encodable(
         f'<!DOCTYPE html>\n<html{lang}>\n<head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title) or '?'}</title>\n{head}</head>\n<body>\n" + "\n".join(body) + "\n</body></html>\n"
+        f'<link rel="icon" href="data:,">\n<title>{_text(title) or "?"}</title>\n{head}</head>\n<body>\n'
+        + "\n".join(body)
+        + "\n</body></html>\n"
     )
 
 

@@ -123,9 +123,10 @@ class Sound:
             return self._decoded
 
     def forget(self) -> None:
-        """Release the decoded samples."""
-        with self._lock:
+        """Release the decoded samples, unless they are used at this moment: long ones take space on the disk."""
+        if self._lock.acquire(blocking=False):
             self._decoded = ()
+            self._lock.release()
 
     def _key(self, what: str, detail: int) -> str:
         return f"review {what} 1 {detail} {self.source.digest} {self._channel} {self._track}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -17,7 +16,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from diarize.errors import DiarizeError
-from pipelines.review import document
+from pipelines.review import document, report
 from pipelines.review.server import ranges
 from pipelines.review.server.gate import BodyTooLarge
 from pipelines.review.server.recordings import MOST_OPERATIONS, Answer, ReviewedRecording, ReviewedRun
@@ -25,7 +24,6 @@ from pipelines.review.server.threads import run_in_daemon
 
 Result = TypeVar("Result")
 
-ASSETS = Path(__file__).resolve().parents[1] / "page"  # what `web/` builds
 TYPES = {"review.js": "text/javascript; charset=utf-8", "review.css": "text/css; charset=utf-8"}
 EVERY = 0.5  # s between two looks for corrections of others
 COMMENT = 15.0  # s without an event until a comment is sent, so that a broken connection is noticed
@@ -44,6 +42,8 @@ def build(run: ReviewedRun, stopping: Callable[[], bool] = lambda: False) -> Sta
         Route("/r/{id}/peaks", pages.peaks),
         Route("/r/{id}/operations", pages.operations, methods=["POST"]),
         Route("/r/{id}/events", pages.events),
+        Route("/r/{id}/speakers.json", pages.speakers),
+        Route("/r/{id}/enrol", pages.enrol, methods=["POST"]),
         Route("/r/{id}/export/{format}", pages.export),
     ]
     handlers: dict[Any, Any] = {
@@ -70,9 +70,9 @@ class _Pages:
 
     async def asset(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in TYPES or not (ASSETS / name).is_file():
+        if name not in TYPES:
             raise Answer(404, {"problem": "there is no such file"})
-        return Response(await run_in_threadpool((ASSETS / name).read_bytes), media_type=TYPES[name])
+        return Response(await run_in_threadpool(report.read_asset, name), media_type=TYPES[name])
 
     async def page(self, request: Request) -> Response:
         recording = await self._recording(request)
@@ -131,6 +131,18 @@ class _Pages:
                 yield ": nothing new\n\n"
                 silent = 0.0
             await asyncio.sleep(EVERY)
+
+    async def speakers(self, request: Request) -> Response:
+        recording = await self._recording(request)
+        return _json(await run_in_daemon(recording.speakers))
+
+    async def enrol(self, request: Request) -> Response:
+        values = await _json_body(request)
+        recording = await self._recording(request)
+        speaker, name, consent = (values.get(key) for key in ("speaker", "name", "consent"))
+        if not (isinstance(speaker, str) and isinstance(name, str) and isinstance(consent, str)):
+            raise Answer(400, {"problem": "needs speaker, name and consent"})
+        return _json(await run_in_daemon(lambda: recording.enrol(speaker, name, consent)))
 
     async def export(self, request: Request) -> Response:
         recording = await self._recording(request)

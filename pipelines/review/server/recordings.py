@@ -15,7 +15,7 @@ from typing import Any
 from diarize import formats
 from diarize.cache.store import Cache
 from diarize.corrections.state import State
-from diarize.errors import ConfigError, FormatError
+from diarize.errors import ConfigError, DiarizeError, FormatError
 from diarize.types import Transcript
 from pipelines.results import RUN, corrections, journal, outputs, sources
 from pipelines.results.corrections import Corrections, Stale
@@ -25,6 +25,7 @@ from pipelines.review.document import Viewing
 from pipelines.review.exports import ExportWriter, behind
 from pipelines.review.page_html import ListedRecording
 from pipelines.review.sound import BINS, Sound
+from pipelines.review.voices import ChangeLibrary, SpeakerVoices, describe_speakers
 
 MOST_OPEN = 8  # recordings in memory
 MOST_OPERATIONS = 1000  # of one request
@@ -39,6 +40,8 @@ class ReviewRequest:
     audio: tuple[Path, ...] = ()  # where recordings are looked for, by their sha256
     compare: Path | None = None  # results of another system, of a run or of one recording
     cache: Cache | None = None
+    voices: SpeakerVoices | None = None
+    library: ChangeLibrary | None = None  # to enrol speakers
     report: Callable[[str], None] = field(default=lambda problem: None)  # of problems in the background
 
 
@@ -124,6 +127,34 @@ class ReviewedRecording:
     def _entries(self, after: int) -> list[dict[str, Any]]:
         return [document.entry(self._corrections, one) for one in self._corrections.applied[max(0, after) :]]
 
+    def speakers(self) -> dict[str, Any]:
+        """`speakers.json`."""
+        with self._lock:
+            self._corrections.refresh()
+            transcript, state = self._corrections.transcript, self._corrections.history.state
+        blind = self._request.viewing.blind
+        if self._request.voices is None or self.sound is None:
+            problem = "the recording was not found" if self.sound is None else ""
+            return {**describe_speakers(transcript, state, blind), "problem": problem}
+        return self._request.voices.describe(transcript, state, self.sound.decoded, blind)
+
+    def enrol(self, speaker: str, name: str, consent: str) -> dict[str, Any]:
+        """Enrol a speaker; what was done. Raises Answer (404, 422)."""
+        if self._request.library is None or self._request.voices is None:
+            raise Answer(404, {"problem": "start diarize review with --library to enrol"})
+        recording = self.sound.path if self.sound is not None else None
+        try:
+            with self._request.library() as library:
+                result = self._request.voices.enrol(library, self.folder, speaker, name, consent, recording)
+        except DiarizeError as error:
+            raise Answer(422, {"problem": str(error)}) from None
+        if result.person is None:
+            reasons = "; ".join(dict.fromkeys(row.reason for row in result.rows if row.reason))
+            raise Answer(422, {"problem": f"nobody was enrolled: {reasons}"})
+        complete = "complete" if result.complete else f"not complete: {result.wanted:.0f} s are wanted"
+        message = f"{result.person.name} is enrolled: {result.seconds:.1f} s of speech, {complete}"
+        return {"message": message, "id": result.person.id, "complete": result.complete}
+
     def export(self, format: str) -> tuple[str, bytes]:
         """(name of the file, content) of the corrected transcript in a format. Raises Answer (404) and FormatError."""
         if format not in formats.FORMATS or self._request.viewing.blind:
@@ -158,6 +189,9 @@ class ReviewedRun:
                 while len(self._open) > MOST_OPEN:
                     self._open.popitem(last=False)
             self._open.move_to_end(id)
+            for other in self._open.values():
+                if other.id != id and other.sound is not None:
+                    other.sound.forget()
             return self._open[id]
 
     def listing(self) -> str:
