@@ -80,9 +80,11 @@ def verify(
     tolerance: float = TOLERANCE,
     offline: bool = True,
     public_key: bytes | None = None,
+    trials: Path | None = None,
 ) -> CaseVerification:
     """Check a case; nothing is written there. `recordings` holds them, where they are not at their recorded places.
 
+    `trials` holds the recordings of the validations: their voices and scores are computed again too, with models.
     `expect` is the hash of a line of the log that was noted earlier: it must still be there. `public_key` (PEM)
     is the one with which every report must be signed. Raises CaseError where there is no case.
     """
@@ -107,8 +109,10 @@ def verify(
             _check_ratios(case, act, result)
         except (DiarizeError, KeyError, TypeError, ValueError) as error:
             result.add(name_of(act), f"cannot be checked: {error or type(error).__name__}")
+    if models and trials is None and case.of("validate"):
+        result.notes.append("scores of validations are those on record; --trials FOLDER computes them again")
     if models and case.acts:
-        _check_with_models(case, voices, store, offline, result, tolerance)
+        _check_with_models(case, voices, store, offline, result, tolerance, trials)
     _check_reports(case, result, public_key)
     return result
 
@@ -221,6 +225,7 @@ def _check_with_models(
     offline: bool,
     result: CaseVerification,
     tolerance: float,
+    trials: Path | None,
 ) -> None:
     """Speech, voices and scores, with the settings of the record."""
     damaged = {status.entry.name: status.problem for status in store.verify() if status.problem}
@@ -252,11 +257,35 @@ def _check_with_models(
         recorded = {key: value for key, value in item.measures.items() if key not in loose}
         result.compare(where, recorded, {key: measures[key] for key in recorded}, exact, tolerance)
         embedded[item.label] = ItemVoice(item, measures, voice, duplicates.fingerprint(audio.samples))
+    for act in case.of("validate"):
+        if trials is None:
+            break
+        try:
+            _check_trials(case, act, trials, embedder_for, result, tolerance)
+        except (DiarizeError, KeyError, TypeError, ValueError) as error:
+            result.add(name_of(act), f"cannot be computed again: {error or type(error).__name__}")
     for act in case.of("compare"):
         try:
             _check_comparison(case, act, embedded, embedder_for, result, tolerance)
         except (DiarizeError, KeyError, TypeError, ValueError) as error:
             result.add(name_of(act), f"cannot be computed again: {error or type(error).__name__}")
+
+
+def _check_trials(
+    case: Case, act: Act, folder: Path, embedder_for: Any, result: CaseVerification, tolerance: float
+) -> None:
+    """The voices and scores of a validation, from its recordings."""
+    identity, table = case.read_json(act, "validation.json")["identity"], case.read_json(act, "trials.json")
+    where = f"{name_of(act)}/trials.json"
+    embedder = embedder_for(identity)
+    _check_models(identity, embedder, where, result)
+    calibration = calibrations.parse(case.read(act, "calibration.json"), f"{name_of(act)}/calibration.json")
+    now, problems = validation.tabulate_again(table, calibration, folder, embedder)
+    result.recordings += len(now["recordings"])
+    for name, problem in problems.items():
+        result.add(where, f"{name}: {problem}")
+    exact = same_conditions(identity)
+    result.compare(where, table, now, exact, max(tolerance, TOLERANCE))
 
 
 def _check_comparison(

@@ -13,7 +13,7 @@ import numpy as np
 from diarize.config import Config
 from diarize.errors import FormatError
 from diarize.library.scoring import calibration as calibrations
-from diarize.library.scoring.calibration import Side, Trials
+from diarize.library.scoring.calibration import Calibration, Side, Trials
 from diarize.library.scoring.conditions import line_of
 from diarize.metrics import evidence, verification
 from diarize.metrics.bootstrap import speaker_intervals
@@ -24,7 +24,7 @@ from pipelines.evidence.folder import Case, as_json
 from pipelines.people import trials
 from pipelines.people.scoring import Scoring
 from pipelines.people.trials import ScoredTrials
-from pipelines.people.utterance import OnUtterance, load_embedder
+from pipelines.people.utterance import OnUtterance, UtteranceEmbedder, UtteranceEmbedding, embed_files, load_embedder
 
 SCHEMA = "diarize-case-validation/1"
 DURATIONS = (0.0, 2.0, 5.0, 10.0, 20.0, 40.0, float("inf"))  # s of speech on the shorter side
@@ -45,14 +45,18 @@ def validate(
 ) -> tuple[Case, dict[str, Any]]:
     """(the case with one more validation, its record). Raises as `trials.score_trials`, and FormatError without LRs."""
     scored = trials.score_trials(path, folder, config, store, scoring, on_utterance)
-    if not np.isfinite(scored.llr).any():
+    if scored.calibration is None or not np.isfinite(scored.llr).any():
         reason = next((reason for reason in scored.refusals if reason), "there is no calibration for these scores")
         raise FormatError(str(path), f"no trial has a likelihood ratio: {reason}", "Give --calibration.")
     table = tabulate(scored)
-    summary = {**summarise(table), "calibration": scored.calibration.data if scored.calibration else ""}
+    summary = {**summarise(table), "calibration": scored.calibration.data}
     embedder = load_embedder(config, store)
     record = {**summary, "list": path.name, "identity": fitness.identify(embedder), "problems": dict(scored.problems)}
-    contents: dict[str, str | bytes] = {"validation.json": as_json(record), "trials.json": as_json(table)}
+    contents: dict[str, str | bytes] = {
+        "validation.json": as_json(record),
+        "trials.json": as_json(table),
+        "calibration.json": scored.calibration.as_json(),
+    }
     detail = {"trials": len(scored.trials), "speakers": record["speakers"]}
     return case.record("validate", detail, contents, operator), record
 
@@ -63,24 +67,58 @@ def tabulate(scored: ScoredTrials) -> dict[str, Any]:
         "schema": "diarize-case-trials/1",
         "model": next(iter(scored.utterances.values())).model,
         "scoring": scored.scorer.kind,
-        "recordings": {
-            name: {"sha256": u.digest, "seconds": u.seconds, "bandwidth": u.bandwidth}
-            for name, u in sorted(scored.utterances.items())
-        },
+        "recordings": _recordings(scored.utterances),
         "trials": [
             {
                 "a": trial.a,
                 "b": trial.b,
                 "speakers": list(speakers),
                 "same": trial.same,
-                "score": round(float(score), _DIGITS),
-                "llr": None if np.isnan(llr) else round(float(llr), _DIGITS),
-                "refused": reason or "",
+                **_ratio(score, llr, reason),
             }
             for trial, speakers, score, llr, reason in zip(
                 scored.trials, scored.speakers, scored.scores, scored.llr, scored.refusals, strict=True
             )
         ],
+    }
+
+
+def tabulate_again(
+    table: Mapping[str, Any], calibration: Calibration, folder: Path, embedder: UtteranceEmbedder
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """(`trials.json` computed from the recordings in `folder`, recording -> why it has no voice).
+
+    Raises FormatError where a recording is not there, CalibrationError for scores that need the user's cohort.
+    """
+    paths = trials.find_recordings(list(table["recordings"]), folder, "trials.json")
+    utterances, problems = embed_files(paths, embedder, lambda name, done, total: None)
+    rows = [row for row in table["trials"] if row["a"] in utterances and row["b"] in utterances]
+    left, right = ([utterances[row[side]] for row in rows] for side in ("a", "b"))
+    scorer = calibration.scorer()
+    scores = scorer(np.stack([u.vector for u in left]), np.stack([u.vector for u in right]))
+    llr, refusals = calibration.ratios(scores, [u.side for u in left], [u.side for u in right])
+    values = zip(rows, scores, llr, refusals, strict=True)
+    return {
+        **table,
+        "model": embedder.model,
+        "scoring": scorer.kind,
+        "recordings": _recordings(utterances),
+        "trials": [{**row, **_ratio(score, ratio, reason)} for row, score, ratio, reason in values],
+    }, problems
+
+
+def _recordings(utterances: Mapping[str, UtteranceEmbedding]) -> dict[str, Any]:
+    return {
+        name: {"sha256": u.digest, "seconds": u.seconds, "bandwidth": u.bandwidth}
+        for name, u in sorted(utterances.items())
+    }
+
+
+def _ratio(score: float, llr: float, reason: str | None) -> dict[str, Any]:
+    return {
+        "score": round(float(score), _DIGITS),
+        "llr": None if np.isnan(llr) else round(float(llr), _DIGITS),
+        "refused": reason or "",
     }
 
 

@@ -216,9 +216,13 @@ class Calibration:
         features = _features(scores, np.minimum(a, longest), np.minimum(b, longest))
         return np.asarray(features @ np.array(self.weights), np.float64)
 
+    def as_json(self) -> str:
+        """The content of its file, which `parse` reads."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n"
+
     def save(self, path: Path) -> None:
         """Write it as JSON. Raises OutputError."""
-        files.write(path, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
+        files.write(path, self.as_json())
 
 
 def fit(trials: Trials, model: str, scorer: Scorer, data: str, channel: float = 0.0) -> Calibration:

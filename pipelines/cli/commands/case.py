@@ -105,6 +105,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify.add_argument("--expect", default="", metavar="HASH", help="hash of the log that was noted earlier")
     key = "public key (PEM) with which every report must be signed"
     verify.add_argument("--public-key", type=Path, metavar="PEM", help=key)
+    trials = "recordings of the validations: their scores are computed again too"
+    verify.add_argument("--trials", type=Path, metavar="FOLDER", help=trials)
     verify.add_argument("--tolerance", type=float, default=1e-6, help="of figures; default: 1e-6")
     _recordings(verify)
     verify.add_argument("--json", action="store_true", help="print JSON")
@@ -317,6 +319,7 @@ def _verify(args: argparse.Namespace) -> int:
         tolerance=args.tolerance,
         offline=args.offline,
         public_key=None if args.public_key is None else files.read(args.public_key),
+        trials=args.trials,
     )
     if args.json:
         console.say(json.dumps(result.as_dict(), indent=1))

@@ -148,6 +148,7 @@ def test_validation_fills_in_what_was_open(
     calibration: Path,
     embedder: UtteranceEmbedder,
     store: Store,
+    tmp_path: Path,
 ) -> None:
     case, record = validation.validate(
         new_case, trial_list, audio, CONFIG, store, Scoring(calibration=calibration), "A. Beck"
@@ -163,7 +164,18 @@ def test_validation_fills_in_what_was_open(
     case, record = comparison.compare(case, embedder, comparison.calibration_for(embedder, calibration), ACCEPTED)
     row = record["results"][0]
     assert row["typicality"]["different"] == 135 and row["interval_speakers"] is not None
-    assert rederivation.verify(case.folder, store).differences == []
+    plain, again = (rederivation.verify(case.folder, store, trials=trials) for trials in (None, audio))
+    assert plain.differences == again.differences == []
+    assert again.figures > plain.figures + 2 * 153 and any("--trials" in note for note in plain.notes)
+
+    other = shutil.copytree(audio, tmp_path / "other")  # one recording is exchanged
+    shutil.copy(audio / "p2-0.wav", other / "p3-0.wav")
+    differences = rederivation.verify(case.folder, store, trials=other).differences
+    assert any("p3-0.sha256" in each.what for each in differences)
+    assert any(each.what.startswith("trials[") and ".score" in each.what for each in differences)
+    (other / "p3-0.wav").unlink()
+    (lacking,) = rederivation.verify(case.folder, store, trials=other).differences
+    assert "p3-0" in lacking.what and "cannot be computed again" in lacking.what
 
 
 def test_limits_on_measures() -> None:
