@@ -31,6 +31,7 @@ from pipelines.people.enrolment_checks import Check, Checked, UtteranceChecks, U
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, load_embedder
 from pipelines.people.verify import Verifier, load_verifier
+from pipelines.people.wording import ratio
 from pipelines.results import outputs
 from pipelines.results.integrity import is_results
 
@@ -270,7 +271,7 @@ def _note_similar_person(
         highest, name = max((highest, name), (llr, f"{printable(near.name)} ({near.voice})"))
     if highest < SIMILAR:
         return None
-    return f"sounds like {name} too (log-likelihood ratio {highest:.1f}): if they are one person, merge them"
+    return f"sounds like {name} too ({ratio(highest)}): if they are one person, merge them"
 
 
 def _note_other_models(library: Library, person: Person | None, model: str) -> list[str]:

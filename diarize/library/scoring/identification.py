@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ MANY = 30  # enrolled voices from which on their mean and deviation say somethin
 BLOCK = 65_536  # enrolled voices at a time
 SAMPLE = 16_384  # voices that stand for the whole library beside an index: mean and deviation within about 1 %
 _NEVER = -1e9  # gain of what may not be assigned
+TEN = log(10)  # a natural logarithm in it is one decade, as people and pictures see ratios
 _DIGITS = 4  # decimals of ratios, so that a decision can be checked on what the transcript says
 
 
@@ -158,7 +160,7 @@ class OpenSet:
             return self.lacking or "there is no calibration for this embedder, so nobody can be named"
         if column is not None:
             lead = table.strength[k, column] - table.strength[k, free[0]] if free else np.inf
-            return self._figures(table, k, column) + (f", {lead:.2f} ahead of the next" if free else "")
+            return self._figures(table, k, column) + (f", {lead / TEN:.2f} ahead of the next" if free else "")
         if side.seconds < self.config.seconds:
             return f"{side.seconds:.2f} s of speech, {self.config.seconds:g} needed"
         if refusal := self.calibration.refusal(side, Side(float("inf"), None)):
@@ -175,10 +177,10 @@ class OpenSet:
         lead = table.strength[k, free[0]] - max((table.strength[k, n] for n in free[1:]), default=-np.inf)
         if lead >= self.config.margin:
             return f"{figures}, but another speaker of the recording is that person, and the two do not sound alike"
-        return f"{figures}, but only {lead:.2f} ahead of the next, {self.config.margin:g} needed"
+        return f"{figures}, but only {lead / TEN:.2f} ahead of the next, {self.config.margin / TEN:.2f} needed"
 
     def _figures(self, table: Table, k: int, n: int) -> str:
-        ratio = f"log-likelihood ratio {table.ratios[k, n]:.2f}, {self._threshold:.2f} needed"
+        ratio = f"log10 LR {table.ratios[k, n] / TEN:.2f}, {self._threshold / TEN:.2f} needed"
         if table.deviations is None:
             return ratio
         return (

@@ -70,8 +70,8 @@ def test_a_speaker_is_the_person_whose_ratio_reaches_the_threshold() -> None:
     first, second = found
     assert [(c.voice, c.name, c.llr) for c in first.candidates] == [("v00", "P0", 4.0), ("v01", "P1", -3.0)]
     assert [c.score for c in first.candidates] == pytest.approx([0.9, 0.2])
-    assert first.reason == "log-likelihood ratio 4.00, 2.94 needed, 7.00 ahead of the next"
-    assert second.reason == "log-likelihood ratio 2.90, 2.94 needed"
+    assert first.reason == "log10 LR 1.74, 1.28 needed, 3.04 ahead of the next"
+    assert second.reason == "log10 LR 1.26, 1.28 needed"
     assert second.candidates[0].voice == "v01"
     assert who(ask(library(0, 1), voice(1, p1=0.79), prior=0.1)) == ["v01"]
 
@@ -94,7 +94,7 @@ def test_a_second_choice_is_no_name_where_the_two_may_be_one_person() -> None:
 def test_the_margin_to_the_next_counts_whom_no_other_speaker_is() -> None:
     assert who(ask(library(0, 1), voice(0, p0=0.7, p1=0.65), prior=0.2)) == [None]
     assert ask(library(0, 1), voice(0, p0=0.7, p1=0.65), prior=0.2)[0].reason == (
-        "log-likelihood ratio 2.00, 1.39 needed, but only 0.50 ahead of the next, 1 needed"
+        "log10 LR 0.87, 0.60 needed, but only 0.22 ahead of the next, 0.43 needed"
     )
     assert who(ask(library(0, 1), voice(0, p0=0.7, p1=0.6), prior=0.2)) == ["v00"]  # 1 ahead, to the last digit
     assert who(ask(library(0, 1), voice(0, p0=0.7, p1=0.65), voice(1, p1=0.7), prior=0.2)) == ["v00", "v01"]
@@ -131,7 +131,7 @@ def test_who_is_no_nearer_than_a_whole_library_stands_out_by_chance_is_unknown()
     # 30 others at an LLR of -4 or -5 by turns: mean -4.5, deviation 0.5; needed is norm.isf(0.03 / 31) = 3.10
     spread = {f"p{person}": 0.1 * (person % 2) for person in range(1, 31)}
     told = ask(known, voice(0, p0=0.8, **spread))[0].reason
-    assert told.startswith("log-likelihood ratio 3.00, 2.94 needed; 15.00 deviations above the others, 3.10 needed")
+    assert told.startswith("log10 LR 1.30, 1.28 needed; 15.00 deviations above the others, 3.10 needed")
     noisy = np.zeros((1, D), np.float32)
     noisy[0, :31] = np.array([0.8, *([0.139, -0.139] * 15)])  # deviation 1.39, so that 8 is 5.76 of them
     noisy[0, :31] /= np.linalg.norm(noisy[0, :31])
@@ -162,7 +162,7 @@ def test_without_a_calibration_nobody_is_named_and_the_nearest_are_told() -> Non
     [
         ({"seconds": [1.5]}, "1.50 s of speech, 2 needed"),
         ({"bandwidth": 2000.0}, "sound up to 2000 Hz; calibrated for 3750 to 8250 Hz"),
-        ({"prior": 0.001}, "log-likelihood ratio 4.40, 6.91 needed"),
+        ({"prior": 0.001}, "log10 LR 1.91, 3.00 needed"),
     ],
 )
 def test_what_cannot_be_said_is_not_said(changes: dict[str, float], reason: str) -> None:

@@ -76,10 +76,10 @@ def test_every_decision_is_in_the_transcript(finished: Path) -> None:
     known, unknown = speakers(finished, "one")
     assert known["voice"] == known["candidates"][0]["voice"]
     assert known["candidates"][0]["llr"] > 2.94 > known["candidates"][1]["llr"]
-    assert known["reason"].startswith("log-likelihood ratio ")
+    assert known["reason"].startswith("log10 LR ")
     assert [c["name"] for c in unknown["candidates"]] != []
     assert all(c["llr"] < 2.94 for c in unknown["candidates"])
-    assert "2.94 needed" in unknown["reason"]
+    assert "1.28 needed" in unknown["reason"]
     stages = json.loads((finished / "one" / "transcript.json").read_text())["provenance"]["stages"]
     assert stages["identify"].startswith("open-set(library=")
 
