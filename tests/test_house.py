@@ -66,6 +66,7 @@ LAYERS = (  # rooms of pipelines/, each imports only what stands before it
     "pipelines.results",
     "pipelines.batch",
     "pipelines.people",
+    "pipelines.guard",
     "pipelines.review",
     "pipelines.review.server",
     "pipelines.evidence.formats",

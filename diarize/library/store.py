@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from diarize.library.database import address as addresses
 from diarize.library.database import encryption, fingerprint
 from diarize.library.database.address import ServerAddress
 from diarize.library.database.engine import Engine, Sqlite
+from diarize.library.database.guard_rows import GuardRows, StoredPrint
 from diarize.library.database.postgres import Postgres
 from diarize.library.database.records import AuditReport, Enrolled, Enrolment, Matrix, Person
 from diarize.library.database.rows import Rows
@@ -139,6 +140,27 @@ class Library:
     def encrypted(self) -> bool:
         return self._rows.seal.encrypted
 
+    @property
+    def guard(self) -> GuardRows:
+        """Fingerprints of accepted sound and challenges; changes are made inside `batch`."""
+        return GuardRows(self._engine, self._rows.seal)
+
+    def keep_print(self, person: str, origin: str, print_: bytes) -> None:
+        """Keep the fingerprint (diarize/guard/fingerprints.py) of a recording of a person that was accepted.
+
+        Raises UnknownPerson.
+        """
+        with self.batch():
+            added = self._clock().isoformat(timespec="microseconds")
+            self.guard.add_print(self._new_id(), StoredPrint(self.person(person).id, origin, added, print_))
+            self._log("fingerprint", person)
+
+    def set_preferences(self, person: str, value: Mapping[str, Any]) -> None:
+        """Replace the preferences of a person; empty ones are deleted. Raises UnknownPerson, ValueError."""
+        with self.batch():
+            self.guard.set_preferences(self.person(person).id, value)
+            self._log("preferences", person)
+
     # people ---------------------------------------------------------------------------------------------------------
 
     def people(self) -> tuple[Person, ...]:
@@ -212,6 +234,8 @@ class Library:
                 self._rows.insert_person(id, name or "", since, consent, expires)
             for utterance in utterances:
                 self._rows.add(id, utterance, self._new_id(), time)
+                if utterance.print is not None:
+                    self.guard.add_print(self._new_id(), StoredPrint(id, utterance.origin, time, utterance.print))
             for model in models:
                 self._rows.pool(id, model)
             self._log("extend" if exists else "enrol", id, utterances=len(utterances), models=list(models))
@@ -242,6 +266,7 @@ class Library:
             self.person(keep)
             other = self.person(gone)
             enrolments = [enrolment for utterance in self.utterances(gone) for enrolment in self.enrolments(utterance)]
+            self.guard.move_prints(gone, keep)
             self._delete(gone)
             time = self._clock().isoformat(timespec="microseconds")
             for enrolment in enrolments:

@@ -248,7 +248,13 @@ def _check_each(
             continue
         earlier: list[Enrolled | Enrolment] = [*stored, *(new for _, new in checked if new is not None)]
         duplicate = checks.find_duplicate(library, person, excerpt, earlier)
-        checked.append((duplicate, None) if duplicate is not None else checks.check_utterance(excerpt))
+        if duplicate is not None:
+            checked.append((duplicate, None))
+            continue
+        again = any(u.source == excerpt.audio.identity for u in stored)  # for another model, or with its audio
+        examined = checks.check_utterance(excerpt)
+        passed = [new for _, new in checked if new is not None]
+        checked.append(examined if again else checks.check_replay(library, examined, passed))
     return checked
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from diarize.audio.reading import MOST_CHANNELS
 from diarize.errors import AudioError, printable
-from diarize.guard import spoofing
+from diarize.guard import fingerprints, spoofing
 from diarize.library.database import sound
 from diarize.library.database.records import Enrolled, Enrolment, Person
 from diarize.library.scoring import calibration as calibrations
@@ -25,8 +25,8 @@ from pipelines.people.enrolment_audio import EnrolmentAudio
 from pipelines.people.utterance import UtteranceEmbedder
 from pipelines.people.verify import Verifier
 
-Check = Literal["noise", "clipping", "voices", "agreement", "spoofing"]
-CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement", "spoofing")  # that a user may ignore
+Check = Literal["noise", "clipping", "voices", "agreement", "spoofing", "replay"]
+CHECKS: tuple[Check, ...] = ("noise", "clipping", "voices", "agreement", "spoofing", "replay")  # that a user may ignore
 LEAST_SPEECH = 1.5  # s of speech that an utterance needs: nearly one window of the embedder
 LEAST_SNR = 10.0  # dB of SNR that an utterance needs
 NOISY = 20.0  # dB of SNR under which there is a note
@@ -43,7 +43,7 @@ class UtteranceResult:
 
     origin: str
     outcome: Literal["counted", "known", "refused"]
-    check: str = ""  # that refused: reading, speech, duplicate, noise, clipping, voices, agreement, spoofing
+    check: str = ""  # that refused: reading, speech, duplicate, noise, clipping, voices, agreement, spoofing, replay
     reason: str = ""
     start: float = 0.0
     end: float = 0.0
@@ -149,7 +149,30 @@ class UtteranceChecks:
             end=excerpt.end,
             audio=sound.pack(excerpt.audio) if self.keep_audio else None,
             origin=excerpt.origin,
+            print=fingerprints.encode(fingerprints.fingerprint(excerpt.audio)),
         )
+
+    def check_replay(self, library: Library, checked: Checked, earlier: Sequence[Enrolment]) -> Checked:
+        """Refuse sound that was accepted before, in another file: a copy would count twice, or for somebody else.
+
+        `earlier` are those that passed in the same enrolment.
+        """
+        result, passed = checked
+        if passed is None or passed.print is None:
+            return checked
+        stored = ((f"{each.origin} of {each.person}", each.print) for each in library.guard.prints())
+        others = [*stored, *((each.origin, each.print) for each in earlier if each.print is not None)]
+        match = fingerprints.find_same(
+            fingerprints.decode(passed.print), ((name, fingerprints.decode(data)) for name, data in others)
+        )
+        if match is None:
+            return checked
+        name, same = match
+        place = f"{same.start + passed.start:.1f} s"
+        reason = f"the sound from {place} on is that of {printable(name)}: {same.errors:.0%} of the bits differ"
+        if "replay" in self.accept:
+            return replace(result, notes=(*result.notes, f"accepted, though {reason}")), passed
+        return replace(result, outcome="refused", check="replay", reason=reason), None
 
     def check_agreement(
         self, checked: Sequence[Checked], earlier: Sequence[Enrolled]

@@ -11,6 +11,7 @@ import numpy as np
 from diarize.config import Config
 from diarize.errors import CalibrationError, ConfigError, printable
 from diarize.guard import spoofing
+from diarize.library.database.records import Person
 from diarize.library.scoring import scores
 from diarize.library.scoring.calibration import Calibration, Side
 from diarize.library.scoring.conditions import lines_of
@@ -188,17 +189,26 @@ def verify_claim(
     person = library.find(name)
     embedder = load_embedder(config, store)
     verifier = load_verifier(embedder, scoring)
-    voice = library.voice(person.id, embedder.model)
+    voice, bandwidth = claimed_voice(library, person, embedder.model)
+    return verifier.verify(voice, embedder.embed_file(recording), bandwidth)
+
+
+def claimed_voice(library: Library, person: Person, model: str) -> tuple[Voice, float | None]:
+    """(voice of an enrolled person, narrowest bandwidth of its utterances in Hz, where it is known).
+
+    Raises CalibrationError where the library holds no voice of theirs for the embedder `model`.
+    """
+    voice = library.voice(person.id, model)
     if voice is None:
         who = printable(person.name)
         if person.expired:
             problem, cure = f"the consent of {who} ended on {person.expires}", "Renew it (enroll --expires DATE)."
         else:
             others = ", ".join(person.seconds) or "none"
-            problem = f"the library has no voice of {who} for {embedder.model}, but of other models ({others})"
+            problem = f"the library has no voice of {who} for {model}, but of other models ({others})"
             cure = f"Run `diarize enroll --re-embed {person.id}` with the same embedder, or enrol them again."
         raise CalibrationError(problem, cure)
-    return verifier.verify(voice, embedder.embed_file(recording), _narrowest(library, person.id))
+    return voice, _narrowest(library, person.id)
 
 
 def _narrowest(library: Library, person: str) -> float | None:

@@ -46,6 +46,12 @@ class Engine(Protocol):
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[SqlRow]:
         """Rows one by one, for results that are too large for the memory."""
 
+    def has_table(self, name: str) -> bool:
+        """Whether there is a table of this name."""
+
+    def typed(self, statement: str) -> str:
+        """A statement of schema.py with this database's names of types."""
+
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """All that is read inside is of one consistent state."""
 
@@ -174,6 +180,12 @@ class Sqlite:
     def stream(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[SqlRow]:
         with self._translated():
             yield from self._connection.execute(sql, parameters)
+
+    def has_table(self, name: str) -> bool:
+        return bool(self.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)))
+
+    def typed(self, statement: str) -> str:
+        return schema.typed(statement, **schema.SQLITE_TYPES)
 
     def reading(self) -> contextlib.AbstractContextManager[None]:
         return transaction(self, "BEGIN")

@@ -119,6 +119,13 @@ class Postgres:
             cursor.execute(sql.replace("?", "%s"), parameters or None)
             yield from cursor
 
+    def has_table(self, name: str) -> bool:
+        sql = "SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = ?"
+        return bool(self.execute(sql, (name,)))
+
+    def typed(self, statement: str) -> str:
+        return schema.typed(statement, **schema.POSTGRES_TYPES)
+
     def reading(self) -> contextlib.AbstractContextManager[None]:
         return transaction(self, "BEGIN ISOLATION LEVEL REPEATABLE READ")
 

@@ -20,7 +20,8 @@ class Enrolment:
 
     `source` is the sha256 of the recording's bytes, `start` and `end` (s) the place in it, `seconds` the clean speech
     there, `quality` what was measured (SNR in dB, ...), `origin` the place as a person reads it, `audio` the sound if
-    the user wants it stored. Raises ValueError for invalid values.
+    the user wants it stored, `print` its fingerprint (diarize/guard/fingerprints.py).
+    Raises ValueError for invalid values.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Enrolment:
     end: float
     audio: bytes | None = field(default=None, repr=False)
     origin: str = ""
+    print: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.vector.dtype != np.float32 or self.vector.ndim != 1 or not len(self.vector):

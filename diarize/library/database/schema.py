@@ -2,8 +2,8 @@
 
 One text serves both databases: `{blob}`, `{real}` and `{big}` are what each calls bytes, a double and a 64-bit integer.
 Encrypted columns (encryption.py) are bytes: people.name, people.record, utterances.facts, utterances.audio,
-vectors.vector, voices.vector, models.fingerprint. Readable in an encrypted library: ids, counts, times, seconds, names
-of models, days of expiry, the audit log.
+vectors.vector, voices.vector, models.fingerprint, and those of the guards (guard_rows.py). Readable in an encrypted
+library: ids, counts, times, seconds, names of models, days of expiry, the audit log.
 """
 
 from __future__ import annotations
@@ -37,19 +37,27 @@ CREATE TABLE audit (seq {big} PRIMARY KEY, time TEXT NOT NULL, action TEXT NOT N
 """
 
 
+SQLITE_TYPES = {"text": "TEXT", "blob": "BLOB", "real": "REAL", "big": "INTEGER"}
+POSTGRES_TYPES = {"text": 'TEXT COLLATE "C"', "blob": "BYTEA", "real": "DOUBLE PRECISION", "big": "BIGINT"}
+
+
+def typed(statement: str, **types: str) -> str:
+    """A statement with the names of types of a database."""
+    return statement.replace("TEXT", types["text"]).format(**types)
+
+
 def _statements(**types: str) -> list[str]:
-    text = TABLES.replace("TEXT", types["text"]).format(**types)
-    return [statement for statement in text.split(";\n") if statement.strip()]
+    return [statement for statement in typed(TABLES, **types).split(";\n") if statement.strip()]
 
 
 SQLITE = (
-    *_statements(text="TEXT", blob="BLOB", real="REAL", big="INTEGER"),
+    *_statements(**SQLITE_TYPES),
     "CREATE TRIGGER audit_stays BEFORE UPDATE ON audit BEGIN SELECT raise(ABORT, 'the audit log only grows'); END",
     "CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit BEGIN SELECT raise(ABORT, 'the audit log only grows'); END",
 )
 
 POSTGRES = (
-    *_statements(text='TEXT COLLATE "C"', blob="BYTEA", real="DOUBLE PRECISION", big="BIGINT"),
+    *_statements(**POSTGRES_TYPES),
     "CREATE FUNCTION audit_only_grows() RETURNS trigger LANGUAGE plpgsql AS "
     "$$ BEGIN RAISE EXCEPTION 'the audit log only grows'; END $$",
     "CREATE TRIGGER audit_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON audit "

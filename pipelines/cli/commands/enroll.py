@@ -56,7 +56,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--expires", type=date.fromisoformat, metavar="DATE", help="last day of the consent, for example 2030-12-31"
     )
     command.add_argument("--keep-audio", action="store_true", help="store the audio in the library, for --re-embed")
-    checks = "checks to ignore: noise, clipping, voices, agreement, spoofing"
+    checks = "checks to ignore: noise, clipping, voices, agreement, spoofing, replay"
     command.add_argument("--accept", type=settings.split_commas, default=[], metavar="A,B,...", help=checks)
     again = "compute voices for another --embedder from stored audio, of NAME or of everybody"
     command.add_argument("--re-embed", action="store_true", help=again)

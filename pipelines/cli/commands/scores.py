@@ -10,11 +10,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarize import files
-from diarize.errors import printable
+from diarize.errors import ConfigError, printable
 from diarize.guard import spoofing
 from diarize.text import counted
 from pipelines.cli import console
@@ -22,10 +23,12 @@ from pipelines.cli.commands import options
 from pipelines.cli.commands.speakers import library_options, print_notes
 
 if TYPE_CHECKING:
+    from pipelines.guard.attempt import CheckedAttempt
     from pipelines.people.scoring import Scoring
     from pipelines.people.trials import ScoredTrials
     from pipelines.people.verify import Verification
 
+REFUSED = 1  # exit status of an attempt that is not verified
 MOST_PAIRS = 20  # that are printed; the file has all
 METHODS = ("cosine", "centred", "s-norm")  # those of pipelines.people.scoring, which is imported when a command runs
 PREPARATIONS = ("speech", "whole", "sox-app")  # those of diarize.speech.preparation
@@ -38,16 +41,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     verify.add_argument(
         "recordings",
-        nargs="+",
+        nargs="*",
         type=Path,
         help="two recordings, each of one person; one recording with --claim; or the output folder of a run",
     )
     verify.add_argument("--claim", metavar="NAME", help="compare the recording with this enrolled person")
     verify.add_argument("--json", action="store_true", help="print the result as JSON")
     verify.add_argument("--out", type=Path, metavar="FOLDER", help="keep the record: verification.json")
+    guards = verify.add_argument_group("is it a live person? (with --claim; docs/guard.md)")
+    guards.add_argument("--challenge", action="store_true", help="draw a phrase that the person must say, and end")
+    guards.add_argument("--seconds", type=float, default=120.0, metavar="S", help="time for the answer; default: 120")
+    guards.add_argument("--words", default="en", metavar="CODE", help="language of the phrase; default: en")
+    guards.add_argument("--answer", metavar="ID", help="the recording answers this challenge; it is valid once")
+    guards.add_argument("--phrase", metavar="TEXT", help="the recording must contain this phrase of your own")
+    guard = "refuse sound that was accepted before; keep the fingerprint of what is accepted"
+    guards.add_argument("--guard", action="store_true", help=guard)
     _add_prior(verify)
     library_options(verify)
-    _add_scoring(verify, ("spoof", "countermeasure", "spoof_threshold"))
+    _add_scoring(verify, ("asr", "language", "spoof", "countermeasure", "spoof_threshold"))
     unchanged = verify.add_argument_group("are the results of a run unchanged? (exit status 6 where they are not)")
     unchanged.add_argument("--no-inputs", action="store_true", help="do not check the recordings that were processed")
     unchanged.add_argument("--expect", metavar="SEAL", help="the seal that `verify` printed earlier")
@@ -106,6 +117,10 @@ def _scoring(args: argparse.Namespace) -> Scoring:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    if args.challenge or args.guard or args.answer is not None or args.phrase is not None:
+        return _verify_guarded(args)
+    if not args.recordings:
+        options.require_count(args.recordings, 2, "to compare")
     if len(args.recordings) == 1 and args.claim is None and args.recordings[0].is_dir():
         return _check_unchanged(args)
     from pipelines.inputs import recordings
@@ -170,6 +185,70 @@ def _print_threshold(result: Verification) -> None:
     match = "match" if result.decision == "same" else "unmatch"
     console.say(f"verification: {match} (threshold: {result.score_threshold:.3f})")
     console.say(f"decision: {result.decision}, {result.reason}")
+
+
+def _verify_guarded(args: argparse.Namespace) -> int:
+    """Draw a challenge, or check the answer to one; exit status 0 only where the person is verified."""
+    _check_guards(args)
+    from pipelines.people import speakers
+
+    with speakers.library_to_change(args.library, os.environ, args.passphrase_file) as library:
+        from pipelines.guard import attempt
+        from pipelines.people.scoring import describe_run
+        from pipelines.results import outputs
+
+        now = datetime.now(UTC)
+        if args.challenge:
+            drawn = attempt.draw(library, args.claim, args.words, now, args.seconds)
+            if args.json:
+                values = {"id": drawn.id, "phrase": drawn.phrase, "expires": drawn.expires.isoformat()}
+                console.say(json.dumps({"schema": "diarize-challenge/1", **values}, indent=1))
+            else:
+                console.say(f"say: {drawn.phrase}")
+                console.say(f"until: {drawn.expires.isoformat(timespec='seconds')}")
+                console.say(f"answer: diarize verify RECORDING --claim NAME --answer {drawn.id}")
+            return 0
+        config = options.resolve(args).config
+        asked = {"answer": args.answer, "phrase": args.phrase}
+        recording, store = args.recordings[0], options.store(config)
+        result = attempt.check_claim(args.claim, recording, library, config, store, _scoring(args), now, **asked)
+    model = "" if result.verification is None else result.verification.model
+    record = result.as_dict() | describe_run(config, _scoring(args), model)
+    if args.out is not None:
+        outputs.make_folder(args.out)
+        files.write(args.out / "verification.json", outputs.as_json(record))
+    if args.json:
+        console.say(json.dumps(record, indent=1))
+    else:
+        _print_attempt(result)
+    return 0 if result.decision.is_verified else REFUSED
+
+
+def _check_guards(args: argparse.Namespace) -> None:
+    """Raises ConfigError for options that would have no effect together."""
+    if args.challenge:
+        if args.recordings or args.answer is not None or args.phrase is not None:
+            cure = "Draw the phrase first; then run verify RECORDING --claim NAME --answer ID."
+            raise ConfigError("command line", "--challenge", "draws a phrase, and checks no recording", cure)
+        return
+    if args.claim is None:
+        raise ConfigError("command line", "--claim", "is needed: guards check the claim of one person", "Name them.")
+    if args.answer is not None and args.phrase is not None:
+        raise ConfigError("command line", "--phrase", "does not go with --answer, which has its own phrase")
+    options.require_count(args.recordings, 1, "with --claim")
+
+
+def _print_attempt(result: CheckedAttempt) -> None:
+    if result.verification is not None:
+        _print_verification(result.verification)
+    for word in result.decision.words:
+        if not word["is_right"]:
+            expected, recognized = (printable(word[key] or "nothing") for key in ("expected", "recognized"))
+            console.say(f"phrase: expected {expected}, recognized {recognized}")
+    for text in result.decision.details:
+        console.say(f"against: {printable(text)}")
+    console.say(f"verified: {'yes' if result.decision.is_verified else 'no'} ({result.decision.reason})")
+    print_notes(sign.text for sign in result.signs)
 
 
 def _check_unchanged(args: argparse.Namespace) -> int:
