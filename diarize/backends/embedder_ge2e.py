@@ -82,18 +82,33 @@ class GE2E:
 
 
 def load(model: Path, batch: int = 16, device: str = "cpu", threads: int = 0) -> GE2E:
-    """The embedder whose weights are Resemblyzer's checkpoint `model`.
+    """The embedder whose weights are Resemblyzer's checkpoint `model`, or a model that `diarize export-model` wrote.
 
     `batch` windows are computed at once by each of `threads` threads (0: one a core); neither changes the result.
     Raises ModelRefused if the file is not a checkpoint, BackendError for a device that cannot be used.
     """
-    tensors = checkpoint.read_tensors(model)
+    graph = model.read_bytes() if model.suffix == ".onnx" else build(model)
+    with onnx_sessions.refuse_other_models(model, "it is not the GE2E model"):
+        session = onnx_sessions.open_session(graph, device, "ge2e")
+        shape = session.run(None, {"power": np.zeros((1, FRAMES, FFT // 2 + 1), np.float32)})[0].shape
+    if shape != (1, HIDDEN):
+        raise ModelRefused(str(model), f"it is not the GE2E model: its vectors are {shape}")
+    return GE2E(session, sha256(model), batch, onnx_sessions.count_threads(threads))
+
+
+def build(model: Path) -> bytes:
+    """The ONNX graph of a checkpoint: `power` (N, 160, 201) -> `vectors` (N, 256). Raises ModelRefused."""
     try:
-        graph = _graph(tensors)
+        return _graph(checkpoint.read_tensors(model))
     except KeyError as error:
         raise ModelRefused(str(model), f"it lacks the tensor {error} of the GE2E model") from error
-    session = onnx_sessions.open_session(graph, device, "ge2e")
-    return GE2E(session, sha256(model), batch, onnx_sessions.count_threads(threads))
+
+
+def power(samples: Samples) -> NDArray[np.float32]:
+    """(n, 160, 201): what the network takes for all windows of samples (m,) at 16 kHz."""
+    windows = sorted(_windows(Segment(0.0, len(samples) / RATE), 0))
+    level = excerpts.measure_rms(samples, [(0, len(samples))])
+    return _power(samples, windows) * np.float32(max(1.0, 10 ** (LEVEL / 20) / level) ** 2 if level > 0 else 1.0)
 
 
 def _windows(segment: Segment, owner: int) -> list[_Window]:

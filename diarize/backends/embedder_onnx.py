@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from diarize.activity import NO_ACTIVITY, LocalActivity
 from diarize.audio import excerpts
-from diarize.backends import onnx_sessions, pooling
+from diarize.backends import embedder_ge2e, onnx_sessions, pooling
+from diarize.backends.embedder_ge2e import GE2E
 from diarize.backends.features.front_ends import Features, RawSamples, ReDimNetMel, StftMagnitude
 from diarize.errors import ModelRefused
 from diarize.files import sha256
@@ -139,12 +140,13 @@ class Onnx:
 
 def load(
     model: Path, format: Mapping[str, Any] | None = None, batch: int = 16, device: str = "cpu", threads: int = 0
-) -> Onnx:
+) -> Onnx | GE2E:
     """The embedder whose network is the ONNX file `model`, or the one ONNX file in that folder.
 
     `format` describes its input, from the model store: `features`, a key of INPUTS, and the fields of the front end
-    (others are ignored). Raises ModelRefused if the file is not an ONNX model, is not for speaker embeddings, or has
-    another input; BackendError for a device that cannot be used.
+    (others are ignored). A file whose metadata say that it is the GE2E model goes to its own backend. Raises
+    ModelRefused if the file is not an ONNX model, is not for speaker embeddings, or has another input; BackendError for
+    a device that cannot be used.
     """
     if model.is_dir():
         model = next(iter(sorted(model.glob("*.onnx"))), model)
@@ -153,6 +155,8 @@ def load(
     format = format or {}
     shape = session.get_inputs()[0].shape
     metadata = session.get_modelmeta().custom_metadata_map
+    if metadata.get("framework") == "ge2e":
+        return embedder_ge2e.load(model, batch, device, threads)
     _refuse_other_tasks(model, session, metadata)
     kind = format.get("features") or _guess_features(shape)
     if kind not in INPUTS:

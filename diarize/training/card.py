@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diarize.models.registry import ModelEntry, ModelFile
+from diarize.units import RATE
 
 MODEL = "model.onnx"
 
 
-def entry_of(name: str, model: bytes, bins: int, licence: str, description: str) -> ModelEntry:
-    """The store's entry of a model of filter banks."""
+def entry_of(name: str, model: bytes, format: Mapping[str, Any], licence: str, description: str) -> ModelEntry:
+    """The store's entry of a model with an input of this `format`."""
     file = ModelFile(MODEL, hashlib.sha256(model).hexdigest(), len(model))
-    format: dict[str, Any] = {"features": "kaldi-fbank", "num_mel_bins": bins}
-    return ModelEntry(name, "embedder", (), (file,), licence, format, description, measured=True)
+    values = {"rate": RATE, **format}
+    return ModelEntry(name, "embedder", (), (file,), licence, values, description, measured=True)
 
 
 def page(name: str, description: str, facts: Mapping[str, Any], history: Sequence[Mapping[str, float]] = ()) -> str:

@@ -106,7 +106,7 @@ def train(recipe: Recipe, store: Store, observer: TrainingObserver, replace: boo
             "architecture": recipe.model.model_dump_json(),
             "parameters": sum(p.numel() for p in result.network.parameters()),
             "input": f"{recipe.model.bins} Kaldi filter banks, 16 kHz, minus their mean",
-            "sha256 of model.onnx": card.entry_of(recipe.name, exported.model, 0, "", "").files[0].sha256,
+            "sha256 of model.onnx": hashlib.sha256(exported.model).hexdigest(),
             "largest difference between torch and ONNX": f"{exported.difference:.1e}",
             "data": ", ".join(f"{source.kind} {source.path.name}" for source in recipe.data),
             "sha256 of the data (speakers and samples)": clips.digest,
@@ -118,7 +118,8 @@ def train(recipe: Recipe, store: Store, observer: TrainingObserver, replace: boo
             "recipe": recipe.model_dump_json(exclude={"out", "data"}),
             "seconds of this run": round(time.monotonic() - begun),
         }
-        entry = card.entry_of(recipe.name, exported.model, recipe.model.bins, recipe.licence, description)
+        format = {"features": "kaldi-fbank", "num_mel_bins": recipe.model.bins}
+        entry = card.entry_of(recipe.name, exported.model, format, recipe.licence, description)
         checkpoints.save(
             recipe.out / WEIGHTS,
             checkpoints.flatten("network", result.network),

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 torch = pytest.importorskip("torch", reason="torch is not installed; the extra train brings it")
 
-from diarize.backends import embedder_onnx  # noqa: E402
+from diarize import files  # noqa: E402
+from diarize.backends import embedder_ge2e, embedder_onnx  # noqa: E402
+from diarize.backends.embedders import campplus  # noqa: E402
+from diarize.backends.graphs.builder import GraphBuilder  # noqa: E402
+from diarize.config import parse  # noqa: E402
 from diarize.errors import ConfigError, ModelRefused  # noqa: E402
+from diarize.models.registry import REGISTRY, ModelFile, own_entries  # noqa: E402
 from diarize.models.store import Store  # noqa: E402
-from diarize.training import checkpoints, exporting, shrinking, trunks  # noqa: E402
+from diarize.training import card, checkpoints, exporting, shrinking, trunks  # noqa: E402
 from diarize.training.architectures.building import build  # noqa: E402
 from diarize.types import Audio, Segment  # noqa: E402
+from pipelines import plan  # noqa: E402
 from pipelines.training.export import export  # noqa: E402
+from tests.backends.embedders.test_campplus import random_tensors  # noqa: E402
 from tests.training.voices import folder_of_speakers, speech  # noqa: E402
 
 
@@ -42,9 +52,74 @@ def test_integers_and_halves_are_near(name: str) -> None:
     assert shrinking.to_int8(original, banks(), name) == shrinking.to_int8(original, banks(), name)
 
 
-def test_an_lstm_has_nothing_for_integers() -> None:
-    with pytest.raises(ModelRefused, match="only convolutions are"):
-        shrinking.to_int8(exporting.export(network("speechidentity"), 24).model, banks(), "lstm")
+def test_weights_of_an_lstm_are_stored_as_integers() -> None:
+    original = exporting.export(network("speechidentity"), 24).model
+    smaller = shrinking.to_int8(original, (), "lstm")
+    assert not shrinking.needs_ranges(original) and len(smaller) < 0.6 * len(original)
+    assert shrinking.compare(original, smaller, banks()).is_good
+    # Each row has its own scale: no weight is off by more than half a step of it.
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(smaller).graph.initializer}
+    weights = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(original).graph.initializer
+    }
+    stored = [name.removesuffix("_scale") for name in values if name.endswith("_scale")]
+    assert stored
+    for name in stored:
+        scale = values[f"{name}_scale"]
+        axis = weights[name].shape.index(len(scale))
+        scale = scale.reshape([-1 if i == axis else 1 for i in range(weights[name].ndim)])
+        assert (np.abs(values[f"{name}_integers"] * scale - weights[name]) <= 0.5001 * scale).all()
+
+
+def test_a_model_without_weights_is_refused() -> None:
+    graph = GraphBuilder()
+    graph.add("ReduceMean", ["feats"], ["embs"], axes=[1], keepdims=0)
+    with pytest.raises(ModelRefused, match="--fp16"):
+        shrinking.to_int8(graph.serialise("mean", ("feats", ["N", "T", 24]), ("embs", ["N", 24])), (), "mean")
+
+
+def test_an_export_keeps_the_features_of_its_model(tmp_path: Path) -> None:
+    """A model of 3D-Speaker computes other filter banks than WeSpeaker's; so does its smaller form in the store."""
+    folder = tmp_path / "models" / "campplus-zh-en"
+    folder.mkdir(parents=True)
+    path = folder / "campplus_cn_en_common.pt"
+    torch.save({name: torch.from_numpy(value) for name, value in random_tensors().items()}, path)
+    entry = REGISTRY["campplus-zh-en"]
+    file = ModelFile(path.name, files.sha256(path), path.stat().st_size)
+    store = Store(tmp_path / "models", registry={entry.name: replace(entry, files=(file,))}, offline=True)
+    voices = folder_of_speakers(tmp_path / "voices", 3, 2)
+    report = export(entry.name, tmp_path / "a.onnx", store, "int8", voices, "small")
+    assert report.after < report.before
+    audio, whole = Audio("a", speech(1, 0), 16_000, "0" * 64), [Segment(0, 1.5)]
+    original = campplus.load(path, entry.format)
+    for smaller in (
+        embedder_onnx.load(tmp_path / "a.onnx"),  # by its metadata
+        embedder_onnx.load(
+            tmp_path / "models" / "small" / card.MODEL, own_entries(tmp_path / "models")["small"].format
+        ),
+    ):
+        assert "povey" in smaller.name and "sample_scale=1.0" in smaller.name
+        cosine = float((smaller(audio, whole).vectors[0] * original(audio, whole).vectors[0]).sum())
+        assert cosine > 0.95
+
+
+def test_ge2e_is_exported_and_runs_in_its_own_backend(two_embedders: Store, tmp_path: Path) -> None:
+    store = Store(tmp_path / "models", offline=True)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "ge2e").symlink_to(two_embedders.path("ge2e").parent)
+    report = export("ge2e", tmp_path / "int8.onnx", store, "int8", None, "ge2e-int8")
+    assert report.fidelity.is_good and report.after < 0.3 * export("ge2e", tmp_path / "float.onnx", store).after
+    audio, whole = Audio("a", speech(1, 0), 16_000, "0" * 64), [Segment(0, 1.5), Segment(0.2, 1.4)]
+    original = embedder_ge2e.load(store.path("ge2e"))(audio, whole).vectors
+    exact = embedder_onnx.load(tmp_path / "float.onnx")(audio, whole)
+    assert np.abs(exact.vectors - original).max() < 1e-5
+    choice = plan.make(parse({"embedder": {"backend": "ge2e-int8"}, "vad": {"backend": "energy"}}, "test"), store).embed
+    assert choice is not None and choice.name == "ge2e"
+    for smaller in (embedder_onnx.load(tmp_path / "int8.onnx"), choice.load(1)):
+        assert ((smaller(audio, whole).vectors * original).sum(axis=1) > 0.995).all()
+    (tmp_path / "cut.onnx").write_bytes((tmp_path / "int8.onnx").read_bytes()[:5000])
+    with pytest.raises(ModelRefused):
+        embedder_ge2e.load(tmp_path / "cut.onnx")
 
 
 def test_export_of_a_training_and_of_its_onnx_file(tmp_path: Path) -> None:

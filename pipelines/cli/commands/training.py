@@ -106,6 +106,7 @@ def _export(args: argparse.Namespace) -> int:
     rows = [
         ["size", f"{report.before / 1e6:.2f} MB -> {report.after / 1e6:.2f} MB"],
         ["ms for a second of audio, one thread, without features", f"{report.ms[0]:.2f} -> {report.ms[1]:.2f}"],
+        ["the same, two threads", f"{report.ms_two[0]:.2f} -> {report.ms_two[1]:.2f}"],
         ["largest difference of a component, unit vectors", f"{fidelity.difference:.1e}"],
         ["cosine to the original, mean and lowest", f"{fidelity.cosine:.5f}, {fidelity.lowest:.5f}"],
         ["mean change of a similarity", f"{fidelity.drift:.5f}"],
