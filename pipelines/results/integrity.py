@@ -46,6 +46,8 @@ class IntegrityReport:
     results: int = 0  # files of results that were hashed
     inputs: int = 0  # recordings that were hashed
     bytes: int = 0  # hashed in all
+    corrections: int = 0  # of people, in all recordings: they are not of the run
+    corrected: int = 0  # recordings that people corrected
     seal: str = ""  # sha256 over the records of all recordings: see `seal`
     differences: list[Difference] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -190,6 +192,8 @@ def _check_corrections(
     except FormatError as error:
         report.add(where, "changed", error.problem)
         return None
+    report.corrections += len(people.entries)
+    report.corrected += bool(people.entries)
     if people.problem:
         report.add(where, "changed", people.problem)
     elif isinstance(written, Mapping):

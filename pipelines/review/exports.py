@@ -22,7 +22,7 @@ SHARE = 10  # times what the last write took: long transcripts cost a tenth of a
 
 
 class ExportWriter:
-    """Writes the exports of recordings again, in a thread of its own. `report` is called with each problem, once."""
+    """Writes the exports of recordings again, in a thread of its own. `report` is called with what there is to say."""
 
     def __init__(self, report: Callable[[str], None], quiet: float = QUIET, longest: float = LONGEST) -> None:
         self._report, self._quiet, self._longest = report, quiet, longest
@@ -44,6 +44,8 @@ class ExportWriter:
         """Write what is not written yet."""
         with self._condition:
             self._over = True
+            if self._changed:
+                self._report("writing the exports ...")
             self._condition.notify()
         self._thread.join()
 

@@ -42,7 +42,7 @@ class ReviewRequest:
     cache: Cache | None = None
     voices: SpeakerVoices | None = None
     library: ChangeLibrary | None = None  # to enrol speakers
-    report: Callable[[str], None] = field(default=lambda problem: None)  # of problems in the background
+    report: Callable[[str], None] = field(default=lambda text: None)  # of what happens in the background
 
 
 class Answer(Exception):

@@ -19,6 +19,8 @@ def serve(request: ReviewRequest, port: int | None, started: Callable[[str], Non
     with sound.scratch_folder() as scratch:
         run = ReviewedRun(request, Path(scratch))
         try:
+            if run.only is not None:
+                run.recording(run.only)  # its errors come first, and the page need not wait for it
             server = ReviewServer(run, [open_socket(port)], new_token())
             server.serve_until_stopped(lambda: started(server.address))
         finally:

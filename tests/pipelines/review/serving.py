@@ -98,7 +98,11 @@ def serving(folder: Path, *arguments: str, cache: Path | None = None) -> Iterato
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(20)
+            try:
+                process.wait(120)
+            finally:
+                process.kill()
+                process.wait()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
