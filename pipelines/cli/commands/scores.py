@@ -265,9 +265,8 @@ def _check_unchanged(args: argparse.Namespace) -> int:
     checked.append("inputs left out" if args.no_inputs else counted(result.inputs, "input"))
     verdict = counted(len(result.differences), "difference") if result.differences else "all as the run left it"
     if result.corrections:
-        verdict += (
-            f", with {counted(result.corrections, 'correction')} in {counted(result.corrected, 'recording')} since"
-        )
+        count, where = counted(result.corrections, "correction"), counted(result.corrected, "recording")
+        verdict += f", with {count} by people in {where}"
     console.say(f"{', '.join(checked)} ({result.bytes / 1e6:.1f} MB): {verdict}")
     console.say(f"seal: {result.seal}")
     return result.status

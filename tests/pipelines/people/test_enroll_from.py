@@ -14,6 +14,7 @@ from diarize.types import Speaker, Transcript
 from pipelines.people import enroll, enrolment_audio
 from pipelines.people.enroll import EnrolmentRequest
 from pipelines.results import outputs
+from pipelines.results.corrections import Corrections
 from tests.pipelines.people.test_enroll import CONFIG, empty, finished, library
 
 __all__ = ["empty", "finished", "library"]  # fixtures
@@ -52,3 +53,27 @@ def test_the_recording_is_where_the_provenance_says(
     (finished / outputs.PROVENANCE).write_text(json.dumps({**record, "source": source}))
     ben = enroll.enroll_from_transcript(library, EnrolmentRequest("Ben"), finished, "Ben", CONFIG, empty)
     assert ben.status == 0 and ben.rows[0].origin.startswith("renamed.wav")
+
+
+def test_corrected_names_and_turns_are_enrolled(finished: Path, library: Library, empty: Store) -> None:
+    corrections = Corrections(finished)
+    corrections.append({"op": "name_speaker", "speaker": "SPEAKER_01", "name": "Anna"}, "max")
+    corrections.append({"op": "assign", "start": 3000, "end": 6500, "from": "SPEAKER_01", "to": "SPEAKER_02"}, "max")
+    anna = enroll.enroll_from_transcript(library, EnrolmentRequest("Anna"), finished, "Anna", CONFIG, empty)
+    assert [(row.start, row.end) for row in anna.rows] == [(0.5, 2.75), (12.25, 16.5)]
+
+
+def test_enough_confirmed_speech_is_enrolled_alone(
+    finished: Path, library: Library, empty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corrections = Corrections(finished)
+    corrections.append({"op": "check_turn", "turn": "t500", "checked": True}, "max")
+
+    def rows(name: str) -> list[tuple[float, float]]:
+        request = EnrolmentRequest(name, new=True)
+        result = enroll.enroll_from_transcript(library, request, finished, "SPEAKER_01", CONFIG, empty)
+        return [(row.start, row.end) for row in result.rows]
+
+    assert rows("Anna") == [(0.5, 6.5), (12.25, 16.5)]  # 6 s are confirmed: too little
+    monkeypatch.setattr(enrolment_audio, "COMPLETE", 5.0)
+    assert rows("Anna again") == [(0.5, 6.5)]

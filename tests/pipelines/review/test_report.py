@@ -88,7 +88,7 @@ def test_the_policy_allows_the_scripts_of_the_page_and_no_others(folder: Path, t
     assert text.count("<script") == 2 and text.count("</script>") == 2 and "<!--" not in text
 
 
-def test_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
+def test_fault_41_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
     plain = transcript()
     names = tuple(replace(speaker, name=HOSTILE + speaker.id) for speaker in plain.speakers)
     words = tuple(replace(word, text=HOSTILE) for word in plain.words)
@@ -123,7 +123,7 @@ def test_a_recording_that_browsers_cannot_play_is_linked_as_opus(tmp_path: Path)
     assert state_of(out)["audio"] == {"url": "one.opus", "type": "audio/ogg"}
 
 
-def test_another_file_in_place_of_the_recording_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_fault_68_another_file_in_place_of_the_recording_is_refused(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "meeting.wav"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -133,7 +133,7 @@ def test_another_file_in_place_of_the_recording_is_refused(folder: Path, tmp_pat
     assert not (tmp_path / "one.html").exists()
 
 
-def test_a_moved_recording_is_found_by_its_digest(folder: Path, tmp_path: Path) -> None:
+def test_fault_68_a_moved_recording_is_found_by_its_digest(folder: Path, tmp_path: Path) -> None:
     place = tmp_path / "elsewhere" / "deep"
     place.mkdir(parents=True)
     (tmp_path / "meeting.wav").rename(place / "other name.wav")

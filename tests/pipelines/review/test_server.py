@@ -71,7 +71,7 @@ def test_an_operation_is_on_the_disk_when_it_is_answered(tmp_path: Path) -> None
     assert [each for each in integrity.check(folder.parent).differences if each.where != "run.json"] == []
 
 
-def test_audio_in_ranges(served: Served, folder: Path) -> None:
+def test_fault_65_audio_in_ranges(served: Served, folder: Path) -> None:
     content = (folder.parents[1] / "meeting.wav").read_bytes()
     assert served.get("/r/meeting/audio").content == content
     part = served.get("/r/meeting/audio", headers={"range": "bytes=100-199"})
@@ -117,7 +117,7 @@ def test_the_waveform(served: Served) -> None:
     ],
     ids=str,
 )  # fmt: skip
-def test_who_may_read(served: Served, path: str, headers: dict[str, str], status: int) -> None:
+def test_fault_65_who_may_read(served: Served, path: str, headers: dict[str, str], status: int) -> None:
     own = {key: value.replace("TOKEN", f"Bearer {served.token}") for key, value in headers.items()}
     with httpx.Client(base_url=served.base) as stranger:
         request = stranger.build_request("GET", "/", headers=own)
@@ -141,7 +141,7 @@ def test_who_may_read(served: Served, path: str, headers: dict[str, str], status
     ],
     ids=str,
 )
-def test_who_may_write(served: Served, headers: dict[str, str], status: int) -> None:
+def test_fault_65_who_may_write(served: Served, headers: dict[str, str], status: int) -> None:
     own = {
         key: value.replace("TOKEN", f"Bearer {served.token}").replace("BASE", served.base)
         for key, value in headers.items()
@@ -159,13 +159,13 @@ def test_who_may_write(served: Served, headers: dict[str, str], status: int) -> 
      + b"{}," * 1001 + b"{}]}"],
     ids=range(9),
 )  # fmt: skip
-def test_bodies_that_are_refused(served: Served, body: bytes) -> None:
+def test_fault_65_bodies_that_are_refused(served: Served, body: bytes) -> None:
     headers = {"content-type": "application/json", **served.origin}
     answer = served.client.post("/r/meeting/operations", content=body, headers=headers)
     assert answer.status_code == 400 and answer.json()["problem"]
 
 
-def test_a_body_that_is_too_large(served: Served) -> None:
+def test_fault_65_a_body_that_is_too_large(served: Served) -> None:
     headers = {"content-type": "application/json", **served.origin}
 
     def pieces() -> Iterator[bytes]:
@@ -181,7 +181,7 @@ def test_a_body_that_is_too_large(served: Served) -> None:
     assert served.get("/r/meeting/state.json").status_code == 200
 
 
-def test_corrections_of_others_arrive_as_events(tmp_path: Path) -> None:
+def test_fault_67_corrections_of_others_arrive_as_events(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "out" / "meeting", None)
     import run_pipeline
 

@@ -63,7 +63,7 @@ def random_batch(draw: random.Random, folder: Path, entries: int) -> list[dict[s
     return [random_operation(draw, state) for _ in range(draw.randrange(1, 4))]
 
 
-def test_a_server_that_is_killed_loses_nothing_that_it_confirmed(folder: Path) -> None:
+def test_fault_67_a_server_that_is_killed_loses_nothing_that_it_confirmed(folder: Path) -> None:
     draw = random.Random(7)
     confirmed: list[dict[str, Any]] = []
     sent = kills = 0
@@ -94,7 +94,7 @@ def test_a_server_that_is_killed_loses_nothing_that_it_confirmed(folder: Path) -
     assert (folder / "transcript.txt").read_text() == outputs.render(corrected, ["txt"])["transcript.txt"].decode()
 
 
-def test_two_people_do_not_overwrite_each_other(folder: Path) -> None:
+def test_fault_67_two_people_do_not_overwrite_each_other(folder: Path) -> None:
     with serving(folder) as served:
         results: list[list[dict[str, Any]]] = []
 
@@ -128,7 +128,7 @@ def test_two_people_do_not_overwrite_each_other(folder: Path) -> None:
         assert [entry["operation"] for entry in seen] == [entry["operation"] for entry in log[: len(seen)]]
 
 
-def test_thousands_of_connections_are_refused_and_the_page_still_works(folder: Path) -> None:
+def test_fault_66_thousands_of_connections_are_refused_and_the_page_still_works(folder: Path) -> None:
     async def flood(port: int) -> int:
         """Open 3000 connections that ask for nothing; how many were ended by the server, the rest stays open."""
         ended = 0
@@ -168,7 +168,7 @@ def test_thousands_of_connections_are_refused_and_the_page_still_works(folder: P
         assert psutil.Process(served.process.pid).num_threads() < 60
 
 
-def test_who_asks_for_nothing_is_disconnected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fault_66_who_asks_for_nothing_is_disconnected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "REQUEST", 0.5)
     with in_this_process(folder.parent) as server:
         head = (
@@ -199,7 +199,7 @@ def test_who_asks_for_nothing_is_disconnected(folder: Path, monkeypatch: pytest.
     ],
     ids=["tls", "headers", "target", "hosts", "smuggling", "proxy", "zeros"],
 )
-def test_what_is_no_request_is_refused(folder: Path, content: bytes) -> None:
+def test_fault_66_what_is_no_request_is_refused(folder: Path, content: bytes) -> None:
     with in_this_process(folder.parent) as server:
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.settimeout(20)
@@ -212,7 +212,7 @@ def test_what_is_no_request_is_refused(folder: Path, content: bytes) -> None:
         assert httpx.get(f"http://127.0.0.1:{server.port}/r/meeting/state.json", headers=headers).status_code == 200
 
 
-def test_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
+def test_fault_41_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
     plain = transcript()
     names = tuple(replace(speaker, name=HOSTILE + speaker.id + "n" * 10_000) for speaker in plain.speakers)
     words = tuple(replace(word, text=HOSTILE) for word in plain.words)
@@ -230,7 +230,7 @@ def test_a_hostile_transcript_stays_text(tmp_path: Path) -> None:
         assert export.headers["content-disposition"].startswith("attachment") and "<img" not in export.text
 
 
-def test_odd_names_of_folders_are_only_looked_up(tmp_path: Path) -> None:
+def test_fault_65_odd_names_of_folders_are_only_looked_up(tmp_path: Path) -> None:
     names = ("a b", "100%", "<b>&\"'", "ä", "x..", "a?b#c", "-rf")
     for name in names:
         write_results(tmp_path / "out" / name, None)
