@@ -6,6 +6,7 @@ heard. Waveform and Opus are stored in the cache of stages (docs/cache.md), and 
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +92,7 @@ class Sound:
             if self._opus is None:
                 key = self._key("opus", BIT_RATE)
                 data = None if self._cache is None else self._cache.get(key)
-                path = self._scratch / f"{self.source.digest[:16]}.opus"
+                path = self._scratch / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.opus"
                 if data is None:
                     with path.open("wb") as file:
                         encode_opus([audio.samples for audio in self.decoded()], file)

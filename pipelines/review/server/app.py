@@ -112,11 +112,12 @@ class _Pages:
         text = request.headers.get("last-event-id") or request.query_params.get("after", "0")
         if not (text.isascii() and text.isdecimal() and len(text) < 10):
             raise Answer(400, {"problem": "after is the number of a correction"})
-        return StreamingResponse(self._stream(recording, int(text)), media_type="text/event-stream")
+        version = request.query_params.get("version") or recording.version
+        return StreamingResponse(self._stream(recording, int(text), version), media_type="text/event-stream")
 
-    async def _stream(self, recording: ReviewedRecording, after: int) -> AsyncIterator[str]:
-        """Entries as they come. `event: reload` says that the recording was processed again."""
-        version, silent = recording.version, 0.0
+    async def _stream(self, recording: ReviewedRecording, after: int, version: str) -> AsyncIterator[str]:
+        """Entries as they come. `event: reload` says that the transcript is another one than `version`."""
+        silent = 0.0
         yield ": corrections\n\n"
         while not self._stopping():
             entries, now = await run_in_threadpool(recording.news, after, version)

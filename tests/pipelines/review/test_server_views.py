@@ -196,6 +196,8 @@ def test_fault_67_a_recording_that_is_processed_again_makes_the_page_reload(tmp_
             assert next(lines).startswith(":")
             write_results(folder, None, replace(transcript(), language="de"))
             assert next(line for line in lines if line.startswith("event")) == "event: reload"
+        with served.client.stream("GET", f"/r/meeting/events?after=1&version={version}") as events:
+            assert next(line for line in events.iter_lines() if line.startswith("event")) == "event: reload"
         stale = served.send(1, {**NAME, "name": "Eva"}, version=version)
         assert stale.status_code == 409 and stale.json() == {"entries": [], "reload": True}
         assert served.send(1, {**NAME, "name": "Eva"}).status_code == 200
