@@ -20,6 +20,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from diarize.corrections.anchoring import match_speakers
@@ -146,15 +147,14 @@ def _pieces(turns: Sequence[EditedTurn]) -> Iterator[tuple[int, int, tuple[Edite
         changes.setdefault(turn.start, ([], []))[0].append(i)
         changes.setdefault(turn.end, ([], []))[1].append(i)
     active: dict[int, EditedTurn] = {}
-    times = sorted(changes)
-    for start, end in zip(times, [*times[1:], None], strict=True):
+    for start, end in pairwise(sorted(changes)):
         begun, ended = changes[start]
         for i in ended:
             active.pop(i, None)
         for i in begun:
             if turns[i].end > start:
                 active[i] = turns[i]
-        if active and end is not None:
+        if active:
             yield start, end, tuple(active.values())
 
 

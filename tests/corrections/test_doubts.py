@@ -64,6 +64,12 @@ def test_another_system_is_compared_by_shared_time_and_not_by_names() -> None:
     assert find_doubts(replace(ours, turns=tuple(replace(each, human=True) for each in ours.turns)), theirs) == ()
 
 
+def test_a_recording_without_speech_has_no_doubts() -> None:
+    assert find_doubts(state()) == () and find_doubts(state(), state()) == ()
+    (doubt,) = find_doubts(state(), state(turn(0, 5000)))
+    assert (doubt.start, doubt.end, doubt.reason) == (0, 5000, "here nobody, in the other result another speaker")
+
+
 def test_the_share_that_is_certain() -> None:
     known = state(turn(0, 8000), turn(10_000, 12_000, "B", 0.5), words=(word(0, 0.1),))
     assert certain_share(known, find_doubts(known)) == 0.79  # of 10 s, a turn of 2 s and a word of 0.1 s
