@@ -63,6 +63,7 @@ def random_batch(draw: random.Random, folder: Path, entries: int) -> list[dict[s
     return [random_operation(draw, state) for _ in range(draw.randrange(1, 4))]
 
 
+@pytest.mark.slow
 def test_fault_67_a_server_that_is_killed_loses_nothing_that_it_confirmed(folder: Path) -> None:
     draw = random.Random(7)
     confirmed: list[dict[str, Any]] = []
@@ -128,12 +129,13 @@ def test_fault_67_two_people_do_not_overwrite_each_other(folder: Path) -> None:
         assert [entry["operation"] for entry in seen] == [entry["operation"] for entry in log[: len(seen)]]
 
 
+@pytest.mark.slow
 def test_fault_66_thousands_of_connections_are_refused_and_the_page_still_works(folder: Path) -> None:
     async def flood(port: int) -> int:
-        """Open 3000 connections that ask for nothing; how many were ended by the server, the rest stays open."""
+        """Open 10,000 connections that ask for nothing; how many were ended by the server, the rest stays open."""
         ended = 0
         open_ones: list[asyncio.StreamWriter] = []
-        for _ in range(60):
+        for _ in range(200):
             tasks = [asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
             for result in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(result, BaseException):
@@ -160,7 +162,7 @@ def test_fault_66_thousands_of_connections_are_refused_and_the_page_still_works(
         served.client.close()
         before = psutil.Process(served.process.pid).memory_info().rss
         port = int(served.base.rpartition(":")[2])
-        assert asyncio.run(flood(port)) >= 3000 - CONNECTIONS
+        assert asyncio.run(flood(port)) >= 10_000 - CONNECTIONS
         headers = {"authorization": f"Bearer {served.token}"}
         time.sleep(0.5)
         assert httpx.get(f"{served.base}/r/meeting/state.json", headers=headers).status_code == 200
