@@ -325,8 +325,8 @@ class OutputConfig(Section):
 
     formats: tuple[str, ...] = Field(
         ("txt", "srt", "vtt", "rttm", "uem", "csv", "ctm", "stm", "seglst", "speakers"),
-        description="formats written beside transcript.json: txt, srt, vtt, rttm, uem, csv, ctm, stm, seglst, "
-        "speakers, textgrid, eaf, audacity, labelstudio, md, html, otr",
+        description="formats written beside transcript.json: txt, srt, vtt, rttm, uem, csv, wordcsv, ctm, rtctm, stm, "
+        "seglst, speakers, textgrid, eaf, audacity, labelstudio, docx, md, html, otr",
     )
 
 

@@ -26,7 +26,9 @@ FORMATS: dict[str, tuple[str, str, str]] = {
     "rttm": ("diarize.formats.rttm", ".rttm", "who spoke when (NIST RT-09)"),
     "uem": ("diarize.formats.uem", ".uem", "the parts of the recording that were decoded (NIST)"),
     "csv": ("diarize.formats.csv", ".csv", "a row a turn, for spreadsheets"),
+    "wordcsv": ("diarize.formats.word_csv", ".words.csv", "a row a word, for spreadsheets"),
     "ctm": ("diarize.formats.ctm", ".ctm", "a line a word (NIST sclite)"),
+    "rtctm": ("diarize.formats.rt_ctm", ".speakers.ctm", "a line a word with its speaker (NIST RT-09)"),
     "stm": ("diarize.formats.stm", ".stm", "a line a turn with its text (NIST sclite)"),
     "seglst": ("diarize.formats.seglst", ".seglst.json", "segment list (CHiME-7, MeetEval)"),
     "speakers": (
@@ -38,13 +40,15 @@ FORMATS: dict[str, tuple[str, str, str]] = {
     "eaf": ("diarize.formats.eaf", ".eaf", "tiers of turns and words, for ELAN"),
     "audacity": ("diarize.formats.audacity", ".labels.txt", "a label a turn, for Audacity"),
     "labelstudio": ("diarize.formats.labelstudio", ".labelstudio.json", "a region a turn, for Label Studio"),
+    "docx": ("diarize.formats.docx", ".docx", "minutes for Word and LibreOffice"),
     "md": ("diarize.formats.minutes", ".md", "minutes in Markdown, with time stamps of analysis programs"),
     "html": ("diarize.formats.html", ".html", "a page for reading, in one file"),
     "otr": ("diarize.formats.otr", ".otr", "a text with time stamps, for oTranscribe"),
 }
 
-BINARY: frozenset[str] = frozenset()  # files that are no text
+BINARY = frozenset(("docx",))  # files that are no text
 SUBTITLES = frozenset(("srt", "vtt"))
+WITH_OPTIONS = SUBTITLES | {"docx", "md"}
 
 
 def names() -> tuple[str, ...]:
@@ -57,25 +61,27 @@ def dumps(format: str, transcript: Transcript, options: ExportOptions = DEFAULT)
     module = import_module(_entry(format)[0])
     if format in BINARY:
         raise ConfigError("formats", repr(format), "is not a text", "Use formats.encode.")
-    text: str = module.dumps(transcript, options) if format in SUBTITLES else module.dumps(transcript)
+    text: str = module.dumps(transcript, options) if format in WITH_OPTIONS else module.dumps(transcript)
     return text
 
 
 def encode(format: str, transcript: Transcript, options: ExportOptions = DEFAULT) -> bytes:
     """The file, as bytes. Raises ConfigError for an unknown name, and MissingExtra."""
     if format in BINARY:
-        data: bytes = import_module(_entry(format)[0]).encode(transcript)
+        data: bytes = import_module(_entry(format)[0]).encode(transcript, options)
         return data
     mark = codecs.BOM_UTF8 if options.byte_order_mark and suffix(format).endswith(".csv") else b""
     return mark + dumps(format, transcript, options).encode()
 
 
 def variants(format: str) -> tuple[ExportOptions, ...]:
-    """All options that give different files of this format, the default first."""
+    """Options that give different files of this format, the default first; titles and dates may be any."""
     if format in SUBTITLES:
         return DEFAULT, ExportOptions(one_speaker_a_cue=True)
     if suffix(format).endswith(".csv"):
         return DEFAULT, ExportOptions(byte_order_mark=True)
+    if format == "docx":
+        return DEFAULT, ExportOptions(table=True)
     return (DEFAULT,)
 
 

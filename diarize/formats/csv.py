@@ -17,7 +17,7 @@ from diarize.formats.times import round_transcript
 from diarize.text import counted, split_lines
 from diarize.types import Transcript
 
-COLUMNS = ("recording", "start", "end", "duration", "speaker", "text", "name", "confidence", "human")
+COLUMNS = ("recording", "start", "end", "duration", "speaker", "name", "text", "confidence", "human")
 _NEEDED = ("recording", "start", "end", "speaker", "text")
 _FORMULA = frozenset("=+-@\t\r\n'＝＋－＠")  # the wide forms count in spreadsheets of East Asian locales
 
@@ -57,8 +57,8 @@ def dumps(transcript: Transcript) -> str:
                 f"{row.end:.3f}",
                 f"{row.duration:.3f}",
                 guard_optional(row.speaker),
-                guard(row.text),
                 guard_optional(names.get(row.speaker)),
+                guard(row.text),
                 "" if row.confidence is None else repr(float(row.confidence)),
                 "yes" if row.human else "",
             )

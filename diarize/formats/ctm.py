@@ -1,12 +1,12 @@
 """CTM, one line a word (NIST SCTK, "sclite input formats"): `<file> <channel> <start> <duration> <word> <confidence>`.
 
-Sorted by start, channel 1. CTM has no speakers; STM and SegLST have. A word cannot contain white space, so that such a
-word (`New York`) becomes several, its time divided by characters.
+Sorted by start, channel 1. This CTM has no speakers; that of RT-09 has (`rt_ctm`). A word cannot contain white space,
+so that such a word (`New York`) becomes several, its time divided by characters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import itemgetter
 
 from diarize.errors import FormatError
@@ -23,14 +23,19 @@ from diarize.units import round_time
 
 def dumps(transcript: Transcript) -> str:
     """One line for each word; "" without words. Words without a visible character are left out."""
+    return write_lines(transcript, lambda word: "" if word.probability is None else f" {word.probability:.3f}")
+
+
+def write_lines(transcript: Transcript, tail: Callable[[Word], str]) -> str:
+    """Lines of words by start, each ending with what `tail` gives for its word."""
     transcript = round_transcript(transcript)
     file = to_token(transcript.recording)
     lines: list[tuple[float, str]] = []
     for word in sorted(transcript.words, key=lambda w: (w.start, w.end)):
         parts = split_fields(join([word.text]))
-        confidence = "" if word.probability is None else f" {word.probability:.3f}"
+        end_of_line = tail(word)
         for part, start, end in _divide(parts, word):
-            line = f"{file} 1 {start:.3f} {end - start:.3f} {escape(part)}{confidence}\n"
+            line = f"{file} 1 {start:.3f} {end - start:.3f} {escape(part)}{end_of_line}\n"
             lines.append((start, line))
     return "".join(line for _, line in sorted(lines, key=itemgetter(0)))
 

@@ -6,15 +6,14 @@ What a person decided is marked: words that somebody corrected are underlined, c
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from diarize.formats.minutes import speaking_times
+from diarize.formats.entries import entries, speaking_times
 from diarize.formats.naming import encodable, make_labels, visible
 from diarize.formats.times import format_short_clock, round_transcript
-from diarize.intervals import SpanIndex
 from diarize.text import join
-from diarize.types import Transcript, Utterance
+from diarize.types import Transcript, Word
 
 _CHECK = '<span title="decided by a person">✓</span>'
 _STYLE = """
@@ -60,18 +59,8 @@ def dumps(transcript: Transcript) -> str:
 
 
 def _paragraphs(transcript: Transcript, labels: dict[str | None, str]) -> Iterator[str]:
-    if not transcript.words:
-        for turn in transcript.turns:
-            yield _paragraph(turn.start, labels[turn.speaker], "", turn.human)
-        return
-    decided = {
-        speaker.id: SpanIndex([turn for turn in transcript.turns if turn.speaker == speaker.id and turn.human])
-        for speaker in transcript.speakers
-    }
-    for utterance in transcript.utterances():
-        index = None if utterance.speaker is None else decided[utterance.speaker]
-        confirmed = index is not None and next(index.overlapping(utterance), None) is not None
-        yield _paragraph(utterance.start, labels[utterance.speaker], _words(utterance), confirmed)
+    for entry in entries(transcript):
+        yield _paragraph(entry.start, labels[entry.speaker], _words(entry.words), entry.human)
 
 
 def _paragraph(start: float, label: str, content: str, confirmed: bool) -> str:
@@ -80,10 +69,10 @@ def _paragraph(start: float, label: str, content: str, confirmed: bool) -> str:
     return f'<p><time>{clock}</time><b><bdi>{_text(label)}</bdi>:</b>{mark} <span dir="auto">{content}</span></p>'
 
 
-def _words(utterance: Utterance) -> str:
+def _words(words: Sequence[Word]) -> str:
     """The text, runs of words that a person decided marked."""
     parts = []
-    for human, run in groupby(utterance.words, key=lambda word: word.human):
+    for human, run in groupby(words, key=lambda word: word.human):
         if text := _text(join(word.text for word in run)):
             parts.append(f'<mark title="decided by a person">{text}</mark>' if human else text)
     return " ".join(parts)

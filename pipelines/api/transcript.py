@@ -121,6 +121,18 @@ class Transcript(types.Transcript):
         """A task of Label Studio, one region a turn."""
         return formats.dumps("labelstudio", self)
 
+    def to_wordcsv(self) -> str:
+        """One row a word, safe to open in a spreadsheet."""
+        return formats.dumps("wordcsv", self)
+
+    def to_rtctm(self) -> str:
+        """CTM of RT-09: one line a word, with its speaker."""
+        return formats.dumps("rtctm", self)
+
+    def to_docx(self) -> bytes:
+        """Minutes for Word and LibreOffice. Raises MissingExtra without python-docx."""
+        return formats.encode("docx", self)
+
     def to_md(self) -> str:
         """Minutes in Markdown."""
         return formats.dumps("md", self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from diarize import files, formats
 from diarize.corrections import blocks, difference, history, overlay, rewording
@@ -16,7 +17,7 @@ from diarize.corrections.difference import Revision, SpeakerNames
 from diarize.corrections.operations import Operation
 from diarize.corrections.state import State
 from diarize.errors import FormatError
-from diarize.formats import audacity, eaf, labelstudio, rttm, srt, textgrid, transcript_json, txt, vtt, words
+from diarize.formats import audacity, docx, eaf, labelstudio, rttm, srt, textgrid, transcript_json, txt, vtt, words
 from diarize.formats.naming import encodable, make_labels
 from diarize.formats.segments import TextSegment
 from diarize.formats.tiers import Label, TierFile, for_xml
@@ -28,9 +29,9 @@ from pipelines.results.corrections import Corrections
 
 LARGEST = 400_000_000  # bytes of a file
 _STATES = 20  # earlier states that are compared with a file, at most
-KNOWN = "TextGrid, EAF, Audacity labels, Label Studio, SRT, WebVTT, TXT, RTTM, transcript.json"
+KNOWN = "TextGrid, EAF, Audacity labels, Label Studio, SRT, WebVTT, TXT, DOCX, RTTM, transcript.json"
 
-_Reader = Callable[[str, str], TierFile]
+_Reader = Callable[[Any, str], TierFile]  # (text, or bytes of a binary format; name in messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,14 @@ def adopt(path: Path, corrections: Corrections) -> Adoption:
     """What somebody changed in `path`, an export of these corrections' recording. Raises FormatError."""
     if path.is_file() and path.stat().st_size > LARGEST:
         raise FormatError(str(path), f"is larger than {LARGEST // 1_000_000} MB")
-    text = words.decode(files.read(path), str(path))
+    data = files.read(path)
+    is_text = path.suffix.lower() != ".docx"
+    text = words.decode(data, str(path)) if is_text else ""
     format = kind_of(path, text)
     best: tuple[Revision, tuple[str, ...]] | None = None
     for state, entry in _states(corrections):
         transcript = overlay.corrected(corrections.transcript, state)
-        result, notes = compare(text, str(path), format, transcript, state)
+        result, notes = compare(text if is_text else data, str(path), format, transcript, state)
         if not result.operations:
             return Adoption(None, notes)
         if entry is not None and entry.operation == _as_one(result.operations):
@@ -67,17 +70,18 @@ def adopt(path: Path, corrections: Corrections) -> Adoption:
 
 
 def compare(
-    text: str, where: str, format: str, transcript: Transcript, state: State
+    content: str | bytes, where: str, format: str, transcript: Transcript, state: State
 ) -> tuple[Revision, tuple[str, ...]]:
-    """The operations that make the export of a transcript, whose state is `state`, a file with this text; and notes.
+    """The operations that make the export of a transcript, whose state is `state`, a file with this content; and notes.
 
     Raises FormatError, which names `where`.
     """
     loads = _reader(format, tuple(make_labels(transcript).values()))
-    after = loads(text, where)
-    exports = [
-        loads(formats.dumps(format, transcript, each), f"export as {format}") for each in formats.variants(format)
-    ]
+    after = loads(content, where)
+    exports = []
+    for options in formats.variants(format):
+        data = formats.encode(format, transcript, options)
+        exports.append(loads(data if format in formats.BINARY else data.decode(), f"export as {format}"))
     # The one that the file was made of has most of its spans.
     before = max(exports, key=lambda export: len(set(export.turns) & set(after.turns)))
     return _difference(before, after, transcript, state, format), _notes(before, after)
@@ -90,7 +94,7 @@ def kind_of(path: Path, text: str) -> str:
         return "json" if head.startswith("{") and '"speakers"' in text else "labelstudio"
     if suffix == ".txt":
         return "txt" if head.startswith(("[", "DRAFT: ")) else "audacity"
-    kinds = {".textgrid": "textgrid", ".eaf": "eaf", ".srt": "srt", ".vtt": "vtt", ".rttm": "rttm"}
+    kinds = {".textgrid": "textgrid", ".eaf": "eaf", ".srt": "srt", ".vtt": "vtt", ".rttm": "rttm", ".docx": "docx"}
     if suffix not in kinds:
         raise FormatError(str(path), f"a file {suffix or 'without a suffix'} cannot be adopted", f"Known: {KNOWN}.")
     return kinds[suffix]
@@ -98,7 +102,7 @@ def kind_of(path: Path, text: str) -> str:
 
 def _reader(format: str, labels: tuple[str, ...]) -> _Reader:
     """What reads a file; `labels`: names that lines of text may begin with."""
-    return {
+    readers: dict[str, _Reader] = {
         "textgrid": textgrid.loads,
         "eaf": eaf.loads,
         "audacity": audacity.loads,
@@ -106,9 +110,11 @@ def _reader(format: str, labels: tuple[str, ...]) -> _Reader:
         "srt": lambda text, where: _cues(srt.loads(text, where)),
         "vtt": lambda text, where: _cues(vtt.loads(text, where)),
         "txt": lambda text, where: txt.loads(text, where, labels),
+        "docx": lambda data, where: docx.loads(data, where, labels),
         "rttm": _turns,
         "json": _transcript,
-    }[format]
+    }
+    return readers[format]
 
 
 def _cues(segments: tuple[TextSegment, ...]) -> TierFile:

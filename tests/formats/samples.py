@@ -184,4 +184,5 @@ def golden(format: str) -> Path:
 if __name__ == "__main__":
     DATA.mkdir(exist_ok=True)
     for name in formats.names():
-        golden(name).write_text(formats.dumps(name, MEETING), encoding="utf-8", newline="")
+        if name not in formats.BINARY:
+            golden(name).write_bytes(formats.encode(name, MEETING))

@@ -26,7 +26,7 @@ _REQUESTS = (
     ),
     ("--word", "TIME=TEXT", "replace the word at this time (s), as 83.2=budget; nothing after = removes it"),
     ("--apply", "FILE", "operations (JSON lines), or a CSV of speaker,name"),
-    ("--adopt", "FILE", "an export that somebody corrected: TextGrid, EAF, Audacity, SRT, VTT, TXT, RTTM, JSON"),
+    ("--adopt", "FILE", "an export that somebody corrected: TextGrid, EAF, Audacity, SRT, VTT, TXT, DOCX, RTTM, JSON"),
     ("--undo", "N", "take back correction N; the last one without N"),
     ("--redo", "N", "bring back correction N; the last one without N"),
 )

@@ -96,6 +96,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     export.add_argument("--to", type=Path, metavar="FOLDER", help="put all files there; needs --name-template")
     export.add_argument("--one-speaker-a-cue", **_FLAG, help="SRT and VTT: no subtitle with words of two speakers")
     export.add_argument("--csv-bom", **_FLAG, help="CSV with a byte order mark, for Excel")
+    export.add_argument("--table", **_FLAG, help="DOCX: a table of times, speakers and texts instead of paragraphs")
+    export.add_argument("--title", default="", metavar="TEXT", help="DOCX, Markdown: title; default: the recording")
+    export.add_argument("--date", default="", metavar="TEXT", help="DOCX, Markdown: date of the meeting")
     export.set_defaults(command=_export)
 
     status = commands.add_parser("status", help="show the progress of a run, also while it is running")
@@ -233,7 +236,7 @@ def _export(args: argparse.Namespace) -> int:
     from diarize.formats.options import ExportOptions
     from pipelines.results.export import ExportRequest
 
-    choices = ExportOptions(args.one_speaker_a_cue, args.csv_bom)
+    choices = ExportOptions(args.one_speaker_a_cue, args.csv_bom, args.table, args.title, args.date)
     request = ExportRequest(args.formats, args.machine, choices, args.name_template, args.to)
     for export in request.export(args.folders):
         console.say(str(export.path))
