@@ -117,7 +117,9 @@ def _add_table(file: Any, rows: Sequence[Entry], labels: dict[str | None, str]) 
 
     table = file.add_table(1, 3)
     table.style, table.autofit = "Table Grid", False
-    widths = (Cm(3.2), Cm(3.2), Cm(9.5))
+    widths = (Cm(4.2), Cm(3.0), Cm(8.0))
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
     head = table.rows[0]
     head._tr.get_or_add_trPr().append(OxmlElement("w:tblHeader"))
     for cell, text, width in zip(head.cells, _HEADINGS, widths, strict=True):

@@ -28,6 +28,8 @@ _RESERVED = frozenset(("na", "nan", "-nan", "null", "none", "inter_segment_gap",
 # direction of the text around them.
 _DIRECTIONAL = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
 
+_NOT_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")  # XML 1.0, 2.2, Char; labels have no control characters
+
 
 def to_token(name: str) -> str:
     """A name as printable ASCII without spaces: percent-encoded UTF-8 (RFC 3986, 2.1), at most 100 characters.
@@ -95,5 +97,6 @@ def make_labels(transcript: Transcript) -> dict[str | None, str]:
 
 
 def _appearance(label: str) -> str:
-    """The same value for labels that a reader cannot distinguish (compatibility forms, letter case, spaces)."""
-    return re.sub(r"\s+", " ", normalize("NFKC", label)).casefold()
+    """The same value for labels that a reader cannot distinguish (compatibility forms, letter case, spaces, and what
+    XML cannot hold)."""
+    return re.sub(r"\s+", " ", normalize("NFKC", _NOT_XML.sub("\ufffd", label))).casefold()

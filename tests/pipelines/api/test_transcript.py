@@ -60,7 +60,7 @@ def test_a_file_is_written_by_its_suffix(format: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_saved_says_why(tmp_path: Path) -> None:
-    for name in ("talk.docx", "talk", "json"):
+    for name in ("talk.doc", "talk", "json"):
         with pytest.raises(diarize.ConfigError) as caught:
             HOSTILE.save(tmp_path / name)
         assert str(caught.value).startswith(f"save: {name}: names no format by its suffix. Known: .json, .txt, .srt,")
