@@ -69,6 +69,7 @@ LAYERS = (  # rooms of pipelines/, each imports only what stands before it
     "pipelines.guard",
     "pipelines.review",
     "pipelines.review.server",
+    "pipelines.pictures",
     "pipelines.evidence.formats",
     "pipelines.evidence",
     "pipelines.training",

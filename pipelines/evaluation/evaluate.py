@@ -16,9 +16,9 @@ from diarize.metrics.bootstrap import RateDifference, ratio_difference, ratio_in
 from diarize.text import counted
 from diarize.timeline import gaps, intersect, total
 from diarize.types import Segment
-from pipelines.evaluation import files, turn_scores, word_scores
+from pipelines.evaluation import corrections, files, turn_scores, word_scores
 from pipelines.evaluation.files import RecordingAnnotation
-from pipelines.evaluation.scores import MEASURES, Evaluation, Rules, Score, System, Timelines
+from pipelines.evaluation.scores import MEASURES, Evaluation, Place, Rules, Score, System, Timelines
 from pipelines.inputs.recordings import BELOW
 
 _PACKAGES = ("pyannote.metrics", "meeteval")
@@ -32,17 +32,19 @@ class EvaluationRequest:
 
     `against` is the baseline, one more hypothesis or one of them; by default the first one where there are several.
     `match` and `ignore` select files of the reference. With `allow_missing`, a recording that the reference, the UEM or
-    a hypothesis lacks is left out for all, with a note, instead of being an error.
+    a hypothesis lacks is left out for all, with a note, instead of being an error. `corrected`: the reference is a
+    folder of results, with its corrections; the only hypothesis is the same without them.
     """
 
     reference: Path
-    hypotheses: tuple[Path, ...]
+    hypotheses: tuple[Path, ...] = ()
     uem: Path | None = None
     rules: Rules = field(default_factory=Rules)
     match: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     allow_missing: bool = False
     against: Path | None = None
+    corrected: bool = False
 
     @property
     def systems(self) -> tuple[Path, ...]:
@@ -59,15 +61,23 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
     """
     _check(request)
     notes: list[str] = []
-    reference = files.read(request.reference, request.match, request.ignore, notes)
-    names = _system_names(request.systems)
-    hypotheses: dict[str, Annotations] = {
-        name: files.read(path, notes=notes) for name, path in zip(names, request.systems, strict=True)
-    }
+    reference: Annotations
+    hypotheses: dict[str, Annotations]
+    paths = request.systems
+    places: tuple[Place, ...] = ()
+    if request.corrected:
+        reviewed = corrections.read(request.reference)
+        reference, names, paths = reviewed.corrected, [corrections.MACHINE], (request.reference,)
+        hypotheses, places = {corrections.MACHINE: reviewed.machine}, reviewed.places
+        notes += reviewed.notes
+    else:
+        reference = files.read(request.reference, request.match, request.ignore, notes)
+        names = _system_names(paths)
+        hypotheses = {name: files.read(path, notes=notes) for name, path in zip(names, paths, strict=True)}
     uem = None if request.uem is None else files.read_uem(request.uem, notes)
     keys, missing = _common(reference, hypotheses, uem, request.allow_missing)
     notes += (*missing, *_note_rules_of_files(reference, hypotheses, keys))
-    if request.uem is None and (beside := files.find_uem(request.reference)) is not None:
+    if request.uem is None and not request.corrected and (beside := files.find_uem(request.reference)) is not None:
         notes.append(f"a UEM lies beside the reference and was not used; to score its regions only: --uem {beside}")
 
     # Without a recognizer a hypothesis has no words at all: they are not scored as deleted.
@@ -78,7 +88,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
                 hypotheses[name] = {k: replace(a, utterances=None, timed=None) for k, a in hypotheses[name].items()}
 
     systems = []
-    for name, path in zip(names, request.systems, strict=True):
+    for name, path in zip(names, paths, strict=True):
         system, its_notes = _score_system(name, path, reference, hypotheses[name], uem, keys, request.rules)
         systems.append(system)
         notes += its_notes
@@ -112,6 +122,7 @@ def evaluate(request: EvaluationRequest) -> Evaluation:
         },
         notes=tuple(dict.fromkeys(notes)),
         baseline=None if baseline is None else baseline.name,
+        places=places,
     )
 
 
@@ -126,7 +137,7 @@ def _check(request: EvaluationRequest) -> None:
         raise ConfigError("evaluate", "convention", f"pyannote or md-eval, got {rules.convention!r}")
     if rules.resamples < 1 or not 0 < rules.level < 1:
         raise ConfigError("evaluate", "bootstrap", f"{rules.resamples} resamples at level {rules.level}")
-    if not request.hypotheses:
+    if not request.hypotheses and not request.corrected:
         raise ConfigError("evaluate", "hypothesis", "at least one is needed")
     for package in _PACKAGES:
         try:

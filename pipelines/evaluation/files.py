@@ -198,6 +198,11 @@ def _annotation(recording: str, kinds: Mapping[str, Any]) -> RecordingAnnotation
     return RecordingAnnotation(recording, turns, utterances, timed, names, spans, identified)
 
 
+def of_transcript(transcript: Transcript) -> RecordingAnnotation:
+    """A transcript of this project as an annotation."""
+    return _annotation(transcript.recording, {"transcript": transcript})
+
+
 def _turns(content: Transcript | Sequence[TextSegment | Turn]) -> tuple[Turn, ...]:
     if isinstance(content, Transcript):
         return content.turns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any
 from diarize import files
 from diarize.formats.csv import guard
 from diarize.formats.naming import encodable, to_token, visible
+from diarize.formats.times import format_short_clock
 from diarize.text import counted
 from pipelines.evaluation import picture
-from pipelines.evaluation.scores import MEASURES, Evaluation, Score, System
+from pipelines.evaluation.scores import MEASURES, Evaluation, Place, Score, System
 from pipelines.results import outputs
 
 PICTURES = "pictures"
 _MAIN = ("der", "missed", "false_alarm", "confusion", "jer", "wer", "cpwer", "tcpwer")  # in the table by recording
 _BEST = "*"
+_MOST_PLACES = 20  # in the report
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ def tables(evaluation: Evaluation) -> tuple[ReportTable, ...]:
         result.append(_by_recording(evaluation))
     if any(system.differences for system in evaluation.systems):
         result.append(_differences(evaluation))
+    if evaluation.places:
+        result.append(_places(evaluation.places))
     result += [_counts(system) for system in evaluation.systems if system.pooled.speakers]
     return tuple(result)
 
@@ -67,7 +72,7 @@ def describe_rules(evaluation: Evaluation) -> tuple[str, ...]:
 
 
 def write(out: Path, evaluation: Evaluation, pictures: bool = True) -> tuple[Path, ...]:
-    """`evaluation.csv`, `.md`, `pictures/*.png` and, last, `evaluation.json` into `out`; the paths written.
+    """`evaluation.csv`, `.md`, `pictures/*.png`, `places.csv` and, last, `evaluation.json` into `out`; their paths.
 
     Raises OutputError.
     """
@@ -82,6 +87,7 @@ def write(out: Path, evaluation: Evaluation, pictures: bool = True) -> tuple[Pat
             written.append(out / PICTURES / name)
             files.write(written[-1], picture.draw(recording, timelines))
     for name, text in (
+        *([("places.csv", places_as_csv(evaluation.places))] if evaluation.places else []),
         ("evaluation.csv", as_csv(evaluation)),
         ("evaluation.md", as_markdown(evaluation, drawn)),
         ("evaluation.json", outputs.as_json(as_json(evaluation, drawn))),
@@ -109,6 +115,17 @@ def as_csv(evaluation: Evaluation) -> str:
     return sheet.getvalue()
 
 
+def places_as_csv(places: Sequence[Place]) -> str:
+    """A row for each place that people corrected."""
+    sheet = io.StringIO()
+    writer = csv.writer(sheet)
+    writer.writerow(("recording", "start", "end", "kind", "machine", "corrected"))
+    for place in places:
+        cells = (guard(place.machine), guard(place.corrected))
+        writer.writerow((guard(place.recording), f"{place.start:.3f}", f"{place.end:.3f}", place.kind, *cells))
+    return sheet.getvalue()
+
+
 def as_json(evaluation: Evaluation, pictures: dict[str, str]) -> dict[str, Any]:
     """Everything as plain data. A rate that is infinite or has a denominator of 0 is null; its counts say why."""
     return {
@@ -133,6 +150,7 @@ def as_json(evaluation: Evaluation, pictures: dict[str, str]) -> dict[str, Any]:
             for system in evaluation.systems
         ],
         "pictures": pictures,
+        "places": [asdict(place) for place in evaluation.places],
     }
 
 
@@ -208,6 +226,24 @@ def _differences(evaluation: Evaluation) -> ReportTable:
         rows.append((measure.title, *cells))
     title = f"Difference from {visible(evaluation.baseline or '')}"
     return ReportTable(title, ("measure", *(visible(system.name) for system in others)), tuple(rows))
+
+
+def _places(places: Sequence[Place]) -> ReportTable:
+    """The longest places where another person speaks, and words, each kind in the order of the longest."""
+    longest = sorted(places, key=lambda place: (-place.duration, place.recording, place.start))[:_MOST_PLACES]
+    rows = [
+        (
+            visible(place.recording),
+            f"{format_short_clock(place.start)} - {format_short_clock(place.end)}",
+            place.kind,
+            visible(place.machine) or "-",
+            visible(place.corrected) or "-",
+        )
+        for place in longest
+    ]
+    more = f"; places.csv has all {len(places)}" if len(places) > len(rows) else ""
+    columns = ("recording", "time", "what was wrong", "machine", "corrected")
+    return ReportTable(f"Where people corrected the machine, the longest first{more}", columns, tuple(rows), 2)
 
 
 def _counts(system: System) -> ReportTable:

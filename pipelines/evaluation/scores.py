@@ -172,6 +172,16 @@ class Timelines:
 
 
 @dataclass(frozen=True, slots=True)
+class Place(Segment):
+    """A time at which people corrected the machine: what it said, and what they say."""
+
+    recording: str
+    kind: str  # one of `pipelines.evaluation.corrections.KINDS`
+    machine: str
+    corrected: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """The outcome: `systems` in the order of the request, `timelines` by recording, `notes` for the reader."""
 
@@ -183,6 +193,7 @@ class Evaluation:
     timelines: Mapping[str, Timelines]
     notes: tuple[str, ...] = ()
     baseline: str | None = None  # the system from which the others differ; None: there is only one
+    places: tuple[Place, ...] = ()  # what people corrected
 
     def best(self, measure: str) -> frozenset[str]:
         """Names of the systems with the best pooled rate; none where there is only one, or nothing to compare."""

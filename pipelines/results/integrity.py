@@ -24,6 +24,7 @@ from pipelines.results import RUN, corrections, outputs, tables
 from pipelines.results.fingerprint import sha256_or_empty
 from pipelines.results.outcomes import PRODUCT, Outcome
 
+PICTURES = "pictures"  # folder of pictures beside results
 Kind = Literal["missing", "changed", "extra"]
 SCHEMA = "diarize-integrity/1"
 _ROW = ("name", "digest", "duration", "lost", "speakers", "turns", "words")  # of run.json, that a transcript decides
@@ -117,7 +118,7 @@ def _recording_folders(out: Path, runs: Sequence[Shard | None], report: Integrit
     """The folders of the recordings; everything else in `out` must be the runs' own. Hidden files are ignored."""
     own = {file_name(name, shard) for shard in runs for name in (RUN, outputs.PROVENANCE, *tables.NAMES)}
     for path in sorted(out.iterdir()):
-        if path.name.startswith(".") or path.name in own:
+        if path.name.startswith(".") or path.name in own or _is_pictures(path):
             continue
         if path.is_symlink() or not path.is_dir():
             report.add(path.name, "extra", "does not belong to the run")
@@ -125,8 +126,16 @@ def _recording_folders(out: Path, runs: Sequence[Shard | None], report: Integrit
             yield path
 
 
+def _is_pictures(path: Path) -> bool:
+    """Whether this is the folder in which `diarize plot` draws: pictures are no results, and are not checked."""
+    return (
+        path.name == PICTURES and path.is_dir() and not path.is_symlink() and not (path / outputs.TRANSCRIPT).exists()
+    )
+
+
 def _check_recording(folder: Path, report: IntegrityReport, inputs: bool) -> None:
-    odd = {path.name for path in folder.iterdir() if path.is_symlink() or not path.is_file()}
+    entries = [path for path in folder.iterdir() if not _is_pictures(path)]
+    odd = {path.name for path in entries if path.is_symlink() or not path.is_file()}
     for name in sorted(odd):  # before anything is opened: a pipe would never answer
         report.add(f"{folder.name}/{name}", "changed", "is no file")
     if odd:
@@ -227,6 +236,8 @@ def _check_exports(
         corrected = people.corrected()
     for path in sorted(folder.iterdir()):
         where = f"{folder.name}/{path.name}"
+        if _is_pictures(path):
+            continue
         if path.name == outputs.PROVENANCE or path.name.startswith(".") or path.name in changed:
             continue
         if people is not None and (

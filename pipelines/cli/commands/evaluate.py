@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from diarize.errors import ConfigError
 from diarize.text import counted
 from pipelines.cli import console
 from pipelines.inputs import settings
@@ -15,8 +16,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """The command and its options."""
     command = commands.add_parser("evaluate", help="score results against references: DER, JER, WER, cpWER, ...")
     truth = "file or folder with the truth: RTTM, JSON, STM, CTM, SegLST"
-    command.add_argument("--reference", required=True, type=Path, help=truth)
-    command.add_argument("--hypothesis", required=True, type=Path, nargs="+", help="files or folders, each one system")
+    command.add_argument("--reference", type=Path, help=truth)
+    command.add_argument("--hypothesis", type=Path, nargs="+", default=[], help="files or folders, each one system")
+    own = "results that people corrected (OUT or OUT/<id>): score the machine against their corrections"
+    command.add_argument("--corrections", type=Path, metavar="OUT", help=own)
     baseline = "baseline, from which the difference of each hypothesis is reported; default: the first of several"
     command.add_argument("--against", type=Path, metavar="HYP", help=baseline)
     command.add_argument("--out", required=True, type=Path, help="folder for evaluation.json, .csv, .md and pictures")
@@ -49,8 +52,12 @@ def run(args: argparse.Namespace) -> int:
     rules = Rules(args.collar, args.skip_overlap, args.convention)
     if args.normalise is not None:
         rules = Rules(args.collar, args.skip_overlap, args.convention, normalise=tuple(args.normalise))
+    both = args.reference is not None and bool(args.hypothesis)
+    if (args.corrections is None) != both or (args.corrections is not None and (args.reference or args.hypothesis)):
+        cure = "Name --reference and --hypothesis, or --corrections OUT."
+        raise ConfigError("command line", "evaluate", "needs a reference and a hypothesis, or corrected results", cure)
     request = EvaluationRequest(
-        args.reference,
+        args.reference if both else args.corrections,
         tuple(args.hypothesis),
         args.uem,
         rules,
@@ -58,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         tuple(args.ignore),
         args.allow_missing,
         args.against,
+        corrected=args.corrections is not None,
     )
     evaluation = evaluate(request)
     for line in report.describe_rules(evaluation):
