@@ -18,7 +18,7 @@ from unicodedata import bidirectional
 from xml.etree.ElementTree import Element
 
 from diarize.errors import FormatError, MissingExtra
-from diarize.formats.entries import Entry, entries, speaking_times
+from diarize.formats.entries import MinutesEntry, entries, speaking_times
 from diarize.formats.minutes import format_stamp
 from diarize.formats.naming import make_labels, visible
 from diarize.formats.options import DEFAULT, ExportOptions
@@ -110,7 +110,7 @@ def _add_participants(file: Any, transcript: Transcript, labels: dict[str | None
     file.add_paragraph()
 
 
-def _add_table(file: Any, rows: Sequence[Entry], labels: dict[str | None, str]) -> None:
+def _add_table(file: Any, rows: Sequence[MinutesEntry], labels: dict[str | None, str]) -> None:
     """A row an entry; its heading is repeated on every page."""
     from docx.oxml import OxmlElement
     from docx.shared import Cm
@@ -135,24 +135,24 @@ def _add_table(file: Any, rows: Sequence[Entry], labels: dict[str | None, str]) 
             cell.width = width
 
 
-def _add_name(paragraph: Any, text: str, row: Entry) -> None:
+def _add_name(paragraph: Any, text: str, row: MinutesEntry) -> None:
     run = paragraph.add_run(text)
     run.bold, run.underline = True, row.human or None
 
 
-def _add_words(paragraph: Any, row: Entry, lead: str = "") -> None:
+def _add_words(paragraph: Any, row: MinutesEntry, lead: str = "") -> None:
     """The text; runs of words that a person decided are underlined."""
-    said = ""
+    before = ""
     for human, group in groupby(row.words, key=lambda word: word.human):
         words = [visible(word.text) for word in group]
-        longer = join([said, *words])
-        addition = for_xml(longer[len(said) :])
+        longer = join([before, *words])
+        addition = for_xml(longer[len(before) :])
         if addition.strip():
             space = addition[: len(addition) - len(addition.lstrip())]
             paragraph.add_run(lead + space)
             paragraph.add_run(addition.lstrip()).underline = human or None
             lead = ""
-        said = longer
+        before = longer
 
 
 def _align(paragraph: Any, text: str) -> None:

@@ -9,7 +9,7 @@ from diarize.types import Segment, Transcript, Word
 
 
 @dataclass(frozen=True, slots=True)
-class Entry(Segment):
+class MinutesEntry(Segment):
     """`human`: a person decided a turn of the speaker in this time, or says that it is right."""
 
     speaker: str | None
@@ -17,10 +17,10 @@ class Entry(Segment):
     human: bool = False
 
 
-def entries(transcript: Transcript) -> list[Entry]:
+def entries(transcript: Transcript) -> list[MinutesEntry]:
     """The utterances of a transcript, by start; its turns where it has no words."""
     if not transcript.words:
-        return [Entry(turn.start, turn.end, turn.speaker, (), turn.human) for turn in transcript.turns]
+        return [MinutesEntry(turn.start, turn.end, turn.speaker, (), turn.human) for turn in transcript.turns]
     decided = {
         speaker.id: SpanIndex([turn for turn in transcript.turns if turn.speaker == speaker.id and turn.human])
         for speaker in transcript.speakers
@@ -29,7 +29,7 @@ def entries(transcript: Transcript) -> list[Entry]:
     for utterance in transcript.utterances():
         index = None if utterance.speaker is None else decided[utterance.speaker]
         human = index is not None and next(index.overlapping(utterance), None) is not None
-        result.append(Entry(utterance.start, utterance.end, utterance.speaker, utterance.words, human))
+        result.append(MinutesEntry(utterance.start, utterance.end, utterance.speaker, utterance.words, human))
     return result
 
 

@@ -21,7 +21,7 @@ from pipelines.results.integrity import PICTURES
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PlottedFile:
     """A picture that was written; or, without a path, why it was not drawn."""
 
     path: Path | None
@@ -36,7 +36,7 @@ def plot_recording(
     store: Store,
     audio: Path | None = None,
     machine: bool = False,
-) -> Iterator[Picture]:
+) -> Iterator[PlottedFile]:
     """The pictures of a recording: `turns`, `speaking`, `exchanges`, and of its sound `voices` and `similarity`.
 
     `audio` is the recording, if it is not where it was. Without its sound, or without a model, a picture is left out,
@@ -49,7 +49,7 @@ def plot_recording(
     outputs.make_folder(place)
     sound, problem = _read_sound(folder, transcript, audio, config)
     if problem:
-        yield Picture(None, f"no spectrogram and no voices: {problem}")
+        yield PlottedFile(None, f"no spectrogram and no voices: {problem}")
     yield from _write(place, "turns", formats, lambda: meeting.turns(transcript, sound))
     yield from _write(place, "speaking", formats, lambda: meeting.speaking(transcript))
     yield from _write(place, "exchanges", formats, lambda: meeting.exchanges(transcript))
@@ -58,19 +58,19 @@ def plot_recording(
     try:
         embedder = load_embedder(config, store)
     except DiarizeError as error:
-        yield Picture(None, f"no voices: {error}")
+        yield PlottedFile(None, f"no voices: {error}")
         return
     windows = voices.embed(transcript, sound, embedder)
     if windows is None:
-        yield Picture(None, "no voices: nobody speaks alone for long enough")
+        yield PlottedFile(None, "no voices: nobody speaks alone for long enough")
         return
     for note in embedder.notes:
-        yield Picture(None, note)
+        yield PlottedFile(None, note)
     yield from _write(place, "voices", formats, lambda: voices.window_map(transcript, windows))
     yield from _write(place, "similarity", formats, lambda: voices.heat_map(transcript, windows))
 
 
-def plot_run(out: Path, to: Path | None, formats: Sequence[Format]) -> Iterator[Picture]:
+def plot_run(out: Path, to: Path | None, formats: Sequence[Format]) -> Iterator[PlottedFile]:
     """The picture of a run: `speaking`, the time of each person in each recording. Raises FormatError, OutputError."""
     style.require()
     place = out / PICTURES if to is None else to
@@ -101,8 +101,8 @@ def _read_sound(folder: Path, transcript: Transcript, path: Path | None, config:
     return recording.audios[0], ""
 
 
-def _write(place: Path, name: str, formats: Sequence[Format], draw: Callable[[], Any]) -> Iterator[Picture]:
+def _write(place: Path, name: str, formats: Sequence[Format], draw: Callable[[], Any]) -> Iterator[PlottedFile]:
     for format in formats:
         path = place / f"{name}.{format}"
         files.write(path, style.encode(draw(), format))
-        yield Picture(path)
+        yield PlottedFile(path)
