@@ -80,8 +80,16 @@ def test_names_are_given_to_those_who_are_enrolled_alone(run: Callable[[str], li
     assert re.search(r"^eer +0\.\d+", text, re.MULTILINE)
 
 
+@needs_kernel
+@needs_metrics
+def test_corrections_are_made_exported_and_scored(run: Callable[[str], list[Any]]) -> None:
+    text = said(run("corrections"))
+    assert "1 SPEAKER_01 is Nora" in text and "[Nora]: Good morning" in text
+    assert re.search(r"^DER +[\d.]+ %", text, re.MULTILINE) and "speaker of a word: SPEAKER_03 -> Nora" in text
+
+
 def test_every_notebook_is_run_by_a_test_of_its_own() -> None:
-    assert {path.stem for path in NOTEBOOKS} == {"timeline", "names"}
+    assert {path.stem for path in NOTEBOOKS} == {"timeline", "names", "corrections"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

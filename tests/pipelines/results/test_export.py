@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,11 @@ import pytest
 
 from diarize import formats
 from diarize.errors import ConfigError
+from diarize.formats import ctm, docx
+from diarize.formats.csv import unguard_optional
+from diarize.formats.naming import encodable, make_labels
 from diarize.formats.options import ExportOptions
+from diarize.types import Speaker, Transcript, Turn, Word
 from pipelines.results import integrity, outputs
 from pipelines.results.export import ExportRequest
 from tests.formats.samples import HOSTILE, MEETING
@@ -85,3 +91,32 @@ def test_a_hostile_name_of_a_recording_stays_in_the_folder(name: str, tmp_path: 
     )
     assert [path.name for path in (tmp_path / "media").iterdir()] == [export.path.name]
     assert export.path.parent == tmp_path / "media" and export.path.name.isprintable()
+
+
+def test_a_whole_run_in_every_format(run: Path) -> None:
+    files = {export.path for export in ExportRequest(formats.names()).export([run])}
+    suffixes = [formats.suffix(name) for name in formats.names()]
+    assert files == {run / id / f"transcript{suffix}" for id in ("second", "staff-meeting") for suffix in suffixes}
+    for id in ("second", "staff-meeting"):
+        talk = outputs.read(run / id)
+        for name in formats.names():
+            assert (run / id / f"transcript{formats.suffix(name)}").read_bytes() == formats.encode(name, talk)
+
+
+@pytest.mark.parametrize("name", ["docx", "wordcsv", "rtctm"])
+def test_hostile_names_in_the_tables_and_documents_of_words(name: str) -> None:
+    ids = [each for each in HOSTILE if len(each) < 100]
+    words = tuple(Word(i, i + 0.5, f"{id} x", 0.5, id) for i, id in enumerate(ids))
+    turns = tuple(Turn(i, i + 0.5, id) for i, id in enumerate(ids))
+    talk = Transcript("=r()", 99.0, "en", tuple(Speaker(id, id) for id in ids), turns, words)
+    data = formats.encode(name, talk)
+    if name == "wordcsv":
+        rows = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+        assert [unguard_optional(row["speaker"]) for row in rows] == [encodable(id) for id in ids]
+        assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+    elif name == "rtctm":
+        own = ctm.loads(data.decode(), "x")["=r()"]
+        assert {word.speaker for word in own} == set(ids)
+    else:
+        labels = list(make_labels(talk).values())
+        assert len(docx.loads(data, "x", labels).turns) == len(ids)
