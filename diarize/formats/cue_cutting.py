@@ -88,7 +88,7 @@ def cut(words: Sequence[Word], prefix: str, room: Room) -> Iterator[Piece]:
             if i == j or _fits(texts, i, j, columns, prefix):
                 seconds = min(max(last, until), max(last, words[i].start + LONGEST)) - words[i].start
                 crossing = _is_crossed(room.starts, words[i].start, last)
-                choices.append((best[i] + _cost(columns, seconds) + crossing, i))
+                choices.append((best[i] + _cost(columns - lead, seconds) + crossing, i))
         cost, start = min(choices)
         best.append(cost + ends[j])
         origin.append(start)

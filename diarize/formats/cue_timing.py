@@ -23,10 +23,12 @@ _LEAST = 0.001  # s
 
 @dataclass(frozen=True, slots=True)
 class CuePart:
-    """The text of one speaker (None: nobody) in a cue."""
+    """The text of one speaker (None: nobody) in a cue. `lead`: columns of the name in front, which is read at a glance
+    and does not count in the pace."""
 
     speaker: str | None
     lines: tuple[str, ...]
+    lead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,12 @@ class Cue(Segment):
 
     @property
     def pace(self) -> float:
-        """Characters a second; a wide character of East Asia counts twice."""
+        """Characters a second, without names in front; a wide character of East Asia counts twice."""
         return self.columns / self.duration
 
     @property
     def columns(self) -> int:
-        return sum(map(count_columns, self.lines))
+        return sum(sum(map(count_columns, part.lines)) - part.lead for part in self.parts)
 
     @property
     def needed(self) -> float:

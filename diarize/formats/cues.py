@@ -14,6 +14,7 @@ from dataclasses import replace
 from diarize.errors import FormatError
 from diarize.formats import cue_cutting, cue_timing
 from diarize.formats.cue_timing import Cue, CuePart
+from diarize.formats.line_breaks import count_columns
 from diarize.formats.options import DEFAULT, ExportOptions
 from diarize.formats.repair import fill_between
 from diarize.formats.segments import TextSegment, check_span
@@ -35,8 +36,9 @@ def make_cues(transcript: Transcript, prefix: Prefix, options: ExportOptions = D
     if not transcript.words:
         return cue_timing.turns_as_cues(transcript.turns, lambda id: prefix(id).rstrip(), options.one_speaker_a_cue)
     utterances = transcript.utterances()
+    leads = {speaker: count_columns(prefix(speaker)) for speaker in {utterance.speaker for utterance in utterances}}
     pieces = [
-        Cue(piece.start, piece.end, (CuePart(utterance.speaker, piece.lines),))
+        Cue(piece.start, piece.end, (CuePart(utterance.speaker, piece.lines, leads[utterance.speaker]),))
         for utterance, room in zip(utterances, cue_cutting.rooms(utterances), strict=True)
         for piece in cue_cutting.cut(utterance.words, prefix(utterance.speaker), room)
     ]

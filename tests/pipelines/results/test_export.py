@@ -40,8 +40,10 @@ def test_subtitles_are_named_like_the_recordings(run: Path, tmp_path: Path) -> N
 
 
 def test_what_the_speech_does_not_allow_is_said(run: Path) -> None:
+    words = tuple(Word(i / 20, (i + 1) / 20, "quickly", 0.9, "S1") for i in range(40))
+    outputs.write(run / "second", replace(MEETING, recording="second", words=words, duration=3.0), [], {})
     (export,) = ExportRequest(["srt"]).export([run / "second"])
-    assert export.notes == formats.remarks("srt", MEETING) != ()
+    assert "subtitles of 5 faster than 17 characters a second" in export.notes[0]
 
 
 def test_choices_change_the_file_and_verify_knows_them(run: Path) -> None:
