@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from typing import Any
 
 from diarize import formats
@@ -90,8 +91,8 @@ def entry(corrections: Corrections, applied: Applied) -> dict[str, Any]:
 
 
 def exportable(transcript: Transcript) -> list[str]:
-    """The formats in which a transcript can be written."""
-    return list(formats.FORMATS)
+    """The formats in which a transcript can be written, with the packages that are installed."""
+    return [name for name in formats.FORMATS if name not in formats.BINARY or find_spec("docx") is not None]
 
 
 def as_json(value: Mapping[str, Any] | Sequence[Any]) -> bytes:

@@ -159,8 +159,7 @@ class ReviewedRecording:
         """(name of the file, content) of the corrected transcript in a format. Raises Answer (404) and FormatError."""
         if format not in formats.FORMATS or self._request.viewing.blind:
             raise Answer(404, {"problem": "there is no such format"})
-        content = formats.dumps(format, self.corrected())
-        return f"{self.id}{formats.suffix(format)}", content.encode("utf-8")
+        return f"{self.id}{formats.suffix(format)}", formats.encode(format, self.corrected())
 
 
 class ReviewedRun:
