@@ -65,6 +65,7 @@ def test_an_operation_is_on_the_disk_when_it_is_answered(tmp_path: Path) -> None
         assert [e["number"] for e in bad.json()["entries"]] == [3] and len(read_log(folder)) == 3
         assert [entry["undone"] for entry in served.state()["entries"]] == [True, False, False]
         assert "too" in served.get("/r/meeting/export/txt").text
+        assert served.get("/r/meeting/export/docx").content[:2] == b"PK"
         served.process.send_signal(signal.SIGINT)
         assert served.process.wait(20) == 0
     assert "too" in (folder / "transcript.txt").read_text()
