@@ -1,9 +1,9 @@
 """Export of a library into one file, and import: a zip archive without compression, which any tool can open.
 
 - `library.json`: {"format": "diarize-library", "version": 1, "models": [{"name", "vectors"}], "people": [...]}.
-  A person is {"id", "name", "created", "consent", "expires", "utterances": [...]}; an utterance {"source", "start",
-  "end", "seconds", "quality", "origin", "audio", "vectors": {"0": 17}}: of model 0 it has row 17. "audio" is a member
-  or null.
+  A person is {"id", "name", "created", "consent", "expires", "preferences", "utterances": [...]}; an utterance
+  {"source", "start", "end", "seconds", "quality", "origin", "audio", "vectors": {"0": 17}}: of model 0 it has row 17.
+  "audio" is a member or null. Exports of earlier versions have no "preferences".
 - `vectors-0.npy`: the vectors of model 0, float32 (n, d), in NumPy's own format, without objects.
 - `audio-000001`: stored audio.
 
@@ -67,6 +67,7 @@ def write(library: Library, path: Path) -> None:
             people.append({
                 "id": person.id, "name": person.name, "created": person.created.isoformat(), "consent": person.consent,
                 "expires": person.expires.isoformat() if person.expires else None, "utterances": utterances,
+                "preferences": library.guard.preferences(person.id),
             })  # fmt: skip
         listing = []
         for k, model in enumerate(models):
@@ -134,6 +135,8 @@ def _add(library: Library, contents: Mapping[str, Any], archive: zipfile.ZipFile
                     created=datetime.fromisoformat(person["created"]),
                 )
             )
+            if preferences := person.get("preferences"):  # of this version; earlier ones have none
+                library.set_preferences(id, dict(preferences))
     return tuple(people)
 
 

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Never, Self
@@ -20,9 +21,13 @@ from diarize.models.store import Store
 from diarize.text import counted
 from pipelines.api import keywords
 from pipelines.api.keywords import AnyPath
+from pipelines.batch.run import RunObserver
+from pipelines.guard import personal
+from pipelines.guard.personal import OnPerson
 from pipelines.people import speakers
 from pipelines.people.enroll import EnrolmentRequest, EnrolmentResult, enroll
 from pipelines.people.enrolment_checks import CHECKS
+from pipelines.people.identify import identify
 
 
 class Library:
@@ -45,7 +50,8 @@ class Library:
         """
         secret = passphrase if passphrase is not None else encryption.passphrase_of(os.environ)
         with keywords.python_messages("Library"):
-            self._store: stores.Library | None = stores.open(_address(path, "Library"), secret, create=True)
+            self._address, self._secret = _address(path, "Library"), secret
+            self._store: stores.Library | None = stores.open(self._address, secret, create=True)
         self.place = self._store.place
 
     def __repr__(self) -> str:
@@ -138,6 +144,39 @@ class Library:
             if row.outcome == "refused":
                 warnings.warn(f"{printable(name)}: {row.origin} was refused: {row.reason}", stacklevel=2)
         return result
+
+    def preferences(self, who: str) -> dict[str, Any]:
+        """What applications should know of a person (name or id): whatever `set_preferences` kept; else empty.
+
+        Raises UnknownPerson.
+        """
+        return self.store.guard.preferences(self.store.find(who).id)
+
+    def set_preferences(self, who: str, value: Mapping[str, Any]) -> None:
+        """Replace the preferences of a person by an object that JSON can say, of at most 64 KiB; {} deletes them.
+
+        Raises UnknownPerson, ConfigError.
+        """
+        try:
+            self.store.set_preferences(self.store.find(who).id, value)
+        except (ValueError, TypeError) as error:
+            raise ConfigError("set_preferences", "value", str(error)) from error
+
+    def identify(
+        self, files: AnyPath | Sequence[AnyPath], then: OnPerson, *, config: Mapping[str, Any] | Config | None = None
+    ) -> None:
+        """Call `then` for each speaker of recordings, with a dict: recording, speaker, seconds, person (id and name;
+        None: unknown), score (log-likelihood ratio) and preferences (empty for an unknown speaker).
+
+        Raises ConfigError, LibraryError, BackendError, ModelError, and whatever `then` raises.
+        """
+        with keywords.python_messages("identify"):
+            settings = keywords.resolve({}, config)
+            opened = partial(stores.open, self._address, self._secret, read_only=True)
+            paths = keywords.paths_of(files, "files")
+            models = Store(offline=settings.run.offline)
+            happened = personal.events(identify(paths, opened, settings, models, RunObserver()), self.store)
+        personal.call(then, happened)
 
     def rename(self, who: str, name: str) -> Person:
         """Give a person (name or id) another name. Raises UnknownPerson, ConfigError for a name that is none."""

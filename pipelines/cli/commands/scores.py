@@ -24,6 +24,7 @@ from pipelines.cli.commands.speakers import library_options, print_notes
 
 if TYPE_CHECKING:
     from pipelines.guard.attempt import CheckedAttempt
+    from pipelines.guard.fused import FusedVerification
     from pipelines.people.scoring import Scoring
     from pipelines.people.trials import ScoredTrials
     from pipelines.people.verify import Verification
@@ -56,6 +57,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     guards.add_argument("--phrase", metavar="TEXT", help="the recording must contain this phrase of your own")
     guard = "refuse sound that was accepted before; keep the fingerprint of what is accepted"
     guards.add_argument("--guard", action="store_true", help=guard)
+    others = verify.add_argument_group("together with another modality (docs/guard.md)")
+    fitted = "file from `diarize calibrate --fusion`"
+    others.add_argument("--fusion", type=Path, metavar="FILE", help=fitted)
+    score = "score of another modality, as face=0.83; may be repeated"
+    others.add_argument("--with", dest="others", action="append", default=[], metavar="NAME=NUMBER", help=score)
     _add_prior(verify)
     library_options(verify)
     _add_scoring(verify, ("asr", "language", "spoof", "countermeasure", "spoof_threshold"))
@@ -79,17 +85,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     trials.set_defaults(command=_score_trials)
 
     calibrate = commands.add_parser("calibrate", help="learn from a list of trials how to turn scores into LLRs")
-    _add_trials(calibrate)
+    _add_trials(calibrate, audio=False)
+    fusion = "TRIALS is a CSV file with a column `same` (1 or 0) and one of scores a modality: fit their fusion"
+    calibrate.add_argument("--fusion", action="store_true", help=fusion)
     calibrate.add_argument("--save", required=True, type=Path, metavar="CAL", help="file for the calibration")
     _add_scoring(calibrate, calibration=False)
     calibrate.set_defaults(command=_calibrate, prior=0.5, calibration=None)
 
 
-def _add_trials(command: argparse.ArgumentParser) -> None:
+def _add_trials(command: argparse.ArgumentParser, audio: bool = True) -> None:
     command.add_argument(
         "trials", type=Path, help="file with a line `1 A B` (one speaker) or `0 A B` (two speakers) for each trial"
     )
-    command.add_argument("--audio", required=True, type=Path, help="folder with the recordings that the list names")
+    command.add_argument("--audio", required=audio, type=Path, help="folder with the recordings that the list names")
 
 
 def _add_prior(command: argparse.ArgumentParser) -> None:
@@ -140,7 +148,10 @@ def _verify(args: argparse.Namespace) -> int:
         why = "to compare; to check a claim, add --claim NAME; one folder of results is checked for changes"
         options.require_count(args.recordings, 2, why)
         result = verify(args.recordings[0], args.recordings[1], config, store, scoring)
+    together = _fused(args, result)
     record = result.as_dict() | describe_run(config, scoring, result.model)
+    if together is not None:
+        record["fusion"] = together.as_dict()
     if args.out is not None:
         outputs.make_folder(args.out)
         files.write(args.out / "verification.json", outputs.as_json(record))
@@ -148,6 +159,8 @@ def _verify(args: argparse.Namespace) -> int:
         console.say(json.dumps(record, indent=1))
     else:
         _print_verification(result)
+        if together is not None:
+            _print_fused(together)
         if args.out is not None:
             console.say(f"record: {args.out / 'verification.json'}")
     return 0
@@ -185,6 +198,30 @@ def _print_threshold(result: Verification) -> None:
     match = "match" if result.decision == "same" else "unmatch"
     console.say(f"verification: {match} (threshold: {result.score_threshold:.3f})")
     console.say(f"decision: {result.decision}, {result.reason}")
+
+
+def _fused(args: argparse.Namespace, result: Verification) -> FusedVerification | None:
+    """The verification with the scores of `--with`. Raises ConfigError where one option lacks the other."""
+    if args.fusion is None and not args.others:
+        return None
+    if args.fusion is None or not args.others:
+        missing = "--fusion" if args.fusion is None else "--with"
+        raise ConfigError("command line", missing, "is needed: --fusion FILE and --with NAME=NUMBER go together")
+    from diarize.guard import fusion
+    from pipelines.guard import fused
+
+    return fused.fuse(result, fused.parse_scores(args.others), fusion.load(args.fusion))
+
+
+def _print_fused(together: FusedVerification) -> None:
+    from pipelines.people import wording
+
+    used = " and ".join(together.fused.used)
+    console.say(f"{used} together: {wording.sentence(together.fused.value)}")
+    if together.fused.missing:
+        console.say(f"missing: {', '.join(together.fused.missing)}")
+    if together.is_same is not None:
+        console.say(f"decision of the fusion: {'same' if together.is_same else 'different'}")
 
 
 def _verify_guarded(args: argparse.Namespace) -> int:
@@ -326,11 +363,30 @@ def _calibrate(args: argparse.Namespace) -> int:
     from pipelines.results import outputs
 
     outputs.require_place(args.save, "--save", folder=False)
+    if args.fusion:
+        return _calibrate_fusion(args)
+    if args.audio is None:
+        raise ConfigError("command line", "--audio", "is needed: the folder with the recordings of the trials")
     calibration, tested = trials.calibrate(_scored(args), args.trials.name)
     calibration.save(args.save)
     rows = [[name, f"{value:.4f}"] for name, value in tested.items()]
     console.say(console.table(["by cross-validation over speakers", ""], rows))
     console.say(f"calibration: {args.save}")
+    return 0
+
+
+def _calibrate_fusion(args: argparse.Namespace) -> int:
+    from pipelines.guard import fused
+    from pipelines.inputs import recordings
+
+    recordings.require([args.trials])
+    fitted = fused.fit_file(args.trials, args.save)
+    rows = []
+    for names, (constant, *slopes) in fitted.weights.items():
+        weights = ", ".join(f"{name} {weight:+.4f}" for name, weight in zip(names, slopes, strict=True))
+        rows.append([" + ".join(names), f"{constant:+.4f}", weights])
+    console.say(console.table(["modalities", "constant", "weights"], rows))
+    console.say(f"{fitted.trials[0]} trials of one person, {fitted.trials[1]} of two; fusion: {args.save}")
     return 0
 
 

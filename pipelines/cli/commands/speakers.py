@@ -61,6 +61,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     action("rename", _rename, "give a person another name", "who", "name")
     action("merge", _merge, "join two entries of one person: KEEP gets all utterances of GONE", "keep", "gone")
     action("remove", _remove, "delete a person and all their data; the log only keeps that it happened", "who")
+    preferences = action("preferences", _preferences, "show or set what applications should know of a person", "who")
+    change = preferences.add_mutually_exclusive_group()
+    change.add_argument("--set", type=Path, metavar="FILE.json", help="replace them by this JSON object")
+    change.add_argument("--clear", action="store_true", help="delete them")
     action("export", _export, "write everybody into one file for another library (NOT encrypted)", "file")
     action("import", _import, "add everybody from a file that `export` wrote", "file")
     action("audit", _audit, "check the log of all changes, and the database")
@@ -153,6 +157,20 @@ def _remove(args: argparse.Namespace) -> int:
 def _print_person(person: Person, notes: Iterable[str], before: str = "") -> int:
     console.say(f"{before}{printable(person.name)}  {person.id}: {counted(person.utterances, 'utterance')}")
     print_notes(notes)
+    return 0
+
+
+def _preferences(args: argparse.Namespace) -> int:
+    from pipelines.guard import personal
+
+    if args.set is None and not args.clear:
+        with _to_read(args) as library:
+            value = library.guard.preferences(library.find(args.who).id)
+    else:
+        value = {} if args.clear else personal.read_preferences(args.set)
+        with _to_change(args) as library:
+            library.set_preferences(library.find(args.who).id, value)
+    console.say(json.dumps(value, indent=1, sort_keys=True))
     return 0
 
 
