@@ -71,7 +71,6 @@ class AttemptChecker:
     embedder: UtteranceEmbedder
     verifier: Verifier
     recognizer: Recognizer | None = None  # None: phrases cannot be checked
-    bound: float = challenges.BOUND  # word error rate up to which a phrase was said
 
     def check(
         self,
@@ -105,7 +104,7 @@ class AttemptChecker:
             if asked == "valid" and challenge is not None and self.recognizer is not None:
                 words, _ = self.recognizer(audio, speech)
                 recognized = " ".join(word.text for word in words)
-                evidence = replace(evidence, phrase=challenges.match_phrase(challenge.phrase, recognized, self.bound))
+                evidence = replace(evidence, phrase=challenges.match_phrase(challenge.phrase, recognized, challenge.bound))
         return CheckedAttempt(
             verification=verification,
             decision=decisions.decide(replace(evidence, quality=problems)),

@@ -34,6 +34,7 @@ def test_a_challenge_expires_and_is_carried_as_json() -> None:
 def test_a_phrase_of_ones_own() -> None:
     own = challenge.of_text("Zwölf, dreizehn!", NOW)
     assert own.phrase == "Zwölf, dreizehn!" and own.language == challenge.OPEN_PHRASE
+    assert own.bound == challenge.OWN_BOUND < challenge.draw(NOW).bound  # of four digits two are soon guessed
     for text in ("", " ... "):
         with pytest.raises(ConfigError, match="no words"):
             challenge.of_text(text, NOW)
@@ -84,6 +85,8 @@ PHRASE = "anchor bakery candle dolphin engine forest"
         ("good morning, anchor bakery candle dolphin engine forest thank you", 0),
         ("anchor bakery handle dolphin engine forest", 1),
         ("anchor bakery dolphin engine forest", 1),
+        ("anchor handle candle often engine fountain", 3),
+        ("anchor handle candle often end fountain", 4),
         ("anchor big bakery candle dolphin engine forest", 1),
         ("forest engine dolphin candle bakery anchor", 5),
         ("something else entirely was said here", 6),
@@ -92,7 +95,7 @@ PHRASE = "anchor bakery candle dolphin engine forest"
 )
 def test_errors_are_counted(spoken: str, errors: int) -> None:
     match = match_phrase(PHRASE, spoken)
-    assert match.errors == pytest.approx(errors / 6) and match.is_said == (errors <= 2)
+    assert match.errors == pytest.approx(errors / 6) and match.is_said == (errors <= 3)
     assert [word.expected for word in match.words if word.expected is not None] == PHRASE.split()
 
 

@@ -150,3 +150,20 @@ def test_two_processes_lose_nothing_on_a_server(address: str) -> None:
         assert {p.name for p in library.people()} == {f"person {i}" for i in [*range(15), *range(100, 115)]}
         assert library.audit().problems == ()
         np.testing.assert_equal(len(library.matrix(MODEL)), 30)
+
+
+@pytest.mark.parametrize("passphrase", [None, "correct horse"])
+def test_what_the_guards_keep_on_a_server(address: str, passphrase: str | None) -> None:
+    with made(address, passphrase) as library:
+        person = library.enrol("Anna", [enrolment(1)]).id
+        assert list(library.guard.prints()) == [] and library.guard.preferences(person) == {}
+        library.keep_print(person, "attempt.wav", b"\0bits")
+        library.set_preferences(person, {"language": "de"})
+        assert [(each.origin, each.print) for each in library.guard.prints(person)] == [("attempt.wav", b"\0bits")]
+        assert library.guard.preferences(person) == {"language": "de"}
+        with library.batch():
+            library.guard.add_challenge("c", "2031-05-02T10:00:00", b"phrase", "2031-05-02T09:00:00")
+        with store.open(address, passphrase) as other, other.batch():
+            assert other.guard.take_challenge("c") == b"phrase" and other.guard.take_challenge("c") is None
+        library.remove(person)
+        assert list(library.guard.prints()) == [] and library.guard.preferences(person) == {}
