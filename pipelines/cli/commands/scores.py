@@ -270,6 +270,8 @@ def _check_guards(args: argparse.Namespace) -> None:
         return
     if args.claim is None:
         raise ConfigError("command line", "--claim", "is needed: guards check the claim of one person", "Name them.")
+    if args.fusion is not None or args.others:
+        raise ConfigError("command line", "--fusion", "does not go with guards", "Run verify twice.")
     if args.answer is not None and args.phrase is not None:
         raise ConfigError("command line", "--phrase", "does not go with --answer, which has its own phrase")
     options.require_count(args.recordings, 1, "with --claim")
