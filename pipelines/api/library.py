@@ -110,9 +110,9 @@ class Library:
 
         `consent` is what they agreed to, `expires` the last day on which their voice may be used ("2030-12-31"), `new`
         says that it is somebody else of the same name, `keep_audio` keeps the speech for later models, `accept` names
-        checks to ignore (noise, clipping, voices, agreement, spoofing, replay), `start` and `end` (s) take a part of one recording,
-        `calibration` is a file of `diarize calibrate` (default: the one shipped for the embedder). What was refused,
-        and why, is in the result, and is warned of.
+        checks to ignore (noise, clipping, voices, agreement, spoofing, replay), `start` and `end` (s) take a part of
+        one recording, `calibration` is a file of `diarize calibrate` (default: the one shipped for the embedder). What
+        was refused, and why, is in the result, and is warned of.
 
         Raises ConfigError, LibraryError, UnknownPerson, CalibrationError, BackendError and ModelError.
         """

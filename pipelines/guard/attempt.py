@@ -104,7 +104,9 @@ class AttemptChecker:
             if asked == "valid" and challenge is not None and self.recognizer is not None:
                 words, _ = self.recognizer(audio, speech)
                 recognized = " ".join(word.text for word in words)
-                evidence = replace(evidence, phrase=challenges.match_phrase(challenge.phrase, recognized, challenge.bound))
+                evidence = replace(
+                    evidence, phrase=challenges.match_phrase(challenge.phrase, recognized, challenge.bound)
+                )
         return CheckedAttempt(
             verification=verification,
             decision=decisions.decide(replace(evidence, quality=problems)),
