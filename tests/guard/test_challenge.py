@@ -6,7 +6,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diarize.errors import ConfigError
@@ -122,6 +122,7 @@ def test_reading_out_a_list_is_no_answer() -> None:
     assert not match_phrase(drawn.phrase, everything).is_said
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from("abcd"), max_size=9), st.lists(st.sampled_from("abcd"), min_size=1, max_size=6))
 def test_errors_are_never_more_than_saying_nothing_and_each_word_is_shown(spoken: list[str], phrase: list[str]) -> None:
     match = match_phrase(" ".join(phrase), " ".join(spoken))

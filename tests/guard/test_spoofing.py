@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -29,6 +29,7 @@ class Loudness:
         return np.array([piece.mean() for piece in pieces], np.float32)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.floats(0, 100), st.floats(0.01, 60), st.floats(0.5, 5))
 def test_windows_cover_a_segment_and_none_is_repeated(start: float, duration: float, seconds: float) -> None:
     segment = Segment(start, start + duration)
