@@ -38,7 +38,7 @@ RATE = 16_000
 SECONDS = 64_600 / RATE
 Sounds = list[NDArray[np.float32]]
 VOICES = ("espeak-ng:en-us", "espeak-ng:en-gb+f3", "espeak-ng:en-us+m4", "flite:slt", "flite:rms", "flite:awb")
-SAME_LINE = {", telephone": "telephone (simulated)", ", room": "room (simulated)"}
+SAME_LINE = {", telephone": "telephone (simulated)", "room": "room (simulated)", "replay": "room (simulated)"}
 PHRASE = 6  # words
 BOUNDS = (0.0, 0.17, 0.34, 0.5)
 ASV = tandem.TandemErrors(miss=0.02, false_alarm=0.02, spoof_miss=0.0)  # see the page of the method
