@@ -39,7 +39,7 @@ def events(identification: Identification, library: Library) -> tuple[dict[str, 
 
     Of a speaker who was not named, `person` and `score` are None and `preferences` is empty.
     """
-    found = []
+    happened = []
     for recording in identification.recordings:
         for each in recording.speakers:
             speaker = each.speaker
@@ -54,8 +54,8 @@ def events(identification: Identification, library: Library) -> tuple[dict[str, 
                 "score": llrs[0] if is_named and llrs else None,
                 "preferences": library.guard.preferences(speaker.voice) if is_named and speaker.voice else {},
             }
-            found.append(event)
-    return tuple(found)
+            happened.append(event)
+    return tuple(happened)
 
 
 def parse_command(text: str) -> tuple[str, ...]:
