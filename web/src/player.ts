@@ -20,6 +20,8 @@ export class Player {
     this.audio.preload = "auto";
     this.audio.preservesPitch = true;
     this.audio.src = url!;
+    this.audio.hidden = true;
+    document.body.append(this.audio);
     for (const event of ["play", "pause", "ratechange", "ended"]) this.audio.addEventListener(event, () => this.update());
     this.audio.addEventListener("seeked", () => this.tick(this.time));
     this.audio.addEventListener("error", () => {

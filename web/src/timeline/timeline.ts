@@ -23,7 +23,7 @@ export class Timeline {
   private colours: Theme;
   private drag: Drag | null = null;
   private frame = 0;
-  private height = 200;
+  private height = 0;
   private bars: HTMLCanvasElement | null = null; // the overview without what moves
   private barsKey = "";
 
@@ -76,7 +76,7 @@ export class Timeline {
     if (!row || this.drag) return;
     if (row.start < this.view.from || row.start > this.view.to) this.view.show(row.start - 0.15 * this.view.span, this.view.span);
     const lane = this.app.person(row.speaker)?.position;
-    if (lane !== undefined) {
+    if (lane !== undefined && this.height > TOP + LANE) {
       const room = this.height - TOP;
       const y = lane * LANE;
       if (y < this.view.lanesTop) this.view.lanesTop = y;
@@ -210,7 +210,7 @@ export class Timeline {
     const edge = this.edgeAt(x, lane);
     const person = this.app.persons[lane];
     if (event.shiftKey && person && x > LABELS) this.drag = { kind: "new", speaker: person.id, from: time, time };
-    else if (edge && this.view.pixel < 100) this.drag = { kind: "edge", ...edge, alone: event.altKey, time: edge.turn[edge.edge] };
+    else if (edge && this.view.pixel < 250) this.drag = { kind: "edge", ...edge, alone: event.altKey, time: edge.turn[edge.edge] };
     else this.drag = { kind: "pan", x, from: this.view.from, moved: false };
   }
 
@@ -218,7 +218,7 @@ export class Timeline {
     const { x, time, lane } = this.at(event);
     const { drag, view } = this;
     if (!drag) {
-      this.canvas.style.cursor = this.edgeAt(x, lane) && view.pixel < 100 ? "ew-resize" : x > LABELS ? "pointer" : "default";
+      this.canvas.style.cursor = this.edgeAt(x, lane) && view.pixel < 250 ? "ew-resize" : x > LABELS ? "pointer" : "default";
       return;
     }
     if (drag.kind === "edge") {

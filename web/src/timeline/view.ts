@@ -14,7 +14,7 @@ export class View {
   lanesTop = 0; // px that are scrolled away
 
   constructor(private readonly duration: number) {
-    this.to = Math.max(Math.min(duration, 60_000), CLOSEST);
+    this.to = Math.max(Math.min(duration, 30_000), CLOSEST);
   }
 
   get span(): number {

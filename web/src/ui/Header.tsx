@@ -53,7 +53,7 @@ function Saved({ app }: { app: App }) {
     local: waiting ? `${plural(waiting, "change")} in this page only` : "Read-only file: changes can be downloaded",
   };
   return (
-    <div class={`saved ${state}`} role="status" data-state={state} data-waiting={waiting}>
+    <div class={`saved ${state}`} role="status" data-state={state} data-waiting={waiting} data-number={app.history.length}>
       <span aria-hidden="true">{state === "saved" ? "✓" : state === "saving" ? "…" : "!"}</span> {texts[state]}
       {state === "local" && waiting > 0 && <button type="button" onClick={() => download(app)}>Download corrections</button>}
     </div>

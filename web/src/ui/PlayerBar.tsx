@@ -31,7 +31,7 @@ export function PlayerBar({ app }: { app: App }) {
         <output aria-label="Speed">{player.speed}×</output>
         <button type="button" aria-label="Faster" onClick={() => player.faster(1)}>+ <Kbd>.</Kbd></button>
       </span>
-      <button type="button" aria-pressed={player.loop !== null} onClick={() => commands.loopRow(app)}>Repeat turn <Kbd>l</Kbd></button>
+      <button type="button" aria-pressed={player.loop !== null} onClick={() => commands.loopRow(app)}>Repeat <Kbd>l</Kbd></button>
       {player.problem && <span class="problem" role="alert">{player.problem}</span>}
     </div>
   );
@@ -55,7 +55,7 @@ export function TimelineView({ app }: { app: App }) {
         <button type="button" aria-label="Zoom out" onClick={() => timeline.current?.zoom(2)}>− <Kbd>-</Kbd></button>
         <button type="button" aria-label="Zoom in" onClick={() => timeline.current?.zoom(0.5)}>+ <Kbd>=</Kbd></button>
         <button type="button" onClick={() => timeline.current?.fit()}>Whole recording</button>
-        <span class="hint">Drag the end of a turn to move it (Alt: only it). Shift+drag in a lane: a new turn.</span>
+        <span class="hint">Drag the end of a turn to move it. Shift+drag in a lane: a new turn.</span>
       </div>
     </section>
   );
