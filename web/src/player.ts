@@ -8,6 +8,7 @@ export class Player {
   loop: { start: number; end: number } | null = null; // ms
   problem = "";
   private until: number | null = null; // ms; stop there
+  private next: { start: number; end: number }[] = []; // what follows at `until`
   private frame = 0;
 
   constructor(
@@ -51,14 +52,25 @@ export class Player {
   play(start: number, end: number | null = null): void {
     if (!this.audio) return;
     this.until = end;
+    this.next = [];
     if (this.loop && (start < this.loop.start || start >= this.loop.end)) this.loop = null;
     this.audio.currentTime = start / 1000;
     this.start();
   }
 
+  /** Play spans (ms), one after the other. */
+  playAll(spans: readonly { start: number; end: number }[]): void {
+    const [first, ...next] = spans;
+    if (!first) return;
+    this.loop = null;
+    this.play(first.start, first.end);
+    this.next = next;
+  }
+
   toggle(): void {
     if (!this.audio) return;
     this.until = null;
+    this.next = [];
     if (this.playing) this.audio.pause();
     else {
       const back = Math.max(this.audio.currentTime - REWIND, 0);
@@ -97,8 +109,10 @@ export class Player {
       const time = this.time;
       if (this.loop && time >= this.loop.end) this.audio!.currentTime = this.loop.start / 1000;
       else if (this.until !== null && time >= this.until) {
-        this.until = null;
-        this.audio!.pause();
+        const span = this.next.shift();
+        this.until = span?.end ?? null;
+        if (span) this.audio!.currentTime = span.start / 1000;
+        else this.audio!.pause();
       }
       this.tick(time);
       if (this.playing) this.follow();

@@ -76,9 +76,9 @@ class Served:
 @contextmanager
 def serving(folder: Path, *arguments: str, cache: Path | None = None) -> Iterator[Served]:
     """`diarize review folder` with these arguments, until the end of the block."""
-    command = [sys.executable, "run_pipeline.py", "review", str(folder), "--no-browser", "--author", "anna", *arguments]
+    command = [sys.executable, "run_pipeline.py", "review", str(folder), "--no-browser", "--author", "anna"]
     process = subprocess.Popen(
-        [*command, "--port", "0", "--cache", "none" if cache is None else str(cache)],
+        [*command, "--port", "0", *arguments, "--cache", "none" if cache is None else str(cache)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

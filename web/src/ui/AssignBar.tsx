@@ -13,7 +13,7 @@ export function AssignBar({ app }: { app: App }) {
   const answer = (target: string | null): void => (choice ? commands.choose(app, target) : commands.assign(app, target));
   return (
     <section class={`assign${choice ? " asking" : ""}`} aria-label="Who speaks" data-part="assign">
-      <p class="question" aria-live="polite">{choice ? choice.title : question(app)}</p>
+      <p class="question" aria-live="polite">{choice ? choice.title : question(app)}{!choice?.named && <span> Press its key:</span>}</p>
       {choice?.named ? <NameField app={app} kind={choice.named} /> : (
         <div class="chips">
           {app.persons.slice(0, MOST).map((person) => (
@@ -30,6 +30,11 @@ export function AssignBar({ app }: { app: App }) {
           </button>
           <button type="button" class="chip" onClick={() => commands.askName(app, "new")}><Kbd>n</Kbd>somebody new</button>
           <button type="button" class="chip" aria-pressed={!choice && row?.speaker === null} onClick={() => answer(null)}><Kbd>0</Kbd>nobody</button>
+          {!choice && row?.speaker != null && (
+            <button type="button" class="chip" onClick={() => ((app.dialog = "rename"), app.update())}>
+              <Kbd>r</Kbd>name <bdi>{short(app.label(row.speaker), 18)}</bdi> everywhere
+            </button>
+          )}
           {choice && <button type="button" class="chip" onClick={() => commands.clear(app)}><Kbd>Esc</Kbd>leave it</button>}
         </div>
       )}
@@ -40,10 +45,10 @@ export function AssignBar({ app }: { app: App }) {
 function question(app: App): string {
   const { selection } = app;
   if (!selection.length) return "No turn is selected.";
-  if (selection.length > 1) return `Whose are these ${selection.length} turns? Press a digit:`;
+  if (selection.length > 1) return `Whose are these ${selection.length} turns?`;
   const { row, from, to, whole } = selection[0]!;
-  if (app.anchor === null || whole) return "Whose is this turn? Press a digit:";
-  return to > from ? `Whose are these ${plural(to - from + 1, "word")}? Press a digit:` : `Whose is “${short(row.words[from]!.text, 20)}”? Press a digit:`;
+  if (app.anchor === null || whole) return "Whose is this turn?";
+  return to > from ? `Whose are these ${plural(to - from + 1, "word")}?` : `Whose is “${short(row.words[from]!.text, 20)}”?`;
 }
 
 interface Option {

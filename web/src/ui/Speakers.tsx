@@ -58,19 +58,16 @@ function Card({ app, person, share }: { app: App; person: Person; share: number 
           onBlur={(event) => typed !== null && name(event.currentTarget.value)}
         />
       </div>
+      <div class="more">
       <p class="facts">
         {length(person.time)} ({percent(share)}), {plural(person.turns, "turn")}
         {person.human && person.name !== null && <span class="tag human">named by a person</span>}
       </p>
       <div class="actions">
         {facts?.clearest.length && app.player.audio ? (
-          <span role="group" aria-label={`Clearest speech of ${person.label}`}>
-            {facts.clearest.slice(0, 3).map(({ start, end }, i) => (
-              <button type="button" key={start} onClick={() => app.player.play(start, end)} title={`Clearest speech, ${Math.round((end - start) / 1000)} s`}>
-                ▶ {i ? i + 1 : "Listen"}
-              </button>
-            ))}
-          </span>
+          <button type="button" aria-label={`Listen to the clearest speech of ${person.label}`} onClick={() => app.player.playAll(facts.clearest)}>
+            ▶ Listen ({Math.round(facts.clearest.reduce((sum, { start, end }) => sum + end - start, 0) / 1000)} s)
+          </button>
         ) : null}
         <select
           aria-label={`${person.label} is the same person as`} value=""
@@ -84,6 +81,7 @@ function Card({ app, person, share }: { app: App; person: Person; share: number 
           {app.persons.length <= 200 && app.persons.filter((one) => one.id !== person.id).map((one) => <option key={one.id} value={one.id}>{one.label.slice(0, 60)}</option>)}
         </select>
         {app.source.library && <Enrol person={person} />}
+      </div>
       </div>
       {facts && facts.candidates.length > 0 && person.name === null && (
         <p class="candidates">
@@ -102,17 +100,16 @@ const score = ({ score, llr }: Candidate): string => `score ${score.toFixed(3)}$
 
 /** Clusters that may be one person, best first. */
 function Pairs({ app }: { app: App }) {
-  const pairs = (app.people?.pairs ?? []).filter(({ a, b }) => app.person(a) && app.person(b)).slice(0, app.pass === "people" ? 5 : 1);
+  const pairs = (app.people?.pairs ?? []).filter(({ a, b }) => app.person(a) && app.person(b)).slice(0, app.pass === "people" ? 5 : 0);
   if (!pairs.length) return null;
   const listen = (id: string): void => {
-    const clearest = app.people?.speakers[id]?.clearest[0];
-    if (clearest) app.player.play(clearest.start, clearest.end);
+    app.player.playAll(app.people?.speakers[id]?.clearest ?? []);
   };
   return (
     <ul class="pairs" aria-label="Speakers that may be one person">
       {pairs.map(({ a, b, score }) => (
         <li key={`${a} ${b}`}>
-          One person? <small>similarity {score.toFixed(2)}</small>
+          One person? <small>score {score.toFixed(2)}</small>
           {[a, b].map((id) => <button type="button" key={id} onClick={() => listen(id)} aria-label={`Listen to ${app.label(id)}`}>▶ <bdi>{short(app.label(id), 16)}</bdi></button>)}
           <button type="button" onClick={() => app.change({ op: "merge_speakers", from: b, into: a }, `${short(app.label(b), 20)} is ${short(app.label(a), 20)} now. Ctrl+Z takes it back.`)}>Yes, merge</button>
         </li>
