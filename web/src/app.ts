@@ -66,7 +66,7 @@ export class App {
 
   constructor(readonly source: Source) {
     this.history = new History(machineState(source), source.entries);
-    const own = source.readonly ? null : server;
+    const own = source.readonly ? null : server(source.recording.version);
     this.saving = new Saving(this.history, source.author, own, tabMemory(source.recording.id), () => this.edited());
     this.player = new Player(source.audio?.url ?? null, (ms) => this.tick(ms), () => this.update());
     this.doubts = new Doubts(this);

@@ -279,23 +279,26 @@ function equal(a: unknown, b: unknown): boolean {
   return sorted(a) === sorted(b);
 }
 
-/** The server of this page. */
-export const server: Transport = {
+/** The server of this page. `version`: of the transcript that the page shows. */
+export const server = (version: string): Transport => ({
   async post(after, operations) {
     const answer = await fetch("operations", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ after, operations }),
+      body: JSON.stringify({ after, operations, version }),
     });
     const isJson = answer.headers.get("Content-Type")?.includes("json");
-    return { status: answer.status, answer: isJson ? ((await answer.json()) as Answer) : {} };
+    const body = isJson ? ((await answer.json()) as Answer & { reload?: boolean }) : {};
+    if (body.reload) location.reload();
+    return { status: answer.status, answer: body };
   },
 
   listen(after, entry, open) {
     let source: EventSource;
     let timer: ReturnType<typeof setTimeout>;
     const connect = (): void => {
-      source = new EventSource(`events?after=${after()}`);
+      source = new EventSource(`events?after=${after()}&version=${encodeURIComponent(version)}`);
+      source.addEventListener("reload", () => location.reload()); // processed again; what waits is kept by the tab
       source.addEventListener("open", open);
       source.addEventListener("entry", (event) => entry(JSON.parse((event as MessageEvent<string>).data) as Entry));
       source.addEventListener("error", () => {
@@ -306,7 +309,7 @@ export const server: Transport = {
     connect();
     return () => (clearTimeout(timer), source.close());
   },
-};
+});
 
 /** Session storage of this tab, where there is one (a page from file:// may have none). */
 export function tabMemory(id: string): Memory {
