@@ -18,7 +18,7 @@ export interface Candidate {
   readonly name: string;
   readonly score: number;
   readonly llr: number | null;
-  readonly runner_up: string | number | null;
+  readonly runner_up: number | null; // by how much the best one leads over the next
 }
 
 export interface SpeakerFacts {
@@ -29,6 +29,7 @@ export interface SpeakerFacts {
 
 export interface PeopleFacts {
   readonly speakers: Readonly<Record<string, SpeakerFacts>>;
+  readonly problem?: string; // why something of it is not known
   readonly pairs: readonly { readonly a: string; readonly b: string; readonly score: number }[];
 }
 

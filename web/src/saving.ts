@@ -26,6 +26,7 @@ export interface Memory {
 }
 
 const MOST = 200; // operations in one request
+const LARGEST = 400_000; // characters of them
 const WAITS = [500, 1000, 2000, 5000]; // ms between attempts
 
 export class Saving {
@@ -95,7 +96,7 @@ export class Saving {
     if (!this.transport || this.sending || !this.pending.length) return;
     clearTimeout(this.timer);
     this.sending = true;
-    const operations = this.pending.slice(0, MOST);
+    const operations = portion(this.pending);
     try {
       const { status, answer } = await this.transport.post(this.confirmed, operations);
       this.sending = false;
@@ -104,7 +105,8 @@ export class Saving {
       else if (status === 422) {
         this.accept(answer.entries ?? [], true);
         this.drop(answer.problem ?? "the server refused it");
-      } else if (status === 401 || status === 403) return this.retry("refused");
+      } else if (status === 400 || status === 413) this.drop(answer.problem ?? `the server answers ${status}`);
+      else if (status === 401 || status === 403) return this.retry("refused");
       else return this.retry("offline");
       this.waits = 0;
       for (const entry of this.early.splice(0)) this.receive(entry);
@@ -243,6 +245,18 @@ export class Saving {
       this.memory.set(null);
     }
   }
+}
+
+/** The first operations, as many as one request may have. */
+function portion(operations: readonly Operation[]): Operation[] {
+  const result: Operation[] = [];
+  let size = 0;
+  for (const operation of operations.slice(0, MOST)) {
+    size += JSON.stringify(operation).length;
+    if (result.length && size > LARGEST) break;
+    result.push(operation);
+  }
+  return result;
 }
 
 const SPEAKERS = new Set(["speaker", "from", "to", "into"]);

@@ -18,6 +18,7 @@ export function Speakers({ app }: { app: App }) {
     <section class="speakers" aria-label="Speakers" data-part="speakers">
       <h2>Speakers <small>{app.persons.filter((one) => one.name !== null).length} of {app.persons.length} named</small></h2>
       {!app.source.blind && <Pairs app={app} />}
+      {app.people?.problem && <p class="hint">{app.people.problem}</p>}
       <ul>
         {shown.map((person) => <Card key={person.id} app={app} person={person} share={total ? person.time / total : 0} />)}
       </ul>
@@ -96,7 +97,8 @@ function Card({ app, person, share }: { app: App; person: Person; share: number 
   );
 }
 
-const score = ({ score, llr }: Candidate): string => `score ${score.toFixed(3)}${llr === null ? "" : `, log-likelihood ratio ${llr.toFixed(2)}`}`;
+const score = ({ score, llr, runner_up }: Candidate): string =>
+  `score ${score.toFixed(3)}${llr === null ? "" : `, log-likelihood ratio ${llr.toFixed(2)}`}${runner_up === null ? "" : `, ${runner_up.toFixed(2)} more than the next one`}`;
 
 /** Clusters that may be one person, best first. */
 function Pairs({ app }: { app: App }) {
