@@ -10,8 +10,9 @@ The sound cannot be had back from a fingerprint, but whoever has the sound can t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ BANDS = 33
 LOWEST, HIGHEST = 300.0, 1_990.0  # Hz, of the bands, which are equally wide on a logarithmic scale
 BLOCK = 129  # frames that are compared at once, 3 s
 _PART = 2048  # frames of each that are compared at once
+_BATCH = 1000  # fingerprints that are looked through at once
 LEAST = 43  # frames, 1 s: a shorter piece has too few bits
 QUIET = 40.0  # dB under the loudest frame, below which a frame is not compared
 DEEP, LEAST_BANDS = 50.0, 8  # a frame needs so many bands within so many dB of its loudest: of a tone, bits are noise
@@ -102,13 +104,23 @@ def find_same(print_: Print, others: Iterable[tuple[Key, Print]]) -> tuple[Key, 
     """
     frames = np.unique(print_[print_ > 0])
     best: tuple[Key, PrintMatch] | None = None
-    for key, other in others:
-        if not np.isin(other, frames).any():
-            continue
-        match = compare(print_, other)
-        if match is not None and match.is_same and (best is None or match.errors < best[1].errors):
-            best = key, match
+    remaining = iter(others)
+    while len(frames) and (batch := list(islice(remaining, _BATCH))):
+        for key, other in _sharing(frames, batch):
+            match = compare(print_, other)
+            if match is not None and match.is_same and (best is None or match.errors < best[1].errors):
+                best = key, match
     return best
+
+
+def _sharing(frames: Print, batch: Sequence[tuple[Key, Print]]) -> list[tuple[Key, Print]]:
+    """Those of a batch that have one of the `frames`, which are sorted."""
+    values = np.concatenate([other for _, other in batch])
+    places = np.searchsorted(frames, values)
+    places[places == len(frames)] = 0
+    ends = np.cumsum([len(other) for _, other in batch])
+    owners = np.unique(np.searchsorted(ends, np.flatnonzero(frames[places] == values), side="right"))
+    return [batch[owner] for owner in owners.tolist()]
 
 
 def _best_block(a: Print, b: Print, block: int) -> tuple[float, int, int]:

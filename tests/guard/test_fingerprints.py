@@ -107,3 +107,18 @@ def test_it_survives_storage() -> None:
     assert np.array_equal(fingerprints.decode(data), print_) and len(data) / 4 < 180
     with pytest.raises(ValueError, match="buffer size"):
         fingerprints.decode(b"abc")
+
+
+def test_the_right_one_of_many_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fingerprints, "_BATCH", 3)
+    rng = np.random.default_rng(0)
+    sounds = {f"talk {i}": spoken(4, seed=i) for i in range(7)}
+    prints = {name: fingerprints.fingerprint(audio(sound)) for name, sound in sounds.items()}
+    stored = [("empty", np.zeros(0, np.uint32)), *prints.items(), ("short", prints["talk 1"][:20])]
+    for name, sound in sounds.items():
+        noisy = sound + 0.05 * sound.std() * rng.standard_normal(len(sound))
+        same = fingerprints.find_same(fingerprints.fingerprint(audio(0.1 * noisy)), stored)
+        assert same is not None and same[0] == name and same[1].is_same
+    assert fingerprints.find_same(fingerprints.fingerprint(audio(noise(4))), stored) is None
+    assert fingerprints.find_same(np.zeros(100, np.uint32), stored) is None
+    assert fingerprints.find_same(prints["talk 1"], []) is None
