@@ -147,15 +147,17 @@ def hash_samples(samples: Samples) -> str:
 
 
 def decode(
-    file: FileIO, called: str, channel: str, track: int | None, scratch: ScratchFiles, rate: int = RATE
-) -> tuple[Iterator[SampleBuffer], DecodingReport]:
+    file: FileIO, called: str, channel: str, track: int | None, scratch: ScratchFiles, rate: int = RATE,
+    longest: float = LONGEST,
+) -> tuple[Iterator[SampleBuffer], DecodingReport]:  # fmt: skip
     """The sound of one open file at `rate` Hz, a buffer of one channel for each Audio, and the report.
 
-    Opens nothing but what `scratch` gives; `file` needs no name. Raises AudioError (with `called` as the path),
-    OutputError, OSError if the disk fails, and anything that hostile bytes make PyAV raise.
+    Opens nothing but what `scratch` gives; `file` needs no name; more than `longest` s are refused. Raises AudioError
+    (with `called` as the path), OutputError, OSError if the disk fails, and anything that hostile bytes make PyAV
+    raise.
     """
     file.seek(0)
-    decoder = _FileDecoder(called, file, os.fstat(file.fileno()).st_size, track)
+    decoder = _FileDecoder(called, file, os.fstat(file.fileno()).st_size, track, longest)
     resampler, lost = decoder.decode(scratch, rate)
     try:
         selection = channels.select_channels(resampler.statistics, channel)
@@ -205,8 +207,8 @@ def _decode_in_process(
 class _FileDecoder:
     """Decodes one open file, and collects what the report says about it."""
 
-    def __init__(self, called: str, file: FileIO, size: int, track: int | None) -> None:
-        self.called, self.size, self.track = called, size, track
+    def __init__(self, called: str, file: FileIO, size: int, track: int | None, longest: float) -> None:
+        self.called, self.size, self.track, self._longest = called, size, track, longest
         self.track_line = ""  # names the track where another one than the default was chosen
         self.container = self.codec = ""
         self.stream = self.streams = self._number = 0
@@ -356,8 +358,9 @@ class _FileDecoder:
             raise self._error(f"has a sample rate of {rate} Hz; {SLOWEST} to {FASTEST} Hz can be read")
         if not 1 <= count <= MOST_CHANNELS:
             raise self._error(f"has {count} channels; up to {MOST_CHANNELS} can be read")
-        if cursor > LONGEST:
-            raise self._error(f"is longer than {LONGEST / 3600:.0f} hours", "Cut it into parts.")
+        if cursor > self._longest:
+            limit = f"{LONGEST / 3600:.0f} hours" if self._longest == LONGEST else f"{self._longest:g} s"
+            raise self._error(f"is longer than {limit}", "Cut it into parts.")
 
     def _lost(
         self,

@@ -168,6 +168,13 @@ class Library:
         with self._engine.reading():
             return self._rows.people(self._today())
 
+    def page(self, after: str, count: int) -> tuple[Person, ...]:
+        """At most `count` people whose ids come after `after` (""; all), sorted by id: the next page of a long list."""
+        where = "WHERE p.id IN (SELECT n.id FROM people n WHERE n.id > ? ORDER BY n.id LIMIT ?)"
+        with self._engine.reading():
+            people = self._rows.people(self._today(), where, (after, count))
+        return tuple(sorted(people, key=lambda person: person.id))
+
     def counts(self) -> tuple[int, int]:
         """(number of people, number of those whose consent has ended)."""
         with self._engine.reading():

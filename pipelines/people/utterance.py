@@ -89,7 +89,7 @@ class UtteranceEmbedder:
         audio, notes = recording.audios[0], recording.source.notes
         if self.preparation == preparation.SPEECH and rate == RATE:
             embedded = self.embed_windows(audio)
-            notes = (*notes, *_second_voice(embedded, self.model))
+            notes = (*notes, *note_second_voice(embedded, self.model))
             return replace(embedded.voice, path=str(path), notes=notes, spoof=self.score_spoofing(audio))
         voice = self._embed_prepared(audio)
         needed = self.scoring.bandwidth
@@ -211,7 +211,7 @@ def embed_files(
     return utterances, problems
 
 
-def _second_voice(embedded: EmbeddedSpeech, model: str) -> tuple[str, ...]:
+def note_second_voice(embedded: EmbeddedSpeech, model: str) -> tuple[str, ...]:
     """A note on a second voice, where the calibration of the embedder can tell one."""
     calibration = calibrations.shipped(model)
     if calibration is None or calibration.one_voice is None:

@@ -208,10 +208,10 @@ def claimed_voice(library: Library, person: Person, model: str) -> tuple[Voice, 
             problem = f"the library has no voice of {who} for {model}, but of other models ({others})"
             cure = f"Run `diarize enroll --re-embed {person.id}` with the same embedder, or enrol them again."
         raise CalibrationError(problem, cure)
-    return voice, _narrowest(library, person.id)
+    return voice, narrowest(library, person.id)
 
 
-def _narrowest(library: Library, person: str) -> float | None:
+def narrowest(library: Library, person: str) -> float | None:
     """The smallest bandwidth of the utterances behind a voice, in Hz; None where none was measured."""
     bandwidths = [u.quality["bandwidth"] for u in library.utterances(person) if "bandwidth" in u.quality]
     return min(bandwidths, default=None)

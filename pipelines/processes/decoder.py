@@ -89,7 +89,8 @@ def _decode(options: dict[str, Any], file: FileIO, parent: Connection, scratch: 
 
     with progress.watched(send_share):
         scratch_files = ScratchFiles(Path(options["folder"]), empty_files(), parent.send_alive)
-        buffers, facts = reading.decode(file, "", options["channel"], options["track"], scratch_files, options["rate"])
+        chosen = options["channel"], options["track"], scratch_files, options["rate"], options["longest"]
+        buffers, facts = reading.decode(file, "", *chosen)
     for buffer in buffers:
         if buffer.on_disk:
             buffer.finish()

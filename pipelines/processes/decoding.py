@@ -69,9 +69,13 @@ def decoder() -> Decoder:
 
 
 class Decoder:
-    """A `reading.Decode`: one recording at a time, in a confined process that starts with the first one."""
+    """A `reading.Decode`: one recording at a time, in a confined process that starts with the first one.
 
-    def __init__(self) -> None:
+    `cpu`: s of processor time that any file may take, None by its size; `longest`: s of sound that one may hold.
+    """
+
+    def __init__(self, cpu: int | None = None, longest: float = reading.LONGEST) -> None:
+        self._cpu, self._longest = cpu, longest
         self._process: ConfinedProcess | None = None
         self._scratch = Path()
         self._files: list[IO[bytes]] = []  # unnamed files in `_scratch`, for long recordings
@@ -93,11 +97,12 @@ class Decoder:
         self, file: FileIO, called: str, channel: str, track: int | None, scratch: Path, rate: int = RATE
     ) -> tuple[tuple[Samples, ...], DecodingReport]:
         """Decode an open file. Raises AudioError, also where it breaks its decoder, OutputError and BackendError."""
-        seconds = CPU + CPU_PER_MB * os.fstat(file.fileno()).st_size // 1_000_000
+        seconds = self._cpu or CPU + CPU_PER_MB * os.fstat(file.fileno()).st_size // 1_000_000
         with self._lock:
             reusable = False  # also after Ctrl-C, which leaves half an answer in the socket
             try:
-                options = {"channel": channel, "track": track, "folder": str(scratch), "rate": rate}
+                options: dict[str, Any] = {"channel": channel, "track": track, "folder": str(scratch), "rate": rate}
+                options["longest"] = self._longest
                 messages = self._ready(scratch).ask(options, file, seconds)
                 sounds: list[Samples] = []
                 on_disk = False

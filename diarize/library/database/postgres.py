@@ -1,8 +1,9 @@
 """PostgreSQL as the engine under a library of speakers, for several machines (extra `postgres`).
 
-The tables lie in a schema called `diarize`. Where the server has pgvector and the library is not encrypted, each voice
-stands in the table as a vector of the server too, so that the server finds the nearest ones by itself. What a server
-keeps beyond the tables (write-ahead log, backups, replicas, statement log) is its administrator's task.
+The tables lie in a schema called `diarize`, or in the one that the address names. Where the server has pgvector and the
+library is not encrypted, each voice stands in the table as a vector of the server too, so that the server finds the
+nearest ones by itself. What a server keeps beyond the tables (write-ahead log, backups, replicas, statement log) is its
+administrator's task.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from diarize.errors import (
     MissingExtra,
 )
 from diarize.library.database import schema
-from diarize.library.database.address import ServerAddress
+from diarize.library.database.address import SCHEMA, ServerAddress
 from diarize.library.database.engine import PATIENCE, RESTORE, SqlRow, transaction
 
 _WRITERS = 0x64696172  # the advisory lock of the server that one writer has at a time: "diar"
@@ -47,7 +48,7 @@ class Postgres:
         except ImportError as error:
             raise MissingExtra("a library on a PostgreSQL server", "postgres") from error
         self.place, self.writable, self.depth = str(address), not read_only, 0
-        self._psycopg, self._streams = psycopg, 0
+        self._psycopg, self._streams, self._schema = psycopg, 0, address.schema
         with self._translated():
             self._connection = psycopg.connect(address.secret, autocommit=True, connect_timeout=int(PATIENCE))
         try:
@@ -59,7 +60,7 @@ class Postgres:
     def _prepare(self, create: bool) -> None:
         self.execute("SET client_min_messages = warning")
         self.execute(f"SET lock_timeout = '{int(1000 * PATIENCE)}ms'")
-        self.execute("SET search_path = diarize, public")
+        self.execute(f"SET search_path = {self._schema}, public")  # a name that needs no quotes (address.py)
         if not self.writable:
             self.execute("SET default_transaction_read_only = on")
         if not self._exists():
@@ -85,16 +86,18 @@ class Postgres:
         self._has_pgvector = bool(
             self.execute(
                 "SELECT 1 FROM information_schema.columns "
-                "WHERE table_schema = 'diarize' AND table_name = 'voices' AND column_name = 'embedding'"
+                "WHERE table_schema = ? AND table_name = 'voices' AND column_name = 'embedding'",
+                (self._schema,),
             )
         )
 
     def _exists(self) -> bool:
         """Reads the rows of the catalogue, as `to_regclass` may answer from a cache that is older than the lock."""
-        return bool(self.execute("SELECT 1 FROM pg_tables WHERE schemaname = 'diarize' AND tablename = 'meta'"))
+        sql = "SELECT 1 FROM pg_tables WHERE schemaname = ? AND tablename = 'meta'"
+        return bool(self.execute(sql, (self._schema,)))
 
     def _build(self) -> None:
-        self.execute("CREATE SCHEMA IF NOT EXISTS diarize")
+        self.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}")
         for statement in schema.POSTGRES:
             self.execute(statement)
         if self.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"):
@@ -102,8 +105,11 @@ class Postgres:
                 contextlib.suppress(LibraryError),
                 self.writing(),
             ):  # this user may not install it: the library works without
-                for statement in schema.PGVECTOR:
-                    self.execute(statement)
+                extension, column = schema.PGVECTOR
+                if self._schema != SCHEMA:  # all libraries of the database find it there
+                    extension += " SCHEMA public"
+                self.execute(extension)
+                self.execute(column)
         self.execute("INSERT INTO meta (key, value) VALUES ('version', ?)", (b"%d" % schema.VERSION,))
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
@@ -136,7 +142,10 @@ class Postgres:
         outermost = not self.depth
         with transaction(self, "BEGIN"):
             if outermost:  # one writer at a time, as in SQLite; what it reads afterwards is the newest state
-                self.execute("SELECT pg_advisory_xact_lock(?)", (_WRITERS,))
+                if self._schema == SCHEMA:
+                    self.execute("SELECT pg_advisory_xact_lock(?)", (_WRITERS,))
+                else:
+                    self.execute("SELECT pg_advisory_xact_lock(?, hashtext(?))", (_WRITERS, self._schema))
             yield
 
     def purge(self) -> None:

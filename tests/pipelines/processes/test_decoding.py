@@ -281,6 +281,7 @@ def test_fault_49_memory_is_bounded(tmp_path: Path) -> None:
 
             def ask(path: Path) -> tuple[bytes, bytes]:
                 options = {"channel": "per-channel", "track": None, "folder": str(tmp_path), "rate": 16_000}
+                options["longest"] = 3600.0
                 with FileIO(path) as file:
                     connection.send(confined.REQUEST, json.dumps(options).encode(), file)
                 kind, content = connection.receive()
