@@ -280,8 +280,13 @@ def test_fault_49_memory_is_bounded(tmp_path: Path) -> None:
             assert connection.receive()[0] == confined.READY
 
             def ask(path: Path) -> tuple[bytes, bytes]:
-                options = {"channel": "per-channel", "track": None, "folder": str(tmp_path), "rate": 16_000}
-                options["longest"] = 3600.0
+                options = {
+                    "channel": "per-channel",
+                    "track": None,
+                    "folder": str(tmp_path),
+                    "rate": 16_000,
+                    "longest": 60,
+                }
                 with FileIO(path) as file:
                     connection.send(confined.REQUEST, json.dumps(options).encode(), file)
                 kind, content = connection.receive()

@@ -1,0 +1,54 @@
+"""/v1/verify and /v1/identify."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from pipelines.service.http.bodies import audio_body
+from pipelines.service.http.callers import Identifying, Verifying, service_of
+from pipelines.service.http.frame import Metrics
+from pipelines.service.http.schemas import AUDIO_BODY, PROBLEMS, IdentificationAnswer, VerificationAnswer
+
+router = APIRouter(prefix="/v1", tags=["decisions"], responses=PROBLEMS)
+
+_Claimed = Annotated[str, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="id of the claimed speaker")]
+
+
+@router.post("/verify", response_model=VerificationAnswer, openapi_extra=AUDIO_BODY)
+async def verify(request: Request, speaker: _Claimed, caller: Verifying) -> Response:
+    """Is the voice in the audio that of the speaker?"""
+    service = service_of(request)
+    async with audio_body(request) as body:
+
+        def work() -> tuple[int, dict[str, Any]]:
+            service.check_quota(caller)
+            return 200, service.decider.verify(caller.tenant, speaker, body.upload)
+
+        answer = await service.perform(service.bench, caller, "verify", work, speaker)
+    _count(request, "verify", answer.body)
+    return JSONResponse(answer.body)
+
+
+@router.post("/identify", response_model=IdentificationAnswer, openapi_extra=AUDIO_BODY)
+async def identify(
+    request: Request, caller: Identifying, top: Annotated[int, Query(ge=1, le=50, description="most matches")] = 5
+) -> Response:
+    """Which enrolled speaker is in the audio, or nobody?"""
+    service = service_of(request)
+    async with audio_body(request) as body:
+
+        def work() -> tuple[int, dict[str, Any]]:
+            service.check_quota(caller)
+            return 200, service.decider.identify(caller.tenant, body.upload, top)
+
+        answer = await service.perform(service.bench, caller, "identify", work)
+    _count(request, "identify", answer.body)
+    return JSONResponse(answer.body)
+
+
+def _count(request: Request, action: str, body: dict[str, Any]) -> None:
+    metrics: Metrics = request.app.state.metrics
+    metrics.decisions.labels(action, body["decision"]).inc()

@@ -1,0 +1,76 @@
+"""uvicorn around the application: sockets, TLS, proxies, graceful stop."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from diarize.models.store import Store
+from pipelines.service.application import application
+from pipelines.service.http.connections import guarded
+from pipelines.service.work.settings import ServiceSettings
+from pipelines.service.work.voice_service import VoiceService
+
+GRACE = 30  # s in which running requests are finished when the service is stopped
+BACKLOG = 512
+
+OnReady = Callable[[int], None]  # called with the port that is listened on
+
+
+class VoiceServer(uvicorn.Server):
+    """A server that tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: OnReady) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load, listen, and tell."""
+        await super().startup(sockets)
+        if not self.should_exit and self.servers:
+            self._on_ready(self.servers[0].sockets[0].getsockname()[1])
+
+
+def make(
+    settings: ServiceSettings, store: Store, log: Callable[[str], None], on_ready: OnReady = lambda port: None
+) -> VoiceServer:
+    """The server. Raises ConfigError for an address that is not safe, and LibraryError."""
+    service = VoiceService(settings, store, log)
+    binding, limits = settings.binding, settings.limits
+    try:
+        binding.check(service.keys.exist())
+    except BaseException:
+        service.stop()
+        raise
+    config = uvicorn.Config(
+        application(service),
+        host=binding.host,
+        port=binding.port,
+        http=guarded(limits.connections, limits.header_seconds),
+        ws="websockets-sansio",
+        ws_max_size=1 << 20,
+        ssl_certfile=str(binding.certificate) if binding.certificate else None,
+        ssl_keyfile=str(binding.private_key) if binding.private_key else None,
+        proxy_headers=bool(binding.proxies),
+        forwarded_allow_ips=list(binding.proxies) or "127.0.0.1",
+        server_header=False,
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=GRACE,
+        h11_max_incomplete_event_size=32 << 10,
+        backlog=BACKLOG,
+    )
+    return VoiceServer(config, on_ready)
+
+
+def run(settings: ServiceSettings, store: Store, log: Callable[[str], None], on_ready: OnReady) -> None:
+    """Serve until a signal stops it; running requests are finished, running recordings are resumed next time.
+
+    Raises as `make`.
+    """
+    server = make(settings, store, log, on_ready)
+    with contextlib.suppress(KeyboardInterrupt):  # the signal that stopped it, raised again when all is done
+        server.run()

@@ -1,0 +1,51 @@
+"""What has lain long enough is deleted: enrolments without end, expired people, finished recordings, old events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from diarize.errors import LibraryError
+from pipelines.service.access.ledger import Ledger
+from pipelines.service.access.tenants import DEFAULT
+from pipelines.service.work.people import SpeakerRoom
+from pipelines.service.work.recordings import RecordingJobs
+
+EVERY = 3600.0  # s between two runs
+ANSWERS = timedelta(days=1)  # that the answer for an Idempotency-Key is kept
+
+
+def tenants_of(room: SpeakerRoom, ledger: Ledger) -> tuple[str, ...]:
+    """Everybody who has a library, as far as the service knows: those with keys, with events, with a file."""
+    names = {str(row[0]) for row in ledger.execute("SELECT tenant FROM keys UNION SELECT tenant FROM events")}
+    names |= {path.stem for path in (room.settings.data / "tenants").glob("*.db")}
+    return tuple(sorted(names | {DEFAULT}))
+
+
+def retain(room: SpeakerRoom, jobs: RecordingJobs, ledger: Ledger, now: datetime | None = None) -> dict[str, int]:
+    """Delete what is to be deleted, in all tenants; how many of each."""
+    time = now or datetime.now(UTC)
+    keeping = room.settings.keeping
+    counts = {"speakers": 0, "recordings": 0, "events": 0}
+    for tenant in tenants_of(room, ledger):
+        with room.settings.tenants.open(tenant) as library:  # opened anew: that also overwrites what was deleted
+            for person in library.people():
+                complete = room.progress(person)["complete"] or not room.models.name
+                age, ended = time - person.created, person.expires
+                unfinished = keeping.unfinished and not complete and age > timedelta(days=keeping.unfinished)
+                over = keeping.expired and ended is not None and (time.date() - ended).days > keeping.expired
+                if unfinished or over:
+                    try:
+                        library.remove(person.id)
+                    except LibraryError:  # deleted, and overwritten the next time
+                        continue
+                    finally:
+                        counts["speakers"] += 1
+    if keeping.recordings:
+        counts["recordings"] = jobs.delete_old(time - timedelta(days=keeping.recordings))
+    ledger.execute("DELETE FROM answers WHERE created < ?", ((time - ANSWERS).isoformat(),))
+    if keeping.events:
+        before = ((time - timedelta(days=keeping.events)).isoformat(),)
+        counts["events"] = int(ledger.execute("SELECT count(*) FROM events WHERE time < ?", before)[0][0])
+        ledger.execute("DELETE FROM events WHERE time < ?", before)
+        ledger.execute("DELETE FROM use_by_day WHERE day < ?", (before[0][0][:10],))
+    return counts

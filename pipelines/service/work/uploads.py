@@ -1,0 +1,105 @@
+"""What a caller sent -> decoded sound. It is decoded in a confined child, which may open and reach nothing."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from diarize.audio import reading
+from diarize.audio.reading import Recording
+from diarize.config import AudioConfig
+from diarize.errors import AudioError
+from diarize.units import RATE
+from pipelines.processes import decoding
+from pipelines.processes.decoding import Decoder
+from pipelines.service.work.refusals import Refusal
+from pipelines.service.work.settings import RequestLimits
+
+_KINDS = (  # first bytes -> what they are, for messages about what is not audio
+    (b"RIFF", "RIFF (wav)"), (b"fLaC", "flac"), (b"ID3", "mp3"), (b"OggS", "ogg"), (b"\x1aE\xdf\xa3", "matroska"),
+    (b"PK\x03\x04", "zip"), (b"\x1f\x8b", "gzip"), (b"%PDF", "pdf"), (b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"),
+    (b"{", "json"), (b"[", "json"), (b"<", "html or xml"), (b"GIF8", "gif"),
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Upload:
+    """A body on the disk, in the service's folder of uploads; deleted when its request ends."""
+
+    path: Path
+    size: int  # bytes
+    digest: str  # sha256
+    declared: str = ""  # content type that the caller named
+    sniffed: str = ""
+    seconds: float | None = None  # of sound; None: it could not be decoded
+
+    def received(self) -> dict[str, Any]:
+        """What a message says about it."""
+        kind = self.sniffed or _sniff(self.path)
+        return {"bytes": self.size, "type": kind, "declared_type": self.declared, "seconds": self.seconds}
+
+
+class UploadDecoder:
+    """Decodes uploads, with a confined child for each thread: a slow file delays its own thread alone."""
+
+    def __init__(self, limits: RequestLimits, audio: AudioConfig) -> None:
+        self._limits, self._audio = limits, audio
+        self._local = threading.local()
+        self._all: list[Decoder] = []
+
+    def decode(self, upload: Upload, name: str) -> Recording:
+        """The sound of an upload, which messages call `name`. Raises Refusal."""
+        if not upload.size:
+            raise Refusal("audio_empty", "0 bytes were received", {"received": upload.received()})
+        own = partial(self._decoder(), rate=RATE) if decoding.available() else None
+        channel = "auto" if self._audio.channel == "per-channel" else self._audio.channel
+        try:
+            recording = reading.read(upload.path, id=name, channel=channel, track=self._audio.track, decode=own)
+        except AudioError as error:
+            raise self._refused(error, upload) from error
+        upload.seconds = round(recording.audios[0].duration, 3)
+        upload.sniffed = f"{recording.source.container} ({recording.source.codec})"
+        if upload.seconds > self._limits.utterance_seconds:
+            raise self._too_long(upload)
+        return recording
+
+    def close(self) -> None:
+        """End the children."""
+        for decoder in self._all:
+            decoder.close()
+
+    def _decoder(self) -> Decoder:
+        decoder: Decoder | None = getattr(self._local, "decoder", None)
+        if decoder is None:
+            decoder = self._local.decoder = Decoder(self._limits.decoding, self._limits.utterance_seconds)
+            self._all.append(decoder)
+        return decoder
+
+    def _refused(self, error: AudioError, upload: Upload) -> Refusal:
+        if error.problem.startswith("is longer than"):
+            return self._too_long(upload)
+        facts = {"received": upload.received()}
+        if "processor time" in error.problem:
+            return Refusal("audio_too_costly", f"{self._limits.decoding} s of processor time are not enough", facts)
+        if error.problem.startswith("holds no sound"):
+            return Refusal("audio_empty", f"the audio {error.problem}", facts)
+        return Refusal("not_audio", f"the audio {error.problem}", facts)
+
+    def _too_long(self, upload: Upload) -> Refusal:
+        limit = self._limits.utterance_seconds
+        return Refusal("audio_too_long", f"{limit:g} s are the limit", {"limit": limit, "received": upload.received()})
+
+
+def _sniff(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return "unknown"
+    kind = next((name for magic, name in _KINDS if head.lstrip().startswith(magic)), "")
+    if kind or not head:
+        return kind or "empty"
+    return "text" if head.isascii() and head.decode("ascii").isprintable() else "unknown"
