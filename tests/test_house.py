@@ -22,6 +22,7 @@ NOUNS = "diarize"  # the modules of diarize/ itself, which every room may import
 ALLOWED = {  # room of diarize/ -> the other rooms of it that it may import
     "diarize": set(),
     "diarize.audio": set(),
+    "diarize.client": set(),
     "diarize.speech": set(),
     "diarize.clustering": set(),
     "diarize.turns": set(),
@@ -81,6 +82,7 @@ LAYERS = (  # rooms of pipelines/, each imports only what stands before it
     "pipelines.evaluation",
     "pipelines.cli",
     "pipelines.cli.commands",
+    "pipelines.cli.commands.network",
 )
 PUBLIC = (
     ROOT / "diarize" / "__init__.py"

@@ -20,7 +20,7 @@ FAMILIES = {  # command -> module of pipelines.cli.commands; only the one that i
     "enroll": "enroll", "evaluate": "evaluate", "speakers": "speakers", "relabel": "speakers", "identify": "identify",
     "train": "training", "adapt": "training", "export-model": "training",
     "verify": "scores", "compare": "scores", "score-trials": "scores", "calibrate": "scores",
-    "serve": "serve",
+    "serve": "network.serve",
     "case": "case", "models": "models", "cache": "cache", "config": "machine", "doctor": "machine",
 }  # fmt: skip
 PURPOSE = "Speaker diarization and transcription: recordings in, labelled transcripts and speaker timelines out."

@@ -18,7 +18,7 @@ from pipelines.service.http import (
     speaker_routes,
     stream_routes,
 )
-from pipelines.service.http.frame import Frame, Metrics
+from pipelines.service.http.frame import Metrics, RequestFrame
 from pipelines.service.work import retention
 from pipelines.service.work.refusals import Refusal
 from pipelines.service.work.voice_service import VoiceService
@@ -52,7 +52,7 @@ def application(service: VoiceService) -> FastAPI:
         app.include_router(each.router)
     if service.settings.compat:
         app.include_router(compat_routes.router)
-    app.add_middleware(Frame, service=service, metrics=app.state.metrics)
+    app.add_middleware(RequestFrame, service=service, metrics=app.state.metrics)
     return app
 
 

@@ -41,7 +41,7 @@ class Metrics:
         )
 
 
-class Frame:
+class RequestFrame:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp, service: VoiceService, metrics: Metrics) -> None:
@@ -144,7 +144,7 @@ class _Exchange:
         await self._send(message)
 
     async def refuse(self) -> None:
-        """Answer with the refusal, where nothing was answered yet; the connection ends, as the body was not read."""
+        """Completed with the refusal, where nothing was answered yet; the connection ends, as the body was not read."""
         if self._started:
             return
         refusal, self.refusal = self.refusal, None

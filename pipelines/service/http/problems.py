@@ -45,7 +45,7 @@ def response(refusal: Refusal, request: Request) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error with a problem."""
+    """Completed every error with a problem."""
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refusal)

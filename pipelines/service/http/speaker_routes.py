@@ -26,7 +26,7 @@ from pipelines.service.http.schemas import (
 )
 from pipelines.service.work.answers import Repeatable
 from pipelines.service.work.people import as_response, etag
-from pipelines.service.work.voice_service import Answer
+from pipelines.service.work.voice_service import Completed
 
 router = APIRouter(prefix="/v1/speakers", tags=["speakers"], responses=PROBLEMS)
 
@@ -163,10 +163,10 @@ def _read(make: Any) -> tuple[int, dict[str, Any]]:
     return 200, make()
 
 
-def _plain(answer: Answer, headers: dict[str, str] | None = None) -> JSONResponse:
+def _plain(answer: Completed, headers: dict[str, str] | None = None) -> JSONResponse:
     replayed = {"Idempotency-Replayed": "true"} if answer.replayed else {}
     return JSONResponse(answer.body, answer.status, {**replayed, **(headers or {})})
 
 
-def _speaker(answer: Answer, headers: dict[str, str] | None = None) -> JSONResponse:
+def _speaker(answer: Completed, headers: dict[str, str] | None = None) -> JSONResponse:
     return _plain(answer, {"ETag": etag(answer.body), **(headers or {})})

@@ -54,14 +54,13 @@ class Listener:
         """How much speech there is, and whether it is enough."""
         samples = np.frombuffer(bytes(self._data[: len(self._data) // 2 * 2]), "<i2") / np.float32(32768)
         audio = preparation.resample(Audio("stream", samples.astype(np.float32), self.rate), RATE)
-        speech = round(total(embedder.detector(audio)), 3) if len(samples) else 0.0
-        seconds = round(self.seconds, 3)
+        speech = round(float(total(embedder.detector(audio))), 3) if len(samples) else 0.0
         return {
             "type": "progress",
-            "seconds": seconds,
+            "seconds": round(self.seconds, 3),
             "speech": speech,
             "need": self.need,
-            "enough": speech >= self.need,
+            "enough": bool(speech >= self.need),
         }
 
     def upload(self, path: Path) -> Upload:

@@ -108,8 +108,8 @@ class RecordingJobs:
             raise Refusal("unknown_format", f"{name} is none of them", {"known": sorted(formats.FORMATS)})
         if (state := _read(folder)["state"]) != "done":
             raise Refusal("not_finished", f"its state is {state}", {"state": state})
-        found = next((folder / _OUT).glob(f"*/{outputs.TRANSCRIPT}"))
-        return formats.dumps(name, outputs.read_corrected(found.parent))
+        path = next((folder / _OUT).glob(f"*/{outputs.TRANSCRIPT}"))
+        return formats.dumps(name, outputs.read_corrected(path.parent))
 
     def cancel(self, tenant: str, id: str) -> dict[str, Any]:
         """Give a job up, where it is not finished. Raises Refusal."""

@@ -52,7 +52,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Completed:
     """What a request gets."""
 
     status: int
@@ -133,20 +133,22 @@ class VoiceService:
         work: Work,
         person: str = "",
         repeatable: Repeatable | None = None,
-    ) -> Answer:
+    ) -> Completed:
         """Do the work of a request in a thread, once, and record it. Raises Refusal."""
         return await pool.run(partial(self._perform, caller, action, work, person, repeatable))
 
-    def _perform(self, caller: Caller, action: str, work: Work, person: str, repeatable: Repeatable | None) -> Answer:
+    def _perform(
+        self, caller: Caller, action: str, work: Work, person: str, repeatable: Repeatable | None
+    ) -> Completed:
         try:
             stored = self.answers.find(caller.tenant, caller.id, repeatable) if repeatable is not None else None
             if stored is not None:
-                return Answer(*stored, replayed=True)
+                return Completed(*stored, replayed=True)
             status, body = work()
             if repeatable is not None:
                 self.answers.store(caller.tenant, caller.id, repeatable, status, body)
             self.record(caller, action, person or str(body.get("id", "")), str(body.get("decision", "done")))
-            return Answer(status, body)
+            return Completed(status, body)
         except Refusal as refusal:
             with contextlib.suppress(LibraryError):
                 self.record(caller, action, person, refusal.code)

@@ -84,6 +84,7 @@ class Running:
 
 
 def settings_in(folder: Path, **changes: Any) -> ServiceSettings:
+    folder.mkdir(parents=True, exist_ok=True)
     chosen = layers.resolve_options(
         {"vad": "energy", "embedder": "tests.cheap:embedder", "offline": True}, None, {}
     ).config
