@@ -32,7 +32,7 @@ export function AssignBar({ app }: { app: App }) {
           <button type="button" class="chip" aria-pressed={!choice && row?.speaker === null} onClick={() => answer(null)}><Kbd>0</Kbd>nobody</button>
           {!choice && row?.speaker != null && (
             <button type="button" class="chip" onClick={() => ((app.dialog = "rename"), app.update())}>
-              <Kbd>r</Kbd>name <bdi>{short(app.label(row.speaker), 18)}</bdi> everywhere
+              <Kbd>r</Kbd>{app.person(row.speaker)?.name == null ? "name" : "rename"} <bdi>{short(app.label(row.speaker), 18)}</bdi> everywhere
             </button>
           )}
           {choice && <button type="button" class="chip" onClick={() => commands.clear(app)}><Kbd>Esc</Kbd>leave it</button>}

@@ -62,7 +62,7 @@ function Card({ app, person, share }: { app: App; person: Person; share: number 
       <div class="more">
       <p class="facts">
         {length(person.time)} ({percent(share)}), {plural(person.turns, "turn")}
-        {person.human && person.name !== null && <span class="tag human">named by a person</span>}
+        {person.human && person.name !== null && <span class="tag human">by a person</span>}
       </p>
       <div class="actions">
         {facts?.clearest.length && app.player.audio ? (
