@@ -43,6 +43,7 @@ export const KEYS: readonly Key[] = [
 
   { keys: ["d"], group: "Move", what: "next doubt", run: (app) => commands.nextDoubt(app, 1) },
   { keys: ["Shift+D"], group: "Move", what: "doubt before", run: (app) => commands.nextDoubt(app, -1) },
+  { keys: ["w"], group: "Move", what: "the word that sounds", run: (app) => app.sounding && app.moveTo(app.sounding) },
   { keys: ["g"], group: "Move", what: "next speaker change", run: (app) => commands.speakerChange(app, 1) },
   { keys: ["Shift+G"], group: "Move", what: "speaker change before", run: (app) => commands.speakerChange(app, -1) },
   { keys: ["ArrowRight"], group: "Move", what: "next word", run: (app) => commands.moveWord(app, 1, false) },

@@ -31,13 +31,21 @@ export function Transcript({ app }: { app: App }) {
   }
 
   const frame = useRef(0);
+  const drawn = useRef<[number, number]>([0, 0]);
   const onScroll = (): void => {
-    if (!frame.current) frame.current = requestAnimationFrame(() => ((frame.current = 0), redraw(undefined)));
+    if (frame.current) return;
+    frame.current = requestAnimationFrame(() => {
+      frame.current = 0;
+      const { scrollTop, clientHeight } = list.current!;
+      const [first, last] = heights.range(scrollTop, clientHeight, MORE / 2);
+      if (first < drawn.current[0] || last > drawn.current[1]) redraw(undefined); // the rows that are there do not suffice
+    });
   };
 
   const scroll = list.current?.scrollTop ?? 0;
   const room = list.current?.clientHeight ?? 800;
   const [first, last] = heights.range(scroll, room, MORE);
+  drawn.current = [first, last];
 
   useLayoutEffect(() => {
     const element = list.current!;
