@@ -131,6 +131,7 @@ def decode(
     infos: list[ClipInfo] = []
     seen: set[tuple[str, str]] = set()
     position = 0
+    decoded, whole = Path(), np.zeros(0, np.float32)
     with files.replacing(folder / "clips.pcm") as file:
         for done, utterance in enumerate(utterances, 1):
             on_clip(done)
@@ -140,7 +141,12 @@ def decode(
                 continue
             seen.add((utterance.speaker, utterance.id))
             try:
-                samples = _decoded(utterance, read)
+                if utterance.content is not None:
+                    whole, decoded = _decode_content(utterance, utterance.content, read), Path()
+                elif utterance.path != decoded:  # parts of one recording are listed one after the other
+                    whole = read(utterance.path, utterance.id).audios[0].samples
+                    decoded = utterance.path
+                samples = _part(utterance, whole)
             except AudioError as error:
                 skipped.add(name, f"cannot be read: {error.problem}")
                 continue
@@ -180,15 +186,14 @@ def check_speakers(clips: Clips, where: str, least: int = 2) -> None:
         raise FormatError(where, problem, f"Skipped: {counts}." if counts else "")
 
 
-def _decoded(utterance: LabelledUtterance, read: Read) -> Samples:
-    if utterance.content is None:
-        samples = read(utterance.path, utterance.id).audios[0].samples
-    else:
-        suffix = Path(utterance.id).suffix
-        with tempfile.NamedTemporaryFile(prefix="clip-", suffix=suffix) as file:
-            file.write(utterance.content)
-            file.flush()
-            samples = np.array(read(Path(file.name), utterance.id).audios[0].samples)
+def _decode_content(utterance: LabelledUtterance, content: bytes, read: Read) -> Samples:
+    with tempfile.NamedTemporaryFile(prefix="clip-", suffix=Path(utterance.id).suffix) as file:
+        file.write(content)
+        file.flush()
+        return np.array(read(Path(file.name), utterance.id).audios[0].samples)
+
+
+def _part(utterance: LabelledUtterance, samples: Samples) -> Samples:
     first = round(utterance.start * RATE)
     last = len(samples) if utterance.end is None else min(len(samples), round(utterance.end * RATE))
     return samples[first:last]
