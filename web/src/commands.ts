@@ -78,6 +78,7 @@ export function split(app: App): void {
   if (!row || row.words.length < 2) return app.say("There is nothing to split: the turn has one word or none.", true);
   if (wordIndex === 0) return app.say("Go to the word where the second speaker begins (→), then press s.", true);
   const word = row.words[wordIndex]!;
+  app.anchor = row.words[row.words.length - 1]!.id; // the second part is seen
   ask(app, `Split before ${quote(word.text)}. Who says the second part?`, (target) =>
     giveParts(app, [{ row, from: wordIndex, to: row.words.length - 1 }], target));
 }
@@ -307,7 +308,7 @@ export function setPass(app: App, pass: Pass): void {
 }
 
 export function clear(app: App): void {
-  if (app.choice) app.choice = null;
+  if (app.choice) app.choice = app.anchor = null;
   else if (app.editing) app.editing = null;
   else if (app.anchor !== null) app.anchor = null;
   else if (app.search.open) app.search.open = false;
