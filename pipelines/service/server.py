@@ -21,17 +21,22 @@ OnReady = Callable[[int], None]  # called with the port that is listened on
 
 
 class VoiceServer(uvicorn.Server):
-    """A server that tells when it listens."""
+    """A server that tells when it listens, and when it begins to stop."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: OnReady) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: OnReady, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
-        self._on_ready = on_ready
+        self._on_ready, self._on_stop = on_ready, on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Load, listen, and tell."""
         await super().startup(sockets)
         if not self.should_exit and self.servers:
             self._on_ready(self.servers[0].sockets[0].getsockname()[1])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End streams of events, which would go on for as long as their recordings; finish all other requests."""
+        self._on_stop()
+        await super().shutdown(sockets)
 
 
 def make(
@@ -63,7 +68,7 @@ def make(
         h11_max_incomplete_event_size=32 << 10,
         backlog=BACKLOG,
     )
-    return VoiceServer(config, on_ready)
+    return VoiceServer(config, on_ready, service.announce_stop)
 
 
 def run(settings: ServiceSettings, store: Store, log: Callable[[str], None], on_ready: OnReady) -> None:

@@ -53,6 +53,7 @@ class RecordingJobs:
         self._wake = asyncio.Event()
         self._running: dict[Path, asyncio.subprocess.Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.stopping = False  # streams of events end, as the service does
 
     # requests ---------------------------------------------------------------------------------------------------------
 
@@ -149,7 +150,7 @@ class RecordingJobs:
             if job["state"] != state:
                 state = job["state"]
                 yield max(after, number), "state", _shown(job)
-            if state in FINAL:
+            if state in FINAL or self.stopping:
                 return
             await asyncio.sleep(0.5)
 

@@ -97,9 +97,13 @@ class VoiceService:
         if self.models.failure:
             self.log(f"models: {self.models.failure}")
 
+    def announce_stop(self) -> None:
+        """No longer ready, and streams of events end."""
+        self.stopping = self.jobs.stopping = True
+
     def stop(self) -> None:
         """Finish what runs, and close everything."""
-        self.stopping = True
+        self.announce_stop()
         self.bench.close()
         self.desk.close()
         self.decoder.close()

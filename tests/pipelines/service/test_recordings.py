@@ -132,6 +132,22 @@ def test_a_recording_is_cancelled(service: Running, client: httpx.Client, tmp_pa
     assert client.get("/v1/recordings").json()["recordings"][0]["state"] == "cancelled"
 
 
+def test_an_open_stream_of_events_does_not_delay_the_stop(tmp_path: Path) -> None:
+    """The stream ends with the service; its recording is resumed by the next start."""
+    with httpx.Client(timeout=30, trust_env=False) as client:
+        with running(settings_in(tmp_path)) as own:
+            id = client.post(f"{own.url}/v1/recordings", content=tone(440, 4, 3)).json()["id"]
+            stream = client.send(client.build_request("GET", f"{own.url}/v1/recordings/{id}/events"), stream=True)
+            lines = stream.iter_lines()
+            assert next(lines) == "id: 0"
+            started = time.monotonic()
+        assert time.monotonic() - started < 15
+        assert not any("done" in line for line in lines)
+        stream.close()
+    (job,) = (tmp_path / "jobs").rglob("job.json")
+    assert json.loads(job.read_text())["state"] in ("queued", "running")
+
+
 @pytest.mark.slow
 def test_recordings_survive_a_kill(tmp_path: Path) -> None:
     """SIGKILL while a recording is processed: the next start resumes it."""
