@@ -63,11 +63,10 @@ async def verify(request: Request, claimed_speaker_id: _Name, caller: _Verifying
             result = service.decider.verify(caller.tenant, people[0].id, body.upload, complete=False)
             if "score" not in result:
                 return 404, {"error": f"Speaker {claimed_speaker_id}: {result['decision']}"}
-            by_ratio = result["llr"] is not None
             return 200, {
                 "verified": result["decision"] == "accept",
-                "similarity": result["llr"] if by_ratio else result["score"],
-                "threshold": result["threshold"],
+                "similarity": result["score"],
+                "threshold": result["score_threshold"],
                 "claimed_speaker_id": claimed_speaker_id,
             }
 

@@ -105,6 +105,7 @@ class VerificationAnswer(_Model):
     speaker_id: str | None
     reasons: list[GivenReason]
     score: float | None = Field(None, description="of the model; higher, or for distances lower, speaks for one person")
+    score_threshold: float | None = Field(None, description="the score at which the decision changes")
     llr: float | None = Field(None, description="natural log-likelihood ratio; null: there is no calibration for it")
     threshold: float | None = Field(None, description="of `llr`, from the prior; without an llr of `score`")
     posterior: float | None = Field(None, description="probability of one person, from `llr` and `prior`")

@@ -20,7 +20,7 @@ from diarize.library.scoring.identification import OpenSet
 from diarize.types import Audio
 from pipelines.people.enrolment_checks import LEAST_SPEECH
 from pipelines.people.utterance import EmbeddedSpeech, UtteranceEmbedder, note_second_voice
-from pipelines.people.verify import Verification, narrowest
+from pipelines.people.verify import Verification, Verifier, narrowest
 from pipelines.service.access.limits import Quotas
 from pipelines.service.work.people import SpeakerRoom
 from pipelines.service.work.refusals import Refusal
@@ -118,6 +118,7 @@ class Decider:
         return {
             **_decided(decision, person.id, *reasons),
             "score": comparison.score,
+            "score_threshold": score_threshold(verifier, comparison),
             "llr": comparison.llr,
             "threshold": comparison.threshold if comparison.llr is not None else comparison.score_threshold,
             "posterior": comparison.posterior,
@@ -175,6 +176,17 @@ class Decider:
         audio = recording.audios[0]
         self._quotas.count(tenant, audio.duration)
         return audio, embed(audio, embedder, upload.received())
+
+
+def score_threshold(verifier: Verifier, comparison: Verification) -> float | None:
+    """The score at which the decision changes: that of the model's authors, or, for so much speech on both sides, where
+    the log-likelihood ratio w0 + w1 score + w2 q reaches its threshold.
+    """
+    calibration = verifier.calibration
+    if calibration is None or comparison.llr is None or comparison.threshold is None or comparison.is_distance:
+        return comparison.score_threshold
+    ratio = float(calibration.unbounded(comparison.score, comparison.a.seconds, comparison.b.seconds))
+    return round(comparison.score + (comparison.threshold - ratio) / calibration.weights[1], 6)
 
 
 def embed(audio: Audio, embedder: UtteranceEmbedder, received: dict[str, Any]) -> EmbeddedSpeech:

@@ -55,6 +55,7 @@ def test_keys_expire_are_revoked_and_rotated(ledger: Ledger) -> None:
     clock = _Clock()
     keys = Keys(ledger, clock)
     _, short = keys.add("acme", ["read"], expires=clock.time + timedelta(days=1))
+    clock.time += timedelta(seconds=1)
     lasting, old = keys.add("acme", ["read"])
     clock.time += timedelta(days=2)
     assert keys.check(short) is None

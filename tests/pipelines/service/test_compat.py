@@ -38,6 +38,7 @@ def test_enrol_verify_identify_as_they_are_known(tmp_path: Path) -> None:
             assert set(same.json()) == {"verified", "similarity", "threshold", "claimed_speaker_id"}
             assert (same.json()["verified"], same.json()["claimed_speaker_id"]) == (True, "anna")
             assert same.json()["similarity"] >= same.json()["threshold"]
+            assert same.json()["threshold"] == pytest.approx((24 + 2.9444) / 30, abs=1e-4)  # LLR = 30 score - 24
             other = client.post("/verify", params={"claimed_speaker_id": "anna"}, files=_form(tone(2000, 3, 6)))
             assert other.json()["verified"] is False and other.json()["similarity"] < other.json()["threshold"]
             nobody = client.post("/verify", params={"claimed_speaker_id": "carl"}, files=_form(tone(440, 3, 7)))

@@ -149,7 +149,9 @@ def test_verification_accepts_rejects_and_says_why_not(client: httpx.Client) -> 
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    assert decide(id, tone(440, 3, 60))["decision"] == "accept"
+    accepted = decide(id, tone(440, 3, 60))
+    assert accepted["decision"] == "accept"
+    assert accepted["score"] >= accepted["score_threshold"]  # type: ignore[operator]
     assert decide(id, tone(2000, 3, 61))["decision"] == "reject"
     begun = new(client).json()["id"]
     assert decide(begun, tone(440, 3, 62))["decision"] == "not_enrolled"
