@@ -71,6 +71,7 @@ LAYERS = (  # rooms of pipelines/, each imports only what stands before it
     "pipelines.review",
     "pipelines.review.server",
     "pipelines.pictures",
+    "pipelines.app",
     "pipelines.evidence.formats",
     "pipelines.evidence",
     "pipelines.training",

@@ -167,7 +167,7 @@ class Calibration:
     def bands(self) -> tuple[float, float]:
         """Range of measured bandwidths (Hz) for which it holds: that of its data, and one step of the measure more.
 
-        No more is allowed: of speech up to 3.4 kHz, Cllr is up to 3.8 times its minimum (docs/method/evidence.md).
+        No more is allowed: of speech up to 3.4 kHz, Cllr was up to 3.8 times its minimum, without `conditions`.
         """
         return self.bandwidth[0] - _BAND, self.bandwidth[1] + _BAND
 
