@@ -1,4 +1,4 @@
-# make setup | demo | test | check | bench | test-train: each sets up what it needs by itself.
+# make setup | demo | test | check | bench | test-train | test-web: each sets up what it needs by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,7 +8,7 @@ OUT ?= out/demo
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: setup demo test check bench test-pyannote test-train clean
+.PHONY: setup demo test check bench test-pyannote test-train test-web clean
 
 setup: $(READY)
 
@@ -43,6 +43,9 @@ test-pyannote: .venv-pyannote/.ready
 
 test-train: .venv-train/.ready
 	.venv-train/bin/python -m pytest tests/training
+
+test-web:
+	cd web && npm ci --silent --no-audit --no-fund && npm run --silent check && npm test --silent
 
 check: $(READY)
 	$(BIN)/ruff check .

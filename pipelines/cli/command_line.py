@@ -16,7 +16,7 @@ from pipelines.cli.console import warn
 
 FAMILIES = {  # command -> module of pipelines.cli.commands; only the one that is needed is imported
     "process": "main_job", "export": "main_job", "status": "main_job", "merge-runs": "main_job",
-    "edit": "edit", "review": "review", "report": "review", "plot": "evaluate", "app": "app",
+    "edit": "edit", "review": "review", "report": "review", "plot": "evaluate", "app": "network.app",
     "enroll": "enroll", "evaluate": "evaluate", "speakers": "speakers", "relabel": "speakers", "identify": "identify",
     "train": "training", "adapt": "training", "export-model": "training",
     "verify": "scores", "compare": "scores", "score-trials": "scores", "calibrate": "scores",
