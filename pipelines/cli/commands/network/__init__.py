@@ -1,1 +1,1 @@
-"""Commands that answer other programs: the service."""
+"""Commands that answer browsers and other programs: the app, the service."""
