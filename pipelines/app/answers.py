@@ -45,7 +45,7 @@ class Processed:
 
 
 @dataclass
-class Answers:
+class AppAnswers:
     """The actions of the app. They take turns: one request uses the models at a time."""
 
     config: Config

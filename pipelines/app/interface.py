@@ -1,4 +1,4 @@
-"""The page of the app: three tabs over `Answers` (Gradio). Nothing is sent to anybody else."""
+"""The page of the app: three tabs over `AppAnswers` (Gradio). Nothing is sent to anybody else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diarize.errors import ConfigError, MissingExtra
-from pipelines.app.answers import EXAMPLES, Answers
+from pipelines.app.answers import EXAMPLES, AppAnswers
 
 WAITING = 32  # requests in the queue; more are refused
 LARGEST = "500mb"  # of an uploaded recording
@@ -22,7 +22,7 @@ LIMITS = (
 )
 
 
-def build(answers: Answers) -> Any:
+def build(answers: AppAnswers) -> Any:
     """The app (a `gradio.Blocks`). Raises MissingExtra."""
     gradio = _gradio()
     pairs = (("nora-1.ogg", "nora-2.ogg"), ("nora-1.ogg", "felix.ogg"))

@@ -14,20 +14,20 @@ from diarize.errors import MissingExtra
 from diarize.models.store import Store
 from pipelines.app import answers as app
 from pipelines.app import interface
-from pipelines.app.answers import EXAMPLES, Answers
+from pipelines.app.answers import EXAMPLES, AppAnswers
 from pipelines.people import speakers
 from tests.cheap import write_tones
 from tests.pipelines.people.test_trials import CONFIG
 
 
 @pytest.fixture
-def answers(tmp_path: Path) -> Answers:
+def answers(tmp_path: Path) -> AppAnswers:
     library = tmp_path / "people.db", os.environ
     change = partial(speakers.library_to_change, *library, create=True)
     read = partial(speakers.open_library, *library, read_only=True)
     out = tmp_path / "out"
     out.mkdir()
-    return Answers(CONFIG, Store(tmp_path / "models", offline=True), read, change, out)
+    return AppAnswers(CONFIG, Store(tmp_path / "models", offline=True), read, change, out)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def voices(tmp_path: Path) -> tuple[str, str, str]:
     return tuple(str(write_tones(tmp_path / f"{name}.wav", tones)) for name, tones in rows.items())  # type: ignore[return-value]
 
 
-def test_two_recordings_are_compared_at_the_threshold(answers: Answers, voices: tuple[str, str, str]) -> None:
+def test_two_recordings_are_compared_at_the_threshold(answers: AppAnswers, voices: tuple[str, str, str]) -> None:
     model = answers.models()[0]
     answers.threshold = 0.7
     same, different = answers.compare(voices[0], voices[1], model, False), answers.compare(*voices[1:], model, False)
@@ -49,14 +49,14 @@ def test_two_recordings_are_compared_at_the_threshold(answers: Answers, voices: 
 
 
 def test_a_published_app_has_a_threshold_of_its_own(
-    answers: Answers, voices: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+    answers: AppAnswers, voices: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = answers.models()[0]
     monkeypatch.setitem(app.APP_THRESHOLDS, model, 0.85)
     assert "(threshold 85 %)" in answers.compare(voices[0], voices[1], model, True)
 
 
-def test_what_is_missing_is_said(answers: Answers, voices: tuple[str, str, str], tmp_path: Path) -> None:
+def test_what_is_missing_is_said(answers: AppAnswers, voices: tuple[str, str, str], tmp_path: Path) -> None:
     model = answers.models()[0]
     for a, b in ((None, None), (voices[0], None), ("", voices[0])):
         assert answers.compare(a, b, model, False) == "Error: record or choose both recordings, A and B."
@@ -72,7 +72,7 @@ def test_what_is_missing_is_said(answers: Answers, voices: tuple[str, str, str],
     assert "has no people" in answers.identify(voices[0]) or answers.identify(voices[0]).startswith("Error: ")
 
 
-def test_one_recording_becomes_a_transcript_and_a_page(answers: Answers, voices: tuple[str, str, str]) -> None:
+def test_one_recording_becomes_a_transcript_and_a_page(answers: AppAnswers, voices: tuple[str, str, str]) -> None:
     result = answers.process(voices[0])
     assert "SPEAKER_01" in result.text
     names = {Path(path).name for path in result.files}
@@ -96,7 +96,7 @@ def test_the_examples_are_there() -> None:
     assert {path.name for path in EXAMPLES.iterdir()} == {"nora-1.ogg", "nora-2.ogg", "felix.ogg"}
 
 
-def test_a_missing_gradio_is_said(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> None:
+def test_a_missing_gradio_is_said(monkeypatch: pytest.MonkeyPatch, answers: AppAnswers) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(MissingExtra, match=r"diarize-pipeline\[app\]"):
         interface.build(answers)

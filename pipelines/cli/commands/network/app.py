@@ -40,7 +40,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from pipelines.app import interface
-    from pipelines.app.answers import Answers
+    from pipelines.app.answers import AppAnswers
     from pipelines.people import speakers
 
     if args.threshold is not None and not 0 <= args.threshold <= 1:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     config = options.resolve(args).config
     place = args.library, os.environ, args.passphrase_file
     with tempfile.TemporaryDirectory(prefix="diarize-app-") as folder:
-        answers = Answers(
+        answers = AppAnswers(
             config,
             options.store(config),
             partial(speakers.open_library, *place, read_only=True),
