@@ -131,8 +131,8 @@ class AppAnswers:
             written = report.write(results, results / f"{outcome.id}.review.html", "embed", "", (Path(recording),))
             text = (results / "transcript.txt").read_text(encoding="utf-8")
             documents = [path for path in sorted(results.iterdir()) if path.suffix[1:] in DOCUMENTS]
-            kept = [written.path, *(path for path in documents if path.name != outputs.PROVENANCE)]
-            return Processed(text, tuple(map(str, kept)), frame(written.path.read_text(encoding="utf-8")))
+            offered = [written.path, *(path for path in documents if path.name != outputs.PROVENANCE)]
+            return Processed(text, tuple(map(str, offered)), frame(written.path.read_text(encoding="utf-8")))
         return Processed(errors.text)
 
     def _sentence(self, verification: Verification, model: str) -> str:
