@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from diarize import formats
 from pipelines.service.http.bodies import audio_body
 from pipelines.service.http.callers import Identifying, service_of
 from pipelines.service.http.schemas import (
@@ -135,10 +136,11 @@ async def transcript(
 ) -> Response:
     """The result in one of the formats of `diarize export`."""
     service = service_of(request)
-    text = await service.desk.run(service.jobs.transcript, caller.tenant, recording, format)
-    service.record(caller, "transcript", "", "done")
+    content = await service.desk.run(service.jobs.transcript, caller.tenant, recording, format)
     kind = "application/json" if format == "json" else "text/plain; charset=utf-8"
-    return PlainTextResponse(text.encode("utf-8", "backslashreplace"), media_type=kind)
+    if format in formats.BINARY:
+        kind = "application/octet-stream"
+    return Response(content, media_type=kind)
 
 
 @router.post("/{recording}/cancel", response_model=RecordingJob)

@@ -18,14 +18,14 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from diarize import files, formats
-from diarize.errors import DiarizeError
+from diarize.errors import DiarizeError, MissingExtra
 from diarize.library.database.address import ServerAddress
 from pipelines import results
 from pipelines.results import outputs
@@ -35,6 +35,7 @@ from pipelines.service.work.uploads import Upload
 from pipelines.service.work.webhooks import ATTEMPTS, WebhookRules
 
 FINAL = ("done", "failed", "cancelled")
+ENDING = 10.0  # s that processes get to end after they were killed
 SCAN = 5.0  # s between looks for jobs of processes that ended
 _CODE = (
     "from pipelines.processes.lifetime import die_with_parent; die_with_parent(); import runpy; "
@@ -52,7 +53,8 @@ class RecordingJobs:
         self._rules = WebhookRules(settings.webhook_networks)
         self._wake = asyncio.Event()
         self._running: dict[Path, asyncio.subprocess.Process] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # that wait for a process
+        self._notifying: set[asyncio.Task[None]] = set()
         self.stopping = False  # streams of events end, as the service does
 
     # requests ---------------------------------------------------------------------------------------------------------
@@ -102,7 +104,7 @@ class RecordingJobs:
         names = sorted(path.name for path in root.iterdir() if (path / _JOB).exists()) if root.is_dir() else []
         return [_shown(_read(root / name)) for name in names if name > after][:limit]
 
-    def transcript(self, tenant: str, id: str, name: str) -> str:
+    def transcript(self, tenant: str, id: str, name: str) -> bytes:
         """The result in one of the formats. Raises Refusal."""
         folder = self._folder(tenant, id)
         if name not in formats.FORMATS:
@@ -110,7 +112,10 @@ class RecordingJobs:
         if (state := _read(folder)["state"]) != "done":
             raise Refusal("not_finished", f"its state is {state}", {"state": state})
         path = next((folder / _OUT).glob(f"*/{outputs.TRANSCRIPT}"))
-        return formats.dumps(name, outputs.read_corrected(path.parent))
+        try:
+            return formats.encode(name, outputs.read_corrected(path.parent))
+        except MissingExtra as error:
+            raise Refusal("unknown_format", f"the service has no package for {name}") from error
 
     def cancel(self, tenant: str, id: str) -> dict[str, Any]:
         """Give a job up, where it is not finished. Raises Refusal."""
@@ -177,11 +182,14 @@ class RecordingJobs:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), SCAN)
         finally:
+            self.stopping = True  # what is killed now has not failed
             for process in self._running.values():
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-            for task in self._tasks:
+            for task in self._notifying:
                 task.cancel()
+            if tasks := self._tasks | self._notifying:
+                await asyncio.wait(tasks, timeout=ENDING)
 
     async def _look(self) -> None:
         for folder, job in sorted(self._all(), key=lambda each: each[1]["created"]):
@@ -194,12 +202,7 @@ class RecordingJobs:
             hook = job["webhook"]
             untold = job["state"] in FINAL and hook is not None and hook["state"] == "waiting"
             if untold and (claim := _claim(folder)) is not None:
-                self._spawn(self._notify(folder, claim))
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+                _spawn(self._notify(folder, claim), self._notifying)
 
     async def _start(self, folder: Path, job: dict[str, Any], claim: int) -> None:
         _write(folder, {**job, "state": "running"})
@@ -209,7 +212,7 @@ class RecordingJobs:
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         self._running[folder] = process
-        self._spawn(self._finish(folder, process, claim))
+        _spawn(self._finish(folder, process, claim), self._tasks)
 
     def _command(self, folder: Path, job: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
         place = self._settings.tenants.place(job["tenant"])
@@ -226,6 +229,8 @@ class RecordingJobs:
     async def _finish(self, folder: Path, process: asyncio.subprocess.Process, claim: int) -> None:
         try:
             message = (await process.communicate())[1].decode(errors="replace").strip().rpartition("\n")[2]
+            if self.stopping:  # the next start resumes it
+                return
             with contextlib.suppress(Refusal):  # it was deleted
                 job = _read(folder)
                 if job["state"] not in FINAL:
@@ -262,6 +267,13 @@ class RecordingJobs:
                 _write(folder, {**_read(folder), "webhook": {**hook, "state": state}})
         finally:
             os.close(claim)
+
+
+def _spawn(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    """Start a task, which is in `tasks` until it ends."""
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
 
 
 def _shown(job: Mapping[str, Any]) -> dict[str, Any]:

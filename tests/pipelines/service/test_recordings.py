@@ -94,7 +94,7 @@ def test_a_recording_is_processed_watched_and_exported(tmp_path: Path, receiver:
         assert [speaker["id"] for speaker in transcript["speakers"]] == ["SPEAKER_01"]
         for format, beginning in (("srt", "1\n"), ("vtt", "WEBVTT"), ("rttm", "SPEAKER ")):
             assert client.get(f"/v1/recordings/{id}/transcript", params={"format": format}).text.startswith(beginning)
-        unknown = client.get(f"/v1/recordings/{id}/transcript", params={"format": "docx"})
+        unknown = client.get(f"/v1/recordings/{id}/transcript", params={"format": "tape"})
         assert (unknown.status_code, "srt" in unknown.json()["known"]) == (422, True)
 
         deadline = time.monotonic() + 20
