@@ -1,6 +1,6 @@
 // "Whose is this turn?": every speaker with the digit that answers, and a field for a name.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { App, Person } from "../app.ts";
 import * as commands from "../commands.ts";
 import { folded, plural, short } from "../text.ts";
@@ -60,7 +60,7 @@ function NameField({ app, kind }: { app: App; kind: "any" | "new" }) {
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => field.current!.focus(), [kind]);
+  useLayoutEffect(() => field.current!.focus(), [kind]); // before the next key is pressed
   const query = folded(text.trim());
   const matching = kind === "new" ? [] : app.persons.filter((one) => folded(one.label).includes(query));
   matching.sort((a, b) => Number(!folded(a.label).startsWith(query)) - Number(!folded(b.label).startsWith(query)));

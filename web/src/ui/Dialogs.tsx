@@ -1,6 +1,6 @@
 // The sheet of keys, a note, a name, the log.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { App } from "../app.ts";
 import type { Operation } from "../check.ts";
 import * as commands from "../commands.ts";
@@ -55,7 +55,7 @@ function Help({ close }: { close: () => void }) {
 
 function Ask({ title, value, done, close, many }: { title: string; value: string; done: (text: string) => void; close: () => void; many?: boolean }) {
   const field = useRef<HTMLInputElement & HTMLTextAreaElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     field.current!.focus();
     field.current!.select();
   }, []);

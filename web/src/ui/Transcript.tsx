@@ -223,7 +223,7 @@ function Editor({ app, words, from, to }: { app: App; words: readonly Word[]; fr
   const field = useRef<HTMLTextAreaElement>(null);
   const old = words.slice(from, to + 1);
   const text = old.map((word) => word.text).join(" ");
-  useEffect(() => {
+  useLayoutEffect(() => {
     field.current!.focus();
     field.current!.select();
   }, []);

@@ -1,7 +1,7 @@
 // Small parts that several others show.
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Person } from "../app.ts";
 
 /** Colour, pattern and initials of a speaker; nobody: a dashed frame. */
@@ -21,7 +21,7 @@ export function Kbd({ children }: { children: ComponentChildren }) {
 /** A modal dialog; Escape and the button close it. */
 export function Modal({ title, close, children, wide }: { title: string; close: () => void; children: ComponentChildren; wide?: boolean }) {
   const element = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = element.current!;
     const before = document.activeElement as HTMLElement | null;
     dialog.showModal();
