@@ -61,6 +61,7 @@ class ReviewedRecording:
         self._request, self._exports = request, exports
         self._corrections = Corrections(folder)
         self._lock = threading.RLock()
+        self._rendered: dict[str, tuple[tuple[str, str], bytes]] = {}  # what is shown -> (for which corrections, bytes)
         self._other = _other(request.compare, id)
         path = sources.find(self._corrections.transcript, folder, request.audio)
         self.sound = None if path is None else Sound(self._corrections.transcript, path, request.cache, scratch)
@@ -72,20 +73,36 @@ class ReviewedRecording:
         """sha256 of the recording's file."""
         return self.sound.source.digest if self.sound is not None else ""
 
+    def prepare(self) -> None:
+        """Have page and state ready: of ten hours each takes about a second."""
+        self.page()
+        self.state()
+
     def state(self) -> bytes:
         """`state.json`."""
+        return self._render("state", self._state)
+
+    def page(self) -> bytes:
+        """The page's HTML, with the transcript in it."""
+        return self._render("page", self._page)
+
+    def _render(self, name: str, make: Callable[[], bytes]) -> bytes:
+        """What `make` gives, made once for each state of the corrections."""
         with self._lock:
             self._corrections.refresh()
-            audio = peaks = None
-            if self.sound is not None:
-                audio, peaks = {"url": "audio", "type": self.sound.type}, {"url": "peaks", "rate": BINS}
-            return document.as_json(
-                document.document(self._corrections, self._request.viewing, audio, peaks, self._other)
-            )
+            key = self._corrections.base, self._corrections.head
+            if name not in self._rendered or self._rendered[name][0] != key:
+                self._rendered[name] = key, make()
+            return self._rendered[name][1]
 
-    def page(self) -> str:
-        """The page's HTML, with the transcript in it."""
-        return page_html.page(self.corrected(), self._request.viewing.blind)
+    def _state(self) -> bytes:
+        audio = peaks = None
+        if self.sound is not None:
+            audio, peaks = {"url": "audio", "type": self.sound.type}, {"url": "peaks", "rate": BINS}
+        return document.as_json(document.document(self._corrections, self._request.viewing, audio, peaks, self._other))
+
+    def _page(self) -> bytes:
+        return page_html.page(self._corrections.corrected(), self._request.viewing.blind).encode()
 
     def corrected(self) -> Transcript:
         """The transcript with all corrections."""

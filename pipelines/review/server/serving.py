@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def serve(request: ReviewRequest, port: int | None, started: Callable[[str], Non
         run = ReviewedRun(request, Path(scratch))
         try:
             if run.only is not None:
-                run.recording(run.only)  # its errors come first, and the page need not wait for it
+                recording = run.recording(run.only)  # its errors come first, and the page need not wait for it
+                threading.Thread(target=recording.prepare, daemon=True).start()
             server = ReviewServer(run, [open_socket(port)], new_token())
             server.serve_until_stopped(lambda: started(server.address))
         finally:
