@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from diarize.audio import duplicates, edits
+from diarize.guard import spoofing
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring import enrolment
 from diarize.library.scoring.calibration import Calibration, Side
@@ -61,7 +62,7 @@ def measure(
     identity = identify(embedder)
     values = describe(audio, parts, speech)
     if embedded is None:
-        return {**values, "voices": None, "vector": "", "identity": identity}, None
+        return {**values, "voices": None, "spoof": None, "vector": "", "identity": identity}, None
     halves = enrolment.halves(embedded.windows.vectors, calibrations.shipped(embedder.model))
     voices: dict[str, Any] | None = None
     if halves is not None:
@@ -72,7 +73,16 @@ def measure(
             "second": [[round_time(s.start), round_time(s.end)] for s in second[:_PLACES]],
         }
     vector = hashlib.sha256(np.ascontiguousarray(embedded.voice.vector, "<f4").tobytes()).hexdigest()
-    return {**values, "voices": voices, "vector": vector, "identity": identity}, embedded
+    spoof = _spoof(audio, parts, embedder)
+    return {**values, "voices": voices, "spoof": spoof, "vector": vector, "identity": identity}, embedded
+
+
+def _spoof(audio: Audio, parts: Sequence[Segment], embedder: UtteranceEmbedder) -> dict[str, Any] | None:
+    """The scores of a countermeasure for the compared parts, pauses too; None where none was asked."""
+    scores = embedder.score_spoofing(Audio(audio.id, np.concatenate([_piece(audio, part) for part in parts])))
+    if scores is None:
+        return None
+    return {key: value for key, value in spoofing.as_dict(scores).items() if key != "windows"}
 
 
 def describe(audio: Audio, parts: Sequence[Segment], speech: Sequence[Segment]) -> dict[str, Any]:
@@ -201,7 +211,7 @@ def judge(
         supplied = calibration is not None and calibration == calibrations.shipped(calibration.model)
         spoken: Fitness = "open" if not language or not supplied else "fit" if english else "caution"
         findings.append(Finding("language", spoken, language or "?", "en" if supplied else "?"))
-    return [*findings, Finding("spoof", "open")]
+    return [*findings, _suspicion(m.get("spoof"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +257,15 @@ def _voices(measures: Mapping[str, Any]) -> Finding:
     if similarity < threshold + DOUBTFUL:
         return Finding("voices", "caution", f"{similarity:.2f}: {places}", f"{threshold:.2f}")
     return Finding("voices", "fit", f"{similarity:.2f}", f"{threshold:.2f}")
+
+
+def _suspicion(spoof: Mapping[str, Any] | None) -> Finding:
+    """What a countermeasure says: a caution at most, as it is often wrong about people."""
+    if spoof is None or spoof["score"] is None:
+        return Finding("spoof", "open")
+    limit = 0.0 if spoof["threshold"] is None else float(spoof["threshold"])
+    score, model = float(spoof["score"]), str(spoof["model"]).partition("@")[0]
+    return Finding("spoof", "caution" if score < limit else "fit", f"{score:+.2f} ({model})", f"{limit:g}")
 
 
 def _same(item: CaseItem, others: Sequence[tuple[CaseItem, Overlaps]]) -> list[Finding]:

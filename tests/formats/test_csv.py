@@ -54,8 +54,8 @@ def test_fault_36_any_reader_finds_the_same_cells() -> None:
 
 def test_the_first_columns_are_the_promised_ones_and_words_of_nobody_are_rows() -> None:
     lines = list(standard.reader(io.StringIO(csv.dumps(MEETING), newline="")))
-    assert lines[0][:6] == ["recording", "start", "end", "duration", "speaker", "text"]
-    assert ["staff-meeting", "18.900", "19.300", "0.400", "", "hm", "", "", ""] in lines
+    assert lines[0][:7] == ["recording", "start", "end", "duration", "speaker", "name", "text"]  # as in timeline.csv
+    assert ["staff-meeting", "18.900", "19.300", "0.400", "", "", "hm", "", ""] in lines
 
 
 def test_a_cell_longer_than_the_parser_allows_by_default_is_read() -> None:

@@ -64,7 +64,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one.add_argument("--received-on", default="", metavar="DATE", help="when")
     one.add_argument("--seal", default="", metavar="TEXT", help="number of the seal or transfer record")
     one.add_argument("--sha256", default="", metavar="DIGEST", help="digest stated by the sender: must be that of FILE")
-    options.add(one, "vad", "embedder", "profile", "channel", "device")
+    options.add(one, "vad", "embedder", "profile", "channel", "device", "spoof", "countermeasure", "spoof_threshold")
 
     note = _action(actions, "note", "add a text, signed by a name: remark, mark of quality, conclusion, review", _note)
     note.add_argument("text", metavar="TEXT")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diarize.config import SpoofConfig
 from diarize.errors import AudioError, CaseDamaged, CaseError, ConfigError
 from diarize.library.scoring.conditions import line_of
 from diarize.models.store import Store
@@ -16,7 +17,7 @@ from pipelines.evidence import comparison, fitness, items, notes, rederivation, 
 from pipelines.evidence.folder import Case
 from pipelines.evidence.items import Receipt, Selection
 from pipelines.people.scoring import Scoring
-from pipelines.people.utterance import UtteranceEmbedder
+from pipelines.people.utterance import UtteranceEmbedder, load_embedder
 from tests.cheap import write_tones
 from tests.pipelines.evidence.conftest import ACCEPTED, Add
 from tests.pipelines.people.test_trials import CONFIG
@@ -176,6 +177,24 @@ def test_validation_fills_in_what_was_open(
     (other / "p3-0.wav").unlink()
     (lacking,) = rederivation.verify(case.folder, store, trials=other).differences
     assert "p3-0" in lacking.what and "cannot be computed again" in lacking.what
+
+
+def test_a_countermeasure_is_an_advisory_of_the_case(new_case: Case, audio: Path, store: Store) -> None:
+    """The lowest pair of tones sounds live to it, the highest does not; it never forbids a comparison."""
+    config = CONFIG.model_copy(
+        update={"spoof": SpoofConfig(enabled=True, model="tests.pipelines.guard.test_spoof_option:countermeasure")}
+    )
+    embedder = load_embedder(config, store)
+    case = new_case
+    for name, role in (("p0-0.wav", "questioned"), ("p0-1.wav", "known"), ("p5-1.wav", "known")):
+        case = items.add(case, audio / name, role, embedder, Selection(), Receipt("police", "2026-11-02"))
+    scores = {item.label: item.measures["spoof"]["score"] for item in items.items(case)}
+    assert scores["Q1"] > 0 > scores["K2"] and "windows" not in items.items(case)[0].measures["spoof"]
+    case, record = comparison.compare(case, embedder, None)
+    last = {label: findings[-1] for label, findings in record["findings"].items()}
+    assert (last["Q1"]["check"], last["Q1"]["outcome"], last["K2"]["outcome"]) == ("spoof", "fit", "caution")
+    assert last["K2"]["value"].endswith("(low)") and last["K2"]["limit"] == "0"
+    assert rederivation.verify(case.folder, store).differences == []
 
 
 def test_limits_on_measures() -> None:
