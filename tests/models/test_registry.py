@@ -28,7 +28,7 @@ def test_every_entry_is_whole() -> None:
         REGISTRY
     )
     for one in REGISTRY.values():
-        assert one.role in {"vad", "embedder", "segmentation", "asr"}
+        assert one.role in {"vad", "embedder", "segmentation", "asr", "countermeasure"}
         assert one.sources and one.files and one.licence and one.description
         assert one.format["rate"] == (48000 if one.name == "speechidentity" else 16000)
         assert len({file.name for file in one.files}) == len(one.files)
@@ -155,5 +155,7 @@ def test_the_ge2e_checkpoint_reads_as_torch_reads_it(store: Store) -> None:
 def test_the_shared_folder_can_be_imported(tmp_path: Path) -> None:
     store = Store(tmp_path, offline=True)
     found = store.import_folder(SHARED / "models")
-    assert [one.model for one in found] == ["pyannote-segmentation-3.0-int8", "speechidentity"]
+    assert [one.model for one in found] == [
+        "pyannote-segmentation-3.0-int8", "speechidentity", "aasist", "aasist-l",
+    ]  # fmt: skip
     assert store.path("pyannote-segmentation-3.0-int8").name == "model.int8.onnx"

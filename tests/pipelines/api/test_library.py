@@ -162,7 +162,8 @@ def test_mistakes_are_told_in_the_words_of_python(sounds: Path) -> None:
     with diarize.Library(sounds / "people.db") as people:
         refused("enroll: name: a person needs a name.", name=" ")
         refused("enroll: files: no recording was named.", files=[])
-        refused("accept: noises: no such check. Known: noise, clipping, voices, agreement.", accept=["noises"])
+        known = "noise, clipping, voices, agreement, spoofing, replay"
+        refused(f"accept: noises: no such check. Known: {known}.", accept=["noises"])
         refused("accept: noises: no such check.", accept="noises")
         refused("name is a str, not int", TypeError, name=3)
         refused("expires: tomorrow: is no day. Write it as 2030-12-31.", expires="tomorrow")
