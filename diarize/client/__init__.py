@@ -8,6 +8,13 @@ with Client("http://127.0.0.1:8750", key="dz_...") as service:
     print(service.verify(anna.id, "claim.wav").decision)
 """
 
-from diarize.client.connection import Client, RemoteDecision, RemoteSpeaker, ServiceError, ServiceUnreachable
+from diarize.client.connection import (
+    Client,
+    RemoteChallenge,
+    RemoteDecision,
+    RemoteSpeaker,
+    ServiceError,
+    ServiceUnreachable,
+)
 
-__all__ = ["Client", "RemoteDecision", "RemoteSpeaker", "ServiceError", "ServiceUnreachable"]
+__all__ = ["Client", "RemoteChallenge", "RemoteDecision", "RemoteSpeaker", "ServiceError", "ServiceUnreachable"]

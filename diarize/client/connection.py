@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -68,6 +69,23 @@ class RemoteSpeaker:
         progress = body["enrolment"]
         numbers = float(progress["seconds"]), float(progress["required"]), bool(progress["complete"])
         return cls(body["id"], body["name"], body["state"], *numbers, int(body["utterances"]))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteChallenge:
+    """A phrase for a speaker to say, valid once, until `expires` (UTC)."""
+
+    id: str
+    speaker: str
+    phrase: str
+    language: str
+    expires: datetime
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> RemoteChallenge:
+        """From the service's answer."""
+        expires = datetime.fromisoformat(body["expires"])
+        return cls(body["id"], body["speaker_id"], body["phrase"], body["language"], expires)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +170,17 @@ class Client:
 
     # decisions --------------------------------------------------------------------------------------------------------
 
-    def verify(self, speaker: str, sound: Sound) -> RemoteDecision:
-        """Is the voice in the sound that of the speaker?"""
-        answer = self._ask("POST", "/v1/verify", params={"speaker": speaker}, content=_bytes(sound))
-        return RemoteDecision.of(answer.json())
+    def challenge(self, speaker: str, language: str = "en", seconds: float = 120.0) -> RemoteChallenge:
+        """A phrase for the speaker to say within `seconds`; `verify` takes it with what they said."""
+        body = {"speaker": speaker, "language": language, "seconds": seconds}
+        return RemoteChallenge.of(self._ask("POST", "/v1/challenges", json=body).json())
+
+    def verify(self, speaker: str, sound: Sound, challenge: RemoteChallenge | str | None = None) -> RemoteDecision:
+        """Is the voice in the sound that of the speaker? `challenge`: does it say the phrase, too (or its id)?"""
+        query = {"speaker": speaker}
+        if challenge is not None:
+            query["challenge"] = challenge if isinstance(challenge, str) else challenge.id
+        return RemoteDecision.of(self._ask("POST", "/v1/verify", params=query, content=_bytes(sound)).json())
 
     def identify(self, sound: Sound, top: int = 5) -> RemoteDecision:
         """Which speaker is in the sound, or nobody?"""

@@ -66,6 +66,17 @@ def decide(evidence: GuardEvidence) -> GuardDecision:
     A score of a countermeasure counts only at a threshold that the operator set; a phrase only if there is a valid
     challenge.
     """
+    against = objections(evidence)
+    details = tuple(text for texts in against.values() for text in texts)
+    words = () if evidence.phrase is None else tuple(
+        {"expected": w.expected, "recognized": w.recognized, "is_right": w.is_right} for w in evidence.phrase.words
+    )  # fmt: skip
+    reasons = tuple(against)
+    return GuardDecision(reasons[0] if reasons else "verified", reasons, details, words)
+
+
+def objections(evidence: GuardEvidence) -> dict[Reason, tuple[str, ...]]:
+    """What speaks against an attempt, in the order of ORDER, each with what it rests on, in words."""
     against: dict[Reason, list[str]] = {}
     if evidence.challenge == "expired":
         against["expired"] = ["the challenge has expired, was used before, or is not for this person"]
@@ -87,9 +98,4 @@ def decide(evidence: GuardEvidence) -> GuardDecision:
         against["speaker_mismatch"] = ["the voice is another one"]
     if evidence.same_speaker is None:
         against["inconclusive"] = ["nothing was decided about the voice"]
-    reasons = tuple(reason for reason in ORDER if reason in against)
-    details = tuple(text for reason in reasons for text in against[reason])
-    words = () if evidence.phrase is None else tuple(
-        {"expected": w.expected, "recognized": w.recognized, "is_right": w.is_right} for w in evidence.phrase.words
-    )  # fmt: skip
-    return GuardDecision(reasons[0] if reasons else "verified", reasons, details, words)
+    return {reason: tuple(against[reason]) for reason in ORDER if reason in against}

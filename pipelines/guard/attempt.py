@@ -32,7 +32,7 @@ from pipelines.guard.challenges import LibraryChallenges
 from pipelines.inputs.recordings import require
 from pipelines.people.enrolment_checks import LEAST_SNR, LEAST_SPEECH, MOST_CLIPPED
 from pipelines.people.scoring import Scoring
-from pipelines.people.utterance import UtteranceEmbedder, load_embedder
+from pipelines.people.utterance import EmbeddedSpeech, UtteranceEmbedder, load_embedder
 from pipelines.people.verify import Verification, Verifier, claimed_voice, load_verifier
 from pipelines.processes import decoding
 
@@ -45,6 +45,8 @@ class CheckedAttempt:
 
     verification: Verification | None  # None: there is not enough speech to compare
     decision: GuardDecision
+    evidence: GuardEvidence
+    embedded: EmbeddedSpeech | None  # None: there is no speech
     signs: tuple[Sign, ...]  # remarks, which decide nothing
     phrase: str | None  # that was to be said
     recognized: str | None
@@ -94,22 +96,25 @@ class AttemptChecker:
         evidence = GuardEvidence(None, challenge=asked, replay=None if replay is None else replay[1])
         speech = self.embedder.detector(audio)
         problems = _quality_problems(audio, speech)
-        verification, recognized = None, None
+        embedded, verification, recognized = None, None, None
         if speech:
-            embedded = self.embedder.embed_windows(audio).voice
-            embedded = replace(embedded, spoof=self.embedder.score_spoofing(audio))
-            verification = self.verifier.verify(voice, embedded, bandwidth)
+            embedded = self.embedder.embed_windows(audio)
+            scored = replace(embedded.voice, spoof=self.embedder.score_spoofing(audio))
+            verification = self.verifier.verify(voice, scored, bandwidth)
             same = {"same": True, "different": False}.get(verification.decision)
-            evidence = replace(evidence, same_speaker=same, spoof=embedded.spoof)
+            evidence = replace(evidence, same_speaker=same, spoof=scored.spoof)
             if asked == "valid" and challenge is not None and self.recognizer is not None:
                 words, _ = self.recognizer(audio, speech)
                 recognized = " ".join(word.text for word in words)
                 evidence = replace(
                     evidence, phrase=challenges.match_phrase(challenge.phrase, recognized, challenge.bound)
                 )
+        evidence = replace(evidence, quality=problems)
         return CheckedAttempt(
             verification=verification,
-            decision=decisions.decide(replace(evidence, quality=problems)),
+            decision=decisions.decide(evidence),
+            evidence=evidence,
+            embedded=embedded,
             signs=signs.find_signs(audio, speech),
             phrase=None if challenge is None else challenge.phrase,
             recognized=recognized,
@@ -135,9 +140,15 @@ def _quality_problems(audio: Audio, speech: Sequence[Segment]) -> tuple[str, ...
 def load_checker(config: Config, store: Store, scoring: Scoring, recognize: bool) -> AttemptChecker:
     """The models of an attempt; `recognize`: with a recognizer. Raises what loading them raises."""
     embedder = load_embedder(config, store)
-    choice = plan.make(config, store).recognize if recognize else None
-    recognizer = None if choice is None else choice.load(0)
+    recognizer = load_recognizer(config, store) if recognize else None
     return AttemptChecker(embedder, load_verifier(embedder, scoring), recognizer)
+
+
+def load_recognizer(config: Config, store: Store) -> Recognizer | None:
+    """The recognizer that `config` asks for; None: it asks for none. Raises what loading it raises."""
+    choice = plan.make(config, store).recognize
+    recognizer: Recognizer | None = None if choice is None else choice.load(0)
+    return recognizer
 
 
 def draw(library: Library, name: str | None, language: str, now: datetime, seconds: float) -> Challenge:

@@ -20,6 +20,10 @@ IdempotencyKey = Annotated[
         pattern=r"^[!-~]{1,200}$", description="your name for this request: sent again, it has the same effect once"
     ),
 ]
+Challenged = Annotated[
+    str | None,
+    Query(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="id of the challenge that the audio answers", examples=[_ID]),
+]
 IfMatch = Annotated[str | None, Header(max_length=200, description="ETag of the speaker as you know it")]
 
 
@@ -88,11 +92,53 @@ class AddedUtterance(_Model):
     notes: list[str]
 
 
+class NewChallenge(_Model):
+    """For whom a phrase is to be drawn."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"speaker": _ID, "language": "de", "seconds": 60}]}
+    )
+    speaker: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="id of the speaker who is to say it")
+    language: str = Field("en", pattern=r"^[a-z]{2,8}$", description="of the words: en, de, fr, es, it")
+    seconds: float = Field(120.0, ge=5, le=600, description="until it expires")
+
+
+class DrawnChallenge(_Model):
+    """A phrase to say, valid once."""
+
+    id: str = Field(examples=[_ID], description="`challenge` of /v1/verify")
+    speaker_id: str = Field(examples=[_ID])
+    phrase: str = Field(examples=["Koffer Wiese Donner Birne Hafen Lampe"])
+    language: str = Field(examples=["de"])
+    issued: str
+    expires: str = Field(examples=["2031-05-02T10:01:00.000+00:00"])
+
+
 class GivenReason(_Model):
     """Why a decision is as it is."""
 
-    code: str = Field(examples=["two_speakers"])
+    code: str = Field(examples=["phrase_mismatch"])
     detail: str
+
+
+class HeardWord(_Model):
+    """A word of a phrase; null: it is missing, or there is one too many."""
+
+    expected: str | None
+    recognized: str | None
+    is_right: bool
+
+
+class GuardFigures(_Model):
+    """What the guards rest on."""
+
+    challenge: Literal["none", "valid", "expired"]
+    phrase: str | None
+    recognized: str | None = Field(description="null: no phrase was checked")
+    words: list[HeardWord]
+    replay: bool = Field(description="the same sound was accepted before")
+    signs: list[str] = Field(description="of a file that came from no microphone; they decide nothing")
+    spoofing: dict[str, Any] | None = Field(description="score of the countermeasure; null: there is none")
 
 
 Decision = Literal["accept", "reject", "inconclusive", "not_enrolled", "opted_out", "refused"]
@@ -114,6 +160,7 @@ class VerificationAnswer(_Model):
     seconds: float | None = Field(None, description="s of speech that were compared")
     received: dict[str, Any] | None = None
     enrolment: EnrolmentProgress | None = None
+    guard: GuardFigures | None = Field(None, description="with a challenge, or where the service always checks")
 
 
 class Match(_Model):

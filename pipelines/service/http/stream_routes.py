@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
@@ -18,6 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from pipelines.people.enrolment_checks import LEAST_SPEECH
 from pipelines.service.http.callers import identify, service_of
 from pipelines.service.http.problems import as_problem
+from pipelines.service.http.schemas import Challenged
 from pipelines.service.work.listening import Listener
 from pipelines.service.work.people import as_response
 from pipelines.service.work.refusals import Refusal
@@ -33,7 +35,9 @@ _Speaker = Annotated[str, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 @router.websocket("/{action}")
-async def stream(socket: WebSocket, action: Literal["enrol", "verify"], speaker: _Speaker) -> None:
+async def stream(
+    socket: WebSocket, action: Literal["enrol", "verify"], speaker: _Speaker, challenge: Challenged = None
+) -> None:
     """One utterance of a speaker."""
     service = service_of(socket)
     try:
@@ -44,14 +48,16 @@ async def stream(socket: WebSocket, action: Literal["enrol", "verify"], speaker:
         return
     await socket.accept()
     try:
-        await _converse(socket, service, caller, action, speaker)
+        await _converse(socket, service, caller, action, speaker, challenge)
     except Refusal as refusal:
         await _end(socket, refusal)
     except WebSocketDisconnect:
         return
 
 
-async def _converse(socket: WebSocket, service: VoiceService, caller: Caller, action: str, speaker: str) -> None:
+async def _converse(
+    socket: WebSocket, service: VoiceService, caller: Caller, action: str, speaker: str, challenge: str | None
+) -> None:
     opening = await _receive(socket)
     rate = opening.get("rate", 16_000) if isinstance(opening, dict) else None
     if not isinstance(rate, int) or isinstance(rate, bool):
@@ -64,6 +70,7 @@ async def _converse(socket: WebSocket, service: VoiceService, caller: Caller, ac
             await socket.send_json(await service.bench.run(_progress, service, listener))
     if message.get("end") is not True:
         raise Refusal("invalid_request", 'the last message is {"end": true}')
+    arrived = datetime.now(UTC)
     path = service.uploads / secrets.token_hex(16)
     try:
         upload = await service.desk.run(listener.upload, path)
@@ -71,7 +78,8 @@ async def _converse(socket: WebSocket, service: VoiceService, caller: Caller, ac
         def work() -> tuple[int, dict[str, Any]]:
             service.check_quota(caller)
             if action == "verify":
-                return 200, service.decider.verify(caller.tenant, speaker, upload)
+                decide = service.decider.verify
+                return 200, decide(caller.tenant, speaker, upload, challenge=challenge, arrived=arrived)
             return 200, as_response(service.room.add_utterance(caller.tenant, speaker, upload, frozenset(), None))
 
         answer = await service.perform(service.bench, caller, action, work, speaker)

@@ -241,8 +241,8 @@ def _refused(row: UtteranceResult, upload: Upload) -> Refusal:
         if not row.seconds:
             code = "no_speech"
         facts |= {"need": LEAST_SPEECH, "got": row.seconds}
-    if code == "duplicate":  # the reason names the other person
-        return Refusal(code, "another speaker has this recording, or a part of it was enrolled", facts)
+    if code == "duplicate":  # the reason names the other recording or person
+        return Refusal(code, "this recording, a copy of it or a part of it was accepted before", facts)
     return Refusal(code, row.reason, facts)
 
 

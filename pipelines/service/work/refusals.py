@@ -17,6 +17,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "speaker_exists": (409, "This speaker exists", "Add utterances to the one that is there."),
     "opted_out": (409, "This person has opted out", "Delete the mark first: DELETE /v1/speakers/{id}/opt-out."),
     "model_mismatch": (409, "The voice is of another embedding model", "Enrol again, or embed stored audio again."),
+    "phrases_not_checked": (409, "This service checks no phrases", "Ask the operator for a recognizer: --asr."),
     "not_finished": (409, "The recording is not finished", "Wait for its state `done`."),
     "consent_expired": (409, "The consent of this person has ended", "Renew it: PATCH /v1/speakers/{id}."),
     "precondition_failed": (412, "The speaker has changed", "Read it again, and send its new ETag."),
@@ -32,6 +33,7 @@ CODES: dict[str, tuple[int, str, str]] = {
     "clipped": (422, "The recording is clipped", "Lower the level of the microphone."),
     "two_speakers": (422, "A second voice was detected", "Record one person alone."),
     "speaker_mismatch": (422, "The voice is not that of the earlier utterances", "Check who speaks."),
+    "spoofing_suspected": (422, "The recording may be of a machine or a loudspeaker", "Record a person who speaks."),
     "duplicate": (422, "This recording is enrolled already", "Record a new one."),
     "consent_missing": (422, "Consent is required", "Send `consent`: what the person agreed to."),
     "idempotency_mismatch": (422, "This Idempotency-Key was used for another request", "Use a new one."),
@@ -46,7 +48,8 @@ CODES: dict[str, tuple[int, str, str]] = {
 }
 OF_CHECK = {  # check of enrolment that refused -> code
     "reading": "not_audio", "speech": "audio_too_short", "noise": "too_noisy", "clipping": "clipped",
-    "voices": "two_speakers", "agreement": "speaker_mismatch", "duplicate": "duplicate",
+    "voices": "two_speakers", "agreement": "speaker_mismatch", "duplicate": "duplicate", "replay": "duplicate",
+    "spoofing": "spoofing_suspected",
 }  # fmt: skip
 
 

@@ -52,6 +52,7 @@ class ServiceSettings:
     keeping: Keeping = field(default_factory=Keeping)
     calibration: Path | None = None
     compat: bool = False
+    guard: bool = False  # check every verification for replays and quality; with a challenge it is always done
     require_consent: bool = False
     keep_audio: bool = False
     enrolment_seconds: float = COMPLETE  # of speech that an enrolment needs

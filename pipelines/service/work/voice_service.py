@@ -21,6 +21,7 @@ from pipelines.service.access.limits import Buckets, Quotas, until_midnight
 from pipelines.service.work.answers import Answers, Repeatable
 from pipelines.service.work.decisions import Decider
 from pipelines.service.work.people import SpeakerRoom
+from pipelines.service.work.phrases import PhraseDesk, PhraseListener
 from pipelines.service.work.pools import BoundedPool
 from pipelines.service.work.recordings import RecordingJobs
 from pipelines.service.work.refusals import Refusal
@@ -82,7 +83,8 @@ class VoiceService:
         self.libraries = OpenLibraries(settings)
         self.decoder = UploadDecoder(limits, settings.config.audio)
         self.room = SpeakerRoom(settings, self.ledger, self.quotas, self.models, self.libraries, self.decoder)
-        self.decider = Decider(self.room, self.quotas)
+        self.phrases = PhraseDesk(self.room, PhraseListener(settings, store))
+        self.decider = Decider(self.room, self.quotas, self.phrases)
         self.jobs = RecordingJobs(settings)
         self.desk = BoundedPool("desk", DESK, 4 * limits.queue)
         self.bench = BoundedPool("bench", settings.threads, limits.queue, self.models.load)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pipelines.service.access.tenants import Tenants
     from pipelines.service.work.settings import ServiceSettings
 
-_OF_VOICES = ("vad", "embedder", "profile", "prior", "channel", "track", "device")
+_OF_VOICES = (
+    "vad", "embedder", "profile", "prior", "channel", "track", "device", "countermeasure", "spoof_threshold",
+)  # fmt: skip
 _OF_RECORDINGS = ("asr", "language", "segmentation", "diarizer", "cache", "workers")
 _LONGEST_SCHEMA = 20  # characters: the name of a tenant is added to it
 
@@ -48,6 +50,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     people.add_argument("--keep-audio", action="store_true", help="store enrolment audio for later embedding models")
     people.add_argument("--enrolment-seconds", type=float, metavar="S", help="speech that an enrolment needs")
     people.add_argument("--calibration", type=Path, metavar="CAL", help="file that `diarize calibrate` saved")
+    replays = "check every verification for sound that was accepted before, and for quality, as with a challenge"
+    people.add_argument("--guard", action="store_true", help=f"{replays}; implied by --countermeasure")
     days: dict[str, Any] = {"type": int, "metavar": "DAYS"}
     people.add_argument("--keep-unfinished", **days, help="delete enrolments that are not complete after this time")
     people.add_argument("--keep-expired", **days, help="delete people this long after their consent has ended")
@@ -102,6 +106,8 @@ def _add_place(command: argparse.ArgumentParser) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     config = options.resolve(args).config
+    if getattr(args, settings.OPTIONS["countermeasure"]) is not None:  # whoever names one wants its scores
+        config = config.model_copy(update={"spoof": config.spoof.model_copy(update={"enabled": True})})
     try:
         from pipelines.service import server
         from pipelines.service.access.binding import Binding
@@ -130,6 +136,7 @@ def _serve(args: argparse.Namespace) -> int:
         ServiceSettings(_folder(args), _tenants(args), config, binding, limits, keeping),
         calibration=args.calibration,
         compat=args.compat,
+        guard=args.guard or config.spoof.is_used,
         require_consent=args.require_consent,
         keep_audio=args.keep_audio,
         enrolment_seconds=args.enrolment_seconds,
