@@ -47,8 +47,9 @@ def test_the_description_has_examples_and_all_requests(service: Running) -> None
     assert {
         "/v1/speakers",
         "/v1/speakers/{speaker}/utterances",
+        "/v1/challenges",
         "/v1/verify",
         "/v1/identify",
         "/v1/recordings",
     } <= paths
-    assert "by letter" in text.text
+    assert "by letter" in text.text and "Koffer Wiese" in text.text
