@@ -190,8 +190,8 @@ class Decider:
             require_speech(attempt.embedded, upload.received())
             return attempt
         self._phrases.listener.load()  # where that fails, the challenge is not used up
-        taken = self._phrases.take(tenant, person.id, challenge, arrived)
-        return checker.check(audio, library, person, taken, "expired" if taken is None else "valid")
+        answered = self._phrases.take(tenant, person.id, challenge, arrived)
+        return checker.check(audio, library, person, answered, "expired" if answered is None else "valid")
 
     def identify(self, tenant: str, upload: Upload, top: int) -> dict[str, Any]:
         """Which enrolled speaker is this, or nobody? Raises Refusal."""

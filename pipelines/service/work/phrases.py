@@ -1,4 +1,4 @@
-"""Challenges of a tenant: a phrase for a speaker to say, drawn, kept in the tenant's library, and taken once."""
+"""Challenges of a tenant: a phrase for a speaker to say, drawn, kept in the tenant's library, and used once."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class PhraseDesk:
 
         Those of other tenants lie in other libraries, so that they are unknown here.
         """
-        taken = LibraryChallenges(self.room.libraries.of(tenant)).take(id, now)
-        if taken is None or taken.is_expired(now) or taken.person != person:
+        challenge = LibraryChallenges(self.room.libraries.of(tenant)).take(id, now)
+        if challenge is None or challenge.is_expired(now) or challenge.person != person:
             return None
-        return taken
+        return challenge
