@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,6 +62,9 @@ def test_forwarded_headers_of_a_named_proxy_are_believed(tmp_path: Path) -> None
         key = own.key("read")
     with running(replace(first, binding=Binding(port=0, proxies=("127.0.0.1",)))) as own, own.client(key) as client:
         client.get("/v1/speakers", headers={"X-Forwarded-For": "203.0.113.9"})
+        last = time.monotonic() + 30  # a line is written after its answer
+        while not own.lines and time.monotonic() < last:
+            time.sleep(0.05)
         assert json.loads(own.lines[-1])["client"] == "203.0.113.9"
         statuses = [  # each address that the proxy names has failures of its own
             client.get(
