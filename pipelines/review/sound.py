@@ -26,6 +26,7 @@ from diarize.types import Audio, Source, Transcript
 from diarize.units import RATE
 from pipelines.processes import decoding
 from pipelines.results.fingerprint import file_state
+from pipelines.review.spectrogram import compute_spectrogram
 
 BINS = 100  # of the waveform, a second
 OPUS = "audio/ogg"
@@ -113,6 +114,10 @@ class Sound:
                 if self._cache is not None:
                     self._cache.put(key, data)
             return data
+
+    def spectrogram(self, start: int, end: int, width: int) -> bytes:
+        """The spectrogram of start .. end (ms), uint8 (BANDS, width): see `compute_spectrogram`. Raises AudioError."""
+        return compute_spectrogram([audio.samples for audio in self.decoded()], start, end, width)
 
     def decoded(self) -> tuple[Audio, ...]:
         """The decoded recording; one Audio a channel where each channel is a speaker. Raises AudioError."""

@@ -56,6 +56,7 @@ export class App {
   dialog: Dialog = null;
   pass: Pass = "turns";
   message: { text: string; wrong: boolean; at: number } | null = null;
+  spectrogram = false; // whether the timeline shows it
   sounding = ""; // id of the word that sounds
   readonly listeners = new Set<() => void>();
   readonly ticks = new Set<(ms: number) => void>();
@@ -83,6 +84,11 @@ export class App {
       this.people ??= { speakers: {}, pairs: [] };
     }
     this.update();
+  }
+
+  /** Whether there is a server that computes spectrograms. */
+  get hasSpectrogram(): boolean {
+    return !this.source.readonly && this.source.peaks?.url !== undefined;
   }
 
   // What follows from the transcript; computed once for each version

@@ -83,6 +83,13 @@ export function split(app: App): void {
     giveParts(app, [{ row, from: wordIndex, to: row.words.length - 1 }], target));
 }
 
+/** Show the spectrogram in the timeline, or hide it. */
+export function toggleSpectrogram(app: App): void {
+  if (!app.hasSpectrogram) return app.say("There is no spectrogram here: it needs the recording, and `diarize review`.", true);
+  app.spectrogram = !app.spectrogram;
+  app.update();
+}
+
 function rowBefore(app: App): Row | null {
   return app.rows[app.rowIndex - 1] ?? null;
 }

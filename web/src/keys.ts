@@ -68,6 +68,7 @@ export const KEYS: readonly Key[] = [
   { keys: ["Alt+3"], group: "All", what: "third pass: words", run: (app) => commands.setPass(app, "words") },
   { keys: ["="], group: "All", what: "zoom in", run: (app) => app.zoom?.(0.5) },
   { keys: ["-"], group: "All", what: "zoom out", run: (app) => app.zoom?.(2) },
+  { keys: ["x"], group: "All", what: "spectrogram in the timeline, or none", run: commands.toggleSpectrogram },
   { keys: ["F6"], group: "All", what: "next part of the page", run: () => nextPart(1) },
   { keys: ["Shift+F6"], group: "All", what: "part of the page before", run: () => nextPart(-1) },
   { keys: ["Escape"], group: "All", what: "nothing selected; Tab then goes to the next button, as in other pages", run: commands.clear },

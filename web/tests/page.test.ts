@@ -14,6 +14,7 @@ import type { State, Word } from "../src/state.ts";
 import { clock } from "../src/text.ts";
 import { overlaps, rowsOf } from "../src/utterances.ts";
 import { Peaks } from "../src/timeline/peaks.ts";
+import { paint, partOf } from "../src/timeline/spectrogram.ts";
 import { Heights } from "../src/virtual.ts";
 
 const word = (start: number, end: number, text: string, speaker: string | null): Word => ({
@@ -325,4 +326,20 @@ test("a single file keeps operations without what was taken back, with numbers t
     { op: "insert_word", start: 100, end: 200, text: "well", speaker: null }, { op: "edit_word", word: "w@2", text: "Well" },
   ]);
   assert.deepEqual([saving.state, saving.waiting], ["local", 4]);
+});
+
+test("the part of a spectrogram is what is in view, at most a minute and 4096 columns", () => {
+  assert.deepEqual(partOf({ from: 100.4, span: 60_000.2, width: 592 }, 2), { start: 100, end: 60_100, width: 1000 });
+  assert.equal(partOf({ from: 0, span: 5000, width: 3092 }, 2)!.width, 4096);
+  assert.equal(partOf({ from: 0, span: 60_001, width: 592 }, 1), null);
+});
+
+test("a spectrogram has its lowest band below, and its contrast follows its loudest values", () => {
+  const values = new Uint8Array(128 * 2).fill(20); // two columns; the first is loud in the lowest band
+  values[0] = 200;
+  const pixels = paint(values, 2, [255, 255, 255], [0, 0, 0]);
+  const pixel = (x: number, y: number) => [...pixels.slice(4 * (y * 2 + x), 4 * (y * 2 + x) + 4)];
+  assert.deepEqual([pixel(0, 127), pixel(1, 127), pixel(0, 0)], [[0, 0, 0, 255], [255, 255, 255, 255], [255, 255, 255, 255]]);
+  const quiet = paint(values.map((value) => value / 2 + 40), 2, [255, 255, 255], [0, 0, 0]);
+  assert.deepEqual([...quiet.slice(4 * 254, 4 * 254 + 4)], [0, 0, 0, 255]);
 });

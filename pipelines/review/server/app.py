@@ -20,7 +20,9 @@ from pipelines.review import document, report
 from pipelines.review.server import ranges
 from pipelines.review.server.gate import BodyTooLarge
 from pipelines.review.server.recordings import MOST_OPERATIONS, Answer, ReviewedRecording, ReviewedRun
-from pipelines.review.server.threads import run_in_daemon
+from pipelines.review.server.threads import VOICES, run_in_daemon
+from pipelines.review.sound import Sound
+from pipelines.review.spectrogram import LONGEST, WIDEST
 
 Result = TypeVar("Result")
 
@@ -40,6 +42,7 @@ def build(run: ReviewedRun, stopping: Callable[[], bool] = lambda: False) -> Sta
         Route("/r/{id}/state.json", pages.state),
         Route("/r/{id}/audio", pages.audio),
         Route("/r/{id}/peaks", pages.peaks),
+        Route("/r/{id}/spectrogram", pages.spectrogram),
         Route("/r/{id}/operations", pages.operations, methods=["POST"]),
         Route("/r/{id}/events", pages.events),
         Route("/r/{id}/speakers.json", pages.speakers),
@@ -84,16 +87,25 @@ class _Pages:
 
     async def audio(self, request: Request) -> Response:
         recording = await self._recording(request)
-        if recording.sound is None:
-            raise Answer(404, {"problem": "the recording was not found; name its folder: --audio FOLDER"})
-        playable = await run_in_daemon(recording.sound.playable)
+        playable = await run_in_daemon(_sound(recording).playable)
         return await ranges.respond(request, playable.path, playable.type, f"{recording.digest}-{playable.type}")
 
     async def peaks(self, request: Request) -> Response:
-        recording = await self._recording(request)
-        if recording.sound is None:
-            raise Answer(404, {"problem": "the recording was not found; name its folder: --audio FOLDER"})
-        return Response(await run_in_daemon(recording.sound.peaks), media_type="application/octet-stream")
+        sound = _sound(await self._recording(request))
+        return Response(await run_in_daemon(sound.peaks), media_type="application/octet-stream")
+
+    async def spectrogram(self, request: Request) -> Response:
+        """uint8 (128 bands from 0 to 8 kHz, width), lowest band first; 0 is -110 dB or less, 255 is 0 dB."""
+        texts = [request.query_params.get(key, "") for key in ("start", "end", "width")]
+        if not all(text.isascii() and text.isdecimal() and len(text) < 10 for text in texts):
+            raise Answer(422, {"problem": "needs start and end (whole ms) and width (columns)"})
+        start, end, width = map(int, texts)
+        if not start < end <= start + LONGEST or not 1 <= width <= WIDEST:
+            problem = f"takes at most {LONGEST} ms, and 1 to {WIDEST} columns, not {start} to {end} ms and {width}"
+            raise Answer(422, {"problem": problem})
+        sound = _sound(await self._recording(request))
+        content = await run_in_daemon(lambda: sound.spectrogram(start, end, width))
+        return Response(content, media_type="application/octet-stream")
 
     async def operations(self, request: Request) -> Response:
         values = await _json_body(request)
@@ -135,7 +147,7 @@ class _Pages:
 
     async def speakers(self, request: Request) -> Response:
         recording = await self._recording(request)
-        return _json(await run_in_daemon(recording.speakers))
+        return _json(await run_in_daemon(recording.speakers, VOICES))
 
     async def enrol(self, request: Request) -> Response:
         values = await _json_body(request)
@@ -143,13 +155,20 @@ class _Pages:
         speaker, name, consent = (values.get(key) for key in ("speaker", "name", "consent"))
         if not (isinstance(speaker, str) and isinstance(name, str) and isinstance(consent, str)):
             raise Answer(400, {"problem": "needs speaker, name and consent"})
-        return _json(await run_in_daemon(lambda: recording.enrol(speaker, name, consent)))
+        return _json(await run_in_daemon(lambda: recording.enrol(speaker, name, consent), VOICES))
 
     async def export(self, request: Request) -> Response:
         recording = await self._recording(request)
         name, content = await run_in_threadpool(recording.export, request.path_params["format"])
         disposition = f"attachment; filename*=UTF-8''{quote(name, safe='')}"
         return Response(content, media_type="application/octet-stream", headers={"content-disposition": disposition})
+
+
+def _sound(recording: ReviewedRecording) -> Sound:
+    """The sound of a recording. Raises Answer (404) where it was not found."""
+    if recording.sound is None:
+        raise Answer(404, {"problem": "the recording was not found; name its folder: --audio FOLDER"})
+    return recording.sound
 
 
 async def _json_body(request: Request) -> dict[str, Any]:

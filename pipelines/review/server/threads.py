@@ -9,11 +9,15 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-AT_ONCE = threading.BoundedSemaphore(2)  # recordings that are decoded at once
+SOUNDS = threading.BoundedSemaphore(2)  # recordings that are decoded at once
+VOICES = threading.BoundedSemaphore(2)  # recordings whose voices are compared at once; no sound waits for them
 
 
-async def run_in_daemon(function: Callable[[], Result]) -> Result:
-    """The result of `function`, which may decode for minutes. Raises what it raises."""
+async def run_in_daemon(function: Callable[[], Result], limit: threading.BoundedSemaphore = SOUNDS) -> Result:
+    """The result of `function`, which may decode for minutes. Raises what it raises.
+
+    `limit`: how many of its kind run at once; others wait in their threads.
+    """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
 
@@ -27,7 +31,7 @@ async def run_in_daemon(function: Callable[[], Result]) -> Result:
 
     def work() -> None:
         result, problem = None, None
-        with AT_ONCE:
+        with limit:
             try:
                 result = function()
             except BaseException as error:

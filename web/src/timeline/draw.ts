@@ -6,7 +6,8 @@ import { position, type Turn } from "../state.ts";
 import { clock, short } from "../text.ts";
 import { overlaps } from "../utterances.ts";
 import type { Peaks } from "./peaks.ts";
-import { AXIS, LABELS, LANE, step, TOP, WAVE, type View } from "./view.ts";
+import type { Spectrogram } from "./spectrogram.ts";
+import { AXIS, LABELS, LANE, SPECTRUM, step, WAVE, type View } from "./view.ts";
 
 export interface Theme {
   readonly paper: string;
@@ -68,7 +69,7 @@ export interface Preview {
   readonly end: number;
 }
 
-export function draw(context: CanvasRenderingContext2D, app: App, view: View, peaks: Peaks | null, height: number, preview: Preview | null, colours: Theme): void {
+export function draw(context: CanvasRenderingContext2D, app: App, view: View, peaks: Peaks | null, spectrogram: Spectrogram, height: number, preview: Preview | null, colours: Theme): void {
   const { width } = view;
   context.clearRect(0, 0, width, height);
   context.fillStyle = colours.paper;
@@ -81,9 +82,10 @@ export function draw(context: CanvasRenderingContext2D, app: App, view: View, pe
   context.rect(LABELS, 0, width - LABELS, height);
   context.clip();
   wave(context, view, peaks, colours);
+  if (view.spectrum) spectrogram.draw(context, view, colours);
   selection(context, app, view, height, colours);
   context.beginPath();
-  context.rect(LABELS, TOP - 8, width - LABELS, height);
+  context.rect(LABELS, view.top - 8, width - LABELS, height);
   context.clip();
   lanes(context, app, view, height, preview, colours);
   context.restore();
@@ -139,11 +141,11 @@ function lanes(context: CanvasRenderingContext2D, app: App, view: View, height: 
   for (let i = position(shared.spans, ([, end]) => end < view.from); i < shared.spans.length; i++) {
     const [start, end] = shared.spans[i]!;
     if (start > view.to) break;
-    context.fillRect(view.x(start), AXIS + WAVE + 1, Math.max(view.x(end) - view.x(start), 1), 4);
+    context.fillRect(view.x(start), view.top - 7, Math.max(view.x(end) - view.x(start), 1), 4);
   }
   context.save();
   context.beginPath();
-  context.rect(LABELS, TOP, view.width - LABELS, height - TOP);
+  context.rect(LABELS, view.top, view.width - LABELS, height - view.top);
   context.clip();
   const current = new Set(app.row?.turns.map((turn) => turn.id));
   for (const turn of turns) {
@@ -162,8 +164,8 @@ function lanes(context: CanvasRenderingContext2D, app: App, view: View, height: 
       const speaker = app.person(word.speaker);
       const room = view.x(word.end) - view.x(word.start);
       if (!speaker || room < 6) continue;
-      const y = TOP + speaker.position * LANE - view.lanesTop + LANE / 2;
-      if (y < TOP - LANE || y > height + LANE) continue;
+      const y = view.top + speaker.position * LANE - view.lanesTop + LANE / 2;
+      if (y < view.top - LANE || y > height + LANE) continue;
       context.save();
       context.beginPath();
       context.rect(view.x(word.start), y - LANE / 2, room, LANE);
@@ -185,8 +187,8 @@ function bar(
   context: CanvasRenderingContext2D, view: View, height: number, person: Person, start: number, end: number,
   current: boolean, checked: boolean, colours: Theme,
 ): void {
-  const y = TOP + person.position * LANE - view.lanesTop + 3;
-  if (y < TOP - LANE || y > height) return;
+  const y = view.top + person.position * LANE - view.lanesTop + 3;
+  if (y < view.top - LANE || y > height) return;
   const x = view.x(start);
   const size = Math.max(view.x(end) - x, 1);
   context.fillStyle = fill(context, person.look);
@@ -256,14 +258,19 @@ function labels(context: CanvasRenderingContext2D, app: App, view: View, height:
   context.fillStyle = colours.faint;
   context.textAlign = "left";
   context.font = "11px system-ui, sans-serif";
-  context.fillText("overlap", 6, AXIS + WAVE + 3);
+  if (view.spectrum) {
+    context.fillText("8 kHz", 6, AXIS + WAVE + 7);
+    context.fillText("4 kHz", 6, AXIS + WAVE + SPECTRUM / 2);
+    context.fillText("0", 6, AXIS + WAVE + SPECTRUM - 7);
+  }
+  context.fillText("overlap", 6, view.top - 5);
   context.save();
   context.beginPath();
-  context.rect(0, TOP, LABELS, height - TOP);
+  context.rect(0, view.top, LABELS, height - view.top);
   context.clip();
   for (const person of app.persons) {
-    const y = TOP + person.position * LANE - view.lanesTop;
-    if (y < TOP - LANE || y > height) continue;
+    const y = view.top + person.position * LANE - view.lanesTop;
+    if (y < view.top - LANE || y > height) continue;
     context.fillStyle = fill(context, person.look);
     context.fillRect(6, y + 4, 22, LANE - 8);
     context.fillStyle = person.look.colour;

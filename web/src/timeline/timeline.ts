@@ -6,7 +6,8 @@ import { moveEdge } from "../changes.ts";
 import type { Turn } from "../state.ts";
 import { draw, fill, theme, type Preview, type Theme } from "./draw.ts";
 import { Peaks } from "./peaks.ts";
-import { AXIS, LABELS, LANE, TOP, View } from "./view.ts";
+import { Spectrogram } from "./spectrogram.ts";
+import { AXIS, LABELS, LANE, View } from "./view.ts";
 
 const GRIP = 6; // px from the end of a turn at which it is taken
 const OVERVIEW = 34; // px, height of the overview
@@ -20,6 +21,7 @@ type Drag =
 export class Timeline {
   readonly view: View;
   private peaks: Peaks | null = null;
+  private readonly spectrogram = new Spectrogram(() => this.redraw());
   private colours: Theme;
   private drag: Drag | null = null;
   private frame = 0;
@@ -76,8 +78,8 @@ export class Timeline {
     if (!row || this.drag) return;
     if (row.start < this.view.from || row.start > this.view.to) this.view.show(row.start - 0.15 * this.view.span, this.view.span);
     const lane = this.app.person(row.speaker)?.position;
-    if (lane !== undefined && this.height > TOP + LANE) {
-      const room = this.height - TOP;
+    if (lane !== undefined && this.height > this.view.top + LANE) {
+      const room = this.height - this.view.top;
       const y = lane * LANE;
       if (y < this.view.lanesTop) this.view.lanesTop = y;
       else if (y + LANE > this.view.lanesTop + room) this.view.lanesTop = y + LANE - room;
@@ -118,10 +120,11 @@ export class Timeline {
       this.peaks = new Peaks(app.peaks, app.source.peaks.rate);
       this.barsKey = "";
     }
-    const most = Math.max(app.persons.length * LANE - (this.height - TOP), 0);
+    view.spectrum = app.spectrogram;
+    const most = Math.max(app.persons.length * LANE - (this.height - this.view.top), 0);
     view.lanesTop = Math.min(Math.max(view.lanesTop, 0), most);
     const context = this.canvas.getContext("2d")!;
-    draw(context, app, view, this.peaks, this.height, this.preview, this.colours);
+    draw(context, app, view, this.peaks, this.spectrogram, this.height, this.preview, this.colours);
     const x = view.x(app.player.time);
     if (app.player.audio && x >= LABELS && x <= view.width) {
       context.fillStyle = this.colours.accent;
@@ -185,7 +188,7 @@ export class Timeline {
     const box = this.canvas.getBoundingClientRect();
     const [x, y] = [event.clientX - box.left, event.clientY - box.top];
     const time = Math.round(Math.min(Math.max(this.view.ms(x), 0), this.app.state.duration));
-    return { x, y, time, lane: y < TOP ? -1 : Math.floor((y - TOP + this.view.lanesTop) / LANE) };
+    return { x, y, time, lane: y < this.view.top ? -1 : Math.floor((y - this.view.top + this.view.lanesTop) / LANE) };
   }
 
   private edgeAt(x: number, lane: number): { turn: Turn; edge: "start" | "end" } | null {
@@ -261,9 +264,9 @@ export class Timeline {
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 30 : 1;
     if (event.ctrlKey || event.metaKey) view.zoom(Math.exp(event.deltaY * lines * 0.003), time);
-    else if (Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey || (x > LABELS && y < TOP)) {
+    else if (Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey || (x > LABELS && y < this.view.top)) {
       view.show(view.from + (event.deltaX || event.deltaY) * lines * view.pixel, view.span);
-    } else if (this.app.persons.length * LANE > this.height - TOP) view.lanesTop += event.deltaY * lines;
+    } else if (this.app.persons.length * LANE > this.height - this.view.top) view.lanesTop += event.deltaY * lines;
     else view.show(view.from + event.deltaY * lines * view.pixel, view.span);
     this.redraw();
   }

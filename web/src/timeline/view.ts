@@ -4,7 +4,7 @@ export const LABELS = 92; // width of the names at the left
 export const AXIS = 20;
 export const WAVE = 64;
 export const LANE = 26;
-export const TOP = AXIS + WAVE + 8; // of the first lane; the strip of overlaps is above it
+export const SPECTRUM = 96; // height of the spectrogram, where it is shown
 const CLOSEST = 400; // ms, of the closest zoom: a syllable or two
 
 export class View {
@@ -12,9 +12,15 @@ export class View {
   to: number;
   width = 600;
   lanesTop = 0; // px that are scrolled away
+  spectrum = false; // whether the spectrogram is beneath the waveform
 
   constructor(private readonly duration: number) {
     this.to = Math.max(Math.min(duration, 30_000), CLOSEST);
+  }
+
+  /** Of the first lane; the strip of overlaps is above it. */
+  get top(): number {
+    return topOf(this.spectrum);
   }
 
   get span(): number {
@@ -54,6 +60,8 @@ export class View {
     return true;
   }
 }
+
+export const topOf = (spectrum: boolean): number => AXIS + WAVE + (spectrum ? SPECTRUM : 0) + 8;
 
 const STEPS = [100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 900_000, 1_800_000, 3_600_000];
 

@@ -5,7 +5,7 @@ import type { App } from "../app.ts";
 import * as commands from "../commands.ts";
 import { clock } from "../text.ts";
 import { Timeline } from "../timeline/timeline.ts";
-import { LANE, TOP } from "../timeline/view.ts";
+import { LANE, topOf } from "../timeline/view.ts";
 import { Kbd } from "./parts.tsx";
 
 export function PlayerBar({ app }: { app: App }) {
@@ -50,13 +50,14 @@ export function TimelineView({ app }: { app: App }) {
   const label = `Timeline: a lane for each of ${app.persons.length} speakers over the waveform. The transcript says the same.`;
   return (
     <section class="timeline" aria-label="Timeline">
-      <div class="lanes" style={{ "--lanes": `${TOP + LANE * app.persons.length + 4}px` }}><canvas ref={canvas} role="img" aria-label={label} /></div>
+      <div class="lanes" style={{ "--lanes": `${topOf(app.spectrogram) + LANE * app.persons.length + 4}px` }}><canvas ref={canvas} role="img" aria-label={label} /></div>
       <canvas ref={overview} class="overview" role="img" aria-label="Overview of the whole recording" />
       <div class="zoom">
         <button type="button" aria-label="Zoom out" onClick={() => timeline.current?.zoom(2)}>− <Kbd>-</Kbd></button>
         <button type="button" aria-label="Zoom in" onClick={() => timeline.current?.zoom(0.5)}>+ <Kbd>=</Kbd></button>
         <button type="button" onClick={() => timeline.current?.fit()}>Whole recording</button>
-        <span class="hint">Drag the end of a turn to move it. Shift+drag in a lane: a new turn.</span>
+        {app.hasSpectrogram && <button type="button" aria-pressed={app.spectrogram} onClick={() => commands.toggleSpectrogram(app)}>Spectrogram <Kbd>x</Kbd></button>}
+        <span class="hint">Drag the end of a turn to move it. Shift+drag: a new turn.</span>
       </div>
     </section>
   );
