@@ -87,7 +87,10 @@ def test_the_run_is_on_record(finished: Path) -> None:
 
 def test_the_timeline_has_the_columns_that_people_ask_for_first(finished: Path) -> None:
     text = (finished / "talk" / "transcript.csv").read_text(encoding="utf-8-sig")
-    assert next(csv.reader(io.StringIO(text)))[:6] == ["recording", "start", "end", "duration", "speaker", "text"]
+    columns = ["recording", "start", "end", "duration", "speaker", "name", "text"]
+    assert next(csv.reader(io.StringIO(text)))[:7] == columns
+    timeline = (finished / "timeline.csv").read_text(encoding="utf-8-sig")
+    assert next(csv.reader(io.StringIO(timeline)))[:7] == columns
 
 
 def test_two_identical_runs_give_the_same_bytes(finished: Path, tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_a_teacher_is_imitated(tmp_path: Path, clips: Clips) -> None:
     voices = np.random.default_rng(0).standard_normal((6, 12))[clips_speakers(clips)]
     voices /= np.linalg.norm(voices, axis=1, keepdims=True)
     targets = np.stack([voices, voices[:, ::-1]]).astype(np.float32)  # of the voices at both speeds of the recipe
-    sections = {"training": {"epochs": 8, "checkpoint": 60}, "augment": {"noise": 0, "telephone": 0}}
+    sections = {"training": {"epochs": 24, "checkpoint": 60}, "augment": {"noise": 0, "telephone": 0}}
     sections["optimizer"] = {"rate": 3e-3}  # type: ignore[dict-item]
     history = Trainer(recipe(tmp_path / "run", **sections), clips, targets).run().history
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
