@@ -60,3 +60,9 @@ def corrected(folder: Path) -> Transcript:
 def word(folder: Path, text: str, n: int = 0) -> str:
     """Id of the n-th word with this text."""
     return [f"w{round(word.start * 1000)}" for word in outputs.read(folder).words if word.text == text][n]
+
+
+def write(page: Page, text: str) -> None:
+    """Type into the field that a key has opened, as soon as it has the focus."""
+    until(page, "['INPUT', 'TEXTAREA'].includes(document.activeElement.tagName)")
+    page.keyboard.type(text)

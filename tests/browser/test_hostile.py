@@ -11,7 +11,7 @@ import pytest
 
 from diarize.types import Speaker, Transcript, Turn, Word
 from tests.browser.conftest import ROOT, new_tab
-from tests.browser.pages import press, rows, saved, until
+from tests.browser.pages import press, rows, saved, until, write
 from tests.pipelines.review.serving import serving, write_recording, write_results
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_a_hostile_transcript_on_the_server(context: BrowserContext, tmp_path: P
         page = tab.open(f"{server.base}/?token={server.token}")
         check_inert(page)
         press(page, "r")
-        page.keyboard.insert_text("<b onclick=window.pwned=1>")
+        write(page, "<b onclick=window.pwned=1>")
         press(page, "Enter")
         saved(page, folder, 1)
         for dialog in ("?", "h"):
@@ -81,12 +81,12 @@ def test_a_hostile_transcript_on_the_server(context: BrowserContext, tmp_path: P
             press(page, "Escape")
             page.wait_for_selector("dialog", state="detached")
         press(page, "/")
-        page.keyboard.insert_text("SPEAKER_0900")
+        write(page, "SPEAKER_0900")
         press(page, "Enter")
         saved(page, folder, 2)
         assert rows(page)[0][0] == "SPEAKER_0900"
         press(page, "Control+f")
-        page.keyboard.insert_text("<img")
+        write(page, "<img")
         page.wait_for_selector(".found")
         check_inert(page)
         assert tab.errors == []
@@ -117,11 +117,11 @@ def test_a_single_file_plays_and_its_corrections_can_be_applied(
     page.click(".word >> nth=4")
     until(page, "!document.querySelector('audio').paused && document.querySelector('audio').currentTime > 1")
     press(page, "Space", "r")
-    page.keyboard.type("Anna")
+    write(page, "Anna")
     press(page, "Enter", "3", "Control+z", "Enter")
-    page.keyboard.type("thanked")
+    write(page, "thanked")
     press(page, "Enter", "Shift+N")
-    page.keyboard.type("whose voice?")
+    write(page, "whose voice?")
     press(page, "Enter")
     page.wait_for_selector('[data-state="local"][data-number="5"]')
     with page.expect_download() as download:

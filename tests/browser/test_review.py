@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.browser.conftest import Tab, new_tab
-from tests.browser.pages import corrected, focus, log, press, rows, saved, until, word
+from tests.browser.pages import corrected, focus, log, press, rows, saved, until, word, write
 from tests.pipelines.review.serving import Served, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -50,7 +50,7 @@ def test_a_meeting_is_corrected_with_the_keyboard_alone(tab: Tab, results: Path,
 
     # Name the speaker of the first turn, everywhere.
     press(page, "r")
-    page.keyboard.type("Anna 1s2d")  # digits and letters in a field are text
+    write(page, "Anna 1s2d")  # digits and letters in a field are text
     press(page, "Enter")
     saved(page, results, 1)
     assert {speaker for speaker, _ in rows(page)} >= {"Anna 1s2d", "SPEAKER_02"} and "SPEAKER_01" not in dict(
@@ -62,7 +62,7 @@ def test_a_meeting_is_corrected_with_the_keyboard_alone(tab: Tab, results: Path,
     saved(page, results, 2)
     assert rows(page)[1][0] == "SPEAKER_03"
     press(page, "/")
-    page.keyboard.type("ann")
+    write(page, "ann")
     press(page, "Enter")
     saved(page, results, 3)
     assert rows(page)[0][0] == "Anna 1s2d" and rows(page)[0][1].startswith("Good morning")
@@ -71,7 +71,7 @@ def test_a_meeting_is_corrected_with_the_keyboard_alone(tab: Tab, results: Path,
     saved(page, results, 4)
     assert rows(page)[1][0] == "SPEAKER_03"
     press(page, "n")
-    page.keyboard.type("Mia")
+    write(page, "Mia")
     press(page, "Enter")
     saved(page, results, 5)
     assert rows(page)[1][0] == "Mia"
@@ -101,7 +101,7 @@ def test_a_meeting_is_corrected_with_the_keyboard_alone(tab: Tab, results: Path,
     saved(page, results, 11)
     assert rows(page)[:2] == [("Anna 1s2d", "Good"), ("SPEAKER_04", "morning everyone,")]
     press(page, "Home", "Enter")
-    page.keyboard.type("Bad")
+    write(page, "Bad")
     press(page, "Enter")
     saved(page, results, 12)
     assert rows(page)[0] == ("Anna 1s2d", "Bad")
@@ -149,7 +149,7 @@ def test_shift_and_a_digit_is_for_the_whole_cluster(tab: Tab, results: Path) -> 
 def test_search_and_replace(tab: Tab, results: Path) -> None:
     page = tab.page
     press(page, "Control+f")
-    page.keyboard.type("THE door")
+    write(page, "THE door")
     until(page, "document.querySelector('.search .count').textContent.startsWith('1 of ')")
     count = int(page.inner_text(".search .count").split(" of ")[1])
     assert count >= 1
@@ -203,12 +203,12 @@ def test_two_tabs(tab: Tab, served: Served, results: Path) -> None:
     other = new_tab(tab.page.context)
     other.open(f"{served.base}/r/conversation/")
     press(tab.page, "r")
-    tab.page.keyboard.type("Anna")
+    write(tab.page, "Anna")
     press(tab.page, "Enter")
     until(other.page, "document.querySelector('.row strong').textContent === 'Anna'")
     focus(other.page, word(results, "thank"))
     press(other.page, "Enter")
-    other.page.keyboard.type("thanks")
+    write(other.page, "thanks")
     press(other.page, "Enter")
     tab.page.wait_for_selector(".word.written")
     for one in (tab, other):
@@ -226,7 +226,7 @@ def test_two_tabs_at_the_same_time(tab: Tab, served: Served, results: Path) -> N
     context.set_offline(True)
     for page, name in ((tab.page, "Anna"), (other.page, "Bea")):
         press(page, "n")
-        page.keyboard.type(name)
+        write(page, name)
         press(page, "Enter")
         page.wait_for_selector('[data-state="offline"]')
         assert "Not saved" in page.inner_text(".saved")
@@ -251,14 +251,14 @@ def test_a_server_that_goes_away_and_comes_back(context: object, results: Path) 
         page = tab.open(f"{server.base}/?token={server.token}")
         port = httpx.URL(server.base).port
         press(page, "r")
-        page.keyboard.type("Anna")
+        write(page, "Anna")
         press(page, "Enter")
         saved(page, results, 1)
         server.process.kill()
         server.process.wait(20)
     focus(page, word(results, "thank"))
     press(page, "Enter")
-    page.keyboard.type("thanks")
+    write(page, "thanks")
     press(page, "Enter")
     page.wait_for_selector('[data-state="offline"][data-waiting="1"]')
     assert "1 change waiting" in page.inner_text(".saved")
@@ -283,7 +283,7 @@ def test_the_sheet_lists_the_keys(tab: Tab) -> None:
 def test_typing_in_a_field_triggers_nothing_and_a_file_field_takes_no_keys(tab: Tab, results: Path) -> None:
     page = tab.page
     page.focus("#name-0")
-    page.keyboard.type("d1s0m")
+    write(page, "d1s0m")
     assert log(results) == [] and page.input_value("#name-0") == "d1s0m"
     press(page, "Escape")
     page.evaluate(
@@ -337,7 +337,7 @@ def test_contrast_and_names_for_screen_readers(tab: Tab, scheme: str) -> None:
     press(page, "c")
     page.wait_for_selector(".row.checked")
     press(page, "Control+f")
-    page.keyboard.type("the")
+    write(page, "the")
     page.wait_for_selector(".found")
     assert page.evaluate(CONTRASTS) == []
     assert page.evaluate(NAMELESS) == []
