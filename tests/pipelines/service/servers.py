@@ -66,7 +66,7 @@ def calibration(path: Path) -> Path:
     return path
 
 
-@dataclass
+@dataclass(repr=False)
 class Running:
     """A service in a thread."""
 
