@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 
 from diarize.errors import FormatError
 from diarize.formats.naming import encodable
@@ -18,6 +19,7 @@ from diarize.text import counted, split_lines
 from diarize.types import Transcript
 
 COLUMNS = ("recording", "start", "end", "duration", "speaker", "name", "text", "confidence", "human")
+Row = tuple[float, float, float, str | None, str, float | None, object]  # what `write` takes; times in s
 _NEEDED = ("recording", "start", "end", "speaker", "text")
 _FORMULA = frozenset("=+-@\t\r\n'＝＋－＠")  # the wide forms count in spreadsheets of East Asian locales
 
@@ -45,22 +47,29 @@ def unguard_optional(cell: str) -> str | None:
 def dumps(transcript: Transcript) -> str:
     """A header, one row for each turn, and rows for text outside of all turns, so that no text is lost."""
     transcript = round_transcript(transcript)
+    rows = text_segments(transcript)
+    cells = ((r.start, r.end, r.duration, r.speaker, r.text, r.confidence, r.human) for r in rows)
+    return write(transcript, COLUMNS, cells)
+
+
+def write(transcript: Transcript, columns: Sequence[str], rows: Iterable[Row]) -> str:
+    """A table with these rows of a transcript, each with the recording and the speaker's name."""
     names: dict[str | None, str | None] = {speaker.id: speaker.called for speaker in transcript.speakers}
     sheet = io.StringIO()
     writer = csv.writer(sheet)  # the "excel" dialect: commas, quotes where needed, CRLF
-    writer.writerow(COLUMNS)
-    for row in text_segments(transcript):
+    writer.writerow(columns)
+    for start, end, duration, speaker, text, confidence, human in rows:
         writer.writerow(
             (
                 guard(transcript.recording),
-                f"{row.start:.3f}",
-                f"{row.end:.3f}",
-                f"{row.duration:.3f}",
-                guard_optional(row.speaker),
-                guard_optional(names.get(row.speaker)),
-                guard(row.text),
-                "" if row.confidence is None else repr(float(row.confidence)),
-                "yes" if row.human else "",
+                f"{start:.3f}",
+                f"{end:.3f}",
+                f"{duration:.3f}",
+                guard_optional(speaker),
+                guard_optional(names.get(speaker)),
+                guard(text),
+                "" if confidence is None else repr(float(confidence)),
+                "yes" if human else "",
             )
         )
     return sheet.getvalue()
