@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,15 +145,17 @@ def map_in_order(
         if samples is not None:
             excerpts.release(samples)
 
-    if threads == 1:
-        for item in items:
+    remaining = iter(items)
+    first = [] if threads == 1 else list(islice(remaining, 2))
+    if threads == 1 or len(first) < 2:  # one item needs no thread, whose start may take as long as the work
+        for item in chain(first, remaining):
             yield work(item)
             release()
         return
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
-            for item in items:
+            for item in chain(first, remaining):
                 waiting.append(pool.submit(work, item))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()

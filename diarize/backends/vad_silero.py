@@ -3,8 +3,9 @@
 The graph takes `input` (frames, 576), each 512 samples behind 64 samples of context, and the state `h`, `c`, each
 (1, 1, 128); it gives `speech_probs` and the next state. Its convolutions, nine tenths of the work, process each frame
 alone; only the LSTM runs through time. So the graph is cut in two before the LSTM: several threads encode blocks of
-frames, then the LSTM runs over them. Blocks are of one size, the last one filled with silence, so that the result does
-not depend on the number of threads.
+frames, then the LSTM runs over them. The size of a block depends on its place alone, so that the result does not depend
+on the number of threads: all have `BLOCK` frames but the last one, which is filled with silence up to a multiple of
+`PART`. (From that many frames on, a frame's numbers are the same, bit for bit, however many are encoded at once.)
 
 The state can reach a mode in which it gives nearly no probability to a voice, and keep it for minutes; above all with a
 high voice on a telephone line (docs/method/speech.md). So where a segmentation model detects speech for two seconds
@@ -88,7 +89,8 @@ class Silero:
         previous = None  # the part before, as encoded; None after a new state
 
         def encode(first: int) -> Any:
-            return self._encoder.run(None, {"input": _frames(audio.samples, first)})[0]
+            size = min(BLOCK, -(-(count - first) // PART) * PART)
+            return self._encoder.run(None, {"input": _frames(audio.samples, first, size)})[0]
 
         starts = range(0, count, BLOCK)
         blocks = onnx_sessions.map_in_order(encode, starts, self._threads, audio.samples)
@@ -170,7 +172,7 @@ def _widen(graph: Any) -> None:
     graph.node.append(helper.make_node("Squeeze", ["transposed", "one"], [result]))
 
 
-def _frames(samples: Samples, first: int) -> Samples:
-    """A block of frames with their contexts: (BLOCK, 576). Before and after the recording is silence."""
-    sound = excerpts.cut(samples, first * FRAME - CONTEXT, (first + BLOCK) * FRAME)
+def _frames(samples: Samples, first: int, count: int) -> Samples:
+    """A block of frames with their contexts: (count, 576). Before and after the recording is silence."""
+    sound = excerpts.cut(samples, first * FRAME - CONTEXT, (first + count) * FRAME)
     return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(sound, CONTEXT + FRAME)[::FRAME])
