@@ -55,8 +55,8 @@ class ChunkFormat:
 # EBU Tech 3285 (bext and its supplements), 3293; Adobe XMP (_PMX); the rest by their makers. Every name begins with one
 # literal byte, not with a class such as [iI]: then `re` skips to bytes that begin a name, seven times as fast.
 _RIFF_NAMES = re.compile(
-    rb"LIST|iXML|bext|ID3 |id3 |Id3 |iD3 |cue |fact|_PMX|JUNK|junk|PAD |FLLR|smpl|inst|axml|aXML|chna|cart|link|levl|acid|umid"
-    rb"|SNDM|minf|elm1|regn|ovwf|DGDA|Cr8r|PrmL|DISP|afsp|plst|labl|note|strc|PEAK|cset|SAUR|ResU|iXml|tlst"
+    rb"LIST|iXML|bext|ID3 |id3 |Id3 |iD3 |cue |fact|_PMX|JUNK|junk|PAD |FLLR|smpl|inst|axml|aXML|chna|cart|link|levl"
+    rb"|acid|umid|SNDM|minf|elm1|regn|ovwf|DGDA|Cr8r|PrmL|DISP|afsp|plst|labl|note|strc|PEAK|cset|SAUR|ResU|iXml|tlst"
     rb"|mext|qlty|MD5 "
 )
 _AIFF_NAMES = re.compile(
