@@ -10,9 +10,10 @@ import os
 import re
 import secrets
 import stat
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from io import FileIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -164,6 +165,26 @@ def digests(folder: Path) -> dict[str, str]:
     """Relative name, with /, -> sha256 of every file below a folder. Raises OSError if one cannot be read."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+def zip_member(name: str) -> zipfile.ZipInfo:
+    """A member of a ZIP archive with a fixed time (1980-01-01, the earliest of ZIP): same content, same bytes."""
+    return zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+
+
+def reproducible_zip(data: bytes) -> bytes:
+    """An Office document's ZIP archive, rewritten: same parts, same bytes.
+
+    The parts are in order, the types first (ECMA-376-2, 10.2.3), compressed, readable by their owner, of a fixed time.
+    """
+    buffer = BytesIO()
+    with zipfile.ZipFile(BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in sorted(old.namelist(), key=lambda name: (name != "[Content_Types].xml", name)):
+            member = zip_member(name)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o600 << 16
+            new.writestr(member, old.read(name))
+    return buffer.getvalue()
 
 
 def sync_folder(folder: Path) -> None:

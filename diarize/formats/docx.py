@@ -17,6 +17,7 @@ from typing import Any
 from unicodedata import bidirectional
 from xml.etree.ElementTree import Element
 
+from diarize import files
 from diarize.errors import FormatError, MissingExtra
 from diarize.formats.entries import MinutesEntry, entries, speaking_times
 from diarize.formats.minutes import format_stamp
@@ -29,7 +30,6 @@ from diarize.text import counted, join
 from diarize.types import Transcript
 from diarize.units import to_milliseconds
 
-_EPOCH = datetime(1980, 1, 1)  # of all parts and properties: the same transcript gives the same bytes
 _HEADINGS = ("Timespan", "Speaker", "Content")  # of the columns that NVivo asks for
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _STAMP = re.compile(r"\s*#(\d{1,3}:\d{2}:\d{2}[-.]\d)#\s*$")
@@ -74,7 +74,7 @@ def encode(transcript: Transcript, options: ExportOptions = DEFAULT) -> bytes:
             _align(paragraph, labels[row.speaker])
     buffer = io.BytesIO()
     file.save(buffer)
-    return _with_fixed_times(buffer.getvalue())
+    return files.reproducible_zip(buffer.getvalue())
 
 
 def _set_properties(properties: Any, transcript: Transcript, title: str) -> None:
@@ -88,7 +88,7 @@ def _set_properties(properties: Any, transcript: Transcript, title: str) -> None
     properties.language = for_xml(visible(transcript.language or ""))[:255]
     properties.version = product.rpartition(" ")[2][:255]
     properties.comments = ""
-    properties.created = properties.modified = _EPOCH
+    properties.created = properties.modified = datetime(1980, 1, 1)  # fixed: same transcript, same bytes
     properties.revision = 1
 
 
@@ -162,18 +162,6 @@ def _align(paragraph: Any, text: str) -> None:
         from docx.oxml import OxmlElement
 
         paragraph._p.get_or_add_pPr().append(OxmlElement("w:bidi"))
-
-
-def _with_fixed_times(data: bytes) -> bytes:
-    """The same archive, its entries in order and of one time."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in sorted(old.namelist(), key=lambda name: (name != "[Content_Types].xml", name)):
-            entry = zipfile.ZipInfo(name, _EPOCH.timetuple()[:6])
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o600 << 16
-            new.writestr(entry, old.read(name))
-    return buffer.getvalue()
 
 
 def loads(data: bytes, where: str, labels: Sequence[str] = ()) -> TierFile:

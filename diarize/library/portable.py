@@ -31,7 +31,6 @@ from diarize.types import Vectors
 
 VERSION = 1
 _CONTENTS = "library.json"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of all members, so that the same library gives the same bytes
 
 
 def write(library: Library, path: Path) -> None:
@@ -53,7 +52,7 @@ def write(library: Library, path: Path) -> None:
                 if (sound := library.sound(utterance.id)) is not None:
                     sounds += 1
                     audio = f"audio-{sounds:06d}"
-                    archive.writestr(zipfile.ZipInfo(audio, _EPOCH), sound)
+                    archive.writestr(files.zip_member(audio), sound)
                 rows = {}
                 for model, vector in utterance.vectors.items():
                     k = models.index(model)
@@ -72,10 +71,10 @@ def write(library: Library, path: Path) -> None:
         listing = []
         for k, model in enumerate(models):
             listing.append({"name": model, "vectors": f"vectors-{k}.npy"})
-            with archive.open(zipfile.ZipInfo(f"vectors-{k}.npy", _EPOCH), "w", force_zip64=True) as member:
+            with archive.open(files.zip_member(f"vectors-{k}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.stack(vectors[k]).astype("<f4"), allow_pickle=False)
         contents = {"format": "diarize-library", "version": VERSION, "models": listing, "people": people}
-        archive.writestr(zipfile.ZipInfo(_CONTENTS, _EPOCH), json.dumps(contents, indent=1))
+        archive.writestr(files.zip_member(_CONTENTS), json.dumps(contents, indent=1))
 
 
 def _is_library(path: Path) -> bool:

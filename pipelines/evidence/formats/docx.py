@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Sequence
 from typing import Any
 
+from diarize import files
 from diarize.errors import MissingExtra
 from pipelines.evidence.formats import pdf
 from pipelines.evidence.formats.document import Block, Command, Document, Grid, Paragraph
@@ -14,7 +14,6 @@ from pipelines.evidence.formats.document import Block, Command, Document, Grid, 
 _PAGE, _MARGIN = (21.0, 29.7), 2.0  # cm, A4
 _WIDTH = _PAGE[0] - 2 * _MARGIN  # cm
 _LONGEST = 45  # characters of a cell from which on it does not ask for a wider column
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # of all entries, so that the bytes are the same every time
 
 
 def render(document: Document) -> bytes:
@@ -43,7 +42,7 @@ def render(document: Document) -> bytes:
             _add(file, block)
     buffer = io.BytesIO()
     file.save(buffer)
-    return _with_fixed_times(buffer.getvalue())
+    return files.reproducible_zip(buffer.getvalue())
 
 
 def _lay_out(file: Any) -> None:
@@ -102,16 +101,6 @@ def _column_widths(rows: Sequence[Sequence[str]]) -> list[float]:
     """cm of each column, by its longest cell: of 45 characters at most, and of 12 at least."""
     longest = [max(12, *(min(_LONGEST, len(cell)) for cell in column)) for column in zip(*rows, strict=True)]
     return [_WIDTH * length / sum(longest) for length in longest]
-
-
-def _with_fixed_times(data: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
-        for entry in old.infolist():
-            fixed = zipfile.ZipInfo(entry.filename, _EPOCH)
-            fixed.compress_type = zipfile.ZIP_DEFLATED
-            new.writestr(fixed, old.read(entry))
-    return buffer.getvalue()
 
 
 def _text(text: str) -> str:
