@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -179,13 +180,14 @@ class Transcript(types.Transcript):
     def save(self, path: AnyPath) -> Path:
         """Write one format, named by the suffix of `path`; into a folder, all that `diarize process` writes of it.
 
-        A folder is one that exists, or a path that ends in a slash. A file appears under its name when it is whole; a
-        former one is replaced. Returns the path. Raises ConfigError for a suffix of no format, OutputError.
+        A folder is one that exists, or a path that ends in a slash. Corrections in it are applied to its exports. A
+        file appears under its name when it is complete, and replaces an earlier one. Returns the path.
+        Raises ConfigError for a suffix of no format, OutputError.
         """
         place = path_of(path, "save")
         if is_folder(place) or os.fspath(path).endswith(("/", os.sep)):
-            contents = outputs.render(self, OutputConfig().formats)
-            files.write_all(place, {**contents, outputs.TRANSCRIPT: self.to_json()}, outputs.TRANSCRIPT)
+            circumstances = outputs.describe_circumstances(datetime.now(UTC), {}, self.duration)
+            outputs.write(place, self, OutputConfig().formats, circumstances)
             return place
         content = formats.encode(_format_of(place), self)
         if not is_folder(place.parent):

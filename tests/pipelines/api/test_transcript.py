@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import diarize
+import run_pipeline
 from diarize import formats, types
 from diarize.errors import FormatError, OutputError
 from diarize.formats import transcript_json
@@ -87,6 +88,18 @@ def test_a_transcript_is_read_back_exactly(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(FormatError, match=message):
             diarize.read(path)
+
+
+def test_a_saved_folder_can_be_corrected_and_saved_again(tmp_path: Path) -> None:
+    speaker = HOSTILE.speakers[0].id
+    HOSTILE.save(f"{tmp_path / 'talk'}{os.sep}")
+    assert run_pipeline.main(["edit", str(tmp_path / "talk"), "--name", f"{speaker}=Corrected Person"]) == 0
+    for _ in range(2):
+        assert "Corrected Person" in (tmp_path / "talk" / "transcript.txt").read_text("utf-8")
+        assert diarize.read(tmp_path / "talk" / "transcript.json") == HOSTILE
+        HOSTILE.save(tmp_path / "talk")
+    (entry,) = (tmp_path / "talk" / "corrections.jsonl").read_text("utf-8").splitlines()
+    assert "Corrected Person" in entry
 
 
 def test_tables_hold_names_as_they_are(tmp_path: Path) -> None:
