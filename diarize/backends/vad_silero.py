@@ -31,7 +31,7 @@ from diarize.audio import excerpts
 from diarize.backends import onnx_sessions
 from diarize.config import VadConfig
 from diarize.files import sha256
-from diarize.speech import fusion, vad
+from diarize.speech import vad
 from diarize.types import Audio, Samples, Segment
 from diarize.units import RATE
 
@@ -70,6 +70,8 @@ class Silero:
         step, lag = FRAME / audio.rate, LAG
         probabilities = self.probabilities(audio, activity.spoken(LIKELY) if activity.windows else ())
         if activity.windows and len(probabilities):
+            from diarize.speech import fusion  # imports scipy.ndimage
+
             levels = excerpts.frame_levels(audio, activity.step, activity.lag, activity.frames)
             probabilities = fusion.fuse(probabilities, step, lag, levels, activity)
             step, lag = activity.step, activity.step / 2 - activity.lag

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from diarize.corrections.operations import FIELDS, DoesNotFit, Operation
 from diarize.corrections.state import EditedTurn, EditedWord, State
@@ -98,6 +97,8 @@ def match_speakers(before: Sequence[EditedTurn], after: Sequence[EditedTurn]) ->
         np.array([sum(t.end - t.start for t in turns if t.speaker == id) for id in ids])
         for turns, ids in ((before, rows), (after, columns))
     ]
+    from scipy.optimize import linear_sum_assignment  # takes 0.4 s, which most commands need not wait
+
     pairs = zip(*linear_sum_assignment(-shared), strict=True)
     return {
         rows[i]: columns[j]

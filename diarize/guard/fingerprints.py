@@ -31,6 +31,7 @@ LOWEST, HIGHEST = 300.0, 1_990.0  # Hz, of the bands, which are equally wide on 
 BLOCK = 129  # frames that are compared at once, 3 s
 _PART = 2048  # frames of each that are compared at once
 _BATCH = 1000  # fingerprints that are looked through at once
+MOST_ACCEPTED = 1_000  # fingerprints of accepted recordings that are kept of a person by default
 LEAST = 43  # frames, 1 s: a shorter piece has too few bits
 QUIET = 40.0  # dB under the loudest frame, below which a frame is not compared
 DEEP, LEAST_BANDS = 50.0, 8  # a frame needs so many bands within so many dB of its loudest: of a tone, bits are noise

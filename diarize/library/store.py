@@ -145,14 +145,17 @@ class Library:
         """Fingerprints of accepted sound and challenges; changes are made inside `batch`."""
         return GuardRows(self._engine, self._rows.seal)
 
-    def keep_print(self, person: str, origin: str, print_: bytes) -> None:
+    def keep_print(self, person: str, origin: str, print_: bytes, most: int = 0) -> None:
         """Keep the fingerprint (diarize/guard/fingerprints.py) of a recording of a person that was accepted.
 
-        Raises UnknownPerson.
+        `most`: as many are kept of the person, of accepted recordings; the oldest are deleted. 0: all. Those of
+        enrolled recordings stay and do not count. Raises UnknownPerson.
         """
         with self.batch():
-            added = self._clock().isoformat(timespec="microseconds")
-            self.guard.add_print(self._new_id(), StoredPrint(self.person(person).id, origin, added, print_))
+            added, guard = self._clock().isoformat(timespec="microseconds"), self.guard
+            guard.add_print(self._new_id(), StoredPrint(self.person(person).id, origin, added, print_))
+            if most:
+                guard.drop_prints(person, most)
             self._log("fingerprint", person)
 
     def set_preferences(self, person: str, value: Mapping[str, Any]) -> None:
@@ -242,7 +245,8 @@ class Library:
             for utterance in utterances:
                 self._rows.add(id, utterance, self._new_id(), time)
                 if utterance.print is not None:
-                    self.guard.add_print(self._new_id(), StoredPrint(id, utterance.origin, time, utterance.print))
+                    enrolled = StoredPrint(id, utterance.origin, time, utterance.print)
+                    self.guard.add_print(self._new_id(), enrolled, enrolled=True)
             for model in models:
                 self._rows.pool(id, model)
             self._log("extend" if exists else "enrol", id, utterances=len(utterances), models=list(models))

@@ -174,7 +174,8 @@ def check_claim(
     """Check the recording of somebody who claims to be the enrolled person `name` (or id).
 
     `answer`: id of the challenge that it answers, which is used up, whatever the outcome; `phrase`: a phrase that the
-    operator chose instead. The fingerprint of accepted sound is kept. Raises as `AttemptChecker.check`, and AudioError,
+    operator chose instead. The fingerprint of accepted sound is kept, and the oldest are deleted
+    (`fingerprints.MOST_ACCEPTED`). Raises as `AttemptChecker.check`, and AudioError,
     UnknownPerson, ConfigError.
     """
     require([recording])
@@ -192,5 +193,6 @@ def check_claim(
     decoded = decoding.read(recording, id=recording.name, channel=audio_config.channel, track=audio_config.track)
     result = checker.check(decoded.audios[0], library, person, challenge, asked)
     if result.decision.is_verified:
-        library.keep_print(person.id, recording.name, fingerprints.encode(result.print))
+        print_ = fingerprints.encode(result.print)
+        library.keep_print(person.id, recording.name, print_, fingerprints.MOST_ACCEPTED)
     return result

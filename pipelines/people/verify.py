@@ -26,6 +26,7 @@ from pipelines.inputs.recordings import require
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding, load_embedder
 from pipelines.people.wording import in_decades
+from pipelines.processes import decoding
 
 Decision = Literal["same", "different", "undecided"]
 NOT_ASKED = "no decision was asked for: --prior P asks for one"
@@ -171,6 +172,7 @@ def load_verifier(embedder: UtteranceEmbedder, scoring: Scoring) -> Verifier:
 def verify(a: Path, b: Path, config: Config, store: Store, scoring: Scoring) -> Verification:
     """Are these two recordings of one person? Raises AudioError where one cannot be read or holds no speech."""
     require([a, b])
+    decoding.start()  # its process loads its code while the models are loaded
     embedder = load_embedder(config, store, scoring.prepare)
     return load_verifier(embedder, scoring).verify(embedder.embed_file(a), embedder.embed_file(b))
 
@@ -187,6 +189,7 @@ def verify_claim(
         problem = "voices of a library are those of the speech in their recordings"
         raise ConfigError("--prepare", scoring.prepare, problem, "Leave the option out.")
     person = library.find(name)
+    decoding.start()
     embedder = load_embedder(config, store)
     verifier = load_verifier(embedder, scoring)
     voice, bandwidth = claimed_voice(library, person, embedder.model)

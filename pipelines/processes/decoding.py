@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any
@@ -60,6 +61,13 @@ def read(
     return reading.read(path, id=id, name=name, channel=channel, track=track, decode=own, rate=rate)
 
 
+def start() -> None:
+    """Start this process's decoder, which loads its code while this process does something else."""
+    if available():
+        with suppress(OSError):  # without a folder for temporary files: `read` says so
+            decoder().start(Path(tempfile.gettempdir()))
+
+
 @functools.cache
 def decoder() -> Decoder:
     """This process's decoder, which ends with it."""
@@ -72,15 +80,22 @@ class Decoder:
     """A `reading.Decode`: one recording at a time, in a confined process that starts with the first one.
 
     `cpu`: s of processor time that any file may take, None by its size; `longest`: s of sound that one may hold.
+    `restarts`: after a recording that ends the process, the next process starts at once, not with the next recording.
     """
 
-    def __init__(self, cpu: int | None = None, longest: float = reading.LONGEST) -> None:
-        self._cpu, self._longest = cpu, longest
+    def __init__(self, cpu: int | None = None, longest: float = reading.LONGEST, restarts: bool = False) -> None:
+        self._cpu, self._longest, self._restarts = cpu, longest, restarts
         self._process: ConfinedProcess | None = None
         self._scratch = Path()
         self._files: list[IO[bytes]] = []  # unnamed files in `_scratch`, for long recordings
         self._no_files: OSError | None = None  # why there are not enough of them; short recordings need none
         self._lock = threading.Lock()
+
+    def start(self, scratch: Path) -> None:
+        """Start the process, if it does not run. Why it cannot start is said when a recording needs it."""
+        with self._lock, suppress(ChildFailed):
+            if self._process is None:
+                self._start(scratch)
 
     def close(self) -> None:
         """End the process."""
@@ -137,18 +152,25 @@ class Decoder:
             finally:
                 if not reusable:
                     self._end()
+                    if self._restarts:
+                        with suppress(ChildFailed):  # the next recording tries again, and says why it cannot start
+                            self._start(scratch)
 
     def _ready(self, scratch: Path) -> ConfinedProcess:
         """The running process, or a new one. Raises BackendError where none can start."""
         if self._process is not None and (self._scratch != scratch or self._process.process.poll() is not None):
             self._end()
         try:
-            if self._process is None:
-                self._open_files(scratch)
-                self._process = ConfinedProcess(_CHILD, self._files)
-            self._process.wait_until_ready()
+            process = self._process or self._start(scratch)
+            process.wait_until_ready()
         except ChildFailed as error:
             raise BackendError(f"the process that decodes cannot start: {error}") from error
+        return process
+
+    def _start(self, scratch: Path) -> ConfinedProcess:
+        """Start a process, which loads its code while this one continues. Raises ChildFailed."""
+        self._open_files(scratch)
+        self._process = ConfinedProcess(_CHILD, self._files)
         return self._process
 
     def _open_files(self, scratch: Path) -> None:

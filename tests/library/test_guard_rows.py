@@ -56,6 +56,42 @@ def test_they_are_read_back_and_go_with_the_person(tmp_path: Path, passphrase: s
             library.keep_print(anna, "a", b"")
 
 
+@pytest.mark.parametrize("passphrase", [None, "correct horse"])
+def test_of_accepted_sound_the_newest_fingerprints_are_kept(tmp_path: Path, passphrase: str | None) -> None:
+    if passphrase is not None:
+        pytest.importorskip("cryptography")
+    with store.open(tmp_path / "people.db", passphrase, create=True) as library:
+        anna, ben = enrol(library, "Anna"), enrol(library, "Ben")
+        library.keep_print(ben, "his.wav", b"his")
+        for number in range(6):
+            library.keep_print(anna, f"{number}.wav", b"bits", most=3)
+        origins = [each.origin for each in library.guard.prints(anna)]
+        assert origins == ["Anna.wav", "3.wav", "4.wav", "5.wav"]  # the enrolled one stays
+        assert [each.origin for each in library.guard.prints(ben)] == ["Ben.wav", "his.wav"]
+        for number in (6, 7):
+            library.keep_print(anna, f"{number}.wav", b"bits")
+        assert len(list(library.guard.prints(anna))) == 6
+        library.merge(ben, anna)  # what was enrolled stays enrolled
+        library.keep_print(ben, "last.wav", b"last", most=1)
+        assert {each.origin for each in library.guard.prints(ben)} == {"Ben.wav", "Anna.wav", "last.wav"}
+        assert library.audit().ok
+
+
+def test_fingerprints_of_an_older_library_stay(tmp_path: Path) -> None:
+    """Which of them are of enrolled sound was not recorded."""
+    path = tmp_path / "people.db"
+    with store.open(path, create=True) as library:
+        anna = enrol(library, "Anna")
+        library.keep_print(anna, "old.wav", b"old")
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE enrolled_prints")
+    connection.close()
+    with store.open(path) as library:
+        for number in range(3):
+            library.keep_print(anna, f"{number}.wav", b"bits", most=1)
+        assert [each.origin for each in library.guard.prints(anna)] == ["Anna.wav", "old.wav", "2.wav"]
+
+
 def test_preferences_are_bounded_and_can_be_deleted(tmp_path: Path) -> None:
     with store.open(tmp_path / "people.db", create=True) as library:
         anna = enrol(library, "Anna")

@@ -160,6 +160,8 @@ def test_what_the_guards_keep_on_a_server(address: str, passphrase: str | None) 
         library.keep_print(person, "attempt.wav", b"\0bits")
         library.set_preferences(person, {"language": "de"})
         assert [(each.origin, each.print) for each in library.guard.prints(person)] == [("attempt.wav", b"\0bits")]
+        library.keep_print(person, "other.wav", b"other", most=1)
+        assert [each.origin for each in library.guard.prints(person)] == ["other.wav"]
         assert library.guard.preferences(person) == {"language": "de"}
         with library.batch():
             library.guard.add_challenge("c", "2031-05-02T10:00:00", b"phrase", "2031-05-02T09:00:00")

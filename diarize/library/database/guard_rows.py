@@ -21,6 +21,8 @@ TABLES = (
     "CREATE TABLE IF NOT EXISTS prints (id TEXT PRIMARY KEY, person TEXT NOT NULL REFERENCES people (id) "
     "ON DELETE CASCADE, added TEXT NOT NULL, origin {blob} NOT NULL, print {blob} NOT NULL)",
     "CREATE INDEX IF NOT EXISTS prints_by_person ON prints (person)",
+    # Those of enrolled sound, which stay: of sound that was accepted later, the oldest are dropped.
+    "CREATE TABLE IF NOT EXISTS enrolled_prints (print TEXT PRIMARY KEY REFERENCES prints (id) ON DELETE CASCADE)",
     "CREATE TABLE IF NOT EXISTS preferences (person TEXT PRIMARY KEY REFERENCES people (id) ON DELETE CASCADE, "
     "value {blob} NOT NULL)",
     "CREATE TABLE IF NOT EXISTS challenges (id TEXT PRIMARY KEY, expires TEXT NOT NULL, value {blob} NOT NULL)",
@@ -43,8 +45,8 @@ class GuardRows:
     def __init__(self, engine: Engine, seal: Seal) -> None:
         self._engine, self._seal = engine, seal
 
-    def add_print(self, id: str, stored: StoredPrint) -> None:
-        """Keep a fingerprint under a new `id`."""
+    def add_print(self, id: str, stored: StoredPrint, enrolled: bool = False) -> None:
+        """Keep a fingerprint under a new `id`. `enrolled`: it is of enrolled sound, and `drop_prints` keeps it."""
         self._prepare()
         origin = self._seal.close(stored.origin.encode("utf-8", "surrogatepass"), f"prints/origin/{id}")
         value = self._seal.close(stored.print, f"prints/print/{stored.person}/{id}")
@@ -52,6 +54,15 @@ class GuardRows:
             "INSERT INTO prints (id, person, added, origin, print) VALUES (?, ?, ?, ?, ?)",
             (id, stored.person, stored.added, origin, value),
         )
+        if enrolled:
+            self._engine.execute("INSERT INTO enrolled_prints (print) VALUES (?)", (id,))
+
+    def drop_prints(self, person: str, most: int) -> None:
+        """Delete the oldest fingerprints of a person so that `most` are left of sound that was not enrolled."""
+        accepted = "person = ? AND id NOT IN (SELECT print FROM enrolled_prints)"
+        newest = f"SELECT id FROM prints WHERE {accepted} ORDER BY added DESC, id DESC LIMIT ?"
+        sql = f"DELETE FROM prints WHERE {accepted} AND id NOT IN ({newest})"
+        self._engine.execute(sql, (person, person, most))
 
     def prints(self, person: str | None = None) -> Iterator[StoredPrint]:
         """The fingerprints of one person, or of everybody."""
@@ -112,5 +123,8 @@ class GuardRows:
         return self._seal.open(bytes(rows[0][0]), f"challenges/value/{id}") if rows else None
 
     def _prepare(self) -> None:
+        is_older = self._engine.has_table("prints") and not self._engine.has_table("enrolled_prints")
         for statement in TABLES:
             self._engine.execute(self._engine.typed(statement))
+        if is_older:  # which of them were enrolled is not known: all stay
+            self._engine.execute("INSERT INTO enrolled_prints (print) SELECT id FROM prints")

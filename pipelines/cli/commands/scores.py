@@ -135,7 +135,6 @@ def _verify(args: argparse.Namespace) -> int:
     from pipelines.people import speakers
     from pipelines.people.scoring import describe_run
     from pipelines.people.verify import verify, verify_claim
-    from pipelines.results import outputs
 
     recordings.require(args.recordings)
     config, scoring = options.resolve(args).config, _scoring(args)
@@ -153,6 +152,8 @@ def _verify(args: argparse.Namespace) -> int:
     if together is not None:
         record["fusion"] = together.as_dict()
     if args.out is not None:
+        from pipelines.results import outputs
+
         outputs.make_folder(args.out)
         files.write(args.out / "verification.json", outputs.as_json(record))
     if args.json:

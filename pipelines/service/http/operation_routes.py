@@ -26,12 +26,12 @@ async def health() -> dict[str, str]:
 
 @router.get("/readyz")
 async def ready(request: Request) -> Response:
-    """Models are loaded, and the service's tables can be read; 503 where not."""
+    """The models of all threads are loaded and warm, and the service's tables can be read; 503 where not."""
     service = service_of(request)
     problems = []
     if service.stopping:
         problems.append("stopping")
-    if not service.models.ready:
+    if service.models.ready < service.settings.threads:
         problems.append("models are not loaded")
     try:
         await service.desk.run(service.ledger.execute, "SELECT 1")

@@ -170,7 +170,7 @@ class Decider:
         examined = Examined(tenant, person.id, audio, embedder, attempt.embedded, attempt.verification, attempt)
         decision, reasons = collect(examined, self._examiners)
         if decision == "accept":
-            decision, reasons = _keep(library, person, upload, attempt, reasons)
+            decision, reasons = _keep(library, person, upload, attempt, reasons, room.settings.most_fingerprints)
         return {
             **_decided(decision, person.id, *reasons),
             **({} if attempt.verification is None else _figures(attempt.verification, verifier)),
@@ -272,9 +272,9 @@ def require_speech(embedded: EmbeddedSpeech | None, received: dict[str, Any]) ->
 
 
 def _keep(
-    library: Library, person: Person, upload: Upload, attempt: CheckedAttempt, reasons: tuple[Reason, ...]
+    library: Library, person: Person, upload: Upload, attempt: CheckedAttempt, reasons: tuple[Reason, ...], most: int
 ) -> tuple[str, tuple[Reason, ...]]:
-    """(decision, reasons) of an attempt that would be accepted, whose fingerprint is stored.
+    """(decision, reasons) of an attempt that would be accepted, whose fingerprint is stored; `most`: as many are kept.
 
     It is compared once more, with nobody else writing: of two requests with the same sound at once, one is accepted.
     """
@@ -282,7 +282,7 @@ def _keep(
         stored = ((each.origin, fingerprints.decode(each.print)) for each in library.guard.prints(person.id))
         if (replay := fingerprints.find_same(attempt.print, stored)) is None:
             origin = f"upload {upload.digest[:12]}"
-            library.keep_print(person.id, origin, fingerprints.encode(attempt.print))
+            library.keep_print(person.id, origin, fingerprints.encode(attempt.print), most)
             return "accept", (*reasons, Reason("verified", "no guard speaks against it"))
     details = guarding.objections(replace(attempt.evidence, replay=replay[1]))["spoofing_suspected"]
     return "reject", (Reason("spoofing_suspected", "; ".join(details), "rejects"), *reasons)

@@ -26,6 +26,12 @@ class BoundedPool:
         self.running = 0  # calls that were accepted and are not finished
         self._seconds = 0.5  # that a call takes, the mean of the last ones
 
+    async def start(self) -> None:
+        """Start all threads, and wait until each of them is prepared."""
+        together = threading.Barrier(self._threads)  # which no thread passes until the last one is there
+        futures = [self._executor.submit(together.wait) for _ in range(self._threads)]
+        await asyncio.gather(*map(asyncio.wrap_future, futures))
+
     async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """The result of `function`, computed in a thread. Raises Refusal where too many calls wait."""
         with self._lock:

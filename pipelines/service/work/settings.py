@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diarize.config import Config
+from diarize.guard.fingerprints import MOST_ACCEPTED
 from pipelines.people.enrolment_audio import COMPLETE
 from pipelines.service.access.binding import Binding
 from pipelines.service.access.tenants import Tenants
@@ -53,6 +54,7 @@ class ServiceSettings:
     calibration: Path | None = None
     compat: bool = False
     guard: bool = False  # check every verification for replays and quality; with a challenge it is always done
+    most_fingerprints: int = MOST_ACCEPTED  # of accepted sound of a speaker; the oldest are deleted; 0: all are kept
     require_consent: bool = False
     keep_audio: bool = False
     enrolment_seconds: float = COMPLETE  # of speech that an enrolment needs

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
+import wave
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diarize.audio import reading
 from diarize.audio.reading import Recording
 from diarize.config import AudioConfig
 from diarize.errors import AudioError
+from diarize.types import Audio
 from diarize.units import RATE
 from pipelines.processes import decoding
 from pipelines.processes.decoding import Decoder
 from pipelines.service.work.refusals import Refusal
 from pipelines.service.work.settings import RequestLimits
 
+_NOISE, _NOISE_RATE = 3.0, 48_000  # s and Hz of the noise that is decoded at the start; its rate needs resampling
 _KINDS = (  # first bytes -> what they are, for messages about what is not audio
     (b"RIFF", "RIFF (wav)"), (b"fLaC", "flac"), (b"ID3", "mp3"), (b"OggS", "ogg"), (b"\x1aE\xdf\xa3", "matroska"),
     (b"PK\x03\x04", "zip"), (b"\x1f\x8b", "gzip"), (b"%PDF", "pdf"), (b"\x89PNG", "png"), (b"\xff\xd8\xff", "jpeg"),
@@ -54,8 +60,8 @@ class UploadDecoder:
         """The sound of an upload, which messages call `name`. Raises Refusal."""
         if not upload.size:
             raise Refusal("audio_empty", "0 bytes were received", {"received": upload.received()})
-        own = partial(self._decoder(), rate=RATE) if decoding.available() else None
         channel = "auto" if self._audio.channel == "per-channel" else self._audio.channel
+        own = self._confined()
         try:
             recording = reading.read(upload.path, id=name, channel=channel, track=self._audio.track, decode=own)
         except AudioError as error:
@@ -66,15 +72,33 @@ class UploadDecoder:
             raise self._too_long(upload)
         return recording
 
+    def warm_up(self) -> Audio:
+        """Decode some noise, so that the child of this thread has started. Raises BackendError where it cannot."""
+        count = round(min(_NOISE, self._limits.utterance_seconds) * _NOISE_RATE)
+        noise = np.random.default_rng(0).normal(0, 0.1, (count, 2)).clip(-1, 1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "noise.wav")
+            with wave.open(str(path), "wb") as file:
+                file.setnchannels(noise.shape[1])
+                file.setsampwidth(2)
+                file.setframerate(_NOISE_RATE)
+                file.writeframes((noise * 32767).astype("<i2").tobytes())
+            return reading.read(path, id="noise", decode=self._confined()).audios[0]
+
     def close(self) -> None:
         """End the children."""
         for decoder in self._all:
             decoder.close()
 
+    def _confined(self) -> partial[Any] | None:
+        """What decodes bytes in the child of this thread; None where this system cannot confine one."""
+        return partial(self._decoder(), rate=RATE) if decoding.available() else None
+
     def _decoder(self) -> Decoder:
         decoder: Decoder | None = getattr(self._local, "decoder", None)
         if decoder is None:
-            decoder = self._local.decoder = Decoder(self._limits.decoding, self._limits.utterance_seconds)
+            limits = self._limits
+            decoder = self._local.decoder = Decoder(limits.decoding, limits.utterance_seconds, restarts=True)
             self._all.append(decoder)
         return decoder
 

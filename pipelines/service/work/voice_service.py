@@ -79,9 +79,9 @@ class VoiceService:
         limits = settings.limits
         self.rates = Buckets(limits.rate, limits.burst)
         self.guesses = Buckets(GUESSES, GUESS_BURST)
-        self.models = VoiceModels(settings, store)
-        self.libraries = OpenLibraries(settings)
         self.decoder = UploadDecoder(limits, settings.config.audio)
+        self.models = VoiceModels(settings, store, self.decoder)
+        self.libraries = OpenLibraries(settings)
         self.room = SpeakerRoom(settings, self.ledger, self.quotas, self.models, self.libraries, self.decoder)
         self.phrases = PhraseDesk(self.room, PhraseListener(settings, store))
         self.decider = Decider(self.room, self.quotas, self.phrases)
@@ -94,8 +94,8 @@ class VoiceService:
         self._keyed = False
 
     async def start(self) -> None:
-        """Load the models, so that the first request finds them."""
-        await self.bench.run(self.models.load)
+        """Load and warm up the models of all threads, so that the first request finds them."""
+        await self.bench.start()
         if self.models.failure:
             self.log(f"models: {self.models.failure}")
 

@@ -249,6 +249,28 @@ def test_fault_51_a_process_that_says_nothing_is_given_up(
     assert read(path, own).audios[0].duration == 1
 
 
+@pytest.mark.parametrize("restarts", [True, False])
+def test_the_next_process_starts_at_once_where_that_is_wanted(
+    restarts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, own = good(tmp_path), Decoder(restarts=restarts)
+    try:
+        own.start(Path(tempfile.gettempdir()))
+        first = pid(own)
+        read(path, own)
+        assert pid(own) == first
+        os.kill(first, signal.SIGSTOP)
+        monkeypatch.setattr(confined, "SILENCE", 0.2)
+        with pytest.raises(AudioError, match="no sign of life"):
+            read(path, own)
+        monkeypatch.undo()
+        assert (own._process is not None) is restarts
+        alike(read(path, own), reading.read(path, id="r"))
+        assert pid(own) != first
+    finally:
+        own.close()
+
+
 def test_processor_time_is_bounded(own: Decoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten hours of sound cannot be decoded in a second."""
     monkeypatch.setattr(decoding, "CPU", 0)

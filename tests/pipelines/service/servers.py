@@ -103,7 +103,7 @@ def settings_in(folder: Path, **changes: Any) -> ServiceSettings:
 
 
 @contextlib.contextmanager
-def running(settings: ServiceSettings) -> Iterator[Running]:
+def running(settings: ServiceSettings, store: Store | None = None) -> Iterator[Running]:
     """A service in a thread of this process."""
     ready, port = threading.Event(), [0]
     lines: list[str] = []
@@ -112,7 +112,7 @@ def running(settings: ServiceSettings) -> Iterator[Running]:
         port[0] = number
         ready.set()
 
-    own = server.make(settings, Store(offline=True), lines.append, tell)
+    own = server.make(settings, store or Store(offline=True), lines.append, tell)
     thread = threading.Thread(target=own.run, daemon=True)
     thread.start()
     try:

@@ -156,6 +156,22 @@ def test_every_reason_that_applies_is_listed(
     assert (silent["decision"], codes(silent)) == ("inconclusive", ["poor_quality", "phrase_mismatch"])
 
 
+def test_of_accepted_sound_the_newest_fingerprints_are_kept(tmp_path: Path) -> None:
+    with running(settings_in(tmp_path, guard=True, most_fingerprints=2)) as own, own.client() as client:
+        anna = enrol(client, ANNA, 10)
+        sounds = [said(ANNA, 60 + number) for number in range(3)]
+        assert [verify(client, anna, sound)["decision"] for sound in sounds] == ["accept"] * 3
+        again = [verify(client, anna, sound) for sound in reversed(sounds)]
+        assert [(body["decision"], codes(body)) for body in again] == [
+            ("reject", ["spoofing_suspected"]),
+            ("reject", ["spoofing_suspected"]),
+            ("accept", ["verified"]),  # its fingerprint was the oldest
+        ]
+        assert codes(verify(client, anna, said(ANNA, 10))) == ["spoofing_suspected"]  # that of the enrolment stays
+        with own.settings.tenants.open("default") as library:
+            assert len(list(library.guard.prints(anna))) == 4
+
+
 def test_a_challenge_that_does_not_hold_looks_like_one_that_never_was(
     guarded: Running, people: tuple[httpx.Client, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import platformdirs
 
 from diarize.errors import ConfigError, MissingExtra, printable
+from diarize.guard.fingerprints import MOST_ACCEPTED
 from diarize.library.database import address, encryption
 from diarize.library.database.address import ServerAddress
 from pipelines.cli import console
@@ -52,6 +53,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     people.add_argument("--calibration", type=Path, metavar="CAL", help="file that `diarize calibrate` saved")
     replays = "check every verification for sound that was accepted before, and for quality, as with a challenge"
     people.add_argument("--guard", action="store_true", help=f"{replays}; implied by --countermeasure")
+    most = (
+        f"fingerprints of accepted sound that are kept of a speaker ({MOST_ACCEPTED}; 0: all); the oldest are deleted"
+    )
+    people.add_argument("--most-fingerprints", type=int, metavar="N", help=most)
     days: dict[str, Any] = {"type": int, "metavar": "DAYS"}
     people.add_argument("--keep-unfinished", **days, help="delete enrolments that are not complete after this time")
     people.add_argument("--keep-expired", **days, help="delete people this long after their consent has ended")
@@ -137,6 +142,7 @@ def _serve(args: argparse.Namespace) -> int:
         calibration=args.calibration,
         compat=args.compat,
         guard=args.guard or config.spoof.is_used,
+        most_fingerprints=args.most_fingerprints,
         require_consent=args.require_consent,
         keep_audio=args.keep_audio,
         enrolment_seconds=args.enrolment_seconds,
@@ -163,7 +169,7 @@ def _chosen(defaults: Any, **values: Any) -> Any:
 
     changes = {name: value for name, value in values.items() if value is not None}
     for name, value in changes.items():
-        least = 0 if name.startswith("quota") or type(defaults).__name__ == "Keeping" else 1
+        least = 0 if name.startswith(("quota", "most")) or type(defaults).__name__ == "Keeping" else 1
         if isinstance(value, int | float) and not isinstance(value, bool) and not value >= least:
             raise ConfigError("command line", name.replace("_", "-"), f"must be {least} or more, not {value}")
     return replace(defaults, **changes)
