@@ -13,11 +13,14 @@ from diarize.library.database.records import Matrix
 from diarize.library.scoring import calibration as calibrations
 from diarize.library.scoring.calibration import Calibration
 from diarize.library.scoring.identification import OpenSet
+from diarize.library.scoring.scores import Cosine
 from diarize.library.search import approximate, mapped_matrix
 from diarize.library.search.approximate import IndexFile
+from diarize.library.search.live import LiveSearch
 from diarize.library.search.mapped_matrix import MappedFiles
 from diarize.library.store import Library
 from diarize.text import counted
+from diarize.types import Vectors
 
 RE_EMBED = (
     "voices of two embedders are never compared: run `diarize enroll --re-embed` with the same embedder (for people "
@@ -105,6 +108,20 @@ def enrolled_people(library: Library | None, model: str, config: Config) -> Enro
         )
     voices = MappedVoices(*files, model, index) if files is not None else matrix
     return EnrolledPeople(voices, calibration, config.identify, lacking, tuple(notes))
+
+
+def nearest_people(
+    library: Library, search: LiveSearch, calibration: Calibration | None, config: IdentifyConfig, vectors: Vectors
+) -> OpenSet:
+    """The identifier for speakers with these `vectors` (k, d), of whose library a search in memory lists candidates.
+
+    It decides as one that compares everybody, where the search proposes the nearest people. Raises LibraryError.
+    """
+    scorer = calibration.scorer() if calibration is not None else Cosine()
+    queries = scorer.queries(scorer.transform(vectors)).astype(np.float32)
+    near, background = library.candidates(search, queries)
+    lacking = "" if calibration is not None else f"there is no calibration for {search.model}, so nobody can be named"
+    return OpenSet(near, calibration, config, lacking, background=background)
 
 
 def calibration_of(model: str, config: IdentifyConfig) -> Calibration | None:

@@ -28,10 +28,11 @@ from diarize.library.database.guard_rows import GuardRows, StoredPrint
 from diarize.library.database.postgres import Postgres
 from diarize.library.database.records import AuditReport, Enrolled, Enrolment, Matrix, Person
 from diarize.library.database.rows import Rows
-from diarize.library.search import approximate, exact, index
+from diarize.library.search import approximate, compact, exact, index
 from diarize.library.search.approximate import IndexFile
 from diarize.library.search.index import VoiceIndex, matrix_of
-from diarize.types import Candidate, Voice
+from diarize.library.search.live import LARGE, Background, LiveSearch
+from diarize.types import Candidate, Vectors, Voice
 
 Clock = Callable[[], datetime]
 NewId = Callable[[], str]
@@ -55,12 +56,14 @@ def open(
     create: bool = False,
     read_only: bool = False,
     *,
+    rewrite: bool = True,
     clock: Clock = now,
     new_id: NewId = random_id,
 ) -> Library:
     """The library in a file, or on a server (postgresql://user@host/database).
 
-    `create` makes a new one where there is none, encrypted if there is a passphrase.
+    `create` makes a new one where there is none, encrypted if there is a passphrase. `rewrite`: after a removal, also a
+    large library is written again without the free space, which takes about a minute for a million people.
 
     `clock` returns the time in UTC; only `clock` and `new_id` make two libraries with the same content differ. Raises
     LibraryMissing, LibraryUnreadable, LibraryNewer, LibraryLocked, LibraryReadOnly, LibraryFull, LibraryDamaged;
@@ -73,7 +76,7 @@ def open(
         engine = Postgres(place, create, read_only)
     else:
         engine = Sqlite(place, create, read_only)
-    return Library(engine, passphrase, clock, new_id)
+    return Library(engine, passphrase, clock, new_id, rewrite)
 
 
 class Library:
@@ -85,9 +88,11 @@ class Library:
         passphrase: str | None,
         clock: Clock = now,
         new_id: NewId = random_id,
+        rewrite: bool = True,
     ) -> None:
-        self._engine, self._clock, self._new_id = engine, clock, new_id
+        self._engine, self._clock, self._new_id, self._rewrite = engine, clock, new_id, rewrite
         self._to_purge = False  # the open transaction has deleted something
+        self.live: LiveSearch | None = None  # that `search` uses
         try:
             self._rows = Rows(engine, self._unlocked(passphrase))
             self.index = VoiceIndex(self._rows)
@@ -177,6 +182,14 @@ class Library:
         with self._engine.reading():
             people = self._rows.people(self._today(), where, (after, count))
         return tuple(sorted(people, key=lambda person: person.id))
+
+    def lapsed(self, model: str, seconds: float, created: datetime | None, last: date | None) -> tuple[str, ...]:
+        """The ids of those who were enrolled before `created` and have fewer `seconds` of speech for `model`, and of
+        those whose consent ended before the day `last`. None: nobody is listed for that reason.
+        """
+        since = "" if created is None else created.isoformat(timespec="microseconds")
+        with self._engine.reading():
+            return self._rows.lapsed(model, seconds, since, "" if last is None else last.isoformat())
 
     def counts(self) -> tuple[int, int]:
         """(number of people, number of those whose consent has ended)."""
@@ -340,8 +353,31 @@ class Library:
         """The same voices as one matrix, which is memory-mapped in a large library."""
         return self.index.matrix(model, self._today())
 
+    def live_search(self, model: str) -> LiveSearch | None:
+        """A search that stays in memory, for a process that runs for long; other threads may use it with libraries of
+        theirs (`live`). None: there are few voices, or faiss is not installed.
+        """
+        return LiveSearch(self._rows, model) if compact.available() and self.is_large(model) else None
+
+    def is_large(self, model: str) -> bool:
+        """Whether there are so many voices of `model` that a search in all of them takes long."""
+        return self._rows.has_many(model, LARGE)
+
+    def purge_search(self, search: LiveSearch) -> None:
+        """Let a search forget the voices that this library has no longer."""
+        search.purge(self._rows)
+
+    def candidates(self, search: LiveSearch, queries: Vectors) -> tuple[Matrix, Background]:
+        """(voices near the queries (k, d), what stands for all others), of a search in this library."""
+        return search.candidates(self._rows, queries, self._today())
+
     def search(self, query: NDArray[np.float32], model: str, top: int = 5) -> tuple[Candidate, ...]:
-        """The `top` nearest voices of `model`, as `exact.search` over `matrix`; a server with pgvector finds them."""
+        """The `top` nearest voices of `model`, as `exact.search` over `matrix`; a server with pgvector finds them, or
+        the search in `live`.
+        """
+        if self.live is not None and self.live.model == model:
+            near = self.candidates(self.live, np.asarray(query)[np.newaxis])[0]
+            return exact.search(query, near, top) if len(near) else ()
         with self._engine.reading():
             nearest = self._rows.nearest(model, query, top + _SPARE, self._today())
         matrix = self.matrix(model) if nearest is None else matrix_of(model, len(query), nearest, b"")
@@ -438,7 +474,7 @@ class Library:
     def _purge(self) -> None:
         """Overwrite deleted data; "purge" in the library says that this is still to be done."""
         self.index.delete_unused()
-        self._engine.purge()
+        self._engine.purge(self._rewrite or not any(self.is_large(model) for model in self.models()))
         with self._engine.writing():
             self._rows.set_meta("purge", None)
 

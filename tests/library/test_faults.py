@@ -242,7 +242,7 @@ def test_fault_48_a_full_disk_changes_nothing(library: Path) -> None:
 
 
 def test_fault_48_no_room_to_overwrite_what_was_removed(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: engine.Sqlite) -> None:
+    def full(self: engine.Sqlite, rewrite: bool = True) -> None:
         raise LibraryFull(self.place, "the disk is full", "")
 
     with store.open(library) as held:

@@ -58,8 +58,11 @@ class Engine(Protocol):
     def writing(self) -> contextlib.AbstractContextManager[None]:
         """All changes inside, or none; one writer at a time, others wait. May be nested."""
 
-    def purge(self) -> None:
-        """Overwrite deleted data. Raises LibraryLocked where another process is reading them."""
+    def purge(self, rewrite: bool = True) -> None:
+        """Overwrite deleted data; `rewrite`: and give their space back, which reads everything.
+
+        Raises LibraryLocked where another process is reading them.
+        """
 
     def check(self) -> tuple[str, ...]:
         """The problems that the database itself finds in its files."""
@@ -195,8 +198,9 @@ class Sqlite:
             raise LibraryReadOnly(self.place, "it was opened for reading only", "Open it for writing.")
         return transaction(self, "BEGIN IMMEDIATE")
 
-    def purge(self) -> None:
-        self.execute("VACUUM")
+    def purge(self, rewrite: bool = True) -> None:
+        if rewrite:  # without it, deleted rows are zeros already (secure_delete)
+            self.execute("VACUUM")
         busy = self.execute("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]
         if busy:
             problem = "another process is reading the library"

@@ -148,10 +148,10 @@ class Postgres:
                     self.execute("SELECT pg_advisory_xact_lock(?, hashtext(?))", (_WRITERS, self._schema))
             yield
 
-    def purge(self) -> None:
-        """Rewrite the tables without the space of deleted rows."""
+    def purge(self, rewrite: bool = True) -> None:
+        """Rewrite the tables without the space of deleted rows; else that space is used again for other rows."""
         for table in ("people", "utterances", "vectors", "voices", "indexes", "meta"):
-            self.execute(f"VACUUM (FULL) {table}")
+            self.execute(f"VACUUM (FULL) {table}" if rewrite else f"VACUUM {table}")
 
     def check(self) -> tuple[str, ...]:
         """Nothing: a server has its own checks of its files (data checksums, pg_amcheck)."""

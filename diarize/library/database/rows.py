@@ -27,6 +27,15 @@ class VoiceRow(NamedTuple):
     vector: NDArray[np.float32]
 
 
+class NumberedVoice(NamedTuple):
+    """One person's voice without the name, and the number of the change that wrote it."""
+
+    number: int
+    id: str
+    seconds: float
+    vector: NDArray[np.float32]
+
+
 class Rows:
     """The tables of an open library."""
 
@@ -235,6 +244,32 @@ class Rows:
             "m.name = ? AND v.changed > ? AND (p.expires IS NULL OR p.expires >= ?)", (model, after, today.isoformat())
         )
 
+    def numbered(self, model: str, numbers: Sequence[int], today: date) -> Iterator[VoiceRow]:
+        """The voices that the changes of these numbers wrote, if they are still there and their consent lasts."""
+        if numbers:
+            where = f"v.changed IN ({', '.join('?' * len(numbers))})"
+            where = f"m.name = ? AND {where} AND (p.expires IS NULL OR p.expires >= ?)"
+            yield from self._voices(where, (model, *numbers, today.isoformat()))
+
+    def numbers(self, model: str) -> NDArray[np.int64]:
+        """The number of the change that wrote each voice of `model`, sorted; those of expired people too."""
+        sql = "SELECT v.changed FROM voices v JOIN models m ON m.id = v.model WHERE m.name = ? ORDER BY v.changed"
+        with self.engine.reading():
+            return np.fromiter((row[0] for row in self.engine.stream(sql, (model,))), np.int64)
+
+    def vectors(self, model: str, numbers: Sequence[int] = (), after: int = -1) -> Iterator[NumberedVoice]:
+        """Voices by number: those in `numbers`, or where there are none of all that
+        were written later than `after`. Inside a transaction.
+        """
+        where = f"IN ({', '.join('?' * len(numbers))})" if numbers else "> ?"
+        for number, person, seconds, vector in self.engine.stream(
+            "SELECT v.changed, v.person, v.seconds, v.vector FROM voices v JOIN models m ON m.id = v.model "
+            f"WHERE m.name = ? AND v.changed {where} ORDER BY v.changed",
+            (model, *(numbers or (after,))),
+        ):
+            raw = self.seal.open(bytes(vector), _voice_place(person, model, seconds))
+            yield NumberedVoice(number, person, seconds, _vector(raw))
+
     def voice(self, person: str, model: str) -> VoiceRow:
         """The voice of a person who has one."""
         return next(self._voices("p.id = ? AND m.name = ?", (person, model)))
@@ -267,6 +302,25 @@ class Rows:
         """How many voices there are of `model`, expired ones included."""
         sql = "SELECT count(*) FROM voices v JOIN models m ON m.id = v.model WHERE m.name = ?"
         return int(self.engine.execute(sql, (model,))[0][0])
+
+    def has_many(self, model: str, count: int) -> bool:
+        """Whether there are `count` voices of `model` or more; expired ones count."""
+        sql = (
+            "SELECT count(*) FROM (SELECT 1 FROM voices WHERE model = (SELECT id FROM models WHERE name = ?) LIMIT ?) s"
+        )
+        return int(self.engine.execute(sql, (model, count))[0][0]) >= count
+
+    def lapsed(self, model: str, seconds: float, created: str, last: str) -> tuple[str, ...]:
+        """The ids of people who were enrolled before `created` and have fewer `seconds` of `model`, and of those whose
+        consent ended before the day `last`.
+        """
+        rows = self.engine.execute(
+            "SELECT p.id FROM people p WHERE p.expires < ? OR (p.created < ? AND coalesce((SELECT v.seconds "
+            "FROM voices v JOIN models m ON m.id = v.model WHERE v.person = p.id AND m.name = ?), 0) < ?) "
+            "ORDER BY p.id",
+            (last, created, model, seconds),
+        )
+        return tuple(row[0] for row in rows)
 
     def problems(self, model: str) -> Iterator[str]:
         """Problems of the voices of a model: each is computed again, and so is the sum of them all."""

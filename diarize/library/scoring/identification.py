@@ -22,6 +22,7 @@ from diarize.library.database.records import Matrix
 from diarize.library.scoring.calibration import Calibration, Side
 from diarize.library.scoring.scores import Centred, Cosine
 from diarize.library.search.approximate import ApproximateIndex
+from diarize.library.search.live import Background
 from diarize.metrics import verification
 from diarize.types import Candidate, Identity, Vectors
 
@@ -44,6 +45,7 @@ class OpenSet:
     config: IdentifyConfig = field(default_factory=IdentifyConfig)
     lacking: str = ""  # why nobody can be named, where that is known beforehand
     index: ApproximateIndex | None = None  # None: every search is exact
+    background: Background | None = None  # of a larger library, of which `library` holds the candidates alone
 
     @cached_property
     def name(self) -> str:
@@ -96,7 +98,8 @@ class OpenSet:
         """The standard deviations which the best person of the library exceeds for a share `chance` of strangers."""
         from scipy.special import ndtri  # scipy.stats takes a quarter of a second to load
 
-        return float(-ndtri(self.config.chance / len(self.library)))
+        people = len(self.library) if self.background is None else max(len(self.library), self.background.people)
+        return float(-ndtri(self.config.chance / people))
 
     def _merge(self, table: Table, vectors: Vectors, sides: Sequence[Side]) -> list[int]:
         """For each speaker the position of the first speaker who is the same person, which may be their own.
@@ -236,15 +239,30 @@ class OpenSet:
                         ratios[k, n] = np.clip(strength[k, n], *self.calibration.bounds)
         allowed = (seconds >= self.config.seconds) & (np.nan_to_num(ratios, nan=-np.inf) >= self._threshold)
         deviations = None
-        if len(self.library) >= MANY:
+        others: int | NDArray[np.int64]
+        if self.background is not None:
+            sums, squares = self._sums_of(self.background, rows, seconds, drift)
+            counted = np.array([self.library.ids[int(n)] in self.background.ids for n in columns], bool)
+            own, others = np.where(counted, strength, 0.0), len(self.background.seconds) - counted
+        elif len(self.library) >= MANY:
             own = np.where(columns < compared, strength, 0.0)  # the sums without it are those of the others
             others = compared - (columns < compared)
+        if self.background is not None or len(self.library) >= MANY:
             means = (sums[:, None] - own) / others
             spread = np.sqrt(np.maximum((squares[:, None] - np.square(own)) / others - np.square(means), 1e-12))
             deviations = np.round((strength - means) / spread, 2)
             allowed &= deviations >= self._needed_deviations
         ids = tuple(self.library.ids[int(n)] for n in columns)
         return Table(columns, ids, scores, strength, ratios, allowed, deviations)
+
+    def _sums_of(self, background: Background, rows: Floats, seconds: Floats, drift: float) -> tuple[Floats, Floats]:
+        """(sums (k,), sums of squares (k,)) of the strengths in the background."""
+        kind = self._scorer.kind
+        if kind not in background.transformed:
+            background.transformed[kind] = self._scorer.transform(background.vectors).astype(np.float32)
+        scores = (background.transformed[kind] @ rows.T.astype(np.float32)).T.astype(np.float64)
+        strength = self._ratios(scores, seconds, background.seconds, drift)
+        return strength.sum(axis=1), np.square(strength).sum(axis=1)
 
     def _exact(self, rows: Floats, seconds: Floats, columns: NDArray[np.int64], drift: float) -> tuple[Floats, Floats]:
         """(scores (k, n), strength (k, n)) with some of the enrolled people, in double precision."""
@@ -253,9 +271,13 @@ class OpenSet:
 
     def _strength(self, scores: Floats, seconds: Floats, columns: slice | NDArray[np.int64], drift: float) -> Floats:
         """By what people are ordered: ratios without bounds; without a calibration, the scores."""
+        return self._ratios(scores, seconds, self.library.seconds[columns], drift)
+
+    def _ratios(self, scores: Floats, seconds: Floats, enrolled: Floats, drift: float) -> Floats:
+        """`_strength` with people who have these seconds of enrolment speech (n,)."""
         if self.calibration is None:
             return scores
-        ratios = self.calibration.unbounded(scores, seconds, self.library.seconds[columns][None])
+        ratios = self.calibration.unbounded(scores, seconds, enrolled[None])
         return np.round(ratios + self.calibration.channel * drift**2, _DIGITS)
 
 

@@ -50,4 +50,4 @@ class Tenants:
         place = self.place(tenant)
         if isinstance(place, Path):
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return store.open(place, self.passphrase, create=True)
+        return store.open(place, self.passphrase, create=True, rewrite=False)

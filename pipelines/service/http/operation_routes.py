@@ -33,6 +33,8 @@ async def ready(request: Request) -> Response:
         problems.append("stopping")
     if service.models.ready < service.settings.threads:
         problems.append("models are not loaded")
+    if service.libraries.searches.preparing:
+        problems.append("the search in very many voices is being prepared")
     try:
         await service.desk.run(service.ledger.execute, "SELECT 1")
     except (DiarizeError, Refusal):

@@ -15,11 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from diarize.config import IdentifyConfig
 from diarize.errors import AudioError
 from diarize.guard import decision as guarding
 from diarize.guard import fingerprints, spoofing
 from diarize.library.database.records import Person
-from diarize.library.enrolled import EnrolledPeople, MappedVoices, enrolled_people
+from diarize.library.enrolled import EnrolledPeople, MappedVoices, calibration_of, enrolled_people, nearest_people
+from diarize.library.scoring.calibration import Calibration
 from diarize.library.scoring.identification import OpenSet
 from diarize.library.store import Library
 from diarize.types import Audio
@@ -202,10 +204,16 @@ class Decider:
         if room.settings.calibration is not None:
             changes["calibration"] = str(room.settings.calibration)
         wanted = config.model_copy(update={"identify": config.identify.model_copy(update=changes)})
-        people = enrolled_people(room.libraries.of(tenant), embedder.model, wanted)
+        library, model = room.libraries.of(tenant), embedder.model
+        search = None if wanted.identify.exact else room.libraries.searches.of(tenant, model, library)
         voice = embed(self._decode(tenant, upload), embedder, upload.received()).voice
         vectors = np.asarray(voice.vector, dtype=np.float32)[None]
-        (identity,) = self._open_set(tenant, people)(vectors, [voice.seconds], voice.bandwidth)
+        if search is None:
+            people = self._open_set(tenant, enrolled_people(library, model, wanted))
+        else:
+            calibration = self._calibration(model, wanted.identify)
+            people = nearest_people(library, search, calibration, wanted.identify, vectors)
+        (identity,) = people(vectors, [voice.seconds], voice.bandwidth)
         person = identity.person
         decision = "accept" if person is not None else "inconclusive" if people.lacking else "reject"
         reason = Reason("nobody_named", identity.reason or people.lacking) if person is None else None
@@ -234,6 +242,13 @@ class Decider:
                 loaded.clear()
             loaded[tenant] = key, people.load()
         return loaded[tenant][1]
+
+    def _calibration(self, model: str, config: IdentifyConfig) -> Calibration | None:
+        """That of the settings, read once in each thread."""
+        loaded: dict[str, Calibration | None] = self._local.__dict__.setdefault("calibrations", {})
+        if model not in loaded:
+            loaded[model] = calibration_of(model, config)
+        return loaded[model]
 
     def _decode(self, tenant: str, upload: Upload) -> Audio:
         audio = self._room.decoder.decode(upload, f"upload {upload.digest[:12]}").audios[0]

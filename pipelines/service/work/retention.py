@@ -28,18 +28,16 @@ def retain(room: SpeakerRoom, jobs: RecordingJobs, ledger: Ledger, now: datetime
     counts = {"speakers": 0, "recordings": 0, "events": 0}
     for tenant in tenants_of(room, ledger):
         with room.settings.tenants.open(tenant) as library:  # opened anew: that also overwrites what was deleted
-            for person in library.people():
-                complete = room.progress(person)["complete"] or not room.models.name
-                age, ended = time - person.created, person.expires
-                unfinished = keeping.unfinished and not complete and age > timedelta(days=keeping.unfinished)
-                over = keeping.expired and ended is not None and (time.date() - ended).days > keeping.expired
-                if unfinished or over:
-                    try:
-                        library.remove(person.id)
-                    except LibraryError:  # deleted, and overwritten the next time
-                        continue
-                    finally:
-                        counts["speakers"] += 1
+            since = time - timedelta(days=keeping.unfinished) if keeping.unfinished and room.models.name else None
+            last = time.date() - timedelta(days=keeping.expired) if keeping.expired else None
+            for id in library.lapsed(room.models.name, room.settings.enrolment_seconds, since, last):
+                try:
+                    library.remove(id)
+                except LibraryError:  # deleted, and overwritten the next time
+                    continue
+                finally:
+                    counts["speakers"] += 1
+            room.libraries.searches.purge(tenant, library)
     if keeping.recordings:
         counts["recordings"] = jobs.delete_old(time - timedelta(days=keeping.recordings))
     ledger.execute("DELETE FROM answers WHERE created < ?", ((time - ANSWERS).isoformat(),))

@@ -25,7 +25,7 @@ from pipelines.service.work.phrases import PhraseDesk, PhraseListener
 from pipelines.service.work.pools import BoundedPool
 from pipelines.service.work.recordings import RecordingJobs
 from pipelines.service.work.refusals import Refusal
-from pipelines.service.work.retention import retain
+from pipelines.service.work.retention import retain, tenants_of
 from pipelines.service.work.settings import ServiceSettings
 from pipelines.service.work.uploads import UploadDecoder
 from pipelines.service.work.voices import OpenLibraries, VoiceModels
@@ -81,7 +81,7 @@ class VoiceService:
         self.guesses = Buckets(GUESSES, GUESS_BURST)
         self.decoder = UploadDecoder(limits, settings.config.audio)
         self.models = VoiceModels(settings, store, self.decoder)
-        self.libraries = OpenLibraries(settings)
+        self.libraries = OpenLibraries(settings, self.models, log)
         self.room = SpeakerRoom(settings, self.ledger, self.quotas, self.models, self.libraries, self.decoder)
         self.phrases = PhraseDesk(self.room, PhraseListener(settings, store))
         self.decider = Decider(self.room, self.quotas, self.phrases)
@@ -98,6 +98,8 @@ class VoiceService:
         await self.bench.start()
         if self.models.failure:
             self.log(f"models: {self.models.failure}")
+        tenants = await self.desk.run(tenants_of, self.room, self.ledger)
+        self.libraries.searches.prepare(tenants, self.models.name)
 
     def announce_stop(self) -> None:
         """No longer ready, and streams of events end."""

@@ -7,21 +7,28 @@ there, and the process that decodes has started. Without that, the first request
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 
-from diarize.errors import LibraryError
+from diarize.errors import LibraryError, printable
 from diarize.guard import fingerprints
 from diarize.library.scoring import enrolment
+from diarize.library.search import compact
+from diarize.library.search.live import LiveSearch
 from diarize.library.store import Library
 from diarize.models.store import Store
 from diarize.types import Audio, Segment
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, load_embedder, note_second_voice
 from pipelines.people.verify import Verifier, load_verifier
+from pipelines.service.access.tenants import Tenants
+from pipelines.service.work.refusals import Refusal
 from pipelines.service.work.settings import ServiceSettings
 from pipelines.service.work.uploads import UploadDecoder
 
-MOST_OPEN = 32  # libraries that a thread keeps open
+MOST_OPEN = 32  # libraries that a thread keeps open, and searches that stay in memory
+AGAIN = 600.0  # s after which a search that could not be made is tried again
 
 
 class VoiceModels:
@@ -69,11 +76,97 @@ def warm_up(embedder: UtteranceEmbedder, verifier: Verifier, audio: Audio) -> No
     fingerprints.fingerprint(audio)
 
 
+class VoiceSearches:
+    """Searches that stay in memory, of tenants with very many voices; made one by one, in the background."""
+
+    def __init__(self, tenants: Tenants, log: Callable[[str], None]) -> None:
+        self._tenants, self._log = tenants, log
+        self._searches: OrderedDict[tuple[str, str], LiveSearch] = OrderedDict()  # of (tenant, model)
+        self._at_work: set[tuple[str, str]] = set()
+        self._failed: dict[tuple[str, str], float] = {}
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+
+    @property
+    def preparing(self) -> bool:
+        """Whether a search is being made for the first time."""
+        with self._lock:
+            return any(key not in self._searches for key in self._at_work)
+
+    def prepare(self, tenants: Iterable[str], model: str) -> None:
+        """Make the searches of these tenants, where their libraries are large."""
+        for tenant in tenants:
+            self._make((tenant, model))
+
+    def ready(self, tenant: str, model: str) -> LiveSearch | None:
+        """The search of a tenant, where it is made."""
+        with self._lock:
+            return self._searches.get((tenant, model))
+
+    def of(self, tenant: str, model: str, library: Library) -> LiveSearch | None:
+        """The search in a `library` of this thread. None: it has few voices, or there is no faiss, so that all are
+        compared. Raises Refusal while it is being made, LibraryError.
+        """
+        key = tenant, model
+        search = self.ready(*key)
+        if search is not None:
+            if search.is_outdated:
+                self._make(key)
+            return search
+        if not compact.available() or not library.is_large(model):
+            return None
+        with self._lock:
+            failed = time.monotonic() - self._failed.get(key, -AGAIN) < AGAIN
+        if failed:
+            return None
+        self._make(key)
+        raise Refusal("unavailable", "the search in very many voices is being prepared", retry=5)
+
+    def purge(self, tenant: str, library: Library) -> None:
+        """Forget who was removed from the library of a tenant. Raises LibraryError."""
+        with self._lock:
+            searches = [search for (name, _), search in self._searches.items() if name == tenant]
+        for search in searches:
+            library.purge_search(search)
+
+    def _make(self, key: tuple[str, str]) -> None:
+        with self._lock:
+            if key in self._at_work:
+                return
+            self._at_work.add(key)
+        threading.Thread(target=self._build, args=(key,), name="search", daemon=True).start()
+
+    def _build(self, key: tuple[str, str]) -> None:
+        tenant, model = key
+        try:
+            with self._turn, self._tenants.open(tenant) as library:
+                started = time.monotonic()
+                search = library.live_search(model)
+                if search is None:
+                    if library.is_large(model):
+                        self._log("search: all voices are compared, as the extra `faiss` is not installed")
+                    return
+            with self._lock:
+                self._failed.pop(key, None)
+                self._searches[key] = search
+                self._searches.move_to_end(key)
+                while len(self._searches) > MOST_OPEN:
+                    self._searches.popitem(last=False)
+            self._log(f"search: {len(search)} voices of a tenant in {time.monotonic() - started:.1f} s")
+        except Exception as error:  # searches compare all voices until it is tried again
+            self._log(f"search: {type(error).__name__}: {printable(str(error))}")
+            with self._lock:
+                self._failed[key] = time.monotonic()
+        finally:
+            with self._lock:
+                self._at_work.discard(key)
+
+
 class OpenLibraries:
     """The libraries of tenants, each opened once in a thread; the one that was used longest ago is closed first."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._tenants = settings.tenants
+    def __init__(self, settings: ServiceSettings, models: VoiceModels, log: Callable[[str], None]) -> None:
+        self._tenants, self._models = settings.tenants, models
+        self.searches = VoiceSearches(settings.tenants, log)
         self._local = threading.local()
 
     def of(self, tenant: str) -> Library:
@@ -84,7 +177,9 @@ class OpenLibraries:
         libraries.move_to_end(tenant)
         while len(libraries) > MOST_OPEN:
             libraries.popitem(last=False)[1].close()
-        return libraries[tenant]
+        library = libraries[tenant]
+        library.live = self.searches.ready(tenant, self._models.name)
+        return library
 
     def forget(self, tenant: str) -> None:
         """Close the library of a tenant in this thread: its connection may be broken."""
