@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 from collections.abc import Callable
 
 import uvicorn
 
+from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines.service.application import application
 from pipelines.service.http.connections import guarded
@@ -16,6 +18,7 @@ from pipelines.service.work.voice_service import VoiceService
 
 GRACE = 30  # s in which running requests are finished when the service is stopped
 BACKLOG = 512
+OTHER_FILES = 600  # that a process opens beside its connections: models, libraries, uploads, connections to be closed
 
 OnReady = Callable[[int], None]  # called with the port that is listened on
 
@@ -71,11 +74,29 @@ def make(
     return VoiceServer(config, on_ready, service.announce_stop)
 
 
+def allow_files(connections: int) -> None:
+    """Let this process open as many files as its connections need. Raises ConfigError where it may not."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    needed = 2 * connections + OTHER_FILES  # a connection, and the upload that comes over it
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        problem = f"a process may open {hard} files here, and {needed} are needed"
+        raise ConfigError(
+            "--connections", str(connections), problem, "Raise the limit (ulimit -n), or lower --connections."
+        )
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
 def run(settings: ServiceSettings, store: Store, log: Callable[[str], None], on_ready: OnReady) -> None:
     """Serve until a signal stops it; running requests are finished, running recordings are resumed next time.
 
     Raises as `make`.
     """
+    allow_files(settings.limits.connections)
     server = make(settings, store, log, on_ready)
     with contextlib.suppress(KeyboardInterrupt):  # the signal that stopped it, raised again when all is done
         server.run()
