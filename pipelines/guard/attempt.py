@@ -32,7 +32,7 @@ from pipelines.guard.challenges import LibraryChallenges
 from pipelines.inputs.recordings import require
 from pipelines.people.enrolment_checks import LEAST_SNR, LEAST_SPEECH, MOST_CLIPPED
 from pipelines.people.scoring import Scoring
-from pipelines.people.utterance import EmbeddedSpeech, UtteranceEmbedder, load_embedder
+from pipelines.people.utterance import EmbeddedSpeech, UtteranceEmbedder, add_margins, load_embedder
 from pipelines.people.verify import Verification, Verifier, claimed_voice, load_verifier
 from pipelines.processes import decoding
 
@@ -98,7 +98,7 @@ class AttemptChecker:
         problems = _quality_problems(audio, speech)
         embedded, verification, recognized = None, None, None
         if speech:
-            embedded = self.embedder.embed_windows(audio)
+            embedded = self.embedder.embed_speech(audio, speech, add_margins(speech, audio.duration))
             scored = replace(embedded.voice, spoof=self.embedder.score_spoofing(audio))
             verification = self.verifier.verify(voice, scored, bandwidth)
             same = {"same": True, "different": False}.get(verification.decision)
