@@ -20,6 +20,7 @@ _TAIL = 16 << 20  # bytes at the end of a file in which chunks are searched: pic
 _TAIL_USABLE = 1 << 20  # the same, where the header has a usable length
 _MOST_CANDIDATES = 10_000  # names that are tried; samples hold half as many by chance
 _LONGEST_CHAIN = 30  # chunks behind the samples
+_PROBED, _MOST_PROBED = 2, 32  # packets; FFmpeg's own limit is 32
 _ABSURD = 1 << 62  # bytes; such a length of 64 bits stands for "unknown"
 _NAME = re.compile(rb"[A-Za-z0-9 _.\-]{3}[A-Za-z0-9 _.\-\0]")
 
@@ -155,6 +156,20 @@ def present(file: FileBytes, samples: SampleBytes) -> None:
         length = samples.actual + (format.header if format.inclusive else 0)
         most = (1 << 8 * format.length.size - (format is CAF)) - 1
         file.patches = ((samples.start - format.length.size, format.length.pack(min(length, most))),)
+
+
+def packets_to_probe(file: FileBytes, samples: SampleBytes, size: int) -> int:
+    """How many packets of `size` bytes FFmpeg looks through for compressed sound in a WAV of 16-bit samples.
+
+    DTS, AC-3 or MP3 may be stored as if it were samples. FFmpeg searches up to 32 packets for it, which takes as long
+    as everything else does for 10 s of sound. Such sound is recognised by a few packets from its beginning, before
+    which there may be silence: `_PROBED` packets from the first one that is not silent.
+    """
+    for number in range(_MOST_PROBED):
+        content = file.peek(samples.start + number * size, size)
+        if len(content) < size or content.strip(b"\0"):
+            return min(number + _PROBED, _MOST_PROBED)
+    return _MOST_PROBED
 
 
 def _chunks_behind(file: FileBytes, samples: SampleBytes, size: int) -> int | None:

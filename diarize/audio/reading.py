@@ -38,7 +38,7 @@ CREDIBLE = 0.01  # share of the declared length that must be decoded before the 
 SLOWEST, FASTEST = 1_000, 1_000_000  # Hz; rates outside are damage, or an attack on the resampler's memory
 MOST_CHANNELS = 64  # the limit of FFmpeg's resampler
 _PROTECTED = ("drms", "enca")  # ISO/IEC 14496-12, protected sample entries; drms is Apple's
-_WAV_PACKET = "32768"  # bytes; FFmpeg's 4096 make eight times the work
+_WAV_PACKET = 32_768  # bytes; FFmpeg's 4096 make eight times the work
 _HASHED = 60 * RATE  # samples hashed at a time
 _TAIL = 64 << 10  # bytes; a page of an Ogg file is never longer (RFC 3533)
 
@@ -229,7 +229,10 @@ class _FileDecoder:
             raise self._error("holds no sound (a WAV without samples)")
         wav = sizes if format is chunks.RIFF else None
 
-        options = {"max_size": _WAV_PACKET} if wav is not None else {}
+        options = {}
+        if wav is not None:
+            probed = chunks.packets_to_probe(self._bytes, wav, _WAV_PACKET)
+            options = {"max_size": str(_WAV_PACKET), "max_probe_packets": str(probed)}
         with self._open(head, options) as container:
             stream = self._choose(container)
             exact = self._declare(container, stream, head, wav)

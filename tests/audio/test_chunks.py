@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diarize.audio import reading
+from diarize.audio import chunks, reading
+from diarize.audio.containers import FileBytes
 from diarize.errors import AudioError
 from tests import media
 from tests.media import Track
@@ -181,3 +182,28 @@ def test_any_sizes_are_read_or_refused(
         assert not error.problem.startswith("breaks the decoder"), error.problem
         return
     assert audio.duration > 0 and np.isfinite(audio.samples).all()
+
+
+@pytest.mark.parametrize(("codec", "silence"), [("ac3", 0), ("mp2", 0), ("mp2", 30_000), ("mp2", 350_000)])
+def test_compressed_sound_in_place_of_samples(codec: str, silence: int, tmp_path: Path) -> None:
+    """As on a CD with AC-3, also where silence comes before it (bytes)."""
+    sound = media.tone(media.noise(6, 48_000, 2), 48_000, 1, 2)
+    stored = media.write(tmp_path / f"a.{codec}", codec, Track(sound, 48_000, codec, 256_000)).read_bytes()
+    content = np.frombuffer(bytes(silence) + stored + bytes(-len(stored) % 4), "<i2").reshape(-1, 2)
+    recording, audio = read(media.wav(tmp_path / "a.wav", content, 48_000))
+    assert recording.source.codec == codec
+    start, end = media.tone_span(audio) or (0, 0)
+    assert end - start == pytest.approx(1, abs=0.02)
+
+
+def test_silence_is_not_searched_for_compressed_sound_for_ever(tmp_path: Path) -> None:
+    counts = []
+    for silent in (0, 1, 3, 100):
+        path = tmp_path / f"{silent}.wav"
+        media.wav(path, np.concatenate([np.zeros(silent * 16_384, np.int16), np.ones(40_000, np.int16)]), RATE)
+        with path.open("rb", buffering=0) as file:
+            bytes_ = FileBytes(file)
+            samples = chunks.find_samples(bytes_, chunks.RIFF, path.stat().st_size)
+            assert samples is not None
+            counts.append(chunks.packets_to_probe(bytes_, samples, 32_768))
+    assert counts == [2, 3, 5, 32]
