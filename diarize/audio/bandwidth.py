@@ -21,8 +21,9 @@ def bandwidth(audio: Audio, speech: Sequence[Segment]) -> float:
     power = np.zeros(FRAME // 2 + 1)
     hann = np.hanning(FRAME + 1)[:-1].astype(np.float32)
     for segment in speech:
-        start, end = to_samples(segment.start, audio.rate), to_samples(segment.end, audio.rate)
-        frames = audio.samples[start:end][: (end - start) // FRAME * FRAME].reshape(-1, FRAME)
+        # A segment's end, rounded to milliseconds, may lie a few samples after the recording's.
+        samples = audio.samples[to_samples(segment.start, audio.rate) : to_samples(segment.end, audio.rate)]
+        frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
         for at in range(0, len(frames), _BLOCK):
             spectra = np.fft.rfft(frames[at : at + _BLOCK] * hann, axis=1)
             power += np.square(np.abs(spectra)).sum(axis=0)

@@ -32,6 +32,12 @@ def test_only_the_speech_counts() -> None:
     assert bandwidth(both, [Segment(0.1, 1.9), Segment(2.1, 3.9)]) == 8000
 
 
+def test_a_segment_may_end_some_samples_after_the_recording() -> None:
+    """Ends are rounded to milliseconds, 16 samples; here the frames would end between both ends."""
+    samples = NOISE[: 10 * 512 - 4]
+    assert bandwidth(audio(samples), [Segment(0, 0.32)]) == 8000  # 10 * 512 samples
+
+
 def test_where_there_is_nothing_nothing_is_cut_off() -> None:
     assert bandwidth(audio(np.zeros(16_000)), [Segment(0, 1)]) == 8000
     assert bandwidth(audio(NOISE), []) == 8000
