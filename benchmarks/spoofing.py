@@ -8,8 +8,11 @@ readers by espeak-ng and flite (Debian's packages of that name, which must be in
 a room; and replays of the readers: a loudspeaker's band, a room, a microphone's noise. Each clip is the first 4.04 s.
 
 Writes `spoofing.json`, a DET plot a model, and prints a table: the share of people that a threshold of 0 suspects, the
-EER against the readers, and against people on such a line, and the normalised minimum of the t-DCF. Then the share of
-honest speakers whose phrase a recognizer does not understand. Takes about 20 minutes on two cores.
+EER against the readers, and against people on such a line, and the normalised minimum of the t-DCF with the verifier of
+`diarize verify` at LLR 0: its errors on the readers, and the share of each attack that it rejects itself. Its side that
+is known is the rest of a reader's recording: of a replay that of the reader who is replayed, of a machine's sentence
+that of every reader. Then the share of honest speakers whose phrase a recognizer does not understand. Takes about 20
+minutes on two cores.
 """
 
 from __future__ import annotations
@@ -26,12 +29,15 @@ from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 
 from diarize.config import Config
+from diarize.errors import AudioError
 from diarize.guard import challenge, fingerprints
 from diarize.metrics import tandem, verification
 from diarize.models.store import Store
 from diarize.types import Audio, Segment
 from pipelines import plan
 from pipelines.people import plots
+from pipelines.people.scoring import Scoring
+from pipelines.people.utterance import UtteranceEmbedding, load_embedder
 from pipelines.processes import decoding
 
 RATE = 16_000
@@ -41,7 +47,7 @@ VOICES = ("espeak-ng:en-us", "espeak-ng:en-gb+f3", "espeak-ng:en-us+m4", "flite:
 SAME_LINE = {", telephone": "telephone (simulated)", "room": "room (simulated)", "replay": "room (simulated)"}
 PHRASE = 6  # words
 BOUNDS = (0.0, 0.17, 0.34, 0.5)
-ASV = tandem.TandemErrors(miss=0.02, false_alarm=0.02, spoof_miss=0.0)  # see the page of the method
+REST = 4.0  # s, at least, of a reader's recording after the clip
 
 
 def read(path: Path) -> NDArray[np.float32]:
@@ -129,7 +135,54 @@ def score(countermeasure: object, sounds: Sounds) -> list[float]:
     return [float(countermeasure(clip, [Segment(0.0, clip.duration)])[0]) for clip in clips(sounds)]  # type: ignore[operator]
 
 
-def measure(scores: dict[str, list[float]], honest: list[str]) -> list[dict[str, object]]:
+class Verifier:
+    """The default embedder and calibration: error rates at LLR 0 on clips and the rest of the readers' recordings."""
+
+    def __init__(self, store: Store, readers: Sounds) -> None:
+        self.embedder = load_embedder(Config(), store)
+        scorer, calibration = Scoring().load(self.embedder)
+        assert calibration is not None
+        self.scorer, self.calibration = scorer, calibration
+        first = round(SECONDS * RATE)
+        self.references = {
+            i: self.embed(sound[first:]) for i, sound in enumerate(readers) if len(sound) >= first + REST * RATE
+        }
+        known = list(self.references)
+        own = [self.ratios(readers[i], [i]) for i in known]
+        others = [self.ratios(readers[i], [j for j in known if j != i]) for i in known]
+        self.miss = float(np.mean(np.concatenate(own) < 0))
+        self.false_alarm = float(np.mean(np.concatenate(others) >= 0))
+
+    def embed(self, sound: NDArray[np.float32]) -> UtteranceEmbedding:
+        return self.embedder.embed_audio(Audio("clip", np.ascontiguousarray(sound, np.float32)))
+
+    def ratios(self, sound: NDArray[np.float32], readers: list[int]) -> NDArray[np.float64]:
+        """Log-likelihood ratios of a clip and the rests of some readers' recordings; -inf where it is refused."""
+        try:
+            clip = self.embed(sound[: round(SECONDS * RATE)])
+        except AudioError:  # no speech: nobody is accepted
+            return np.full(len(readers), -np.inf)
+        references = [self.references[reader] for reader in readers]
+        rows = np.stack([reference.vector for reference in references])
+        scores = self.scorer(np.repeat(clip.vector[None], len(rows), axis=0), rows)
+        ratios, _ = self.calibration.ratios(
+            scores, [clip.side] * len(rows), [reference.side for reference in references]
+        )
+        return np.where(np.isnan(ratios), -np.inf, ratios)
+
+    def errors(self, name: str, sounds: Sounds) -> tandem.TandemErrors:
+        """With the share of an attack's trials that the verifier rejects; replays are of every second reader."""
+        trials = []
+        for i, sound in enumerate(sounds):
+            claims = [reader for reader in self.references if reader == 2 * i or not name.startswith("replay")]
+            if claims:
+                trials.append(self.ratios(sound, claims))
+        return tandem.TandemErrors(self.miss, self.false_alarm, float(np.mean(np.concatenate(trials) < 0)))
+
+
+def measure(
+    scores: dict[str, list[float]], honest: list[str], errors: dict[str, tandem.TandemErrors]
+) -> list[dict[str, object]]:
     readers = np.array(scores["readers"])
     rows: list[dict[str, object]] = []
     for name, values in scores.items():
@@ -138,7 +191,9 @@ def measure(scores: dict[str, list[float]], honest: list[str]) -> list[dict[str,
         if name not in honest:
             eer, threshold = verification.equal_error(readers, values)
             row |= {"eer": round(eer, 3), "threshold": round(threshold, 2)}
-            row["min t-DCF"] = round(tandem.min_tandem_cost(readers, values, ASV), 3)
+            row["rejected by the verifier"] = round(errors[name].spoof_miss, 3)
+            if errors[name].spoof_miss < 1:  # else nothing is left for the countermeasure
+                row["min t-DCF"] = round(tandem.min_tandem_cost(readers, values, errors[name]), 3)
             line = next((each for end, each in SAME_LINE.items() if name.endswith(end)), None)
             if line is not None:
                 row["eer, people on that line"] = round(verification.equal_error(scores[line], values)[0], 3)
@@ -222,13 +277,17 @@ def main() -> None:
         attacks[f"{program}, room"] = [room(sound, rng) for sound in sounds]
     results: dict[str, object] = {"replays found by fingerprint": replay_found(originals, attacks["replay"])}
     print(results)
+    verifier = Verifier(store, honest["readers"])
+    print(f"verifier at LLR 0: miss {verifier.miss:.3f}, false alarm {verifier.false_alarm:.4f}")
+    results["verifier"] = {"miss": verifier.miss, "false alarm": verifier.false_alarm}
+    errors = {name: verifier.errors(name, sounds) for name, sounds in attacks.items()}
     for name in filter(None, args.models.split(",")):
         config = Config.model_validate({"spoof": {"enabled": True, "model": name}, "embedder": {"backend": "ge2e"}})
         choice = plan.make(config, store).spoof
         assert choice is not None
         countermeasure = choice.load(1)
         scores = {each: score(countermeasure, sounds) for each, sounds in {**honest, **attacks}.items()}
-        rows = measure(scores, list(honest))
+        rows = measure(scores, list(honest), errors)
         results[name] = {"rows": rows, "scores": {each: [round(v, 3) for v in row] for each, row in scores.items()}}
         print(name)
         table(rows)
