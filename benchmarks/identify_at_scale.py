@@ -41,6 +41,7 @@ from diarize.library import store
 from diarize.library.database import fingerprint
 from diarize.library.database.address import ServerAddress, parse
 from diarize.library.scoring import calibration
+from diarize.library.scoring.scores import Centred
 from diarize.library.store import Library
 from diarize.models.store import Store
 from pipelines.inputs import settings
@@ -132,14 +133,15 @@ def fill(place: Path | ServerAddress, model: str, population: Population, voices
             rows.set_meta("changes", b"%d" % (rows.changes() + voices))
 
 
-def recall(library: Library, model: str, population: Population, voices: int, queries: int = 200) -> dict[str, Any]:
+def recall(
+    library: Library, scorer: Centred, model: str, population: Population, voices: int, queries: int = 200
+) -> dict[str, Any]:
     """Of another day of some of the voices, and the time and memory that the search takes."""
-    before, started = psutil.Process().memory_info().rss, time.perf_counter()
+    before, started, cpu = psutil.Process().memory_info().rss, time.perf_counter(), time.process_time()
     search = library.live_search(model)
     assert search is not None, "faiss is not installed, or there are too few voices"
-    built = time.perf_counter() - started
+    built, build_cpu = time.perf_counter() - started, time.process_time() - cpu
     memory = psutil.Process().memory_info().rss - before
-    scorer = calibration.load(calibration.SHIPPED["ge2e"]).scorer()
     chosen = np.random.default_rng(3).integers(0, voices, queries)
     days = np.stack([population.voices(int(n) // PIECE, 1)[n % PIECE] for n in chosen])
     vectors = scorer.queries(scorer.transform(days)).astype(np.float32)
@@ -153,15 +155,15 @@ def recall(library: Library, model: str, population: Population, voices: int, qu
         best[better], nearest[better] = scores[better, top[better]], start + top[better]
     spent, hits, own = [], 0, 0
     for query, first, n in zip(vectors, nearest, chosen, strict=True):
-        started = time.perf_counter()
+        started, before_cpu = time.perf_counter(), time.process_time()
         near = library.candidates(search, query[None])[0]
-        spent.append(time.perf_counter() - started)
+        spent.append((time.perf_counter() - started, time.process_time() - before_cpu))
         names = set(near.names)
         hits, own = hits + (f"speaker {first}" in names), own + (f"speaker {n}" in names)
     return {
-        "build_s": round(built, 1),
+        "build_s": [round(built, 1), round(build_cpu, 1)],  # and processor time
         "build_mib": memory >> 20,
-        "candidates_ms": round(1000 * float(np.median(spent)), 2),
+        "candidates_ms": [round(float(each), 2) for each in 1000 * np.median(spent, axis=0)],  # and processor time
         "recall": hits / queries,
         "own": own / queries,
     }
@@ -203,6 +205,12 @@ class Service:
         answer.raise_for_status()
         return 1000 * (time.perf_counter() - started), answer.json()
 
+    def processor_time(self) -> float:
+        """s of the process and its children so far."""
+        own = psutil.Process(self.process.pid)
+        times = [each.cpu_times() for each in (own, *own.children(recursive=True))]
+        return float(sum(each.user + each.system for each in times))
+
     def memory(self) -> int:
         """MiB."""
         return int(psutil.Process(self.process.pid).memory_info().rss >> 20)
@@ -230,8 +238,12 @@ def measure(libraries: tuple[str, str], scratch: Path, passes: int) -> dict[str,
             for service, id in zip((few, many), ids, strict=True):
                 answer = service.identify(query)[1]
                 assert answer["matches"][0]["speaker_id"] == id, answer  # also right after enrolment
+        used = [service.processor_time() for service in (few, many)]
         times = np.array([[service.identify(query)[0] for service in (few, many)] for _ in range(passes)])
+        used = [service.processor_time() - before for service, before in zip((few, many), used, strict=True)]
         result = {
+            "load_average": os.getloadavg()[0],
+            "processor_ms": [round(1000 * each / passes, 1) for each in used],
             "few_ms": round(float(np.median(times[:, 0])), 1),
             "many_ms": round(float(np.median(times[:, 1])), 1),
             "added_ms": round(float(np.median(times[:, 1] - times[:, 0])), 1),
@@ -262,7 +274,8 @@ def main() -> None:
     model = load_embedder(config, Store(offline=True)).model
     cohort = calibration.shipped(model)
     assert cohort is not None and cohort.mean, f"there is no calibration with a cohort for {model}"
-    population = Population(np.array(cohort.mean))
+    population, scorer = Population(np.array(cohort.mean)), cohort.scorer()
+    assert isinstance(scorer, Centred)
     with tempfile.TemporaryDirectory() as name:
         folder = args.folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -282,7 +295,7 @@ def main() -> None:
             "fill_s": filled,
         }
         with store.open(places[1]) as library:
-            result["search"] = recall(library, model, population, args.voices)
+            result["search"] = recall(library, scorer, model, population, args.voices)
         result["service"] = measure((places[0], places[1]), Path(name), args.passes)
     print(text := json.dumps(result, indent=1))
     if args.json is not None:
