@@ -5,14 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarize import timeline
 from diarize.config import Config
+from diarize.guard import spoofing
 from diarize.models.store import Store
-from diarize.types import Speaker, Transcript
+from diarize.types import Speaker, SpoofScores, Transcript
 from diarize.units import round_time
 from pipelines.batch.process import ProcessRequest, process
 from pipelines.batch.run import RunObserver
@@ -38,6 +39,7 @@ class IdentifiedRecording:
     name: str
     speakers: tuple[SpeakingTime, ...] = ()
     problem: str = ""
+    spoof: SpoofScores | None = None  # of a countermeasure, where one was asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,10 @@ class Identification:
             {
                 "recording": recording.name,
                 "problem": recording.problem or None,
-                "speakers": [{**asdict(each.speaker), "seconds": each.seconds} for each in recording.speakers],
+                "speakers": [
+                    {**asdict(each.speaker), "seconds": each.seconds, **_spoof(recording, each.speaker.id)}
+                    for each in recording.speakers
+                ],
             }
             for recording in self.recordings
         ]
@@ -86,7 +91,16 @@ def identify(
 def _recording(outcome: Outcome, out: Path) -> IdentifiedRecording:
     if outcome.status != "done":
         return IdentifiedRecording(outcome.name, problem=outcome.reason or outcome.status)
-    return IdentifiedRecording(outcome.name, speaking_times(outputs.read(out / outcome.id)))
+    transcript = outputs.read(out / outcome.id)
+    return IdentifiedRecording(outcome.name, speaking_times(transcript), spoof=transcript.spoofing)
+
+
+def _spoof(recording: IdentifiedRecording, speaker: str) -> dict[str, Any]:
+    """The scores of one speaker, as those of a recording in `verify --json`; nothing where none were asked."""
+    if recording.spoof is None:
+        return {}
+    windows = tuple(window for window in recording.spoof.windows if window.speaker == speaker)
+    return {"spoof": spoofing.as_dict(replace(recording.spoof, windows=windows))}
 
 
 def speaking_times(transcript: Transcript) -> tuple[SpeakingTime, ...]:

@@ -9,11 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from diarize.errors import printable
+from diarize.guard import spoofing
 from diarize.text import counted
 from pipelines.batch.run import RunObserver
 from pipelines.cli import console
 from pipelines.cli.commands import options
 from pipelines.cli.commands.speakers import library_options, print_notes
+
+_SPOOF = ("spoof", "countermeasure", "spoof_threshold")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,7 +29,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command.add_argument("--then", metavar="COMMAND", help=then)
     library_options(command)
     names = ("num_speakers", "min_speakers", "max_speakers", "diarizer", "vad", "embedder", "profile", "segmentation")
-    options.add(command, *names, "channel", "track", "top", "prior", "exact", "device", "workers", "cache")
+    options.add(command, *names, "channel", "track", "top", "prior", "exact", "device", "workers", "cache", *_SPOOF)
     command.set_defaults(command=run)
 
 
@@ -62,5 +65,7 @@ def run(args: argparse.Namespace) -> int:
             for one in speaker.candidates:
                 ratio = "no likelihood ratio" if one.llr is None else wording.ratio(one.llr)
                 console.say(f"    {printable(one.name)}: {ratio}  {one.voice}")
+        if recording.spoof is not None:
+            console.say(f"{printable(recording.name)}: {spoofing.describe(recording.spoof)}")
     print_notes(result.notes)
     return status

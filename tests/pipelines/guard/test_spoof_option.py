@@ -1,4 +1,4 @@
-"""`--spoof` in `verify`, `enroll` and `process`: an advisory beside its error, a gate only at a threshold."""
+"""`--spoof` in `verify`, `enroll`, `identify` and `process`: an advisory, and a gate only at a threshold."""
 
 from __future__ import annotations
 
@@ -119,3 +119,25 @@ def test_process_scores_each_speaker(tmp_path: Path, capfd: pytest.CaptureFixtur
 def test_an_unknown_countermeasure_is_refused(person: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_pipeline.main(["verify", str(person), str(person), *VOICES, "--spoof", "--countermeasure=assist"]) == 2
     assert "Did you mean 'aasist'?" in capfd.readouterr().err
+
+
+def test_identify_scores_each_speaker(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    talk = write_tones(tmp_path / "talk.wav", [(300, 3.0), (3000, 3.0), (300, 3.0), (3000, 3.0)])
+    library = tmp_path / "people.db"
+    libraries.open(library, create=True).close()
+    settings = [each for each in SETTINGS if not each.startswith("--asr")]
+    command = ["identify", str(talk), "--library", str(library), *settings, *OWN, "--num-speakers=2"]
+    assert run_pipeline.main([*command, "--spoof"]) == 0
+    printed = capfd.readouterr().out
+    assert "talk.wav: spoofing (low): SPEAKER_01 +0.7" in printed and "wrong about sopranos" in printed
+    assert "an advisory" in printed
+    assert run_pipeline.main([*command, "--spoof", "--spoof-threshold=0", "--json"]) == 0
+    person, machine = json.loads(capfd.readouterr().out)["recordings"][0]["speakers"]
+    assert not person["spoof"]["suspected"] and machine["spoof"]["suspected"]
+    assert machine["spoof"]["score"] == pytest.approx(-2, abs=0.05) and machine["spoof"]["threshold"] == 0
+    assert machine["spoof"]["windows"] and "suspected" in machine["reason"]
+    keys = {"model", "error", "threshold", "score", "lowest", "suspected", "windows"}
+    assert set(person["spoof"]) == keys  # as of `verify`
+    assert run_pipeline.main([*command, "--json"]) == 0
+    assert "spoof" not in json.loads(capfd.readouterr().out)["recordings"][0]["speakers"][0]  # nobody asked
+    assert run_pipeline.main([*command, "--spoof", "--countermeasure=no-such"]) == 2
