@@ -78,6 +78,7 @@ LAYERS = (  # rooms of pipelines/, each imports only what stands before it
     "pipelines.api",
     "pipelines.service.access",
     "pipelines.service.work",
+    "pipelines.service.streams",
     "pipelines.service.http",
     "pipelines.service",
     "pipelines.evaluation",

@@ -13,8 +13,7 @@ from diarize.client.connection import (
     RemoteChallenge,
     RemoteDecision,
     RemoteSpeaker,
-    ServiceError,
-    ServiceUnreachable,
 )
+from diarize.client.errors import ServiceError, ServiceUnreachable
 
 __all__ = ["Client", "RemoteChallenge", "RemoteDecision", "RemoteSpeaker", "ServiceError", "ServiceUnreachable"]

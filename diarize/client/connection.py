@@ -10,14 +10,16 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from diarize.errors import DiarizeError, MissingExtra
+from diarize.client.errors import ServiceError, ServiceUnreachable
+from diarize.client.streaming import Progress, converse
+from diarize.errors import MissingExtra
 
 if TYPE_CHECKING:
     import httpx
@@ -26,29 +28,6 @@ Sound = str | os.PathLike[str] | bytes  # the path of a file, or its bytes
 
 ATTEMPTS = 5
 LONGEST_WAIT = 30.0  # s that a Retry-After is obeyed
-
-
-class ServiceError(DiarizeError):
-    """The service refused a request: `code` stays the same between versions, `problem` is the whole answer."""
-
-    def __init__(self, status: int, code: str, detail: str, problem: Mapping[str, Any]) -> None:
-        super().__init__(status, code, detail, dict(problem))
-        self.status, self.code, self.detail, self.problem = status, code, detail, dict(problem)
-
-    def __str__(self) -> str:
-        hint = self.problem.get("hint", "")
-        return f"{self.code} ({self.status}): {self.detail}. {hint}".strip()
-
-
-class ServiceUnreachable(DiarizeError):
-    """No address of the service answered."""
-
-    def __init__(self, addresses: Sequence[str], problem: str) -> None:
-        super().__init__(tuple(addresses), problem)
-        self.addresses, self.problem = tuple(addresses), problem
-
-    def __str__(self) -> str:
-        return f"{', '.join(self.addresses)}: the service cannot be reached ({self.problem})."
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +97,7 @@ class Client:
             import httpx
         except ImportError as error:
             raise MissingExtra("diarize.client", "client") from error
-        self._httpx = httpx
+        self._httpx, self._key, self._timeout = httpx, key, timeout
         self.addresses = (address,) if isinstance(address, str) else tuple(address)
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._client = httpx.Client(headers=headers, timeout=timeout)
@@ -185,6 +164,52 @@ class Client:
     def identify(self, sound: Sound, top: int = 5) -> RemoteDecision:
         """Which speaker is in the sound, or nobody?"""
         return RemoteDecision.of(self._ask("POST", "/v1/identify", params={"top": top}, content=_bytes(sound)).json())
+
+    # sound as it is spoken --------------------------------------------------------------------------------------------
+
+    def stream_utterance(
+        self,
+        speaker: str,
+        pieces: Iterable[bytes],
+        rate: int = 16_000,
+        codec: str = "pcm",
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> RemoteSpeaker:
+        """Add an utterance while it is spoken; the speaker as they are then.
+
+        `pieces`: with the codec "pcm" 16-bit samples (little-endian, mono) at `rate`; with "opus" Opus packets, or an
+        Ogg stream of them in pieces of any size. `on_progress` gets how much speech there is, about once a second.
+        """
+        body = self._stream("enrol", {"speaker": speaker}, pieces, rate, codec, on_progress)
+        return RemoteSpeaker.of(body["speaker"])
+
+    def stream_verify(
+        self,
+        speaker: str,
+        pieces: Iterable[bytes],
+        rate: int = 16_000,
+        codec: str = "pcm",
+        challenge: RemoteChallenge | str | None = None,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+    ) -> RemoteDecision:
+        """As `verify`, while the sound is spoken; `pieces` as for `stream_utterance`."""
+        query = {"speaker": speaker}
+        if challenge is not None:
+            query["challenge"] = challenge if isinstance(challenge, str) else challenge.id
+        return RemoteDecision.of(self._stream("verify", query, pieces, rate, codec, on_progress))
+
+    def _stream(
+        self,
+        action: str,
+        query: Mapping[str, str],
+        pieces: Iterable[bytes],
+        rate: int,
+        codec: str,
+        on_progress: Callable[[Progress], None],
+    ) -> dict[str, Any]:
+        opening = {"codec": codec} if codec != "pcm" else {"rate": rate}
+        address = self.addresses[self._place]
+        return converse(address, self._key, action, query, pieces, opening, on_progress, self._timeout)
 
     # recordings -------------------------------------------------------------------------------------------------------
 

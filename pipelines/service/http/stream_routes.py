@@ -1,7 +1,8 @@
 """WebSocket /v1/stream/enrol and /v1/stream/verify: sound as it is spoken, with interim answers.
 
-The client sends {"rate": 16000}, then 16-bit samples (little-endian, mono) in binary messages, then {"end": true}. The
-service sends {"type": "progress", "seconds", "speech", "need", "enough"} about once a second of sound, and at the end
+The client sends {"rate": 16000}, then 16-bit samples (little-endian, mono) in binary messages, then {"end": true}; or
+{"codec": "opus"}, then Opus packets, one a message, or an Ogg stream of them in pieces of any size. The service sends
+{"type": "progress", "seconds", "speech", "need", "enough"} about once a second of sound, and at the end
 {"type": "result", ...} or {"type": "problem", ...}, and closes.
 """
 
@@ -20,7 +21,7 @@ from pipelines.people.enrolment_checks import LEAST_SPEECH
 from pipelines.service.http.callers import identify, service_of
 from pipelines.service.http.problems import as_problem
 from pipelines.service.http.schemas import Challenged
-from pipelines.service.work.listening import Listener
+from pipelines.service.streams.listening import Listener, OpusListener, SampleListener
 from pipelines.service.work.people import as_response
 from pipelines.service.work.refusals import Refusal
 from pipelines.service.work.voice_service import Caller, VoiceService
@@ -29,6 +30,7 @@ router = APIRouter(prefix="/v1/stream")
 
 QUIET = 20.0  # s without a message after which a stream is closed
 LARGEST = 256 << 10  # bytes of a message
+LONGEST = 60.0  # s of sound
 _REFUSED = 1008  # RFC 6455, section 7.4.1: policy violation
 
 _Speaker = Annotated[str, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -59,12 +61,8 @@ async def _converse(
     socket: WebSocket, service: VoiceService, caller: Caller, action: str, speaker: str, challenge: str | None
 ) -> None:
     opening = await _receive(socket)
-    rate = opening.get("rate", 16_000) if isinstance(opening, dict) else None
-    if not isinstance(rate, int) or isinstance(rate, bool):
-        raise Refusal("invalid_request", 'the first message is {"rate": <Hz>}')
-    settings = service.settings
-    need = settings.enrolment_seconds if action == "enrol" else LEAST_SPEECH
-    listener = Listener(rate, need, min(60.0, settings.limits.utterance_seconds))
+    need = service.settings.enrolment_seconds if action == "enrol" else LEAST_SPEECH
+    listener = _listener(service, opening, need)
     while isinstance(message := await _receive(socket), bytes):
         if listener.add(message):
             await socket.send_json(await service.bench.run(_progress, service, listener))
@@ -87,6 +85,18 @@ async def _converse(
         path.unlink(missing_ok=True)
     await socket.send_json({"type": "result", **answer.body})
     await socket.close()
+
+
+def _listener(service: VoiceService, opening: bytes | dict[str, Any], need: float) -> Listener:
+    """What takes the sound that the first message announces. Raises Refusal."""
+    longest = min(LONGEST, service.settings.limits.utterance_seconds)
+    if isinstance(opening, dict):
+        codec, rate = opening.get("codec", "pcm"), opening.get("rate", 16_000)
+        if codec == "opus":
+            return OpusListener(need, longest, service.decoder, service.uploads)
+        if codec == "pcm" and isinstance(rate, int) and not isinstance(rate, bool):
+            return SampleListener(rate, need, longest)
+    raise Refusal("invalid_request", 'the first message is {"rate": <Hz>} or {"codec": "opus"}')
 
 
 def _progress(service: VoiceService, listener: Listener) -> dict[str, Any]:

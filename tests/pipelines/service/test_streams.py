@@ -59,6 +59,8 @@ def test_enrolment_and_verification_say_when_there_is_enough_speech(
     [
         ({"rate": 11}, [], "invalid_request"),
         ({"rate": True}, [], "invalid_request"),
+        ({"codec": "mp3"}, [], "invalid_request"),
+        ({"codec": ["opus"]}, [], "invalid_request"),
         ("no json", [], "invalid_request"),
         ({"rate": 16_000}, ["{}"], "invalid_request"),
         ({"rate": 16_000}, ['{"end": true}'], "audio_empty"),
