@@ -91,12 +91,20 @@ def allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
-def run(settings: ServiceSettings, store: Store, log: Callable[[str], None], on_ready: OnReady) -> None:
+def run(
+    settings: ServiceSettings,
+    store: Store,
+    log: Callable[[str], None],
+    on_ready: OnReady,
+    listeners: list[socket.socket] | None = None,
+) -> None:
     """Serve until a signal stops it; running requests are finished, running recordings are resumed next time.
+
+    `listeners`: sockets that listen already, instead of one at the address of the settings.
 
     Raises as `make`.
     """
     allow_files(settings.limits.connections)
     server = make(settings, store, log, on_ready)
     with contextlib.suppress(KeyboardInterrupt):  # the signal that stopped it, raised again when all is done
-        server.run()
+        server.run(listeners)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import secrets
 import time
@@ -79,6 +80,7 @@ class RequestFrame:
         client = scope.get("client")
         line = {
             "time": round(time.time(), 3),
+            "process": os.getpid(),
             "request": scope["request_id"],
             "client": client[0] if client else "",
             "method": scope["method"],

@@ -136,8 +136,8 @@ class Process:
 @contextlib.contextmanager
 def process(folder: Path, *options: str) -> Iterator[Process]:
     """`diarize serve` with the cheap embedder."""
-    command = [sys.executable, "-m", "diarize", "serve", "--data", str(folder), "--port", "0", *OPTIONS, *options]
-    command += ["--enrolment-seconds=8", f"--calibration={calibration(folder / 'pitch.json')}", *JOB_OPTIONS]
+    command = [sys.executable, "-m", "diarize", "serve", "--data", str(folder), "--port", "0", *OPTIONS]
+    command += ["--enrolment-seconds=8", f"--calibration={calibration(folder / 'pitch.json')}", *JOB_OPTIONS, *options]
     log = (folder / "log").open("a")
     started = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
@@ -149,7 +149,7 @@ def process(folder: Path, *options: str) -> Iterator[Process]:
         assert match, (line, (folder / "log").read_text())
         yield Process(match[1], started)
     finally:
-        started.kill()
+        started.kill()  # whatever it started ends with it
         started.wait(30)
         assert started.stdout is not None
         started.stdout.close()

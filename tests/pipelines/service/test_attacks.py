@@ -256,7 +256,7 @@ def test_log_lines_cannot_be_forged(alive: Running) -> None:
         client.get("/v1/speakers", params={"name": "\r\nforged: yes"})
     for line in alive.lines[before:]:
         assert line.isprintable()
-        assert set(json.loads(line)) == {"time", "request", "client", "method", "route", "status", "ms"}
+        assert set(json.loads(line)) == {"time", "process", "request", "client", "method", "route", "status", "ms"}
 
 
 def test_the_same_request_again_changes_nothing(alive: Running) -> None:

@@ -73,6 +73,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     limits.add_argument("--burst", type=float, metavar="N", help="requests of a key at once")
     limits.add_argument("--quota-people", type=int, default=0, metavar="N", help="speakers of a tenant; 0: any number")
     limits.add_argument("--quota-hours", type=float, default=0.0, metavar="H", help="sound of a tenant a day; 0: any")
+    several = "processes that serve the port together; each has models of its own"
+    limits.add_argument("--processes", type=int, default=1, metavar="N", help=several)
     limits.add_argument("--threads", type=int, default=1, metavar="N", help="threads that compute voices")
     limits.add_argument("--jobs", type=int, default=1, metavar="N", help="recordings processed at the same time")
     private = "private network that webhooks may reach (may be repeated)"
@@ -114,7 +116,7 @@ def _serve(args: argparse.Namespace) -> int:
     if getattr(args, settings.OPTIONS["countermeasure"]) is not None:  # whoever names one wants its scores
         config = config.model_copy(update={"spoof": config.spoof.model_copy(update={"enabled": True})})
     try:
-        from pipelines.service import server
+        from pipelines.service import processes, server
         from pipelines.service.access.binding import Binding
         from pipelines.service.work.settings import MIB, Keeping, RequestLimits, ServiceSettings
     except ImportError as error:
@@ -159,8 +161,15 @@ def _serve(args: argparse.Namespace) -> int:
         console.say(f"listening on {scheme}://{args.host}:{port}")
         sys.stdout.flush()
 
-    server.run(chosen, options.store(config), lambda line: print(line, file=sys.stderr, flush=True), ready)
+    if args.processes == 1:
+        server.run(chosen, options.store(config), _log, ready)
+    else:
+        processes.run(chosen, options.store(config), _log, ready, args.processes)
     return 0
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _chosen(defaults: Any, **values: Any) -> Any:
