@@ -23,8 +23,8 @@ from diarize.library.search.index import matrix_of
 from diarize.types import Vectors
 
 LARGE = 20_000  # voices from which on a search in all of them takes longer than this one
-SAMPLE = 8_192  # voices that stand for the whole library: mean and deviation of scores within about 1 %
-PROPOSALS = 100  # voices a query
+SAMPLE = 4_096  # voices that stand for the whole library: mean and deviation of scores within about 1 %
+PROPOSALS = 64  # voices a query
 GROWTH = 2  # times as many codes as when it was made, new or outdated ones: then it is made again
 _PIECE = 4096  # voices read at a time
 
