@@ -69,6 +69,7 @@ class Sound:
         self._channel, self._track = str(settings.get("channel", "auto")), settings.get("track")
         self._cache, self._scratch = cache, scratch
         self._lock = threading.RLock()
+        self._file_lock = threading.Lock()  # of the check of the file, which does not wait until it is decoded
         self._decoded: tuple[Audio, ...] = ()
         self._checked: dict[str, int] | None = None  # state of the file whose digest was compared
         self._opus: Path | None = None
@@ -80,12 +81,12 @@ class Sound:
 
     def playable(self) -> Playable:
         """The file that is played. Raises AudioError where the recording is another one now, or cannot be decoded."""
-        with self._lock:
-            as_it_is = played_type(self.source, self.path)
-            if as_it_is:
-                self._check_file()
-                return Playable(self.path, as_it_is)
+        as_it_is = played_type(self.source, self.path)
+        if not as_it_is:
             return Playable(self.opus(), OPUS)
+        with self._file_lock:
+            self._check_file()
+        return Playable(self.path, as_it_is)
 
     def opus(self) -> Path:
         """The sound as Ogg/Opus, mono: the same bytes for the same recording. Raises AudioError and OutputError."""

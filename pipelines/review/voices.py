@@ -25,6 +25,7 @@ from diarize.library.scoring.identification import OpenSet
 from diarize.library.store import Library
 from diarize.models.store import Store
 from diarize.types import Audio, Candidate, Segment, Transcript
+from pipelines.people import wording
 from pipelines.people.enroll import EnrolmentRequest, EnrolmentResult, enroll_from_transcript
 from pipelines.people.scoring import Scoring
 from pipelines.people.utterance import UtteranceEmbedder, UtteranceEmbedding, load_embedder
@@ -137,16 +138,23 @@ class SpeakerVoices:
         }
 
     def _pairs(self, voices: Mapping[str, UtteranceEmbedding]) -> list[dict[str, Any]]:
-        """Pairs of speakers, the most similar first; with a calibration only those of which one person is likelier."""
+        """Pairs of speakers, the most similar first.
+
+        With a calibration, or a threshold by the model's authors, only those who are `likely` one person; without, the
+        most similar ones.
+        """
         if len(voices) < 2:
             return []
         verifier = self._load().verifier
         pairs: list[tuple[Any, dict[str, Any]]] = []
         for a, b in combinations(voices, 2):
             compared = verifier.verify(voices[a], voices[b])
-            if compared.llr is None or compared.llr > 0:
+            likely = compared.decision == "same" if compared.llr is None else compared.llr > 0
+            if likely or (compared.llr is None and compared.score_threshold is None):
                 score = compared.similarity if compared.llr is None else compared.llr
-                pair = {"a": a, "b": b, "score": round(score, 3), "llr": compared.llr}
+                measure = "distance" if compared.is_distance else "similarity"
+                words = _score_in_words(compared.llr, measure, compared.score)
+                pair = {"a": a, "b": b, "score": round(score, 3), "llr": compared.llr, "likely": likely, **words}
                 pairs.append(((compared.llr is None, -score, a, b), pair))
         return [pair for _, pair in sorted(pairs, key=lambda each: each[0])][:MOST_PAIRS]
 
@@ -173,7 +181,7 @@ def describe_speakers(transcript: Transcript, state: State, blind: bool = False)
         }
         for one in state.speakers
     }
-    return {"speakers": speakers, "pairs": [], "problem": ""}
+    return {"speakers": speakers, "pairs": [], "problem": "", "pending": False}
 
 
 def _shown(state: State, blind: bool) -> tuple[EditedSpeaker, ...]:
@@ -190,8 +198,20 @@ def _listed(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
             after = candidates[1]
             both = one.llr is not None and after.llr is not None
             lead = round(one.llr - after.llr, 4) if both else round(one.score - after.score, 6)  # type: ignore[operator]
-        listed.append({"id": one.voice, "name": one.name, "score": one.score, "llr": one.llr, "runner_up": lead})
+        words = _score_in_words(one.llr, "similarity", one.score)
+        listed.append(
+            {"id": one.voice, "name": one.name, "score": one.score, "llr": one.llr, "runner_up": lead, **words}
+        )
     return listed
+
+
+def _score_in_words(llr: float | None, measure: str, value: float) -> dict[str, str]:
+    """`text`: the likelihood ratio where there is one, else the score with what it measures; `meaning` for a tooltip."""
+    if llr is not None:
+        return {"text": wording.ratio(llr).partition(" (")[0], "meaning": wording.sentence(llr)}
+    higher = "two people" if measure == "distance" else "one person"
+    meaning = f"{measure} of the voices, without a calibration: higher speaks for {higher}"
+    return {"text": f"{measure} {value:.2f}", "meaning": meaning}
 
 
 def _channel(audios: Sequence[Audio], speaker: str) -> Audio:

@@ -6,7 +6,7 @@ import { loadPeaks, loadPeople, machineState, type PeopleFacts, type Source } fr
 import { Doubts, type Pass } from "./doubts.ts";
 import { History } from "./history.ts";
 import { Player } from "./player.ts";
-import { Saving, server, tabMemory } from "./saving.ts";
+import { Saving, server, tabMemory, type Memory } from "./saving.ts";
 import { Search } from "./search.ts";
 import { position, type Speaker, type State, type Word } from "./state.ts";
 import { rowsOf, type Row } from "./utterances.ts";
@@ -35,7 +35,9 @@ export interface Choice {
   readonly answer: (speaker: string | null | { name: string }) => void;
 }
 
-export type Dialog = "help" | "note" | "rename" | "log" | null;
+export type Dialog = "help" | "note" | "rename" | "log" | "times" | null;
+
+const WAITS = [500, 1000, 2000, 4000]; // ms, until the server is asked again whether it has compared the voices
 
 export const LOW = 0.6; // probability under which a word is marked
 
@@ -62,6 +64,10 @@ export class App {
   readonly ticks = new Set<(ms: number) => void>();
   reveal: ((row: number) => void) | null = null; // the list scrolls there
   zoom: ((factor: number) => void) | null = null; // of the timeline
+  private peopleTimer: ReturnType<typeof setTimeout> | undefined;
+  private stale = false; // whether the candidates are to be asked for, when all is saved
+  private readonly memory: Memory;
+  private remembered = ""; // the place, as the tab has it
   private cache = new Map<string, { version: number; value: unknown }>();
   private scheduled = false;
 
@@ -73,17 +79,51 @@ export class App {
     this.doubts = new Doubts(this);
     this.search = new Search(this);
     this.cursor = this.rows[0] ? firstOf(this.rows[0]) : "";
+    this.memory = tabMemory(`${source.recording.id}:place`);
+    this.restore();
     void loadPeaks(source).then((peaks) => ((this.peaks = peaks), this.update()), () => undefined);
     void this.refreshPeople();
   }
 
-  async refreshPeople(): Promise<void> {
+  /** Ask for candidates and pairs; again while the server compares voices. `tries`: how often it was asked. */
+  async refreshPeople(tries = 0): Promise<void> {
+    clearTimeout(this.peopleTimer);
+    this.stale = false;
     try {
-      this.people = await loadPeople(this.source);
+      const answer = await loadPeople(this.source);
+      this.people = answer.pending && this.people ? { ...answer, pairs: this.people.pairs } : answer;
     } catch {
       this.people ??= { speakers: {}, pairs: [] };
     }
+    if (this.people.pending) {
+      this.peopleTimer = setTimeout(() => void this.refreshPeople(tries + 1), WAITS[Math.min(tries, WAITS.length - 1)]);
+    }
     this.update();
+  }
+
+  /** Ask for candidates as soon as the server knows what was changed. */
+  refreshPeopleWhenSaved(): void {
+    if (this.saving.waiting) this.stale = true;
+    else void this.refreshPeople();
+  }
+
+  /** Where this tab was before the page was loaded again. */
+  private restore(): void {
+    try {
+      const { cursor, time, pass } = JSON.parse(this.memory.get() ?? "{}") as { cursor?: string; time?: number; pass?: Pass };
+      if (pass === "people" || pass === "turns" || pass === "words") this.pass = pass;
+      if (typeof cursor !== "string" || typeof time !== "number") return;
+      this.cursor = cursor;
+      if (!this.places.has(cursor)) this.keepCursor(time);
+      if (this.row) this.player.seek(this.row.words[this.wordIndex]?.start ?? this.row.start);
+    } catch {
+      this.memory.set(null);
+    }
+  }
+
+  private remember(): void {
+    const place = JSON.stringify({ cursor: this.cursor, time: this.row?.start ?? 0, pass: this.pass });
+    if (place !== this.remembered) this.memory.set((this.remembered = place));
   }
 
   /** Whether there is a server that computes spectrograms. */
@@ -270,6 +310,7 @@ export class App {
 
   private edited(): void {
     this.version += 1;
+    if (this.stale && !this.saving.waiting) void this.refreshPeople();
     if (this.saving?.lost.length) this.say(`Not applied any more: ${this.saving.lost.splice(0).join("; ")}`, true);
     if (this.cursor && this.saving && !this.places.has(this.cursor)) this.keepCursor(this.player.time);
     this.update();
@@ -287,6 +328,7 @@ export class App {
     this.scheduled = true;
     queueMicrotask(() => {
       this.scheduled = false;
+      this.remember();
       for (const listener of this.listeners) listener();
     });
   }

@@ -5,7 +5,7 @@ import { give, group, nextSpeaker, rewrite } from "./changes.ts";
 import { DoesNotFit, type Operation } from "./check.ts";
 import type { Pass } from "./doubts.ts";
 import type { Word } from "./state.ts";
-import { plural, short } from "./text.ts";
+import { exact, plural, short } from "./text.ts";
 import type { Row } from "./utterances.ts";
 
 const quote = (text: string): string => `“${short(text, 30)}”`;
@@ -175,6 +175,19 @@ export function writeWords(app: App, words: readonly Word[], text: string, then:
   } else app.update();
 }
 
+/** Ask for the times of the cursor's word. */
+export function askTimes(app: App): void {
+  if (!app.row?.words.length) return app.say("This turn has no words.", true);
+  app.player.pause();
+  app.dialog = "times";
+  app.update();
+}
+
+/** The word sounds from `start` to `end` (ms); whether that could be applied. */
+export function timeWord(app: App, word: Word, start: number, end: number): boolean {
+  return app.change({ op: "time_word", word: word.id, start, end }, `${quote(word.text)}: ${exact(start)} to ${exact(end)}.`);
+}
+
 export function deleteWords(app: App): void {
   const parts = app.anchor !== null ? app.selection : app.row ? [{ row: app.row, from: app.wordIndex, to: app.wordIndex }] : [];
   const words = parts.flatMap(({ row, from, to }) => row.words.slice(from, to + 1));
@@ -222,7 +235,7 @@ export function rename(app: App, speaker: string, name: string): void {
   const trimmed = name.trim() || null;
   if (!person || trimmed === (app.source.blind && !person.human ? null : person.name)) return;
   app.change({ op: "name_speaker", speaker, name: trimmed }, trimmed ? `${speaker} is ${short(trimmed, 30)} everywhere.` : `${speaker} has no name any more.`);
-  if (app.source.blind) void app.refreshPeople();
+  if (app.source.blind) app.refreshPeopleWhenSaved();
 }
 
 // Undo and redo

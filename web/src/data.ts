@@ -19,6 +19,8 @@ export interface Candidate {
   readonly score: number;
   readonly llr: number | null;
   readonly runner_up: number | null; // by how much the best one leads over the next
+  readonly text: string; // "LR 195", or "similarity 0.71" without a calibration
+  readonly meaning: string;
 }
 
 export interface SpeakerFacts {
@@ -27,10 +29,20 @@ export interface SpeakerFacts {
   readonly seconds: number; // ms of speech
 }
 
+/** Two speakers who may be one person. */
+export interface Pair {
+  readonly a: string;
+  readonly b: string;
+  readonly likely: boolean; // false: only similar, as there is no calibration
+  readonly text: string;
+  readonly meaning: string;
+}
+
 export interface PeopleFacts {
   readonly speakers: Readonly<Record<string, SpeakerFacts>>;
   readonly problem?: string; // why something of it is not known
-  readonly pairs: readonly { readonly a: string; readonly b: string; readonly score: number }[];
+  readonly pairs: readonly Pair[];
+  readonly pending?: boolean; // voices are being compared: ask again
 }
 
 export interface Source {

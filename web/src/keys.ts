@@ -32,6 +32,7 @@ export const KEYS: readonly Key[] = [
   { keys: ["Enter"], group: "Words", what: "write this word, or the selection, anew", run: (app) => commands.editWords(app, false) },
   { keys: ["Shift+Enter"], group: "Words", what: "write the whole turn anew", run: (app) => commands.editWords(app, true) },
   { keys: ["Delete", "Backspace"], group: "Words", what: "delete the word, or the selection", run: commands.deleteWords },
+  { keys: ["t"], group: "Words", what: "when this word begins and ends", run: commands.askTimes },
   { keys: ["Ctrl+F"], group: "Words", what: "search and replace", run: (app) => openSearch(app) },
 
   { keys: ["Tab", "Space"], group: "Listen", what: "play, or pause; it goes on a little earlier (Tab: in the transcript, and while you write)", run: (app) => app.player.toggle() },

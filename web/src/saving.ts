@@ -308,20 +308,28 @@ export const server = (version: string): Transport => ({
   },
 
   listen(after, entry, open) {
-    let source: EventSource;
+    let source: EventSource | undefined;
     let timer: ReturnType<typeof setTimeout>;
+    // A browser has six connections to a server: tabs that nobody sees do not hold one.
+    const seen = (): void => {
+      clearTimeout(timer);
+      source?.close();
+      if (!document.hidden) connect();
+    };
     const connect = (): void => {
-      source = new EventSource(`events?after=${after()}&version=${encodeURIComponent(version)}`);
-      source.addEventListener("reload", () => location.reload()); // processed again; what waits is kept by the tab
-      source.addEventListener("open", open);
-      source.addEventListener("entry", (event) => entry(JSON.parse((event as MessageEvent<string>).data) as Entry));
-      source.addEventListener("error", () => {
-        source.close();
+      const opened = new EventSource(`events?after=${after()}&version=${encodeURIComponent(version)}`);
+      source = opened;
+      opened.addEventListener("reload", () => location.reload()); // processed again; what waits is kept by the tab
+      opened.addEventListener("open", open);
+      opened.addEventListener("entry", (event) => entry(JSON.parse((event as MessageEvent<string>).data) as Entry));
+      opened.addEventListener("error", () => {
+        opened.close();
         timer = setTimeout(connect, 2000);
       });
     };
-    connect();
-    return () => (clearTimeout(timer), source.close());
+    seen();
+    document.addEventListener("visibilitychange", seen);
+    return () => (document.removeEventListener("visibilitychange", seen), clearTimeout(timer), source?.close());
   },
 });
 

@@ -10,6 +10,17 @@ export function clock(ms: number, tenths = false): string {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${seconds}` : `${minutes}:${seconds}`;
 }
 
+/** 1:23.250 of milliseconds, exactly. */
+export const exact = (ms: number): string => `${clock(ms)}.${String(ms % 1000).padStart(3, "0")}`;
+
+/** Milliseconds of 83.25, 1:23.25 or 0:01:23.25; null of any other text. */
+export function milliseconds(text: string): number | null {
+  const match = /^\s*(?:(?:(\d+):)?(\d{1,2}):)?(\d+(?:[.,]\d*)?)\s*$/.exec(text);
+  if (!match) return null;
+  const [, hours = "0", minutes = "0", seconds = "0"] = match;
+  return Math.round((Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds.replace(",", "."))) * 1000);
+}
+
 /** "3 min 20 s", "45 s". */
 export function length(ms: number): string {
   const seconds = Math.round(ms / 1000);

@@ -147,7 +147,7 @@ class _Pages:
 
     async def speakers(self, request: Request) -> Response:
         recording = await self._recording(request)
-        return _json(await run_in_daemon(recording.speakers, VOICES))
+        return _json(await run_in_threadpool(recording.speakers))
 
     async def enrol(self, request: Request) -> Response:
         values = await _json_body(request)

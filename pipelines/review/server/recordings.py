@@ -21,9 +21,11 @@ from pipelines.results import RUN, corrections, journal, outputs, sources
 from pipelines.results.corrections import Corrections, Stale
 from pipelines.results.integrity import is_results
 from pipelines.review import document, page_html
+from pipelines.review.background import Background
 from pipelines.review.document import Viewing
 from pipelines.review.exports import ExportWriter, behind
 from pipelines.review.page_html import ListedRecording
+from pipelines.review.server.threads import VOICES
 from pipelines.review.sound import BINS, Sound
 from pipelines.review.voices import ChangeLibrary, SpeakerVoices, describe_speakers
 
@@ -63,6 +65,8 @@ class ReviewedRecording:
         self._lock = threading.RLock()
         self._rendered: dict[str, tuple[tuple[str, str], bytes]] = {}  # what is shown -> (for which corrections, bytes)
         self._other = _other(request.compare, id)
+        self._compared: Background[dict[str, Any]] = Background(VOICES)
+        self._enrolled = 0  # speakers who were enrolled: candidates are other ones then
         path = sources.find(self._corrections.transcript, folder, request.audio)
         self.sound = None if path is None else Sound(self._corrections.transcript, path, request.cache, scratch)
         if behind(folder):
@@ -145,15 +149,18 @@ class ReviewedRecording:
         return [document.entry(self._corrections, one) for one in self._corrections.applied[max(0, after) :]]
 
     def speakers(self) -> dict[str, Any]:
-        """`speakers.json`."""
+        """`speakers.json`, at once. While voices are compared, `pending` is true: candidates are those of the run then,
+        and there are no pairs."""
         with self._lock:
             self._corrections.refresh()
             transcript, state = self._corrections.transcript, self._corrections.history.state
-        blind = self._request.viewing.blind
-        if self._request.voices is None or self.sound is None:
-            problem = "the recording was not found" if self.sound is None else ""
-            return {**describe_speakers(transcript, state, blind), "problem": problem}
-        return self._request.voices.describe(transcript, state, self.sound.decoded, blind)
+            key = self._corrections.base, self._corrections.head, self._enrolled
+        blind, voices, sound = self._request.viewing.blind, self._request.voices, self.sound
+        described = describe_speakers(transcript, state, blind)
+        if voices is None or sound is None:
+            return {**described, "problem": "the recording was not found" if sound is None else ""}
+        compared = self._compared.get(key, lambda: voices.describe(transcript, state, sound.decoded, blind))
+        return {**described, "pending": True} if compared is None else compared
 
     def enrol(self, speaker: str, name: str, consent: str) -> dict[str, Any]:
         """Enrol a speaker; what was done. Raises Answer (404, 422)."""
@@ -169,6 +176,7 @@ class ReviewedRecording:
             reasons = "; ".join(dict.fromkeys(row.reason for row in result.rows if row.reason))
             raise Answer(422, {"problem": f"nobody was enrolled: {reasons}"})
         complete = "complete" if result.complete else f"not complete: {result.wanted:.0f} s are wanted"
+        self._enrolled += 1
         message = f"{result.person.name} is enrolled: {result.seconds:.1f} s of speech, {complete}"
         return {"message": message, "id": result.person.id, "complete": result.complete}
 

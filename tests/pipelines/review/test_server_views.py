@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pipelines.results import integrity
 from pipelines.results.corrections import Corrections
 from pipelines.review import sound
 from pipelines.review.document import Viewing
-from pipelines.review.server.recordings import Answer, ReviewedRun, ReviewRequest
+from pipelines.review.server.recordings import Answer, ReviewedRecording, ReviewedRun, ReviewRequest
 from pipelines.review.sound import played_type, waveform
 from pipelines.review.voices import SpeakerVoices
 from tests.corrections.test_operations import transcript
@@ -162,6 +163,20 @@ def with_candidates() -> tuple[Speaker, ...]:
     return Speaker("A", "Anna", both, "1" * 32), Speaker("B", "Bea")
 
 
+def in_words(ratio: str, log10: str) -> dict[str, str]:
+    meaning = f"LR {ratio} (log10 {log10}): {ratio} times more probable if one person than if two"
+    return {"text": f"LR {ratio}", "meaning": meaning}
+
+
+def compared(recording: ReviewedRecording) -> dict[str, Any]:
+    """`speakers.json` when the voices are compared."""
+    end = time.monotonic() + 60
+    while (described := recording.speakers())["pending"]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return described
+
+
 def speakers_of(served: Served) -> dict[str, Any]:
     speakers: dict[str, Any] = served.get("/r/meeting/speakers.json").json()["speakers"]
     return speakers
@@ -173,8 +188,8 @@ def test_blind_hides_names_and_scores_until_a_person_has_decided(tmp_path: Path)
     with serving(folder) as served:
         assert served.state()["machine"]["speakers"][0]["name"] == "Anna"
         assert speakers_of(served)["A"]["candidates"] == [
-            {"id": "1" * 32, "name": "Anna", "score": 0.8, "llr": 5.5, "runner_up": 4.25},
-            {"id": "2" * 32, "name": "Max", "score": 0.5, "llr": 1.25, "runner_up": None},
+            {"id": "1" * 32, "name": "Anna", "score": 0.8, "llr": 5.5, "runner_up": 4.25, **in_words("245", "2.39")},
+            {"id": "2" * 32, "name": "Max", "score": 0.5, "llr": 1.25, "runner_up": None, **in_words("3.49", "0.54")},
         ]
         assert speakers_of(served)["A"]["seconds"] == 6000
     with serving(folder, "--blind") as served:
@@ -232,7 +247,7 @@ def test_voices_are_compared_enrolled_and_follow_corrections(tmp_path: Path, emp
     run = ReviewedRun(request, tmp_path)
     recording = run.recording("meeting")
 
-    described = recording.speakers()
+    described = compared(recording)
     assert described["problem"] == ""
     assert {each["clearest"][0]["start"] for each in described["speakers"].values()} == {500, 7000, 13_500}
     assert [(pair["a"], pair["b"]) for pair in described["pairs"]][:1] == [("A", "C")]
@@ -245,12 +260,12 @@ def test_voices_are_compared_enrolled_and_follow_corrections(tmp_path: Path, emp
     assert recording.enrol("A", "Anna", "agreed on 1 May")["message"].startswith("Anna is enrolled: ")
     with libraries.open(people) as library:
         assert [(person.name, person.consent) for person in library.people()] == [("Anna", "agreed on 1 May")]
-    candidates = {id: each["candidates"] for id, each in recording.speakers()["speakers"].items()}
+    candidates = {id: each["candidates"] for id, each in compared(recording)["speakers"].items()}
     assert {id: rows[0]["name"] for id, rows in candidates.items()} == {"A": "Anna", "B": "Anna", "C": "Anna"}
     assert candidates["C"][0]["score"] > candidates["B"][0]["score"] + 0.3
 
     recording.append(0, [{"op": "merge_speakers", "from": "C", "into": "A"}], None)
-    assert [(pair["a"], pair["b"]) for pair in recording.speakers()["pairs"]] in ([("A", "B")], [("B", "A")])
+    assert [(pair["a"], pair["b"]) for pair in compared(recording)["pairs"]] in ([("A", "B")], [("B", "A")])
     run.close()
 
 
@@ -259,7 +274,7 @@ def test_without_models_candidates_are_those_of_the_run(tmp_path: Path, empty: S
     folder = write_results(tmp_path / "out" / "meeting", path, replace(transcript(), speakers=with_candidates()))
     voices = SpeakerVoices(Config.model_validate({"run": {"offline": True}}), empty)
     run = ReviewedRun(ReviewRequest(folder, Viewing("anna"), voices=voices), tmp_path)
-    described = run.recording("meeting").speakers()
+    described = compared(run.recording("meeting"))
     assert len(described["speakers"]["A"]["candidates"]) == 2 and described["pairs"] == []
     assert "models pull" in described["problem"]
     with pytest.raises(Answer) as failure:

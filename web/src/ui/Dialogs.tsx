@@ -1,11 +1,12 @@
 // The sheet of keys, a note, a name, the log.
 
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { App } from "../app.ts";
 import type { Operation } from "../check.ts";
 import * as commands from "../commands.ts";
 import { KEYS } from "../keys.ts";
-import { clock, short } from "../text.ts";
+import type { Word } from "../state.ts";
+import { clock, exact, milliseconds, short } from "../text.ts";
 import { Kbd, Modal } from "./parts.tsx";
 
 export function Dialogs({ app }: { app: App }) {
@@ -17,6 +18,10 @@ export function Dialogs({ app }: { app: App }) {
   if (app.dialog === "help") return <Help close={close} />;
   if (app.dialog === "log") return <Log app={app} close={close} />;
   if (app.dialog === "note") return <Ask title="Note" value="" many done={(text) => commands.note(app, text)} close={close} />;
+  if (app.dialog === "times") {
+    const word = app.row?.words[app.wordIndex];
+    return word ? <Times app={app} word={word} close={close} /> : null;
+  }
   if (app.dialog === "rename") {
     const person = app.person(app.row?.speaker ?? null);
     if (!person) return <Ask title="Nobody says this turn. Its speaker: " value="" done={(name) => commands.assign(app, { name })} close={close} />;
@@ -76,6 +81,58 @@ function Ask({ title, value, done, close, many }: { title: string; value: string
           : <input ref={field} type="text" dir="auto" aria-label={title} defaultValue={value} onKeyDown={press} />}
         <button type="button" onClick={finish}>Save <Kbd>Enter</Kbd></button>
       </div>
+    </Modal>
+  );
+}
+
+const STEPS: Readonly<Record<string, number>> = { ArrowUp: 10, ArrowDown: -10, PageUp: 100, PageDown: -100 }; // ms
+
+/** When a word begins and ends. */
+function Times({ app, word, close }: { app: App; word: Word; close: () => void }) {
+  const [texts, setTexts] = useState([exact(word.start), exact(word.end)] as const);
+  const [problem, setProblem] = useState("");
+  const first = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => {
+    first.current!.focus();
+    first.current!.select();
+  }, []);
+  const read = (): { start: number; end: number } | null => {
+    const [start, end] = texts.map(milliseconds);
+    const wrong = start == null || end == null ? "Write times as 83.25 or 1:23.25." : start >= end ? "The word must end after it begins." : "";
+    setProblem(wrong);
+    return wrong ? null : { start: start!, end: end! };
+  };
+  const finish = (): void => {
+    const times = read();
+    if (!times) return;
+    if ((times.start === word.start && times.end === word.end) || commands.timeWord(app, word, times.start, times.end)) close();
+    else setProblem(app.message?.text ?? "");
+  };
+  const listen = (): void => {
+    const times = read();
+    if (times) app.player.play(times.start, times.end);
+  };
+  const set = (i: number, text: string): void => setTexts(i ? [texts[0], text] : [text, texts[1]]);
+  const press = (event: KeyboardEvent, i: number): void => {
+    const step = STEPS[event.key];
+    const time = milliseconds(texts[i]!);
+    if (event.isComposing) return;
+    if (event.key === "Enter") finish();
+    else if (step !== undefined && time !== null) set(i, exact(Math.min(Math.max(time + step, 0), app.state.duration)));
+    else return;
+    event.preventDefault();
+  };
+  return (
+    <Modal title={`Times of “${short(word.text, 40)}”`} close={close}>
+      <div class="times">
+        {["begins", "ends"].map((what, i) => (
+          <label key={what}>{what} <input ref={i ? undefined : first} type="text" value={texts[i]} size={12} onInput={(event) => set(i, event.currentTarget.value)} onKeyDown={(event) => press(event, i)} /></label>
+        ))}
+        {app.player.audio && <button type="button" onClick={listen}>▶ Listen</button>}
+        <button type="button" onClick={finish}>Save <Kbd>Enter</Kbd></button>
+      </div>
+      <p class="hint">↑ and ↓ change a time by 10 ms, Page up and Page down by 100 ms. The word stays its speaker's.</p>
+      <p class="problem" role="alert">{problem}</p>
     </Modal>
   );
 }

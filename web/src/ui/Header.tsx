@@ -11,6 +11,7 @@ export function Header({ app }: { app: App }) {
   return (
     <header class="top" data-part="header">
       <h1 title={recording.id}><bdi>{short(recording.file ?? recording.id, 60)}</bdi></h1>
+      {app.source.blind && <span class="tag blind" title="Names, scores and unsure words of the machine are hidden until you have named a speaker; nothing can be exported.">blind review</span>}
       <Passes app={app} />
       <Saved app={app} />
       <Export app={app} />

@@ -19,6 +19,7 @@ export function Speakers({ app }: { app: App }) {
       <h2>Speakers <small>{app.persons.filter((one) => one.name !== null).length} of {app.persons.length} named</small></h2>
       {!app.source.blind && <Pairs app={app} />}
       {app.people?.problem && <p class="hint">{app.people.problem}</p>}
+      {app.people?.pending && <p class="hint" role="status">Voices are being compared …</p>}
       <ul>
         {shown.map((person) => <Card key={person.id} app={app} person={person} share={total ? person.time / total : 0} />)}
       </ul>
@@ -81,14 +82,18 @@ function Card({ app, person, share }: { app: App; person: Person; share: number 
           <option value="">same as …</option>
           {app.persons.length <= 200 && app.persons.filter((one) => one.id !== person.id).map((one) => <option key={one.id} value={one.id}>{one.label.slice(0, 60)}</option>)}
         </select>
-        {app.source.library && <Enrol person={person} />}
+        {app.source.library && <Enrol app={app} person={person} />}
       </div>
       </div>
-      {facts && facts.candidates.length > 0 && person.name === null && (
+      {facts && facts.candidates.length > 0 && (person.name === null || app.source.blind) && (
         <p class="candidates">
-          Maybe: {facts.candidates.slice(0, 3).map((one) => (
-            <button type="button" key={one.id} onClick={() => name(one.name)} title={score(one)}>
-              <bdi>{short(one.name, 24)}</bdi> <small>{one.score.toFixed(2)}</small>
+          {person.name === null ? "Maybe: " : "By the voice: "}
+          {facts.candidates.slice(0, 3).map((one) => (
+            <button
+              type="button" key={one.id} onClick={() => name(one.name)} title={reasons(one)} aria-label={`${person.label} is ${one.name}, ${one.text}`}
+              aria-pressed={person.name === null ? undefined : one.name === person.name}
+            >
+              <bdi>{short(one.name, 24)}</bdi> <small>{one.text}</small>
             </button>
           ))}
         </p>
@@ -97,21 +102,26 @@ function Card({ app, person, share }: { app: App; person: Person; share: number 
   );
 }
 
-const score = ({ score, llr, runner_up }: Candidate): string =>
-  `score ${score.toFixed(3)}${llr === null ? "" : `, log-likelihood ratio ${llr.toFixed(2)}`}${runner_up === null ? "" : `, ${runner_up.toFixed(2)} more than the next one`}`;
+const reasons = ({ meaning, llr, runner_up }: Candidate): string => {
+  if (runner_up === null) return `${meaning}.`;
+  const lead = llr === null ? `by ${runner_up.toFixed(2)}` : `by log10 ${(runner_up / Math.LN10).toFixed(2)}`;
+  return `${meaning}. It leads over the next one ${lead}.`;
+};
 
 /** Clusters that may be one person, best first. */
 function Pairs({ app }: { app: App }) {
   const pairs = (app.people?.pairs ?? []).filter(({ a, b }) => app.person(a) && app.person(b)).slice(0, app.pass === "people" ? 5 : 0);
   if (!pairs.length) return null;
+  const measured = pairs.every(({ likely }) => likely);
   const listen = (id: string): void => {
     app.player.playAll(app.people?.speakers[id]?.clearest ?? []);
   };
   return (
     <ul class="pairs" aria-label="Speakers that may be one person">
-      {pairs.map(({ a, b, score }) => (
+      {!measured && <li class="hint">The most similar voices. Without a calibration the number alone does not say whether they are one person: listen.</li>}
+      {pairs.slice(0, measured ? 5 : 3).map(({ a, b, likely, text, meaning }) => (
         <li key={`${a} ${b}`}>
-          One person? <small>score {score.toFixed(2)}</small>
+          {likely ? "One person?" : "Similar:"} <small title={meaning}>{text}</small>
           {[a, b].map((id) => <button type="button" key={id} onClick={() => listen(id)} aria-label={`Listen to ${app.label(id)}`}>▶ <bdi>{short(app.label(id), 16)}</bdi></button>)}
           <button type="button" onClick={() => app.change({ op: "merge_speakers", from: b, into: a }, `${short(app.label(b), 20)} is ${short(app.label(a), 20)} now. Ctrl+Z takes it back.`)}>Yes, merge</button>
         </li>
@@ -120,10 +130,14 @@ function Pairs({ app }: { app: App }) {
   );
 }
 
-function Enrol({ person }: { person: Person }) {
+function Enrol({ app, person }: { app: App; person: Person }) {
   const [consent, setConsent] = useState("");
   const [answer, setAnswer] = useState("");
+  const [sending, setSending] = useState(false);
+  const ready = consent.trim() !== "" && person.name !== null && !sending;
   const send = async (): Promise<void> => {
+    if (!ready) return;
+    setSending(true);
     setAnswer("…");
     try {
       const response = await fetch("enrol", {
@@ -133,16 +147,30 @@ function Enrol({ person }: { person: Person }) {
       });
       const body = (await response.json()) as { message?: string; problem?: string };
       setAnswer(body.message ?? body.problem ?? `The server answers ${response.status}.`);
+      if (!response.ok) return;
+      setConsent("");
+      void app.refreshPeople(); // who was enrolled is a candidate of others
     } catch {
       setAnswer("Not enrolled: the server does not answer.");
+    } finally {
+      setSending(false);
     }
   };
   return (
     <details class="enrol">
       <summary>Enrol</summary>
-      <p>Stores the voice of {short(person.label, 30)} from turns that were checked, so that later recordings name this person.</p>
-      <label>Consent (when, how, by whom) <input type="text" value={consent} onInput={(event) => setConsent(event.currentTarget.value)} /></label>
-      <button type="button" disabled={!consent.trim() || person.name === null} onClick={() => void send()}>
+      <p>
+        Stores the voice of {short(person.label, 30)}, so that later recordings name this person. Turns that a person has corrected or checked are
+        used alone, if they are long enough.
+      </p>
+      <label>
+        Consent (when, how, by whom)
+        <input
+          type="text" value={consent} onInput={(event) => setConsent(event.currentTarget.value)}
+          onKeyDown={(event) => event.key === "Enter" && !event.isComposing && void send()}
+        />
+      </label>
+      <button type="button" disabled={!ready} onClick={() => void send()}>
         {person.name === null ? "Give a name first" : "Enrol"}
       </button>
       <p role="status">{answer}</p>

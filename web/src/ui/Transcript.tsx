@@ -105,6 +105,7 @@ export function Transcript({ app }: { app: App }) {
     };
     let followed = -1;
     app.ticks.add(tick);
+    if (app.rowIndex > 0) app.reveal(app.rowIndex); // where the tab was before it was loaded again
     return () => (resized.disconnect(), void app.ticks.delete(tick));
   }, []);
 
