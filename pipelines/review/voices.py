@@ -206,7 +206,7 @@ def _listed(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
 
 
 def _score_in_words(llr: float | None, measure: str, value: float) -> dict[str, str]:
-    """`text`: the likelihood ratio where there is one, else the score with what it measures; `meaning` for a tooltip."""
+    """`text`: the likelihood ratio where there is one, else the score and its measure; `meaning`: a sentence."""
     if llr is not None:
         return {"text": wording.ratio(llr).partition(" (")[0], "meaning": wording.sentence(llr)}
     higher = "two people" if measure == "distance" else "one person"
