@@ -74,6 +74,18 @@ def encode(format: str, transcript: Transcript, options: ExportOptions = DEFAULT
     return mark + dumps(format, transcript, options).encode()
 
 
+def choices(format: str, options: ExportOptions) -> dict[str, str | bool]:
+    """Those of `options` that change a file of this format; {} where it is the same as with the defaults."""
+    fields: tuple[str, ...] = ()
+    if format in SUBTITLES:
+        fields = ("one_speaker_a_cue",)
+    elif suffix(format).endswith(".csv"):
+        fields = ("byte_order_mark",)
+    elif format in WITH_OPTIONS:
+        fields = ("table", "title", "date") if format == "docx" else ("title", "date")
+    return {name: getattr(options, name) for name in fields if getattr(options, name) != getattr(DEFAULT, name)}
+
+
 def variants(format: str) -> tuple[ExportOptions, ...]:
     """Options that give different files of this format, the default first; titles and dates may be any."""
     if format in SUBTITLES:

@@ -129,7 +129,8 @@ def _relabel_recording(folder: Path, people: _People, result: Relabelling) -> No
         raise FormatError(str(folder / outputs.TRANSCRIPT), problem, "Process the recording again.")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     earlier = record.get("relabelled", [])
-    outputs.write(folder, changed, names, {**record, "relabelled": [*earlier, now]})
+    record = {**record, "relabelled": [*earlier, now]}
+    outputs.write(folder, changed, names, record, choices=outputs.read_choices(folder))
     result.rewritten = (*result.rewritten, folder.name)
     result.changes += changes
 

@@ -67,7 +67,10 @@ class ExportRequest:
                 if used.setdefault(path, folder / name) != folder / name:
                     problem = f"{path.name} would be written twice"
                     raise ConfigError("--name-template", self.template, problem, _CURE)
-                files.write(path, formats.encode(name, transcript, self.options))
+                if self.folder is None:
+                    outputs.export(folder, path.name, name, transcript, self.options)
+                else:
+                    files.write(path, formats.encode(name, transcript, self.options))
                 yield Export(path, formats.remarks(name, transcript, self.options))
 
     def _path(self, folder: Path, transcript: Transcript, format: str, people: bool) -> Path:
@@ -88,7 +91,7 @@ class ExportRequest:
         return (self.folder or folder) / name
 
 
-_RESERVED = (outputs.TRANSCRIPT, outputs.PROVENANCE, corrections.LOG, corrections.CORRECTED)
+_RESERVED = (outputs.TRANSCRIPT, outputs.PROVENANCE, outputs.CHOICES, corrections.LOG, corrections.CORRECTED)
 _CURE = "Write --name-template with {stem} or {id}, and {lang} and {suffix}: '{stem}.{lang}{suffix}'."
 
 

@@ -231,6 +231,11 @@ def _check_exports(
     names = {f"transcript{formats.suffix(name)}": name for name in formats.FORMATS}
     product = transcript.provenance.product
     corrected = transcript
+    try:
+        choices = outputs.read_choices(folder)
+    except FormatError as error:
+        report.add(f"{folder.name}/{outputs.CHOICES}", "changed", error.problem)
+        choices = {}
     if people is not None:
         names[corrections.CORRECTED] = "json"
         corrected = people.corrected()
@@ -238,7 +243,8 @@ def _check_exports(
         where = f"{folder.name}/{path.name}"
         if _is_pictures(path):
             continue
-        if path.name == outputs.PROVENANCE or path.name.startswith(".") or path.name in changed:
+        own = path.name in (outputs.PROVENANCE, outputs.CHOICES)
+        if own or path.name.startswith(".") or path.name in changed:
             continue
         if people is not None and (
             path.name == corrections.LOG or path.match(corrections.base_path(Path(), "?" * 64).name)
@@ -254,6 +260,8 @@ def _check_exports(
         try:
             source = transcript if path.name == outputs.TRANSCRIPT else corrected
             variants = formats.variants(format) if path.name not in recorded else formats.variants(format)[:1]
+            if path.name in choices:
+                variants = (choices[path.name], *variants)
             content = path.read_bytes()
             same = any(content == formats.encode(format, source, options) for options in variants)
         except (DiarizeError, OSError) as error:
@@ -266,7 +274,8 @@ def _check_exports(
                 other = ", and was not written by the run"
             report.add(where, kind, f"is not what {outputs.TRANSCRIPT} gives{other}")
         elif path.name not in recorded:
-            report.notes.append(f"{where}: exported after the run; it is what {outputs.TRANSCRIPT} gives")
+            title = f" with the title {choices[path.name].title!r}" if path.name in choices else ""
+            report.notes.append(f"{where}: exported after the run; it is what {outputs.TRANSCRIPT} gives{title}")
 
 
 def _check_input(folder: Path, transcript: Transcript, record: Mapping[str, Any], report: IntegrityReport) -> None:

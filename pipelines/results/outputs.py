@@ -10,7 +10,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from pipelines.results.outcomes import PRODUCT, Outcome
 
 TRANSCRIPT = "transcript.json"
 PROVENANCE = "provenance.json"
+CHOICES = "exports.json"  # file name -> the options that a user chose for it (diarize/formats/options.py)
 _SAME_BYTES = re.compile(r"the same bytes as .*: processed once", re.DOTALL)  # the note of a copied recording
 
 
@@ -37,6 +38,7 @@ def write(
     names: Iterable[str],
     circumstances: Mapping[str, Any],
     source: tuple[Path, str] | None = None,
+    choices: Mapping[str, ExportOptions] | None = None,
 ) -> None:
     """Write all exports of one recording into `folder`, which is created if need be.
 
@@ -44,7 +46,7 @@ def write(
     `transcript.json`; a `transcript.json` that somebody changed by hand is kept under another name.
 
     `circumstances` (times, machine) go to `provenance.json`, the only file that differs between two identical runs,
-    with `files`: the sha256 of every other file. `source` (path, sha256) is the recording as it was read; it is hashed
+    with `files`: the sha256 of every other file. `choices`: options of files, by name. `source` (path, sha256) is the recording as it was read; it is hashed
     again while the exports are made, and recorded there too.
 
     Raises OutputError, and AudioError where the recording has changed. A folder without `transcript.json` is not
@@ -61,28 +63,84 @@ def write(
             transcript = people.corrected()
             contents[corrections.CORRECTED] = transcript_json.dumps(transcript).encode()
             circumstances["corrections"] = {"entries": len(people.entries), "hash": people.head}
-        contents |= render(transcript, [name for name in names if name != "json"])
+        contents |= render(transcript, [name for name in names if name != "json"], choices or {})
         contents[TRANSCRIPT] = content
     if hashing is not None:
         circumstances = {**circumstances, "source": hashing.result()}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     contents[PROVENANCE] = as_json({**circumstances, "files": digests}).encode()
-    exports = (corrections.CORRECTED, *(f"transcript{formats.suffix(name)}" for name in formats.FORMATS))
+    if choices:
+        contents[CHOICES] = _choices_as_json(choices)
+    exports = (corrections.CORRECTED, CHOICES, *(f"transcript{formats.suffix(name)}" for name in formats.FORMATS))
     keep_changed(folder)
     files.write_all(folder, contents, TRANSCRIPT, [name for name in exports if name not in contents])
 
 
 def rewrite(folder: Path, transcript: Transcript, names: Iterable[str]) -> None:
-    """Write a finished recording's exports and transcript again, with its recorded circumstances.
+    """Write a finished recording's exports and transcript again, with its recorded circumstances and the options with
+    which they were exported.
 
     Raises FormatError and OutputError.
     """
-    write(folder, transcript, names, read_provenance(folder))
+    write(folder, transcript, names, read_provenance(folder), choices=read_choices(folder))
 
 
-def render(transcript: Transcript, names: Iterable[str], options: ExportOptions = DEFAULT) -> dict[str, bytes]:
-    """File name -> content, of the named formats of one transcript. Raises MissingExtra."""
-    return {f"transcript{formats.suffix(name)}": formats.encode(name, transcript, options) for name in names}
+def render(
+    transcript: Transcript, names: Iterable[str], choices: Mapping[str, ExportOptions] | None = None
+) -> dict[str, bytes]:
+    """File name -> content, of the named formats of one transcript; `choices`: options of files. Raises MissingExtra."""
+    files_of = {f"transcript{formats.suffix(name)}": name for name in names}
+    options = choices or {}
+    return {file: formats.encode(name, transcript, options.get(file, DEFAULT)) for file, name in files_of.items()}
+
+
+def read_choices(folder: Path) -> dict[str, ExportOptions]:
+    """File name -> options with which it was exported into a recording's folder; {} where all have the defaults.
+
+    Raises FormatError where the record cannot be read.
+    """
+    path = folder / CHOICES
+    if not path.exists():
+        return {}
+    try:
+        values = json.loads(files.read_text(path))
+        choices = {name: ExportOptions(**options) for name, options in values.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise FormatError(str(path), "no record of exports", "Delete it, and export again.") from None
+    for options in choices.values():
+        if any(type(getattr(options, each.name)) is not type(each.default) for each in fields(ExportOptions)):
+            raise FormatError(str(path), "no record of exports", "Delete it, and export again.")
+    return choices
+
+
+def export(folder: Path, name: str, format: str, transcript: Transcript, options: ExportOptions = DEFAULT) -> None:
+    """Write a format into a recording's folder, as the file `name`, and record the options that were chosen for it.
+
+    Where the run wrote the file, its new sha256 is recorded, too. Raises OutputError, FormatError and MissingExtra.
+    """
+    content = formats.encode(format, transcript, options)
+    choices = read_choices(folder)
+    chosen = ExportOptions(**formats.choices(format, options))  # type: ignore[arg-type]
+    if choices.get(name, DEFAULT) != chosen:
+        choices[name] = chosen
+        files.write(folder / CHOICES, _choices_as_json(choices))
+    files.write(folder / name, content)
+    try:
+        record = read_provenance(folder)
+    except FormatError:  # results of another program have none
+        return
+    digests, digest = record.get("files"), hashlib.sha256(content).hexdigest()
+    if isinstance(digests, dict) and digests.get(name, digest) != digest:
+        files.write(folder / PROVENANCE, as_json({**record, "files": {**digests, name: digest}}))
+
+
+def _choices_as_json(choices: Mapping[str, ExportOptions]) -> bytes:
+    """Only what differs from the defaults."""
+    values = {
+        name: {key: value for key, value in asdict(options).items() if value != getattr(DEFAULT, key)}
+        for name, options in sorted(choices.items())
+    }
+    return as_json({name: options for name, options in values.items() if options}).encode()
 
 
 def read(folder: Path) -> Transcript:

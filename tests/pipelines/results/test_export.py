@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diarize import formats
-from diarize.errors import ConfigError
+from diarize.errors import ConfigError, FormatError
 from diarize.formats import ctm, docx
 from diarize.formats.csv import unguard_optional
 from diarize.formats.naming import encodable, make_labels
@@ -18,6 +20,7 @@ from diarize.formats.options import ExportOptions
 from diarize.types import Speaker, Transcript, Turn, Word
 from pipelines.results import integrity, outputs
 from pipelines.results.export import ExportRequest
+from pipelines.review import edit, requests
 from tests.formats.samples import HOSTILE, MEETING
 
 
@@ -55,9 +58,71 @@ def test_choices_change_the_file_and_verify_knows_them(run: Path) -> None:
     (run / "run.json").write_text('{"recordings": [{"id": "second", "status": "done"}]}')
     differences = {(each.where, each.kind) for each in integrity.check(run, inputs=False).differences}
     assert not {where for where, _ in differences if where.startswith("second/second.")}
+    assert json.loads((folder / outputs.CHOICES).read_text()) == {
+        "second.csv": {"byte_order_mark": True},
+        "second.vtt": {"one_speaker_a_cue": True},
+    }
     (folder / "second.csv").write_text("recording\n")
     differences = {(each.where, each.kind) for each in integrity.check(run, inputs=False).differences}
     assert ("second/second.csv", "extra") in differences
+
+
+def differences_of(folder: Path) -> set[tuple[str, str]]:
+    report = integrity.check(folder.parent, inputs=False)
+    prefix = f"{folder.name}/"
+    return {(each.where.removeprefix(prefix), each.kind) for each in report.differences if prefix in each.where}
+
+
+def export(folder: Path, format: str, **choices: Any) -> None:
+    assert [each.path.parent for each in ExportRequest([format], options=ExportOptions(**choices)).export([folder])]
+
+
+@pytest.mark.parametrize(("format", "table"), [("md", False), ("docx", False), ("docx", True)])
+def test_a_title_is_recorded_and_verify_says_that_the_file_is_right(run: Path, format: str, table: bool) -> None:
+    if format in formats.BINARY:
+        pytest.importorskip("docx")
+    folder = run / "second"
+    before = integrity.seal(run)
+    export(folder, format, title="Board <b>meeting</b>", date="4 May 2026", table=table)
+    path = folder / f"transcript{formats.suffix(format)}"
+    report = integrity.check(run, inputs=False)
+    assert not [each for each in report.differences if each.where.startswith("second/")]
+    assert any("with the title 'Board <b>meeting</b>'" in note for note in report.notes)
+    assert integrity.seal(run) == before
+
+    # Corrections keep the title; a file that is changed by hand differs.
+    edit.edit(folder, [lambda state: requests.name("S1=Ann", state)], "anna")
+    options = ExportOptions(title="Board <b>meeting</b>", date="4 May 2026", table=table)
+    assert path.read_bytes() == formats.encode(format, outputs.read_corrected(folder), options)
+    assert differences_of(folder) == set()
+    path.write_bytes(path.read_bytes() + b" ")
+    assert differences_of(folder) == {(path.name, "changed")}
+
+    # The next export without choices is the default one again.
+    export(folder, format)
+    assert path.read_bytes() == formats.encode(format, outputs.read_corrected(folder))
+    assert differences_of(folder) == set() and json.loads((folder / outputs.CHOICES).read_text()) == {}
+
+
+def test_a_file_of_the_run_that_is_exported_with_choices_has_its_new_digest(run: Path) -> None:
+    folder = run / "second"
+    outputs.write(folder, replace(MEETING, recording="second"), ["md", "srt"], {})
+    before = integrity.seal(run)
+    export(folder, "md", title="Board meeting")
+    assert differences_of(folder) == set() and integrity.seal(run) != before
+    (folder / outputs.CHOICES).unlink()
+    assert differences_of(folder) == {("transcript.md", "changed")}
+    export(folder, "md", title="Board meeting")
+    outputs.write(folder, replace(MEETING, recording="second"), ["md"], {})  # processed again
+    assert not (folder / outputs.CHOICES).exists() and differences_of(folder) == set()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', '{"a": {"colour": 1}}', '{"a": {"title": 1}}', "[" * 10**5])
+def test_a_damaged_record_of_choices_is_a_difference(run: Path, content: str) -> None:
+    (run / "second" / outputs.CHOICES).write_text(content)
+    assert differences_of(run / "second") == {(outputs.CHOICES, "changed")}
+    with pytest.raises(FormatError, match="export again"):
+        export(run / "second", "md")
 
 
 @pytest.mark.parametrize(
