@@ -46,8 +46,8 @@ def write(
     `transcript.json`; a `transcript.json` that somebody changed by hand is kept under another name.
 
     `circumstances` (times, machine) go to `provenance.json`, the only file that differs between two identical runs,
-    with `files`: the sha256 of every other file. `choices`: options of files, by name. `source` (path, sha256) is the recording as it was read; it is hashed
-    again while the exports are made, and recorded there too.
+    with `files`: the sha256 of every other file. `source` (path, sha256) is the recording as it was read; it is hashed
+    again while the exports are made, and recorded there too. `choices`: the options of files, by their names.
 
     Raises OutputError, and AudioError where the recording has changed. A folder without `transcript.json` is not
     finished, and one with it holds files of one result only.
@@ -88,7 +88,7 @@ def rewrite(folder: Path, transcript: Transcript, names: Iterable[str]) -> None:
 def render(
     transcript: Transcript, names: Iterable[str], choices: Mapping[str, ExportOptions] | None = None
 ) -> dict[str, bytes]:
-    """File name -> content, of the named formats of one transcript; `choices`: options of files. Raises MissingExtra."""
+    """File name -> content, of the named formats of a transcript; `choices`: options of files. Raises MissingExtra."""
     files_of = {f"transcript{formats.suffix(name)}": name for name in names}
     options = choices or {}
     return {file: formats.encode(name, transcript, options.get(file, DEFAULT)) for file, name in files_of.items()}

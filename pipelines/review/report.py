@@ -19,7 +19,7 @@ from diarize.cache.store import Cache
 from diarize.errors import FormatError
 from pipelines.results import outputs, sources
 from pipelines.results.corrections import Corrections
-from pipelines.review import document, page_html, sound
+from pipelines.review import document, page_html, scratch
 from pipelines.review.document import Viewing
 from pipelines.review.sound import BINS, OPUS, Sound
 from pipelines.review.voices import describe_speakers
@@ -56,8 +56,8 @@ def write(
     peaks: dict[str, Any] | None = None
     embedded, linked = 0, None
     if recording is not None:
-        with sound.scratch_folder() as scratch:
-            source = Sound(corrections.transcript, recording, cache, Path(scratch))
+        with scratch.folder() as temporary:
+            source = Sound(corrections.transcript, recording, cache, temporary)
             if audio == "embed":
                 content = source.opus().read_bytes()
                 embedded = len(content)

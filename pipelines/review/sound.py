@@ -7,7 +7,6 @@ heard. Waveform and Opus are stored in the cache of stages (docs/cache.md), and 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -248,8 +247,3 @@ def _mean(channels: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     for block in blocks:
         mixed[: len(block)] += block / len(blocks)
     return mixed
-
-
-def scratch_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for Opus files, removed when it is closed."""
-    return tempfile.TemporaryDirectory(prefix="diarize-review-")

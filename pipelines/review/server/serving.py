@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from pipelines.processes import decoding
-from pipelines.review import sound
+from pipelines.review import scratch
 from pipelines.review.server.listening import ReviewServer, new_token, open_socket
 from pipelines.review.server.recordings import ReviewedRun, ReviewRequest
 
@@ -17,8 +16,9 @@ def serve(request: ReviewRequest, port: int | None, started: Callable[[str], Non
 
     `started` is called with the address when it can be opened. Raises ConfigError and FormatError before that.
     """
-    with sound.scratch_folder() as scratch:
-        run = ReviewedRun(request, Path(scratch))
+    scratch.sweep()
+    with scratch.folder() as folder:
+        run = ReviewedRun(request, folder)
         try:
             if run.only is not None:
                 recording = run.recording(run.only)  # its errors come first, and the page need not wait for it
