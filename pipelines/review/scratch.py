@@ -41,9 +41,10 @@ def sweep() -> None:
     with contextlib.suppress(OSError):
         parent = os.open(tempfile.gettempdir(), os.O_RDONLY | os.O_DIRECTORY)
         try:
-            for name in os.listdir(parent):
-                if _NAME.fullmatch(name):
-                    _remove_if_left(name, parent)
+            with os.scandir(parent) as entries:
+                names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
+            for name in names:
+                _remove_if_left(name, parent)
         finally:
             os.close(parent)
 

@@ -88,7 +88,8 @@ def test_a_folder_of_another_user_stays(temporary: Path, monkeypatch: pytest.Mon
 def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, swept = tempfile.mkdtemp, []
+    make = tempfile.mkdtemp
+    swept: list[str] = []
 
     def make_and_sweep(**options: str) -> str:
         path = make(**options)
