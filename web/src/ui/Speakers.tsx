@@ -121,9 +121,9 @@ function Pairs({ app }: { app: App }) {
       {!measured && <li class="hint">The most similar voices. Without a calibration the number alone does not say whether they are one person: listen.</li>}
       {pairs.slice(0, measured ? 5 : 3).map(({ a, b, likely, text, meaning }) => (
         <li key={`${a} ${b}`}>
-          {likely ? "One person?" : "Similar:"} <small title={meaning}>{text}</small>
+          {likely && "One person?"} <small title={meaning}>{text}</small>
           {[a, b].map((id) => <button type="button" key={id} onClick={() => listen(id)} aria-label={`Listen to ${app.label(id)}`}>▶ <bdi>{short(app.label(id), 16)}</bdi></button>)}
-          <button type="button" onClick={() => app.change({ op: "merge_speakers", from: b, into: a }, `${short(app.label(b), 20)} is ${short(app.label(a), 20)} now. Ctrl+Z takes it back.`)}>Yes, merge</button>
+          <button type="button" onClick={() => app.change({ op: "merge_speakers", from: b, into: a }, `${short(app.label(b), 20)} is ${short(app.label(a), 20)} now. Ctrl+Z takes it back.`)}>{likely ? "Yes, merge" : "Merge"}</button>
         </li>
       ))}
     </ul>
