@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from pipelines.results.fingerprint import file_state
 
 LOG = "corrections.jsonl"
 CORRECTED = "corrected.json"
+REPLACED = 5.0  # s in which a transcript.json that is being replaced is there again
 _TRANSCRIPT = "transcript.json"
 _MOST = 20  # turns and words that an entry lists as they were and are
 
@@ -59,6 +61,17 @@ class Corrections:
         self._machine = State.of(self.transcript)
         self._anchors: dict[str, Anchors | str] = {}
         self._reload()
+
+    def _load_again(self) -> None:
+        """Load what is there now. While exports are written, transcript.json is away for a moment: it is waited for."""
+        end = time.monotonic() + REPLACED
+        while True:
+            try:
+                return self._load()
+            except FormatError as error:
+                if not isinstance(error.__cause__, FileNotFoundError) or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     def _reload(self) -> None:
         self._size = _size(self.folder / LOG)  # before it is read: what is appended meanwhile is read next time
@@ -164,7 +177,7 @@ class Corrections:
         with self._lock:
             before = self.base
             if file_state(self.folder / _TRANSCRIPT) != self._seen:
-                self._load()
+                self._load_again()
             elif _size(self.folder / LOG) != self._size:
                 self._reload()
             return self.base != before

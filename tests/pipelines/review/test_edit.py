@@ -19,7 +19,7 @@ import run_pipeline
 from diarize.corrections.operations import DoesNotFit
 from diarize.errors import FormatError, OutputError
 from diarize.types import Transcript
-from pipelines.results import integrity, outputs
+from pipelines.results import corrections, integrity, outputs
 from pipelines.results.corrections import CORRECTED, LOG, Corrections, Stale, base_path
 from tests.corrections.test_operations import transcript
 
@@ -291,3 +291,19 @@ def test_undo_needs_a_number_and_an_account_without_name_an_author(
     monkeypatch.setattr("getpass.getuser", fail)
     done = run("edit", str(folder), "--name", "A=Anna")
     assert done.status == 2 and "--author NAME" in done.stderr
+
+
+def test_a_transcript_that_is_being_replaced_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a process writes the exports, transcript.json is away for a moment; one that stays away is an error."""
+    people = Corrections(folder)
+    path, away = folder / "transcript.json", folder / "away"
+    path.rename(away)
+    timer = threading.Timer(0.3, lambda: away.rename(path))
+    timer.start()
+    assert people.append({"op": "name_speaker", "speaker": "A", "name": "Anna"}, "anna").number == 1
+    timer.join()
+    assert people.corrected().speakers[0].name == "Anna"
+    path.rename(away)
+    monkeypatch.setattr(corrections, "REPLACED", 0.1)
+    with pytest.raises(FormatError, match="cannot be read: No such file"):
+        people.refresh()
