@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 Result = TypeVar("Result")
 
 
-class Background(Generic[Result]):
+class SharedResult(Generic[Result]):
     """The newest result of a computation, for the state that it was asked for. Safe for several threads.
 
     At most one computation runs, in a thread that does not keep the process from ending.

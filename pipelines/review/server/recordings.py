@@ -21,7 +21,7 @@ from pipelines.results import RUN, corrections, journal, outputs, sources
 from pipelines.results.corrections import Corrections, Stale
 from pipelines.results.integrity import is_results
 from pipelines.review import document, page_html
-from pipelines.review.background import Background
+from pipelines.review.background import SharedResult
 from pipelines.review.document import Viewing
 from pipelines.review.exports import ExportWriter, behind
 from pipelines.review.page_html import ListedRecording
@@ -65,7 +65,7 @@ class ReviewedRecording:
         self._lock = threading.RLock()
         self._rendered: dict[str, tuple[tuple[str, str], bytes]] = {}  # what is shown -> (for which corrections, bytes)
         self._other = _other(request.compare, id)
-        self._compared: Background[dict[str, Any]] = Background(VOICES)
+        self._compared: SharedResult[dict[str, Any]] = SharedResult(VOICES)
         self._enrolled = 0  # speakers who were enrolled: candidates are other ones then
         path = sources.find(self._corrections.transcript, folder, request.audio)
         self.sound = None if path is None else Sound(self._corrections.transcript, path, request.cache, scratch)

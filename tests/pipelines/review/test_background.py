@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipelines.review.background import Background
+from pipelines.review.background import SharedResult
 
 
 def until(read: Callable[[], str | None]) -> str:
@@ -20,7 +20,7 @@ def until(read: Callable[[], str | None]) -> str:
 
 
 def test_each_state_is_computed_once_whoever_asks() -> None:
-    background: Background[str] = Background(threading.BoundedSemaphore(1))
+    background: SharedResult[str] = SharedResult(threading.BoundedSemaphore(1))
     go = threading.Event()
     calls: list[int] = []
 
@@ -38,7 +38,7 @@ def test_each_state_is_computed_once_whoever_asks() -> None:
 
 
 def test_an_error_is_raised_once_and_the_next_call_tries_again() -> None:
-    background: Background[str] = Background(threading.BoundedSemaphore(1))
+    background: SharedResult[str] = SharedResult(threading.BoundedSemaphore(1))
 
     def fail() -> str:
         raise OSError("the disk is full")
