@@ -24,7 +24,7 @@ from diarize.backends.features.front_ends import Features, RawSamples, ReDimNetM
 from diarize.errors import ModelRefused
 from diarize.files import sha256
 from diarize.types import Audio, Embeddings, Samples, Segment
-from diarize.units import to_samples
+from diarize.units import RATE, to_samples
 
 SHORTEST = 0.5  # s; a shorter segment is extended, as a few frames do not describe a voice
 SHORTEST_REDIMNET = 1.0  # s, the least that ReDimNet2's exported graphs take
@@ -175,6 +175,9 @@ def load(
         if bins is not None and bins != getattr(features, "num_mel_bins", bins):
             problem = f"it takes {bins} bins, and its description says {getattr(features, 'num_mel_bins', None)}"
             raise ModelRefused(str(model), problem, "Is it the right file?")
+    if features.rate != RATE:
+        problem = f"its description says that it takes {features.rate} Hz; speech is embedded at {RATE} Hz"
+        raise ModelRefused(str(model), problem, "Use a model of that rate.")
     return Onnx(
         session, f"onnx:{model.stem}@{sha256(model)[:16]}", features, batch, onnx_sessions.count_threads(threads)
     )

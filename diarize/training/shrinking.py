@@ -10,7 +10,7 @@ fp16    weights stored as 16-bit floats and computed in 32: half the size, as fa
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -46,10 +46,15 @@ class Fidelity:
 
 
 def to_int8(
-    model: bytes, banks: Iterable[Floats], name: str, known: Mapping[str, quantisation.Range] | None = None
+    model: bytes,
+    banks: Iterable[Floats],
+    name: str,
+    known: Mapping[str, quantisation.Range] | None = None,
+    exact: Collection[str] = (),
 ) -> bytes:
     """A model of one input in 8-bit integers, with `known` ranges, or measured on `banks`, inputs (n, T, bins) of it.
 
+    Convolutions with the weights `exact` (names) stay in floating point.
     Of a network without convolutions the weights of LSTMs and linear layers. Raises ModelRefused where it has none of
     them, or another form.
     """
@@ -61,9 +66,9 @@ def to_int8(
     if not quantisation.ranges_needed(graph):
         return _integer_weights(graph, name)
     if known is None:
-        histograms = ranges.measure(graph, banks, onnx_sessions.open_session)
+        histograms = ranges.measure(graph, banks, onnx_sessions.open_session, exact)
         known = {value: histogram.range(ranges.TAIL) for value, histogram in histograms.items()}
-    result = onnx.load_from_string(quantisation.quantise(graph, _not_below_zero(graph, known), name))
+    result = onnx.load_from_string(quantisation.quantise(graph, _not_below_zero(graph, known), name, exact))
     result.metadata_props.extend(graph.metadata_props)
     return bytes(result.SerializeToString(deterministic=True))
 
@@ -162,7 +167,7 @@ def compare(original: bytes, smaller: bytes, banks: Sequence[Floats]) -> Fidelit
     return Fidelity(float(np.abs(a - b).max()), float(cosines.mean()), float(cosines.min()), float(drift.mean()))
 
 
-def milliseconds(model: bytes, banks: Floats, seconds: float, threads: int = 1, repeats: int = 3) -> float:
+def milliseconds(model: bytes, banks: Floats, seconds: float, threads: int = 1, repeats: int = 10) -> float:
     """ms for a second of audio, without features: the best of some runs on `banks`, of `seconds`, in each thread."""
     session = onnx_sessions.open_session(model)
     name = session.get_inputs()[0].name

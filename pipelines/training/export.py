@@ -16,6 +16,7 @@ from diarize.backends.embedder_community1 import RANGES
 from diarize.backends.embedder_onnx import features_of
 from diarize.backends.embedders import campplus
 from diarize.backends.features.front_ends import Features
+from diarize.backends.graphs import campplus as graph_campplus
 from diarize.backends.graphs import quantisation
 from diarize.errors import AudioError, ConfigError, FormatError, MissingExtra, ModelRefused
 from diarize.models.store import Store
@@ -62,6 +63,7 @@ class _Source:
     bytes: int  # of the original
     exact: float | None = None  # largest difference from torch
     ranges: dict[str, tuple[float, float]] | None = None  # of its values, where they come with this project
+    exact_layers: tuple[str, ...] = ()  # weights of convolutions that stay in floating point in int8
 
 
 def export(
@@ -80,7 +82,7 @@ def export(
         problem, cure = "int8 needs recordings to measure ranges on", "Give their folder with --calibration."
         raise ConfigError("--int8", source, problem, cure)
     if form == "int8":
-        model = shrinking.to_int8(original.model, banks, source, original.ranges)
+        model = shrinking.to_int8(original.model, banks, source, original.ranges, original.exact_layers)
     else:
         model = shrinking.to_fp16(original.model, source) if form == "fp16" else original.model
     checked = list(banks[:: max(1, len(banks) // CHECKED)]) or _synthetic(original.inputs)
@@ -139,7 +141,9 @@ def _open(source: str, store: Store) -> _Source:
     if entry.format.get("backend") == "campplus":
         features = features_of(entry.format, {})
         model = shrinking.with_metadata(campplus.graph(location), CAMPPLUS)
-        return _Source(model, *_banks(features), entry.terms, entry.description, size)
+        return _Source(
+            model, *_banks(features), entry.terms, entry.description, size, exact_layers=(graph_campplus.SENSITIVE,)
+        )
     if location.suffix != ".onnx" or entry.format.get("features", "kaldi-fbank") != "kaldi-fbank":
         raise ModelRefused(source, "only GE2E and models of filter banks are exported; this one has another input")
     return _of_onnx(location, entry.format, entry.terms, entry.description)

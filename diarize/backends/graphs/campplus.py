@@ -23,6 +23,7 @@ BINS = 80
 BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers and dilation of each dense block, section 2.2
 SEGMENT = 100  # frames of a segment of the context, section 2.3
 EPSILON = 1e-5  # of batch norms
+SENSITIVE = "xvector.tdnn.linear.weight"  # a hundredth of the work; in 8 bits it costs a quarter of the accuracy lost
 
 
 def build(tensors: Tensors) -> bytes:
@@ -111,10 +112,10 @@ class _Network(GraphBuilder):
         out = self.convolve(hidden, local, pads=[dilation, dilation], dilations=[dilation])
         whole = self.add("ReduceMean", [hidden], axes=[2], keepdims=1)
         means = self.add("AveragePool", [hidden], kernel_shape=[SEGMENT], strides=[SEGMENT], ceil_mode=1)
-        context = self.add("Add", [self.add("Gather", [means, self._segments[0]], axis=2), whole])
-        context = self.add("Relu", [self.convolve(context, f"{name}.cam_layer.linear1")])
+        # The mask is that of a segment: it is computed once for each, and then repeated for its frames.
+        context = self.add("Relu", [self.convolve(self.add("Add", [means, whole]), f"{name}.cam_layer.linear1")])
         mask = self.add("Sigmoid", [self.convolve(context, f"{name}.cam_layer.linear2")])
-        return self.add("Mul", [out, mask])
+        return self.add("Mul", [out, self.add("Gather", [mask, self._segments[0]], axis=2)])
 
     def statistics(self, x: str) -> str:
         """(N, C, T) -> (N, 2 C, 1): mean and unbiased deviation over time."""

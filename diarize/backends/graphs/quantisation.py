@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,25 +37,29 @@ STRETCH = 1.25  # largest scale of weights that is tried, relative to the smalle
 # networks, whose input has a wide range.
 LEAST_PRODUCTS = 16
 _MOVES = {"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}  # change no value
+# A layer behind the pooling over all frames, as the last one, runs once a vector: it is cheap in floating point, and
+# its input, of means and deviations, has a wide range (docs/method/quantisation.md).
+_POOLING = {"GlobalAveragePool", "ReduceMean", "ReduceSum"}
 _ARITHMETIC = {"Add": np.add, "Mul": np.multiply, "Sub": np.subtract}
 
 
-def quantise(model: Any, ranges: Mapping[str, Range], name: str = "a model") -> bytes:
+def quantise(model: Any, ranges: Mapping[str, Range], name: str = "a model", exact: Collection[str] = ()) -> bytes:
     """A serialized model with the inputs and outputs of `model` (an onnx.ModelProto) that computes in 8-bit integers.
 
     `ranges`: name of a value in the graph -> its lowest and highest number (`ranges_needed` lists the names; numbers
     beyond a range are clipped to it). Convolutions with constant weights, sums of two values and what only moves values
-    compute in integers, all else in floating point. The same arguments give the same bytes. Raises ModelRefused, about
-    the model called `name`, if a range is missing or no range, if weights are not finite, or if the graph is in a form
-    that this function does not know.
+    compute in integers, all else in floating point. So do convolutions with the weights `exact` (names), and layers
+    behind the pooling over all frames. The same arguments give the same bytes. Raises ModelRefused, about the model
+    called `name`, if a range is missing or no range, if weights are not finite, or if the graph is in a form that this
+    function does not know.
     """
-    writer = _Writer(model.graph, ranges, name)
+    writer = _Writer(model.graph, ranges, name, exact)
     for node in model.graph.node:
         writer.write(node)
     return writer.serialise(model)
 
 
-def ranges_needed(model: Any) -> tuple[str, ...]:
+def ranges_needed(model: Any, exact: Collection[str] = ()) -> tuple[str, ...]:
     """Names of the values of which `quantise` needs ranges, in the order of the graph."""
 
     class Anything(dict[str, Range]):
@@ -64,7 +68,7 @@ def ranges_needed(model: Any) -> tuple[str, ...]:
             return self[name]
 
     ranges = Anything()
-    quantise(model, ranges)
+    quantise(model, ranges, exact=exact)
     return tuple(ranges)
 
 
@@ -145,10 +149,10 @@ def _smallest_scales(weights: NDArray[np.float32]) -> NDArray[np.float32]:
 class _Writer:
     """Writes the new graph node by node; a value exists in floating point, in integers, or in both."""
 
-    def __init__(self, graph: Any, ranges: Mapping[str, Range], name: str) -> None:
+    def __init__(self, graph: Any, ranges: Mapping[str, Range], name: str, exact: Collection[str]) -> None:
         from onnx import numpy_helper
 
-        self._graph, self._ranges, self._name = graph, ranges, name
+        self._graph, self._ranges, self._name, self._exact = graph, ranges, name, exact
         self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self._nodes: list[Any] = []
         self._floats = {value.name for value in graph.input}
@@ -161,12 +165,24 @@ class _Writer:
             if node.op_type == "Relu" and users[node.input[0]] == 1  # nothing else sees the value before it
         }
         self._merged: set[str] = set()  # results of ReLUs that are part of the node before
+        self._pooled = self._values_of_pooling()
+
+    def _values_of_pooling(self) -> set[str]:
+        """Values computed from means or sums over all frames, and from sizes, alone: one for a whole input."""
+        pooled: set[str] = set()
+        for node in self._graph.node:
+            computed = [name for name in node.input if name and name not in self._constants]
+            if node.op_type in {"Shape", *_POOLING} or (computed and pooled.issuperset(computed)):
+                pooled.update(node.output)
+        return pooled
 
     def write(self, node: Any) -> None:
         inputs, kind = list(node.input), node.op_type
         computed = [name for name in inputs if name and name not in self._constants]
         if inputs and not computed:
             self._fold(node)
+        elif kind in {"Conv", "Add"} and (self._pooled.issuperset(computed) or inputs[1] in self._exact):
+            self._copy(node, computed)
         elif kind == "Conv" and computed == inputs[:1] and self._products(inputs[1]) >= LEAST_PRODUCTS:
             self._convolve(node)
         elif kind == "Add" and len(computed) == 2:
@@ -178,10 +194,14 @@ class _Writer:
             self._emit(node, [integers_of(inputs[0])], node.output)
             self._floats.update(node.output)
         elif node.output[0] not in self._merged:
-            for name in computed:
-                self._to_float(name)
-            self._emit(node, inputs, node.output)
-            self._floats.update(node.output)
+            self._copy(node, computed)
+
+    def _copy(self, node: Any, computed: Iterable[str]) -> None:
+        """The node as it is, in floating point."""
+        for name in computed:
+            self._to_float(name)
+        self._emit(node, node.input, node.output)
+        self._floats.update(node.output)
 
     def serialise(self, model: Any) -> bytes:
         import onnx

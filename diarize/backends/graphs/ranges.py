@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -38,10 +38,13 @@ class Histogram:
 
 
 def measure(
-    model: Any, inputs: Iterable[NDArray[np.float32]], open_session: Callable[[bytes], Any]
+    model: Any,
+    inputs: Iterable[NDArray[np.float32]],
+    open_session: Callable[[bytes], Any],
+    exact: Collection[str] = (),
 ) -> dict[str, Histogram]:
     """Histograms of all values of a graph of one input (an onnx.ModelProto) that `quantise` needs ranges of."""
-    names = quantisation.ranges_needed(model)
+    names = quantisation.ranges_needed(model, exact)
     session = open_session(ort_format.cut(model, "model", names))
     (input,) = session.get_inputs()
     histograms: dict[str, Histogram] = {}

@@ -192,6 +192,36 @@ def test_zero_is_exact_and_the_ends_of_a_range_are_near(range: tuple[float, floa
         assert abs(float((stored - zero) * scale) - value) <= (abs(scale) * 0.51 if value else 0)
 
 
+def test_layers_behind_the_pooling_and_those_that_are_named_stay_in_floating_point() -> None:
+    """They are cheap, and what they take and give has a wide range."""
+    rng = np.random.default_rng(7)
+    constants: Arrays = {
+        f"w{i}": rng.normal(0, 0.2, (16, 16, 1)).astype(np.float32) for i in range(3)
+    } | {"last": rng.normal(0, 0.2, (4, 16, 1)).astype(np.float32)}  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["a"]),
+        helper.make_node("Conv", ["a", "w1"], ["b"]),
+        helper.make_node("ReduceMean", ["b"], ["mean"], axes=[2], keepdims=1),
+        helper.make_node("Conv", ["mean", "w2"], ["gate"]),  # of one frame
+        helper.make_node("Mul", ["b", "gate"], ["c"]),  # of all frames again
+        helper.make_node("Conv", ["c", "w1"], ["d"]),
+        helper.make_node("ReduceMean", ["d"], ["e"], axes=[2], keepdims=1),
+        helper.make_node("Add", ["e", "gate"], ["f"]),
+        helper.make_node("Conv", ["f", "last"], ["y"]),
+    ]
+    net = model(nodes, constants, "y", ["batch", 16, "frames"])
+    assert quantisation.ranges_needed(net) == ("x", "a", "b", "c", "d")
+    assert quantisation.ranges_needed(net, {"w0"}) == ("a", "b", "c", "d")
+    x = rng.normal(size=(2, 16, 30)).astype(np.float32)
+    result = onnx.load_from_string(quantisation.quantise(net, measured_ranges(net, x), exact=["w0"]))
+    inexact = [node.input[3] for node in result.graph.node if node.op_type == "QLinearConv"]
+    assert inexact == ["b_weights", "d_weights"]
+    assert [node.input[1] for node in result.graph.node if node.op_type == "Conv"] == ["w0", "w2", "last"]
+    expected = session(net.SerializeToString()).run(None, {"x": x})[0]
+    actual = session(result.SerializeToString()).run(None, {"x": x})[0]
+    assert np.sqrt(np.mean((actual - expected) ** 2)) < 0.02 * expected.std()
+
+
 def test_a_missing_range_is_named() -> None:
     net = residual_net()
     ranges = dict.fromkeys(quantisation.ranges_needed(net), (0.0, 4.0))
