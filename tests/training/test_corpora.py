@@ -174,6 +174,21 @@ def test_a_member_of_absurd_size_is_not_read(tmp_path: Path, monkeypatch: pytest
     assert len(skipped.reasons) == 4 and all("bytes; a clip has" in reason for _, reason in skipped.reasons)
 
 
+def test_a_member_that_claims_more_than_any_disk_holds_ends_with_the_archive(tmp_path: Path) -> None:
+    """Its header is the last of the archive: tarfile would read behind the end for years."""
+    path = common_voice(tmp_path / "cv.tar")
+    with tarfile.open(path) as archive:
+        place = archive.getmember("cv/en/clips/0.mp3")
+    member = tarfile.TarInfo(place.name)
+    member.size = 1 << 60
+    path.write_bytes(path.read_bytes()[: place.offset] + member.tobuf(tarfile.GNU_FORMAT) + b"x" * 4096)
+    skipped = Skipped()
+    utterances = list(corpora.read("common_voice", path, "validated.tsv", skipped))
+    assert [u.id for u in utterances] == ["de/0.mp3", "de/1.mp3"]
+    reasons = " ".join(reason for _, reason in skipped.reasons)
+    assert "bytes; a clip has" in reasons and "ends within a file" in reasons
+
+
 def test_clips_that_cannot_be_used_are_counted_and_listed(tmp_path: Path) -> None:
     folder = folder_of_speakers(tmp_path / "voices", 2, 2)
     write_wav(folder / "speaker0" / "short.wav", speech(0, 9, 0.2))

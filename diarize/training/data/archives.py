@@ -20,6 +20,7 @@ from diarize.errors import FormatError
 
 LARGEST_CLIP = 64 << 20  # bytes
 LARGEST_TABLE = 2 << 30
+MOST_EMPTY = 100  # reads behind the end of an archive; a whole one needs a few
 _DAMAGED = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
 
 OnSkipped = Callable[[str, str], None]  # called with (member, reason)
@@ -92,22 +93,42 @@ def _speakers(path: Path, table: str, on_skipped: OnSkipped) -> dict[str, tuple[
     return speakers
 
 
+class _EndingFile(io.FileIO):
+    """A file that is not read on and on behind its end.
+
+    tarfile passes over a member by reading it, in steps of 10 KB up to the size in its header, even where the file has
+    ended: a header of 512 bytes that claims an exabyte would keep it busy for years.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self._empty = 0  # reads at the end
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(-1 if size is None else size) or b""
+        self._empty = 0 if content else self._empty + 1
+        if self._empty > MOST_EMPTY:
+            raise EOFError("the archive ends within a file")
+        return content
+
+
 def _members(path: Path, on_skipped: OnSkipped) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     """(name, bytes, function that reads it) of the regular files; it must be read before the next one is asked for."""
     try:
-        archive = tarfile.open(path, "r|*")  # noqa: SIM115 - closed below
+        file = _EndingFile(path)
+        archive = tarfile.open(fileobj=file, mode="r|*")  # type: ignore[call-overload]  # noqa: SIM115 - closed below
     except _DAMAGED as error:
         raise FormatError(str(path), f"cannot be read as a tar archive: {error}") from error
-    with archive:
+    with file, archive:
         try:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
                 if not member.isreg():
                     continue
-                file = archive.extractfile(member)
-                assert file is not None  # as it is a regular file
+                content_file = archive.extractfile(member)
+                assert content_file is not None  # as it is a regular file
 
-                def read_content(file: io.BufferedIOBase = file, size: int = member.size) -> bytes:  # type: ignore[assignment]
+                def read_content(file: io.BufferedIOBase = content_file, size: int = member.size) -> bytes:  # type: ignore[assignment]
                     content = file.read(size)
                     if len(content) != size:
                         raise EOFError("the archive ends within a file")
