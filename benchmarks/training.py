@@ -24,6 +24,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,40 +213,73 @@ def measure(run: str, voice: Voice, trials: Path, condition: str) -> list[Row]:
     return rows
 
 
-def kills(data: Path, work: Path, count: int) -> bool:
-    """Whether a training killed at `count` random moments gives the weights of an undisturbed one."""
-    work.mkdir(parents=True, exist_ok=True)
+@dataclass(frozen=True, slots=True)
+class Kills:
+    """Trainings that were killed and resumed, against one that was not."""
+
+    killed: int
+    finished: int  # trainings that were compared
+    same: int  # of them with the same bytes
+
+    def __str__(self) -> str:
+        same = f"{self.same} of {self.finished} resumed trainings with the bytes of an undisturbed one"
+        return f"{self.killed} kills; {same}"
+
+
+def kills(data: Path, work: Path, count: int) -> Kills:
+    """Train once undisturbed; then kill and resume `count` times, in as many trainings as that takes."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
     source = manifest(work / "kills.csv", data, ["libri-dev"])
     values = {**NARROW, "channels": 32, "dimension": 32, "bins": 24, "epochs": 12, "share": 0.4}
     text = RECIPE.format(
         name="NAME", domain="", sources=f'{{manifest = "{source.name}"}}', speeds="[0.9, 1.1]", **values
     )
-    digests = {}
-    for name in ("whole", "killed"):
-        recipe = work / f"{name}.toml"
+    recipes = {name: work / f"{name}.toml" for name in ("whole", "killed")}
+    for name, recipe in recipes.items():
         recipe.write_text(text.replace("NAME", name) + "checkpoint = 0.2\n", encoding="utf-8")
-        command = [sys.executable, "run_pipeline.py", "train", "--config", str(recipe)]
-        environment = {**os.environ, "DIARIZE_MODELS": str(work / "models")}
-        moments = random.Random(1)
-        done = 0
-        while name == "killed" and done < count:
-            process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-            # Killed some time after its clips are there, so that all of its work is hit, not only its start.
-            assert process.stderr is not None
-            for line in process.stderr:
-                if "min" in line and "clip" in line:
-                    break
-            time.sleep(moments.uniform(0.0, 3.0))
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                done += 1
+    began, process = _start(recipes["whole"], work)
+    _finish(process)
+    seconds = time.monotonic() - began
+    whole = (work / "whole" / "model.safetensors").read_bytes()
+    moments = random.Random(1)
+    killed = 0
+    results = []
+    while killed < count:
+        _, process = _start(recipes["killed"], work)
+        # Short against a training, so that several kills hit it: some before its first checkpoint, some in its export.
+        time.sleep(moments.uniform(0.0, seconds / 6))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
             process.communicate()
-            if process.returncode == 0:
-                print(f"it ended before kill {done + 1}")
-                break
-        subprocess.run(command, check=True, env=environment, capture_output=True)
-        digests[name] = (work / name / "model.safetensors").read_bytes()
-    return digests["whole"] == digests["killed"]
+            killed += 1
+            continue
+        _finish(process)
+        results.append((work / "killed" / "model.safetensors").read_bytes())
+        shutil.rmtree(work / "killed")  # the next one begins anew
+        shutil.rmtree(work / "models" / "bench-killed")
+    _finish(_start(recipes["killed"], work)[1])
+    results.append((work / "killed" / "model.safetensors").read_bytes())
+    return Kills(killed, len(results), sum(result == whole for result in results))
+
+
+def _start(recipe: Path, work: Path) -> tuple[float, subprocess.Popen[str]]:
+    """The training, begun: when its clips were read, and the process."""
+    command = [sys.executable, "run_pipeline.py", "train", "--config", str(recipe), "--force"]
+    environment = {**os.environ, "DIARIZE_MODELS": str(work / "models")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "clip" in line and " min" in line:
+            break
+    return time.monotonic(), process
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    """Wait for its end. Raises SystemExit with its messages where it failed."""
+    _, messages = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"the training ended with exit status {process.returncode}: {messages}")
 
 
 def main() -> None:
@@ -262,7 +296,10 @@ def main() -> None:
     rows: list[Row] = []
     for run in options.runs:
         if run == "kills":
-            print("kills: the same weights" if kills(options.data, options.work / "kills", 20) else "kills: DIFFERENT")
+            result = kills(options.data, options.work / "kills", 20)
+            print(f"kills: {result}")
+            if result.same < result.finished:
+                raise SystemExit("a resumed training has other weights")
             continue
         trained = run in RECIPES
         voice = onnx_voice(train(run, options.data, options.work, options.epochs)) if trained else mfcc_voice
