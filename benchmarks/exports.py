@@ -7,6 +7,7 @@ Each model of the store is exported as `diarize export-model` does it, with libr
 the trials speaks there). Each file then embeds the utterances of both lists of trials, as `diarize verify` does, and
 runs through `diarize process` on examples/conversation.flac. EER: of cosines. Times: the network alone, without
 features, on noise of 10 s, the best of some runs. Files, and vectors of utterances, stay in --work and are used again.
+Rows that the file of `--json` has and this run does not measure stay in the file and in the table.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ExportRow:
     """One form of one model. Rates are shares; times are ms for a second of audio."""
 
     model: str
-    form: str
+    form: Form
     bytes: int
     one_thread: float
     two_threads: float
@@ -133,6 +134,11 @@ def main() -> None:
         for form in [form for form in FORMS if form in options.forms.split(",")]:
             rows.append(measure(model, form, options.data, options.work, store))
             print(json.dumps(asdict(rows[-1])), flush=True)
+    if options.json is not None:
+        measured = {(row.model, row.form) for row in rows}
+        earlier = (ExportRow(**row) for row in models.read_rows(options.json))
+        rows = [*(row for row in earlier if (row.model, row.form) not in measured), *rows]
+    rows.sort(key=lambda row: (row.model, FORMS.index(row.form)))
     print(table(rows))
     for problem in losses(rows):
         print(f"more than {100 * MOST_LOST:g} points of EER lost: {problem}")

@@ -7,7 +7,8 @@ Default: the embedders in the model store, and community-1-embedding in floating
 product's own stages, prepared as `diarize verify` does. The threshold is the one that comes with the model: LLR 0 of
 the calibration that is supplied for it, or that of its authors. Times are those of the CPU (speech detection and
 embedding, all threads; decoding runs in a process of its own), so other load changes them little. `--cache` stores
-voices and times between runs; `--write` replaces the table between two marks in a page.
+voices and times between runs; `--write` replaces the table between two marks in a page. Results that the file of
+`--json` has and this run does not measure stay in the file and in the table.
 """
 
 from __future__ import annotations
@@ -201,6 +202,12 @@ def write(page: Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Results of earlier runs; none where there is no such file."""
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--embedders", help="names of the table, with commas; default: all")
@@ -223,6 +230,10 @@ def main() -> None:
         for name in SETS:
             results.append(measure(which, embedder, options.data / name, options.cache))
             print(json.dumps(asdict(results[-1])), flush=True)
+    if options.json is not None:
+        measured = {(result.embedder, result.data) for result in results}
+        earlier = (Result(**row) for row in read_rows(options.json))
+        results = [*(r for r in earlier if (r.embedder, r.data) not in measured), *results]
     text = table(results)
     print(text)
     if options.json is not None:

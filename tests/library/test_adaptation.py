@@ -71,7 +71,33 @@ def test_two_covariances_are_the_ratio_of_two_gaussians() -> None:
     assert np.ptp(ratio - exact(x, y) / 2) < 1e-8  # equal but for a constant and a factor
 
 
-@pytest.mark.parametrize("method", ["plda", "nothing"])
+def test_aligned_vectors_have_the_covariance_of_the_other_domain() -> None:
+    a, b = (domain(speakers=200, stretch=stretch)[0].astype(np.float64) for stretch in (3.0, 0.0))
+    moved = (a - a.mean(axis=0)) @ adaptation.alignment(a, b)
+    assert np.abs(np.cov(moved.T) - np.cov(b.T)).max() < 0.1 * np.cov(b.T).max()
+
+
+def test_a_covariance_is_enlarged_and_never_made_smaller() -> None:
+    rng = np.random.default_rng(2)
+    one, other = (x @ x.T / 8 + 0.1 * np.eye(6) for x in rng.standard_normal((2, 6, 8)))
+    larger = adaptation.enlarge(one, other)
+    assert np.linalg.eigvalsh(larger - one).min() > -1e-9
+    assert np.allclose(adaptation.enlarge(one, one), one) and np.allclose(adaptation.enlarge(one, 0.5 * one), one)
+    assert np.allclose(adaptation.enlarge(one, 3 * one), 3 * one)
+
+
+def test_a_source_with_names_helps_a_domain_without() -> None:
+    """Both domains have a direction that channels change; the domain's deviations are turned and longer."""
+    vectors, speakers = domain(stretch=5.0)
+    turn = np.linalg.qr(np.random.default_rng(5).standard_normal((16, 16)))[0]
+    turn[:, :4] *= 3
+    other = vectors @ turn.astype(np.float32) + np.float32(0.5)
+    rates = adaptation.measure(other, speakers, adaptation.Source(vectors, speakers))
+    assert set(rates) == {*adaptation.METHODS, *adaptation.WITH_SOURCE}
+    assert rates["coral plda"] < 0.9 * rates["source plda"]
+
+
+@pytest.mark.parametrize("method", ["plda", "nothing", *adaptation.WITH_SOURCE])
 def test_what_cannot_be_learned_is_refused(method: str) -> None:
-    with pytest.raises(ValueError, match=r"plda needs|no method"):
+    with pytest.raises(ValueError, match=r"plda needs|no method|needs a source"):
         adaptation.fit(method, np.eye(4, dtype=np.float32))

@@ -8,6 +8,15 @@
     plda        two covariances, of one speaker's recordings and of speakers (Garcia-Romero and Espy-Wilson 2011,
                 "Analysis of i-vector length normalization", equations 3 and 4); needs names of speakers
 
+With a source, recordings of another domain with names of speakers, where those of the domain may have none:
+
+    aligned        the cosine of vectors of the domain, moved to mean and covariance of the source
+    source plda    two covariances, learned from the source as it is
+    coral plda     the same, learned from vectors of the source that are moved to mean and covariance of the domain
+                   (Sun et al., algorithm 1)
+    coral+ plda    covariances of the source, larger in directions in which those of coral plda are (Lee, Wang and
+                   Koshinaka 2019, arXiv:1812.10260)
+
 Nothing is used because it exists: `measure` tells what each gains on speakers that it was not learned from.
 """
 
@@ -15,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,18 +39,20 @@ Score = Callable[[Vectors, Vectors], Floats]  # (n, d), (n, d) -> (n,)
 FOLDS = 4
 UNSUPERVISED = ("cosine", "centred 0.5", "centred 1.0", "whitened", "s-norm")
 METHODS = (*UNSUPERVISED, "plda")
+WITH_SOURCE = ("aligned", "source plda", "coral plda", "coral+ plda")
 LEAST_GAIN = 0.05  # share of the EER by which a method must be better than cosine to be chosen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Whitened:
-    """The cosine of (x - mean) matrix."""
+    """The cosine of (x - mean) matrix + shift."""
 
     mean: Floats
     matrix: Floats
+    shift: Floats | float = 0.0
 
     def __call__(self, a: Vectors, b: Vectors) -> Floats:
-        rows = [_unit((np.asarray(x, np.float64) - self.mean) @ self.matrix) for x in (a, b)]
+        rows = [_unit((np.asarray(x, np.float64) - self.mean) @ self.matrix + self.shift) for x in (a, b)]
         return np.asarray(np.einsum("nd,nd->n", *rows), np.float64)
 
 
@@ -52,17 +64,37 @@ class TwoCovariances:
     q: Floats
     p: Floats
 
+    @classmethod
+    def of(cls, mean: Floats, between: Floats, within: Floats) -> Self:
+        """The model with these covariances of speakers, and of one speaker's recordings."""
+        total = np.linalg.inv(between + within)
+        inner = np.linalg.inv(between + within - between @ total @ between)
+        return cls(mean, total - inner, total @ between @ inner)
+
     def __call__(self, a: Vectors, b: Vectors) -> Floats:
         x, y = (np.asarray(rows, np.float64) - self.mean for rows in (a, b))
-        own = np.einsum("nd,de,ne->n", x, self.q, x) + np.einsum("nd,de,ne->n", y, self.q, y)
-        return np.asarray(own + 2 * np.einsum("nd,de,ne->n", x, self.p, y), np.float64)
+        own = (x @ self.q * x + y @ self.q * y).sum(axis=1)
+        return np.asarray(own + 2 * (x @ self.p * y).sum(axis=1), np.float64)
 
 
-def fit(method: str, vectors: Vectors, speakers: Sequence[str] | None = None) -> Score:
-    """The scores of a method of METHODS, learned from a domain's unit vectors (n, d).
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Unit vectors (n, d) of recordings of another domain, and their speakers."""
 
-    Raises ValueError for a method that is none, fewer than two vectors, or plda without speakers of several recordings.
+    vectors: Vectors
+    speakers: Sequence[str]
+
+
+def fit(method: str, vectors: Vectors, speakers: Sequence[str] | None = None, source: Source | None = None) -> Score:
+    """The scores of a method of METHODS or WITH_SOURCE, learned from a domain's unit vectors (n, d).
+
+    Raises ValueError for a method that is none, fewer than two vectors, plda without speakers of several recordings,
+    or a method of WITH_SOURCE without a source.
     """
+    if method in WITH_SOURCE:
+        if source is None:
+            raise ValueError(f"{method} needs a source")
+        return _fit_with_source(method, np.asarray(vectors, np.float64), source)
     rows = np.asarray(vectors, np.float64)
     if len(rows) < 2:
         raise ValueError(f"{len(rows)} recordings; at least two are needed")
@@ -78,37 +110,82 @@ def fit(method: str, vectors: Vectors, speakers: Sequence[str] | None = None) ->
         if speakers is None:
             raise ValueError("plda needs the names of the speakers")
         return two_covariances(rows, speakers)
-    raise ValueError(f"no method is called {method!r}; known: {', '.join(METHODS)}")
+    raise ValueError(f"no method is called {method!r}; known: {', '.join((*METHODS, *WITH_SOURCE))}")
+
+
+def _fit_with_source(method: str, rows: Floats, source: Source) -> Score:
+    other = np.asarray(source.vectors, np.float64)
+    if method == "aligned":
+        return Whitened(rows.mean(axis=0), alignment(rows, other), other.mean(axis=0))
+    if method == "source plda":
+        return two_covariances(other, source.speakers)
+    between, within = covariances(other, source.speakers)
+    matrix = alignment(other, rows)
+    moved = matrix.T @ between @ matrix, matrix.T @ within @ matrix
+    if method == "coral+ plda":
+        moved = enlarge(between, moved[0]), enlarge(within, moved[1])
+    return TwoCovariances.of(rows.mean(axis=0), *moved)
+
+
+def alignment(rows: Floats, target: Floats) -> Floats:
+    """The matrix (d, d) that gives deviations of `rows` from their mean the covariance of `target` (CORAL)."""
+    return np.asarray(_power(_covariance(rows), -0.5) @ _power(_covariance(target), 0.5), np.float64)
+
+
+def enlarge(covariance: Floats, other: Floats) -> Floats:
+    """`covariance`, in the directions in which `other` is larger brought to it, and never made smaller.
+
+    That is CORAL+ with all of the difference added (its weights beta and gamma equal to 1).
+    """
+    root, inverse = _power(covariance, 0.5), _power(covariance, -0.5)
+    values, directions = np.linalg.eigh(inverse @ other @ inverse)
+    added = (directions * np.maximum(values - 1, 0)) @ directions.T
+    return np.asarray(covariance + root @ added @ root, np.float64)
+
+
+def _power(covariance: Floats, exponent: float) -> Floats:
+    values, directions = np.linalg.eigh(covariance)
+    return np.asarray((directions * np.maximum(values, 1e-10) ** exponent) @ directions.T, np.float64)
 
 
 def whiten(rows: Floats) -> Whitened:
     """The inverse root of the covariance, drawn towards a multiple of the identity as few recordings demand (Ledoit and
     Wolf 2004)."""
-    values, directions = np.linalg.eigh(_covariance(rows))
-    matrix = directions / np.sqrt(np.maximum(values, 1e-10))
-    return Whitened(rows.mean(axis=0), matrix @ directions.T)
+    return Whitened(rows.mean(axis=0), _power(_covariance(rows), -0.5))
 
 
 def two_covariances(rows: Floats, speakers: Sequence[str]) -> TwoCovariances:
     """Raises ValueError unless two speakers have two recordings or more."""
-    names, index = np.unique(np.array(speakers), return_inverse=True)
+    between, within = covariances(rows, speakers)
+    return TwoCovariances.of(_means(rows, speakers)[0].mean(axis=0), between, within)
+
+
+def covariances(rows: Floats, speakers: Sequence[str]) -> tuple[Floats, Floats]:
+    """Covariances (d, d) of speakers, and of one speaker's recordings.
+
+    Raises ValueError unless two speakers have two recordings or more.
+    """
+    means, index = _means(rows, speakers)
     counts = np.bincount(index)
     if (counts >= 2).sum() < 2:
         raise ValueError("plda needs at least two speakers with two recordings or more")
-    means = np.stack([rows[index == i].mean(axis=0) for i in range(len(names))])
-    mean = means.mean(axis=0)
     rest = (rows - means[index])[counts[index] >= 2]
     within = _covariance(rest) * len(rest) / max(1, len(rest) - int((counts >= 2).sum()))
     # Means of speakers vary by what one speaker's recordings vary, too.
-    values, directions = np.linalg.eigh(_covariance(means - mean) - within * (1 / counts).mean())
-    between = (directions * np.maximum(values, 1e-6)) @ directions.T
-    total = np.linalg.inv(between + within)
-    inner = np.linalg.inv(between + within - between @ total @ between)
-    return TwoCovariances(mean, total - inner, total @ between @ inner)
+    values, directions = np.linalg.eigh(_covariance(means - means.mean(axis=0)) - within * (1 / counts).mean())
+    return (directions * np.maximum(values, 1e-6)) @ directions.T, within
 
 
-def measure(vectors: Vectors, speakers: Sequence[str]) -> dict[str, float]:
+def _means(rows: Floats, speakers: Sequence[str]) -> tuple[Floats, NDArray[np.intp]]:
+    """The mean (speakers, d) of each speaker, and which one each row is of."""
+    names, index = np.unique(np.array(speakers), return_inverse=True)
+    return np.stack([rows[index == i].mean(axis=0) for i in range(len(names))]), index
+
+
+def measure(vectors: Vectors, speakers: Sequence[str], source: Source | None = None) -> dict[str, float]:
     """EER of each method on pairs of speakers that it was not learned from (FOLDS parts of the speakers).
+
+    With a source, also those of WITH_SOURCE; they learn nothing from the names of the domain's speakers.
 
     Raises ValueError where there are fewer than two speakers of several recordings in a part.
     """
@@ -117,12 +194,12 @@ def measure(vectors: Vectors, speakers: Sequence[str]) -> dict[str, float]:
     folds = np.array([part[name] for name in speakers])
     truth = np.array(speakers)
     rates = {}
-    for method in METHODS:
+    for method in (*METHODS, *(WITH_SOURCE if source is not None else ())):
         same: list[Floats] = []
         different: list[Floats] = []
         for fold in range(FOLDS):
             test, learn = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-            score = fit(method, vectors[learn], truth[learn].tolist())
+            score = fit(method, vectors[learn], truth[learn].tolist(), source)
             left, right = np.triu_indices(len(test), 1)
             values = score(vectors[test[left]], vectors[test[right]])
             own = truth[test[left]] == truth[test[right]]

@@ -116,7 +116,7 @@ def _members(path: Path, on_skipped: OnSkipped) -> Iterator[tuple[str, int, Call
     """(name, bytes, function that reads it) of the regular files; it must be read before the next one is asked for."""
     try:
         file = _EndingFile(path)
-        archive = tarfile.open(fileobj=file, mode="r|*")  # type: ignore[call-overload]  # noqa: SIM115 - closed below
+        archive = tarfile.open(fileobj=file, mode="r|*")  # noqa: SIM115 - closed below
     except _DAMAGED as error:
         raise FormatError(str(path), f"cannot be read as a tar archive: {error}") from error
     with file, archive:

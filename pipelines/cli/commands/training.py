@@ -43,6 +43,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     adapt.add_argument("--save", required=True, type=Path, metavar="CAL", help="file for the calibration")
     adapt.add_argument("--trials", type=Path, metavar="FILE", help="measure and calibrate on these trials")
     adapt.add_argument("--audio", type=Path, metavar="FOLDER", help="folder with the recordings that --trials names")
+    source = "recordings of other people, with a folder a person: measure PLDA of these, moved to yours (CORAL), too"
+    adapt.add_argument("--source", type=Path, metavar="FOLDER", help=source)
     options.add(adapt, "vad", "embedder", "profile", "device")
     adapt.set_defaults(command=_adapt)
 
@@ -73,7 +75,7 @@ def _adapt(args: argparse.Namespace) -> int:
     from pipelines.training.adapt import SAVED, adapt
 
     config = options.resolve(args).config
-    report = adapt(args.folder, config, options.store(config), args.trials, args.audio, _show_progress)
+    report = adapt(args.folder, config, options.store(config), args.trials, args.audio, _show_progress, args.source)
     report.calibration.save(args.save)
     plain = report.rates["cosine"]
     rows = []
