@@ -51,7 +51,7 @@ def main() -> None:
         for domain, other in PAIRS:
             voices = verification.voices(options.data, domain, channel, embedder, options.cache)
             source = verification.voices(options.data, other, "close", embedder, options.cache)
-            rates = adaptation.measure(*long_ones(voices), adaptation.Source(*long_ones(source)))
+            rates = adaptation.measure(*long_ones(voices), adaptation.SourceDomain(*long_ones(source)))
             rows.append({"domain": domain, "channel": channel, "source": other, "eer": rates})
             shown = ", ".join(f"{method} {100 * rate:.2f}" for method, rate in rates.items())
             print(f"{domain}, {channel}; source {other}: {shown}", flush=True)

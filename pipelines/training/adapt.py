@@ -150,14 +150,16 @@ def _embed_source(
     owner: Mapping[str, str],
     embedder: UtteranceEmbedder,
     on_utterance: OnUtterance,
-) -> tuple[adaptation.Source, dict[str, str]]:
+) -> tuple[adaptation.SourceDomain, dict[str, str]]:
     """(the source, name -> why a recording was left out). Raises FormatError where too few are left."""
     utterances, unread = embed_files(inputs, embedder, on_utterance)
     if len(utterances) < LEAST_COHORT:
         count = counted(len(utterances), "recording")
         raise FormatError(str(folder), f"{count} with speech; at least {LEAST_COHORT} are needed")
     names = sorted(utterances)
-    source = adaptation.Source(np.stack([utterances[name].vector for name in names]), [owner[name] for name in names])
+    source = adaptation.SourceDomain(
+        np.stack([utterances[name].vector for name in names]), [owner[name] for name in names]
+    )
     return source, {f"{folder.name}/{name}": problem for name, problem in unread.items()}
 
 

@@ -92,7 +92,7 @@ def test_a_source_with_names_helps_a_domain_without() -> None:
     turn = np.linalg.qr(np.random.default_rng(5).standard_normal((16, 16)))[0]
     turn[:, :4] *= 3
     other = vectors @ turn.astype(np.float32) + np.float32(0.5)
-    rates = adaptation.measure(other, speakers, adaptation.Source(vectors, speakers))
+    rates = adaptation.measure(other, speakers, adaptation.SourceDomain(vectors, speakers))
     assert set(rates) == {*adaptation.METHODS, *adaptation.WITH_SOURCE}
     assert rates["coral plda"] < 0.9 * rates["source plda"]
 

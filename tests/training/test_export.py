@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from diarize.training.architectures.building import build  # noqa: E402
 from diarize.types import Audio, Segment  # noqa: E402
 from pipelines import plan  # noqa: E402
 from pipelines.training.export import export  # noqa: E402
+from run_pipeline import main  # noqa: E402
 from tests.backends.embedders.test_campplus import random_tensors  # noqa: E402
 from tests.training.voices import folder_of_speakers, speech  # noqa: E402
 
@@ -120,6 +122,21 @@ def test_ge2e_is_exported_and_runs_in_its_own_backend(two_embedders: Store, tmp_
     (tmp_path / "cut.onnx").write_bytes((tmp_path / "int8.onnx").read_bytes()[:5000])
     with pytest.raises(ModelRefused):
         embedder_ge2e.load(tmp_path / "cut.onnx")
+
+
+@pytest.mark.parametrize("name", ["ge2e", "community-1-embedding", "campplus-zh-en"])
+def test_real_models_in_8_bits_run_through_process(two_embedders: Store, tmp_path: Path, name: str) -> None:
+    store = two_embedders
+    if store.find(name) is None:  # 81 MB to download, so only where the user has it
+        pytest.skip(f"{name} is not in the model store")
+    voices = folder_of_speakers(tmp_path / "voices", 6, 3)
+    report = export(name, tmp_path / "int8.onnx", store, "int8", voices)
+    assert report.after < (1.6 if name == "community-1-embedding" else 0.3) * report.before  # whose weights have 8 bits
+    recording = Path(__file__).parents[2] / "examples" / "conversation.flac"
+    options = ["--embedder", str(tmp_path / "int8.onnx"), "--vad", "energy", "--asr", "none", "--segmentation", "none"]
+    assert main(["process", str(recording), "--out", str(tmp_path / "out"), *options, "--offline", "-q"]) == 0
+    transcript = json.loads((tmp_path / "out" / "conversation" / "transcript.json").read_text())
+    assert len({turn["speaker"] for turn in transcript["turns"]}) == 4
 
 
 def test_export_of_a_training_and_of_its_onnx_file(tmp_path: Path) -> None:

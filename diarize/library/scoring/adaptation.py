@@ -78,14 +78,16 @@ class TwoCovariances:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class SourceDomain:
     """Unit vectors (n, d) of recordings of another domain, and their speakers."""
 
     vectors: Vectors
     speakers: Sequence[str]
 
 
-def fit(method: str, vectors: Vectors, speakers: Sequence[str] | None = None, source: Source | None = None) -> Score:
+def fit(
+    method: str, vectors: Vectors, speakers: Sequence[str] | None = None, source: SourceDomain | None = None
+) -> Score:
     """The scores of a method of METHODS or WITH_SOURCE, learned from a domain's unit vectors (n, d).
 
     Raises ValueError for a method that is none, fewer than two vectors, plda without speakers of several recordings,
@@ -113,7 +115,7 @@ def fit(method: str, vectors: Vectors, speakers: Sequence[str] | None = None, so
     raise ValueError(f"no method is called {method!r}; known: {', '.join((*METHODS, *WITH_SOURCE))}")
 
 
-def _fit_with_source(method: str, rows: Floats, source: Source) -> Score:
+def _fit_with_source(method: str, rows: Floats, source: SourceDomain) -> Score:
     other = np.asarray(source.vectors, np.float64)
     if method == "aligned":
         return Whitened(rows.mean(axis=0), alignment(rows, other), other.mean(axis=0))
@@ -182,7 +184,7 @@ def _means(rows: Floats, speakers: Sequence[str]) -> tuple[Floats, NDArray[np.in
     return np.stack([rows[index == i].mean(axis=0) for i in range(len(names))]), index
 
 
-def measure(vectors: Vectors, speakers: Sequence[str], source: Source | None = None) -> dict[str, float]:
+def measure(vectors: Vectors, speakers: Sequence[str], source: SourceDomain | None = None) -> dict[str, float]:
     """EER of each method on pairs of speakers that it was not learned from (FOLDS parts of the speakers).
 
     With a source, also those of WITH_SOURCE; they learn nothing from the names of the domain's speakers.
