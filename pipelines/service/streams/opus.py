@@ -1,7 +1,8 @@
 """Opus as a client sends it: packets by themselves, or Ogg pages. Nothing is decoded here.
 
-Of a packet, its first two bytes are read, which say how long it is (RFC 6716, section 3.1). Packets are put into an Ogg
-stream (RFC 3533, RFC 7845), so that they are decoded as every upload is. Of Ogg pages, the positions are read.
+Of a packet, its first two bytes are read, which say how long it is, and whether it is stereo (RFC 6716, section 3.1).
+Packets are put into an Ogg stream (RFC 3533, RFC 7845), so that they are decoded as every upload is. Of Ogg pages, the
+positions are read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _NONE = 2**64 - 1  # position of a page on which no packet ends (RFC 3533, secti
 _HEADER = struct.Struct(
     "<4sBBQIIIB"
 )  # of a page: pattern, version, flags, position, stream, number, checksum, segments
+_STEREO = 0x04  # bit of a packet's first byte
 _FIRST, _NEXT = 0x02, 0x00  # flags
 _PATTERN, _HEAD = b"OggS", b"OpusHead"
 
@@ -76,11 +78,17 @@ def page(packet: bytes, position: int, number: int, flags: int = _NEXT) -> bytes
 class OpusSound:
     """What has arrived of a stream; the first message decides whether messages are packets or parts of an Ogg stream.
 
-    No packet begins as an Ogg page does: it would be longer than a packet may be.
+    No packet begins as an Ogg page does: it would be longer than a packet may be. Nor are the first letters of a page a
+    packet, so the first piece may be shorter than the pattern.
+
+    Packets are decoded with two channels where one of them is stereo, so that the channel is chosen as for a file. An
+    encoder may begin with mono packets; a decoder gives their sound to both channels (RFC 6716, section 4.5).
     """
 
     seconds: float = 0.0
     _pages: bool | None = None
+    _beginning: bytes = b""  # first bytes, too few to tell a page from a packet
+    _stereo: bool = False  # of any packet
     _data: bytearray = field(default_factory=bytearray)
     _number: int = 0  # of the packet, or of the page
     _scanned: int = 0  # bytes in which all pages are known
@@ -88,10 +96,15 @@ class OpusSound:
     def add(self, data: bytes) -> None:
         """Add a message. Raises Refusal: not_audio, too_large."""
         if self._pages is None:
-            self._pages = data.startswith(_PATTERN)
-            if not self._pages:
-                head = struct.pack("<8sBBHIhB", _HEAD, 1, 1, _DELAY, _CLOCK, 0, 0)
-                self._data += page(head, 0, 0, _FIRST) + page(b"OpusTags" + bytes(8), 0, 1)
+            beginning = self._beginning + data
+            if 0 < len(beginning) < len(_PATTERN) and _PATTERN.startswith(beginning):
+                self._beginning = beginning
+                return
+            self._pages = beginning.startswith(_PATTERN)
+            if self._pages:
+                data = beginning
+            elif self._beginning:
+                self._add_packet(self._beginning)  # refused
         if self._pages:
             self._add_pages(data)
         else:
@@ -101,7 +114,12 @@ class OpusSound:
 
     def content(self) -> bytes:
         """The stream as an Ogg file; empty where nothing has arrived."""
-        return bytes(self._data)
+        if self._pages is None:
+            return self._beginning
+        if self._pages:
+            return bytes(self._data)
+        head = struct.pack("<8sBBHIhB", _HEAD, 1, 2 if self._stereo else 1, _DELAY, _CLOCK, 0, 0)
+        return page(head, 0, 0, _FIRST) + page(b"OpusTags" + bytes(8), 0, 1) + bytes(self._data)
 
     def _add_packet(self, packet: bytes) -> None:
         self._number += 1
@@ -109,6 +127,7 @@ class OpusSound:
             self.seconds += duration(packet)
             position = _DELAY + round(self.seconds * _CLOCK)
             self._data += page(packet, position, self._number + 1)
+            self._stereo = self._stereo or bool(packet[0] & _STEREO)
         except ValueError as error:
             problem = f"message {self._number} is no Opus packet: {error}"
             raise Refusal("not_audio", problem, {"message": self._number}) from error
