@@ -1,7 +1,8 @@
 """Requests to the service and their answers.
 
 Requests that a broken connection may have interrupted are sent again, to the next of several addresses where there are
-some, with an Idempotency-Key, so that they have their effect once. Answers 429 and 503 are waited for.
+some, with an Idempotency-Key, so that they have their effect once. Answers 429 and 503 are waited for. A stream goes
+to the next address where no connection can be opened; once sound is sent, it is not sent again.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from diarize.client import streaming
 from diarize.client.errors import ServiceError, ServiceUnreachable
-from diarize.client.streaming import Progress, converse
+from diarize.client.streaming import Progress
 from diarize.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -208,8 +210,17 @@ class Client:
         on_progress: Callable[[Progress], None],
     ) -> dict[str, Any]:
         opening = {"codec": codec} if codec != "pcm" else {"rate": rate}
-        address = self.addresses[self._place]
-        return converse(address, self._key, action, query, pieces, opening, on_progress, self._timeout)
+        problem = ""
+        for _ in self.addresses:  # until a connection is open: pieces are read once
+            address = self.addresses[self._place]
+            try:
+                socket = streaming.connection(address, self._key, action, query, self._timeout)
+            except ServiceUnreachable as error:
+                problem = error.problem
+                self._place = (self._place + 1) % len(self.addresses)
+                continue
+            return streaming.converse(socket, address, pieces, opening, on_progress, self._timeout)
+        raise ServiceUnreachable(self.addresses, problem)
 
     # recordings -------------------------------------------------------------------------------------------------------
 

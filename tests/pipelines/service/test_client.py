@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import httpx
 import pytest
 
 from diarize.client import Client, ServiceError, ServiceUnreachable
-from tests.pipelines.service.servers import TONES, Running, tone
+from tests.pipelines.service.servers import TONES, Running, enrolled, tone
 
 
 def test_enrol_decide_list_delete(service: Running, tenant: str, tmp_path: Path) -> None:
@@ -58,3 +59,20 @@ def test_the_next_address_is_asked_where_one_does_not_answer(service: Running, t
         assert client.create("Anna").name == "Anna"
     with Client("http://127.0.0.1:9") as client, pytest.raises(ServiceUnreachable, match="cannot be reached"):
         client.speaker("x")
+
+
+def test_a_stream_goes_to_the_next_address_where_one_does_not_answer(
+    service: Running, client: httpx.Client, tenant: str
+) -> None:
+    id = enrolled(client, 440)
+    sound = tone(440, 3, 6)[44:]
+    pieces = iter([sound[at : at + 3200] for at in range(0, len(sound), 3200)])  # can be read once
+    nobody = "http://127.0.0.1:9"
+    with Client([nobody, service.url], service.key("verify", tenant=tenant)) as own:
+        assert own.stream_verify(id, pieces).accepted
+        assert own.stream_verify(id, [sound]).accepted
+    with (
+        Client([nobody, "http://127.0.0.1:10"]) as own,
+        pytest.raises(ServiceUnreachable, match=r"127\.0\.0\.1:9, http://127\.0\.0\.1:10"),
+    ):
+        own.stream_verify(id, [sound])
