@@ -159,12 +159,15 @@ def present(file: FileBytes, samples: SampleBytes) -> None:
 
 
 def packets_to_probe(file: FileBytes, samples: SampleBytes, size: int) -> int:
-    """How many packets of `size` bytes FFmpeg looks through for compressed sound in a WAV of 16-bit samples.
+    """How many packets of `size` bytes FFmpeg looks through for compressed sound in a WAV.
 
-    DTS, AC-3 or MP3 may be stored as if it were samples. FFmpeg searches up to 32 packets for it, which takes as long
-    as everything else does for 10 s of sound. Such sound is recognised by a few packets from its beginning, before
-    which there may be silence: `_PROBED` packets from the first one that is not silent.
+    DTS, AC-3 or MP3 may be stored as if it were 16-bit samples. FFmpeg searches up to 32 packets for it, which takes as
+    long as everything else does for 10 s of sound. Such sound is recognised by a few packets from its beginning, before
+    which there may be silence: `_PROBED` packets from the first one that is not silent. A tag (ID3v2) at the beginning
+    may hold a long picture: all packets are searched then.
     """
+    if file.peek(samples.start, 3) == b"ID3":
+        return _MOST_PROBED
     for number in range(_MOST_PROBED):
         content = file.peek(samples.start + number * size, size)
         if len(content) < size or content.strip(b"\0"):

@@ -196,6 +196,21 @@ def test_compressed_sound_in_place_of_samples(codec: str, silence: int, tmp_path
     assert end - start == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.parametrize("codec", ["ac3", "mp2"])
+def test_compressed_sound_behind_a_tag_with_a_picture(codec: str, tmp_path: Path) -> None:
+    """As an MP3 with its cover, stored as the samples of a WAV."""
+    sound = media.tone(media.noise(6, 48_000, 2), 48_000, 1, 2)
+    stored = media.write(tmp_path / f"a.{codec}", codec, Track(sound, 48_000, codec, 256_000)).read_bytes()
+    length = 200_000
+    tag = b"ID3\4\0\0" + bytes(length >> shift & 0x7F for shift in (21, 14, 7, 0))
+    stored = tag + np.random.default_rng(1).bytes(length) + stored
+    content = np.frombuffer(stored + bytes(-len(stored) % 4), "<i2").reshape(-1, 2)
+    recording, audio = read(media.wav(tmp_path / "a.wav", content, 48_000))
+    assert recording.source.codec == codec
+    start, end = media.tone_span(audio) or (0, 0)
+    assert end - start == pytest.approx(1, abs=0.02)
+
+
 def test_silence_is_not_searched_for_compressed_sound_for_ever(tmp_path: Path) -> None:
     counts = []
     for silent in (0, 1, 3, 100):
