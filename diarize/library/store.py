@@ -38,6 +38,7 @@ Clock = Callable[[], datetime]
 NewId = Callable[[], str]
 
 _SPARE = 16  # voices that a server may have put in another order by its own rounding
+_REWRITE_DUE = b"rewrite"  # "purge" in the library: only writing it again overwrites what was deleted
 _LIST = "See: diarize speakers list"
 
 
@@ -63,7 +64,8 @@ def open(
     """The library in a file, or on a server (postgresql://user@host/database).
 
     `create` makes a new one where there is none, encrypted if there is a passphrase. `rewrite`: after a removal, also a
-    large library is written again without the free space, which takes about a minute for a million people.
+    large library is written again without the free space, which takes about a minute for a million people. Without
+    it, a large library on a server keeps deleted data in free space until it is opened with `rewrite`.
 
     `clock` returns the time in UTC; only `clock` and `new_id` make two libraries with the same content differ. Raises
     LibraryMissing, LibraryUnreadable, LibraryNewer, LibraryLocked, LibraryReadOnly, LibraryFull, LibraryDamaged;
@@ -96,7 +98,8 @@ class Library:
         try:
             self._rows = Rows(engine, self._unlocked(passphrase))
             self.index = VoiceIndex(self._rows)
-            if engine.writable and self._rows.meta("purge"):  # a removal was interrupted after its commit
+            mark = self._rows.meta("purge") if engine.writable else None  # a removal left deleted data
+            if mark is not None and (mark != _REWRITE_DUE or self._rewrites()):
                 with contextlib.suppress(LibraryError):
                     self._purge()
         except BaseException:
@@ -305,7 +308,8 @@ class Library:
 
         Deleted rows are overwritten, the file is rewritten, index files are deleted. Where that is not possible at once
         (another process is reading, the disk is full), a LibraryError says so: the person is deleted, and their data
-        are overwritten when the library is opened next. Raises UnknownPerson.
+        are overwritten when the library is opened next. A large library on a server that is open without `rewrite` is
+        rewritten when it is opened with `rewrite` next. Raises UnknownPerson.
         """
         with self.batch():
             utterances = self.person(person).utterances
@@ -474,9 +478,13 @@ class Library:
     def _purge(self) -> None:
         """Overwrite deleted data; "purge" in the library says that this is still to be done."""
         self.index.delete_unused()
-        self._engine.purge(self._rewrite or not any(self.is_large(model) for model in self.models()))
+        rewrite = self._rewrites()
+        self._engine.purge(rewrite)
         with self._engine.writing():
-            self._rows.set_meta("purge", None)
+            self._rows.set_meta("purge", None if rewrite or self._engine.overwrites else _REWRITE_DUE)
+
+    def _rewrites(self) -> bool:
+        return self._rewrite or not any(self.is_large(model) for model in self.models())
 
     def _log(self, action: str, person: str, **detail: object) -> None:
         time = self._clock().isoformat(timespec="seconds")

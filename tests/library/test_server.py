@@ -112,6 +112,54 @@ def test_encrypted_on_a_server(address: str, monkeypatch: pytest.MonkeyPatch) ->
         store.open(address, "other")
 
 
+def test_a_removal_without_a_rewrite_leaves_it_to_the_next_command(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = (
+        *("people", "utterances", "vectors", "voices"),
+        *("prints", "enrolled_prints", "preferences", "challenges"),
+    )
+
+    def files(library: Library) -> dict[str, int]:
+        """The number of each table's file, which is another one after a rewrite."""
+        return {table: library._engine.execute("SELECT pg_relation_filenode(?)", (table,))[0][0] for table in tables}
+
+    def contents() -> bytes:
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute("CHECKPOINT")
+            paths = [
+                connection.execute(
+                    "SELECT current_setting('data_directory') || '/' || pg_relation_filepath(%s)", (f"diarize.{table}",)
+                ).fetchone()
+                for table in tables
+            ]
+        return b"".join(Path(path[0]).read_bytes() for path in paths if path is not None)
+
+    monkeypatch.setattr(store, "LARGE", 5)
+    traces = b"Karenina", voice(90).tobytes(), b"fingerprint of Anna", b"preference of Anna"
+    with made(address) as library:
+        gone = library.enrol("Anna Karenina", [enrolment(90, print=b"fingerprint of Anna")]).id
+        for seed in range(8):
+            library.enrol(f"person {seed}", [enrolment(seed)])
+        library.set_preferences(gone, {"note": "preference of Anna"})
+        with library.batch():
+            library.guard.add_challenge("c", "2031", b"phrase", "2026")
+        before = files(library)
+    assert all(trace in contents() for trace in traces)
+    with store.open(address, rewrite=False) as library:
+        library.remove(gone)
+        assert files(library) == before
+    with store.open(address, rewrite=False) as library:  # nothing to do here
+        assert files(library) == before and library._rows.meta("purge") is not None
+    with store.open(address) as library:
+        after = files(library)
+        assert not [table for table in tables if after[table] == before[table]]
+        assert library._rows.meta("purge") is None
+    assert not [trace for trace in traces if trace in contents()]
+    with store.open(address) as library:
+        assert files(library) == after and len(library.people()) == 8
+
+
 def test_each_fault_has_its_message(address: str) -> None:
     with pytest.raises(LibraryMissing, match="there is no library here"):
         store.open(address)

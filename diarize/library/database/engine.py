@@ -39,6 +39,7 @@ class Engine(Protocol):
     place: str  # the name in messages
     folder: Path | None  # of index files; None: this database has none
     writable: bool
+    overwrites: bool  # deleted rows, without a rewrite of the tables
     depth: int  # of nested transactions; 0: none is open
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]: ...
@@ -59,9 +60,10 @@ class Engine(Protocol):
         """All changes inside, or none; one writer at a time, others wait. May be nested."""
 
     def purge(self, rewrite: bool = True) -> None:
-        """Overwrite deleted data; `rewrite`: and give their space back, which reads everything.
+        """Overwrite deleted data where the database `overwrites`, else let their space be used again.
 
-        Raises LibraryLocked where another process is reading them.
+        `rewrite`: write everything again without them, in any database. Raises LibraryLocked where another process is
+        reading them.
         """
 
     def check(self) -> tuple[str, ...]:
@@ -97,6 +99,8 @@ def transaction(engine: Engine, begin: str) -> Iterator[None]:
 
 class Sqlite:
     """A library in one SQLite file, WAL mode, rights 0600. One object belongs to one thread."""
+
+    overwrites = True
 
     def __init__(self, path: Path, create: bool, read_only: bool) -> None:
         self.place, self.path, self.depth = str(path), path, 0

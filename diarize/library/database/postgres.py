@@ -33,6 +33,10 @@ from diarize.library.database.address import SCHEMA, ServerAddress
 from diarize.library.database.engine import PATIENCE, RESTORE, SqlRow, transaction
 
 _WRITERS = 0x64696172  # the advisory lock of the server that one writer has at a time: "diar"
+_TABLES = (  # from which rows are deleted; the last four are those of the guards, which may be missing
+    *("people", "utterances", "vectors", "voices", "models", "indexes", "meta"),
+    *("prints", "enrolled_prints", "preferences", "challenges"),
+)
 _BATCH = 1000  # rows fetched at a time
 _CHECK = "Check the address; the password is read from ~/.pgpass or PGPASSWORD."
 
@@ -40,6 +44,7 @@ _CHECK = "Check the address; the password is read from ~/.pgpass or PGPASSWORD."
 class Postgres:
     """The engine (engine.py) over one connection. One object belongs to one thread."""
 
+    overwrites = False
     folder: Path | None = None  # the voices of a server are mapped into no file
 
     def __init__(self, address: ServerAddress, create: bool, read_only: bool) -> None:
@@ -149,8 +154,10 @@ class Postgres:
             yield
 
     def purge(self, rewrite: bool = True) -> None:
-        """Rewrite the tables without the space of deleted rows; else that space is used again for other rows."""
-        for table in ("people", "utterances", "vectors", "voices", "indexes", "meta"):
+        """Rewrite the tables without deleted rows. Else these are not overwritten: their space is used again for other
+        rows, sooner or later.
+        """
+        for table in filter(self.has_table, _TABLES):
             self.execute(f"VACUUM (FULL) {table}" if rewrite else f"VACUUM {table}")
 
     def check(self) -> tuple[str, ...]:
