@@ -20,7 +20,7 @@ from multiprocessing import connection
 from types import FrameType
 from typing import Any
 
-from diarize.errors import BackendError, ConfigError, DiarizeError
+from diarize.errors import BackendError, ConfigError, DiarizeError, printable
 from diarize.models.store import Store
 from pipelines.processes import lifetime
 from pipelines.service import server
@@ -83,6 +83,16 @@ class _Member:
     process: Any
     messages: Any  # a connection: True when it listens, or the error that ended it
     started: float = field(default_factory=time.monotonic)
+
+    def why_ended(self) -> str:
+        """The status of a process that ended, and the error that it sent."""
+        reason = f"the status {self.process.exitcode}"
+        with contextlib.suppress(EOFError, OSError):
+            while self.messages.poll():
+                message = self.messages.recv()
+                if isinstance(message, BaseException):
+                    reason += f" ({printable(str(message))})"
+        return reason
 
 
 class _Group:
@@ -147,7 +157,7 @@ class _Group:
                     continue
                 lived = time.monotonic() - member.started
                 self._waits[number] = SOON if lived > STEADY else min(LATE, 2 * self._waits[number])
-                self._log(f"process {member.process.pid} ended with the status {member.process.exitcode}; "
+                self._log(f"process {member.process.pid} ended with {member.why_ended()}; "
                           f"another one starts in {self._waits[number]:g} s")  # fmt: skip
                 member.messages.close()
                 member.process.close()
@@ -175,10 +185,11 @@ class _Group:
 
 
 def _serve(settings: ServiceSettings, store: Store, log: Log, listener: socket.socket, messages: Any) -> None:
-    """A process of the group."""
+    """A process of the group. An error is sent, and ends it with the status 1."""
     lifetime.die_with_parent()
     try:
         server.run(settings, store, log, lambda port: messages.send(True), [listener])
     except DiarizeError as error:
         with contextlib.suppress(OSError):
             messages.send(error)
+        raise SystemExit(1) from error

@@ -7,9 +7,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,35 @@ def test_a_challenge_of_one_process_is_answered_in_another_and_once(
         assert again.json()["id"] == first.json()["id"] and again.headers["Idempotency-Replayed"] == "true"
 
 
+def servers_of(parent: psutil.Process) -> list[psutil.Process]:
+    """The processes that serve; the others of a group decode, or watch over what is shared."""
+    return [child for child in parent.children() if "--multiprocessing-fork" in child.cmdline()]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAITING
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def suspended(server: psutil.Process) -> Iterator[None]:
+    """While a process is stopped, whichever else listens takes every new connection."""
+    server.suspend()
+    try:
+        wait_until(lambda: server.status() == psutil.STATUS_STOPPED)
+        yield
+    finally:
+        server.resume()
+
+
+def ask(served: Process) -> None:
+    """A request over a new connection, which waits until a process takes it."""
+    with client_of(served) as client:
+        assert client.get("/healthz").status_code == 200
+
+
 def race_on_one_port(served: Process, folder: Path, phrases: Path, attempts: int = 6) -> None:
     """Challenges of a group of processes, each answered four times at once over new connections."""
     with client_of(served) as client:
@@ -148,23 +177,37 @@ def test_processes_behind_one_port(tmp_path: Path, phrases: Path, place: str, re
     with process(tmp_path, "--processes", "2", *library, *OPTIONS) as served:
         parent = psutil.Process(served.process.pid)
         race_on_one_port(served, tmp_path, phrases)
-        answered = pids(tmp_path)
-        assert len(answered) == 2 and answered <= {child.pid for child in parent.children()}
+        one, two = servers_of(parent)
+        for server, other in ((one, two), (two, one)):
+            with suspended(other):
+                ask(served)
+            wait_until(lambda pid=server.pid: pid in pids(tmp_path))  # type: ignore[misc]
+        assert pids(tmp_path) == {one.pid, two.pid}
 
-        victim = answered.pop()
-        os.kill(victim, signal.SIGKILL)
-        deadline = time.monotonic() + WAITING
-        while len(pids(tmp_path)) < 3:  # another one has taken its place, and answers
-            with httpx.Client(base_url=served.url, timeout=5, trust_env=False) as client:
-                assert client.get("/healthz").status_code == 200
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        assert f"process {victim} ended with the status -9" in (tmp_path / "log").read_text()
+        one.kill()
+        ask(served)
+        with suspended(two):
+            ask(served)  # another one has taken its place, and answers
+        wait_until(lambda: len(pids(tmp_path)) == 3)
+        assert pids(tmp_path) - {one.pid} == {server.pid for server in servers_of(parent)}
+        assert f"process {one.pid} ended with the status -9" in (tmp_path / "log").read_text()
         children = parent.children(recursive=True)
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(WAITING) == 0
         assert psutil.wait_procs(children, timeout=20)[1] == []
         assert list(tmp_path.glob("uploads-*/*")) == []
+
+
+@pytest.mark.slow
+def test_why_a_process_cannot_start_again_is_logged(tmp_path: Path) -> None:
+    with process(tmp_path, "--processes", "2", *OPTIONS) as served:
+        damaged = tmp_path / "damaged"
+        damaged.write_bytes(b"no database" * 1000)
+        damaged.replace(tmp_path / "service.db")  # processes that run have the old file open
+        servers_of(psutil.Process(served.process.pid))[0].kill()
+        wait_until(lambda: "ended with the status 1 (" in (tmp_path / "log").read_text())
+        line = next(line for line in (tmp_path / "log").read_text().splitlines() if "the status 1" in line)
+        assert f"{tmp_path / 'service.db'}: " in line and "; another one starts in" in line
 
 
 @pytest.mark.slow
