@@ -7,6 +7,7 @@ verification, so that its scores mean the same. Corrected turns count: a voice i
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import numpy as np
 from diarize.config import Config
 from diarize.corrections.clearest import Span, clearest, speaking_time
 from diarize.corrections.state import EditedSpeaker, State
-from diarize.errors import ConfigError, DiarizeError
+from diarize.errors import ConfigError
 from diarize.library.enrolled import enrolled_people
 from diarize.library.scoring.identification import OpenSet
 from diarize.library.store import Library
@@ -35,6 +36,7 @@ EMBEDDED = 30_000  # ms of clear speech of each speaker: more gains little (docs
 LEAST = 1_600  # ms: a window of the embedder
 MOST_SPEAKERS = 40  # whose voices are embedded, those who speak most
 MOST_PAIRS = 20
+AGAIN = 5.0  # s after which the library is read again, to see whether it has changed
 
 OpenLibrary = Callable[[], AbstractContextManager[Library | None]]  # to read; None: it does not exist yet
 ChangeLibrary = Callable[[], AbstractContextManager[Library]]
@@ -56,9 +58,24 @@ class SpeakerVoices:
         """`library` opens the enrolled people who are candidates; None: nobody is."""
         self._config, self._store, self._library = config, store, library
         self._models: Models | None = None
-        self._people: OpenSet | None = None
+        self._people: tuple[tuple[str, ...], OpenSet] | None = None  # (digests of the library, who is in it)
+        self._digests: tuple[float, tuple[str, ...]] | None = None  # (when they were read, digests of the library)
         self._embedded: dict[tuple[str, tuple[Span, ...]], UtteranceEmbedding] = {}
         self._lock = threading.RLock()
+        self._reading = threading.Lock()  # `_lock` may be held for minutes
+
+    def library_digests(self) -> tuple[str, ...]:
+        """Changes whenever the candidates may be other people: after an enrolment, a removal, the end of a consent.
+
+        At most `AGAIN` seconds old. Raises LibraryError where the library cannot be read.
+        """
+        with self._reading:
+            if self._library is None:
+                return ()
+            if self._digests is None or time.monotonic() - self._digests[0] >= AGAIN:
+                with self._library() as library:
+                    self._digests = time.monotonic(), _digests(library)
+            return self._digests[1]
 
     def enrol(
         self, library: Library, folder: Path, speaker: str, name: str, consent: str, recording: Path | None
@@ -73,25 +90,22 @@ class SpeakerVoices:
         result = enroll_from_transcript(
             library, request, folder, speaker, self._config, self._store, recording=recording
         )
-        with self._lock:
-            self._people = None  # the library has changed
+        with self._reading:
+            self._digests = None  # the library has changed
         return result
 
     def describe(self, transcript: Transcript, state: State, decoded: Decoded, blind: bool = False) -> dict[str, Any]:
         """As `describe_speakers`, with candidates of now and pairs who may be one person, from the `decoded` sound.
 
-        Where the models are missing, or the recording is another one, `problem` says so.
+        Raises DiarizeError where models are missing, the recording is another one, or the library cannot be read.
         """
         described = describe_speakers(transcript, state, blind)
         shown = [one.id for one in _shown(state, blind)]
-        try:
-            with self._lock:
-                voices = self._voices(transcript, state, shown, decoded)
-                for id, candidates in self._identify(voices).items():
-                    described["speakers"][id]["candidates"] = _listed(candidates)
-                described["pairs"] = self._pairs(voices)
-        except DiarizeError as error:
-            described["problem"] = str(error)
+        with self._lock:
+            voices = self._voices(transcript, state, shown, decoded)
+            for id, candidates in self._identify(voices).items():
+                described["speakers"][id]["candidates"] = _listed(candidates)
+            described["pairs"] = self._pairs(voices)
         return described
 
     def _voices(
@@ -126,12 +140,14 @@ class SpeakerVoices:
     def _identify(self, voices: Mapping[str, UtteranceEmbedding]) -> dict[str, tuple[Candidate, ...]]:
         if not voices or self._library is None:
             return {}
-        if self._people is None:
-            with self._library() as library:
-                self._people = enrolled_people(library, self._load().embedder.model, self._config).load()
+        model = self._load().embedder.model
+        with self._library() as library:
+            digests = _digests(library)
+            if self._people is None or self._people[0] != digests:
+                self._people = digests, enrolled_people(library, model, self._config).load()
         rows = list(voices.values())
         bandwidth = min(voice.bandwidth for voice in rows)
-        identities = self._people(np.stack([row.vector for row in rows]), [row.seconds for row in rows], bandwidth)
+        identities = self._people[1](np.stack([row.vector for row in rows]), [row.seconds for row in rows], bandwidth)
         return {
             id: identities[identity.same if identity.same is not None else k].candidates
             for k, (id, identity) in enumerate(zip(voices, identities, strict=True))
@@ -182,6 +198,11 @@ def describe_speakers(transcript: Transcript, state: State, blind: bool = False)
         for one in state.speakers
     }
     return {"speakers": speakers, "pairs": [], "problem": "", "pending": False}
+
+
+def _digests(library: Library | None) -> tuple[str, ...]:
+    """Of the voices of each model; one library has others than another one. Raises LibraryError."""
+    return () if library is None else tuple(map(library.digest, library.models()))
 
 
 def _shown(state: State, blind: bool) -> tuple[EditedSpeaker, ...]:

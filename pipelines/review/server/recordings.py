@@ -66,7 +66,6 @@ class ReviewedRecording:
         self._rendered: dict[str, tuple[tuple[str, str], bytes]] = {}  # what is shown -> (for which corrections, bytes)
         self._other = _other(request.compare, id)
         self._compared: SharedResult[dict[str, Any]] = SharedResult(VOICES)
-        self._enrolled = 0  # speakers who were enrolled: candidates are other ones then
         path = sources.find(self._corrections.transcript, folder, request.audio)
         self.sound = None if path is None else Sound(self._corrections.transcript, path, request.cache, scratch)
         if behind(folder):
@@ -150,16 +149,21 @@ class ReviewedRecording:
 
     def speakers(self) -> dict[str, Any]:
         """`speakers.json`, at once. While voices are compared, `pending` is true: candidates are those of the run then,
-        and there are no pairs."""
+        and there are no pairs. What could not be compared is tried again with the next call; `problem` says why."""
         with self._lock:
             self._corrections.refresh()
             transcript, state = self._corrections.transcript, self._corrections.history.state
-            key = self._corrections.base, self._corrections.head, self._enrolled
+            key = self._corrections.base, self._corrections.head
         blind, voices, sound = self._request.viewing.blind, self._request.voices, self.sound
         described = describe_speakers(transcript, state, blind)
         if voices is None or sound is None:
             return {**described, "problem": "the recording was not found" if sound is None else ""}
-        compared = self._compared.get(key, lambda: voices.describe(transcript, state, sound.decoded, blind))
+        try:
+            compared = self._compared.get(
+                (*key, voices.library_digests()), lambda: voices.describe(transcript, state, sound.decoded, blind)
+            )
+        except DiarizeError as error:
+            return {**described, "problem": str(error)}
         return {**described, "pending": True} if compared is None else compared
 
     def enrol(self, speaker: str, name: str, consent: str) -> dict[str, Any]:
@@ -176,7 +180,6 @@ class ReviewedRecording:
             reasons = "; ".join(dict.fromkeys(row.reason for row in result.rows if row.reason))
             raise Answer(422, {"problem": f"nobody was enrolled: {reasons}"})
         complete = "complete" if result.complete else f"not complete: {result.wanted:.0f} s are wanted"
-        self._enrolled += 1
         message = f"{result.person.name} is enrolled: {result.seconds:.1f} s of speech, {complete}"
         return {"message": message, "id": result.person.id, "complete": result.complete}
 

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from diarize.config import Config
+from diarize.errors import ModelMissing
 from diarize.library import store as libraries
 from diarize.models.store import Store
 from diarize.types import Candidate, Speaker, Turn
@@ -21,6 +22,7 @@ from pipelines.processes import decoding
 from pipelines.results import integrity
 from pipelines.results.corrections import Corrections
 from pipelines.review import sound
+from pipelines.review import voices as voices_module
 from pipelines.review.document import Viewing
 from pipelines.review.server.recordings import Answer, ReviewedRecording, ReviewedRun, ReviewRequest
 from pipelines.review.sound import played_type, waveform
@@ -267,6 +269,70 @@ def test_voices_are_compared_enrolled_and_follow_corrections(tmp_path: Path, emp
     recording.append(0, [{"op": "merge_speakers", "from": "C", "into": "A"}], None)
     assert [(pair["a"], pair["b"]) for pair in compared(recording)["pairs"]] in ([("A", "B")], [("B", "A")])
     run.close()
+
+
+def test_candidates_follow_the_library_and_problems_pass(
+    tmp_path: Path, empty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person is enrolled from another recording, renamed and removed elsewhere; the library is away for a moment."""
+    monkeypatch.setattr(voices_module, "AGAIN", 0.0)
+    turns = (Turn(0.5, 6.5, "A"), Turn(7.0, 13.0, "B"))
+    plain = replace(transcript(), speakers=tuple(map(Speaker, "AB")), turns=turns, words=())
+    for name in ("first", "second"):
+        write_results(tmp_path / "out" / name, sing(tmp_path / f"{name}.wav", (ANNA, 6), (BEN, 6)), plain)
+    people, away = tmp_path / "people.db", tmp_path / "away.db"
+    libraries.open(people, create=True).close()
+    voices = SpeakerVoices(CONFIG, empty, lambda: libraries.open(people))
+    viewing = Viewing("anna", library=True)
+    run = ReviewedRun(
+        ReviewRequest(tmp_path / "out", viewing, voices=voices, library=lambda: libraries.open(people)), tmp_path
+    )
+    first, second = run.recording("first"), run.recording("second")
+
+    def candidates() -> list[str]:
+        described = compared(first)
+        assert described["problem"] == ""
+        return [one["name"] for one in described["speakers"]["A"]["candidates"]]
+
+    assert candidates() == []
+    person = second.enrol("A", "Anna", "agreed")["id"]
+    assert candidates() == ["Anna"]
+    with libraries.open(people) as library:
+        library.rename(person, "Anna Berg")
+    assert candidates() == ["Anna Berg"]
+
+    people.rename(away)
+    first.append(0, [{"op": "name_speaker", "speaker": "B", "name": "Ben"}], None)
+    described = compared(first)
+    assert "people.db" in described["problem"] and described["speakers"]["A"]["candidates"] == []
+    away.rename(people)
+    assert candidates() == ["Anna Berg"]
+
+    with libraries.open(people) as library:
+        library.remove(person)
+    assert candidates() == []
+    run.close()
+
+
+def test_a_model_that_was_missing_is_used_when_it_is_there(
+    tmp_path: Path, empty: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sing(tmp_path / "meeting.wav", (ANNA, 6), (BEN, 6))
+    turns = (Turn(0.5, 6.5, "A"), Turn(7.0, 13.0, "B"))
+    plain = replace(transcript(), speakers=tuple(map(Speaker, "AB")), turns=turns, words=())
+    voices = SpeakerVoices(CONFIG, empty)
+    folder = write_results(tmp_path / "out" / "meeting", path, plain)
+    run = ReviewedRun(ReviewRequest(folder, Viewing("anna"), voices=voices), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(voices_module, "load_embedder", missing_model)
+        assert "a folder that is empty yet" in compared(run.recording("meeting"))["problem"]
+    described = compared(run.recording("meeting"))
+    assert described["problem"] == "" and len(described["pairs"]) == 1
+    run.close()
+
+
+def missing_model(config: Config, store: Store) -> Any:
+    raise ModelMissing("embedder", "a folder that is empty yet")
 
 
 def test_without_models_candidates_are_those_of_the_run(tmp_path: Path, empty: Store) -> None:
