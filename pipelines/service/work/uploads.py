@@ -1,12 +1,19 @@
-"""What a caller sent -> decoded sound. It is decoded in a confined child, which may open and reach nothing."""
+"""What a caller sent, in a folder of this process -> decoded sound.
+
+It is decoded in a confined child, which may open and reach nothing.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import tempfile
 import threading
 import wave
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +30,7 @@ from pipelines.processes.decoding import Decoder
 from pipelines.service.work.refusals import Refusal
 from pipelines.service.work.settings import RequestLimits
 
+_PREFIX = "uploads-"
 _NOISE, _NOISE_RATE = 3.0, 48_000  # s and Hz of the noise that is decoded at the start; its rate needs resampling
 _KINDS = (  # first bytes -> what they are, for messages about what is not audio
     (b"RIFF", "RIFF (wav)"), (b"fLaC", "flac"), (b"ID3", "mp3"), (b"OggS", "ogg"), (b"\x1aE\xdf\xa3", "matroska"),
@@ -46,6 +54,36 @@ class Upload:
         """What a message says about it."""
         kind = self.sniffed or _sniff(self.path)
         return {"bytes": self.size, "type": kind, "declared_type": self.declared, "seconds": self.seconds}
+
+
+class UploadFolder:
+    """The folder of a process for uploads, new at its start; those of processes that were killed are removed then.
+
+    A process holds a lock (flock) on its folder, which the system releases however the process ends. Starting processes
+    take turns by a lock on `parent`, so that no folder is removed between its creation and its lock. Where the system
+    or the file system has no such locks, nothing is removed.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock: int | None = None
+        turn = _locked(parent, wait=True)
+        try:
+            if turn is not None:
+                _remove_left(parent)
+            self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            if turn is not None:
+                self._lock = _locked(self.path)
+        finally:
+            if turn is not None:
+                os.close(turn)
+
+    def remove(self) -> None:
+        """Remove it and all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 class UploadDecoder:
@@ -115,6 +153,30 @@ class UploadDecoder:
     def _too_long(self, upload: Upload) -> Refusal:
         limit = self._limits.utterance_seconds
         return Refusal("audio_too_long", f"{limit:g} s are the limit", {"limit": limit, "received": upload.received()})
+
+
+def _remove_left(parent: Path) -> None:
+    for path in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # no folder
+            lock = _locked(path)
+            if lock is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(lock)
+
+
+def _locked(folder: Path, wait: bool = False) -> int | None:
+    """The descriptor of a folder with a lock on it; None: another process has it, or there are no locks here."""
+    if find_spec("fcntl") is None:  # Windows
+        return None
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | (0 if wait else os.O_NOFOLLOW))
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _sniff(path: Path) -> str:

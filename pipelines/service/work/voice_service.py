@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from diarize.errors import BackendError, DiarizeError, LibraryError, ModelError, printable
@@ -27,7 +24,7 @@ from pipelines.service.work.recordings import RecordingJobs
 from pipelines.service.work.refusals import Refusal
 from pipelines.service.work.retention import retain, tenants_of
 from pipelines.service.work.settings import ServiceSettings
-from pipelines.service.work.uploads import UploadDecoder
+from pipelines.service.work.uploads import UploadDecoder, UploadFolder
 from pipelines.service.work.voices import OpenLibraries, VoiceModels
 
 GUESSES = 1 / 6  # failed keys a second that an address may send, on average
@@ -89,8 +86,8 @@ class VoiceService:
         self.desk = BoundedPool("desk", DESK, 4 * limits.queue)
         self.bench = BoundedPool("bench", settings.threads, limits.queue, self.models.load)
         self.stopping = False
-        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.uploads = Path(tempfile.mkdtemp(prefix="uploads-", dir=settings.data))
+        self._folder = UploadFolder(settings.data)
+        self.uploads = self._folder.path
         self._keyed = False
 
     async def start(self) -> None:
@@ -112,7 +109,7 @@ class VoiceService:
         self.desk.close()
         self.decoder.close()
         self.ledger.close()
-        shutil.rmtree(self.uploads, ignore_errors=True)
+        self._folder.remove()
 
     def needs_key(self) -> bool:
         """Whether callers need a key: since the first one was made."""
