@@ -218,11 +218,11 @@ class Kills:
     """Trainings that were killed and resumed, against one that was not."""
 
     killed: int
-    finished: int  # trainings that were compared
+    trainings: int  # that were compared
     same: int  # of them with the same bytes
 
     def __str__(self) -> str:
-        same = f"{self.same} of {self.finished} resumed trainings with the bytes of an undisturbed one"
+        same = f"{self.same} of {self.trainings} resumed trainings with the bytes of an undisturbed one"
         return f"{self.killed} kills; {same}"
 
 
@@ -298,7 +298,7 @@ def main() -> None:
         if run == "kills":
             result = kills(options.data, options.work / "kills", 20)
             print(f"kills: {result}")
-            if result.same < result.finished:
+            if result.same < result.trainings:
                 raise SystemExit("a resumed training has other weights")
             continue
         trained = run in RECIPES

@@ -14,7 +14,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from multiprocessing import connection
 from types import FrameType
@@ -25,15 +24,13 @@ from diarize.models.store import Store
 from pipelines.processes import lifetime
 from pipelines.service import server
 from pipelines.service.access.keys import Keys
-from pipelines.service.work.settings import ServiceSettings
+from pipelines.service.work.settings import Log, ServiceSettings
 from pipelines.service.work.voice_service import open_ledger
 
 MOST = 64  # processes
 SOON, LATE = 1.0, 60.0  # s until a process that ended is started again, first and at most
 STEADY = 60.0  # s after which a process counts as one that works
 GRACE = server.GRACE + 10  # s until processes that do not end are killed
-
-Log = Callable[[str], None]
 
 
 def run(settings: ServiceSettings, store: Store, log: Log, on_ready: server.OnReady, count: int) -> None:

@@ -13,7 +13,7 @@ from diarize.errors import ConfigError
 from diarize.models.store import Store
 from pipelines.service.application import application
 from pipelines.service.http.connections import guarded
-from pipelines.service.work.settings import ServiceSettings
+from pipelines.service.work.settings import Log, ServiceSettings
 from pipelines.service.work.voice_service import VoiceService
 
 GRACE = 30  # s in which running requests are finished when the service is stopped
@@ -42,9 +42,7 @@ class VoiceServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def make(
-    settings: ServiceSettings, store: Store, log: Callable[[str], None], on_ready: OnReady = lambda port: None
-) -> VoiceServer:
+def make(settings: ServiceSettings, store: Store, log: Log, on_ready: OnReady = lambda port: None) -> VoiceServer:
     """The server. Raises ConfigError for an address that is not safe, and LibraryError."""
     service = VoiceService(settings, store, log)
     binding, limits = settings.binding, settings.limits
@@ -94,7 +92,7 @@ def allow_files(connections: int) -> None:
 def run(
     settings: ServiceSettings,
     store: Store,
-    log: Callable[[str], None],
+    log: Log,
     on_ready: OnReady,
     listeners: list[socket.socket] | None = None,
 ) -> None:

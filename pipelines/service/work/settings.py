@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from pipelines.service.access.binding import Binding
 from pipelines.service.access.tenants import Tenants
 
 MIB = 1 << 20
+
+Log = Callable[[str], None]  # called with a line of the service's log
 
 
 @dataclass(frozen=True, slots=True)

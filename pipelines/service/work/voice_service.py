@@ -23,7 +23,7 @@ from pipelines.service.work.pools import BoundedPool
 from pipelines.service.work.recordings import RecordingJobs
 from pipelines.service.work.refusals import Refusal
 from pipelines.service.work.retention import retain, tenants_of
-from pipelines.service.work.settings import ServiceSettings
+from pipelines.service.work.settings import Log, ServiceSettings
 from pipelines.service.work.uploads import UploadDecoder, UploadFolder
 from pipelines.service.work.voices import OpenLibraries, VoiceModels
 
@@ -32,7 +32,6 @@ GUESS_BURST = 20.0
 DESK = 4  # threads for what needs no model
 
 Work = Callable[[], tuple[int, dict[str, Any]]]
-Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
