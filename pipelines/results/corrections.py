@@ -63,13 +63,17 @@ class Corrections:
         self._reload()
 
     def _load_again(self) -> None:
-        """Load what is there now. While exports are written, transcript.json is away for a moment: it is waited for."""
+        """Load what is there now. While exports are written, transcript.json is away for a moment: it is waited for.
+
+        Raises FormatError, at once where the whole folder is gone.
+        """
         end = time.monotonic() + REPLACED
         while True:
             try:
                 return self._load()
             except FormatError as error:
-                if not isinstance(error.__cause__, FileNotFoundError) or time.monotonic() > end:
+                is_away = isinstance(error.__cause__, FileNotFoundError) and self.folder.is_dir()
+                if not is_away or time.monotonic() > end:
                     raise
             time.sleep(0.01)
 

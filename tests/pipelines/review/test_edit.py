@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -305,5 +306,17 @@ def test_a_transcript_that_is_being_replaced_is_waited_for(folder: Path, monkeyp
     assert people.corrected().speakers[0].name == "Anna"
     path.rename(away)
     monkeypatch.setattr(corrections, "REPLACED", 0.1)
+    with pytest.raises(FormatError, match="cannot be read: No such file"):
+        people.refresh()
+
+
+def test_nobody_waits_for_a_folder_that_was_deleted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = Corrections(folder)
+    shutil.rmtree(folder)
+
+    def sleep(seconds: float) -> None:
+        raise AssertionError("waited")
+
+    monkeypatch.setattr("time.sleep", sleep)
     with pytest.raises(FormatError, match="cannot be read: No such file"):
         people.refresh()
