@@ -1,13 +1,15 @@
 """The folder of a review server in the temporary directory, for transcoded sound; and those that killed servers left.
 
 A server holds a lock on its folder (flock) as long as it lives; the system releases it when the process ends, however
-it ends. So a folder whose lock is free belongs to nobody. The temporary directory is shared: a name there may be
-anybody's file, pipe or link.
+it ends. So a folder whose lock is free belongs to nobody. Some network file systems have no locks: folders have none
+there, and those of killed servers stay. The temporary directory is shared: a name there may be anybody's file, pipe or
+link.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -20,6 +22,8 @@ from pathlib import Path
 _PREFIX = "diarize-review-"
 _NAME = re.compile(_PREFIX + r"\d+-[a-z0-9_]{8}")  # with the number of the process
 _TRIES = 10
+# What flock gives on file systems without locks; EBADF on those that lock only what is open to be written (flock(2)).
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
 
 @contextlib.contextmanager
@@ -50,17 +54,27 @@ def sweep() -> None:
 
 
 def _create() -> tuple[Path, int | None]:
-    """A locked folder. A sweep may remove it between its creation and its lock: then another one is made."""
+    """A locked folder; None where there are no locks. A sweep may remove it between its creation and its lock: then
+    another one is made.
+    """
     for _ in range(_TRIES):
         path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         if find_spec("fcntl") is None:  # Windows: nothing is swept there
             return path, None
-        with contextlib.suppress(FileNotFoundError):
+        try:
             descriptor = _open_and_lock(str(path))
-            if descriptor is not None and path.exists():
-                return path, descriptor
-            if descriptor is not None:
-                os.close(descriptor)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                return path, None
+            shutil.rmtree(path, ignore_errors=True)
+            if not isinstance(error, FileNotFoundError):
+                raise
+            continue
+        if descriptor is not None and path.exists():
+            return path, descriptor
+        shutil.rmtree(path, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
     raise OSError("no folder could be made in the temporary directory")
 
 
@@ -88,7 +102,10 @@ def _open_and_lock(name: str, parent: int | None = None) -> int | None:
     descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(descriptor)
         return None
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import tempfile
@@ -83,6 +84,36 @@ def test_a_folder_of_another_user_stays(temporary: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "geteuid", lambda: user + 1)
     scratch.sweep()
     assert other.is_dir()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF])
+def test_without_locks_a_server_starts_and_nothing_is_swept(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As on some network file systems."""
+    left = leave(temporary / "diarize-review-12-abcdefgh")
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    scratch.sweep()
+    with scratch.folder() as path:
+        assert path.is_dir() and set(temporary.iterdir()) == {left, path}
+    assert list(temporary.iterdir()) == [left]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EWOULDBLOCK])
+def test_a_folder_that_cannot_be_locked_is_removed(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match=r"Input/output|no folder could be made"), scratch.folder():
+        pass
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(
