@@ -23,8 +23,10 @@ from tests.pipelines.service.servers import ROOT, WAITING, Process, process
 
 SOCKETS = 10_000
 LIMIT = 1000  # RequestLimits.connections, the default
-FILES = 2 * LIMIT + 600  # with the upload of each, and those that wait to be closed: a backlog at most
-BUFFERS = FILES * (128 << 10)  # bytes: of each, 64 KiB that asyncio reads, 32 KiB of a head, and as much around it
+# With the upload of each. Connections over the limit are closed three rounds of the event loop after they are accepted,
+# and each round accepts a backlog at most.
+FILES = 2 * LIMIT + 4 * server.BACKLOG
+BUFFERS = (2 * LIMIT + 600) * (128 << 10)  # bytes: of each, 64 KiB that asyncio reads, a head of 32 KiB, and the rest
 
 
 @pytest.fixture
