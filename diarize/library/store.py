@@ -186,13 +186,16 @@ class Library:
             people = self._rows.people(self._today(), where, (after, count))
         return tuple(sorted(people, key=lambda person: person.id))
 
-    def lapsed(self, model: str, seconds: float, created: datetime | None, last: date | None) -> tuple[str, ...]:
+    def lapsed(
+        self, model: str, seconds: float, created: datetime | None, last: date | None, person: str | None = None
+    ) -> tuple[str, ...]:
         """The ids of those who were enrolled before `created` and have fewer `seconds` of speech for `model`, and of
-        those whose consent ended before the day `last`. None: nobody is listed for that reason.
+        those whose consent ended before the day `last`. None: nobody is listed for that reason. `person`: only this one
+        is looked at.
         """
         since = "" if created is None else created.isoformat(timespec="microseconds")
         with self._engine.reading():
-            return self._rows.lapsed(model, seconds, since, "" if last is None else last.isoformat())
+            return self._rows.lapsed(model, seconds, since, "" if last is None else last.isoformat(), person)
 
     def counts(self) -> tuple[int, int]:
         """(number of people, number of those whose consent has ended)."""
@@ -249,9 +252,10 @@ class Library:
             time = self._clock().isoformat(timespec="microseconds")
             exists = person is not None and (created is None or self._has(person))
             if exists:
-                id = self.person(person or "").id
+                known = self.person(person or "")
+                id = known.id
                 if consent is not None or expires is not None:
-                    self._rows.set_record(id, consent, expires)
+                    self._set_record(known, consent, expires)
             else:
                 id = self._new_id() if person is None else person
                 if not id or not id.isprintable():
@@ -278,7 +282,7 @@ class Library:
     def consent(self, person: str, consent: str | None, expires: date | None) -> Person:
         """Replace the recorded `consent`, in words, and the last day (UTC) on which the voice may be used."""
         with self.batch():
-            self._rows.set_record(self.person(person).id, consent, expires)
+            self._set_record(self.person(person), consent, expires)
             self._log("consent", person, expires=expires.isoformat() if expires else None)
             return self.person(person)
 
@@ -361,15 +365,15 @@ class Library:
         """A search that stays in memory, for a process that runs for long; other threads may use it with libraries of
         theirs (`live`). None: there are few voices, or faiss is not installed.
         """
-        return LiveSearch(self._rows, model) if compact.available() and self.is_large(model) else None
+        return LiveSearch(self._rows, model, self._today()) if compact.available() and self.is_large(model) else None
 
     def is_large(self, model: str) -> bool:
         """Whether there are so many voices of `model` that a search in all of them takes long."""
         return self._rows.has_many(model, LARGE)
 
     def purge_search(self, search: LiveSearch) -> None:
-        """Let a search forget the voices that this library has no longer."""
-        search.purge(self._rows)
+        """Let a search forget the voices that this library has no longer, and those whose consent has ended."""
+        search.purge(self._rows, self._today())
 
     def candidates(self, search: LiveSearch, queries: Vectors) -> tuple[Matrix, Background]:
         """(voices near the queries (k, d), what stands for all others), of a search in this library."""
@@ -469,6 +473,11 @@ class Library:
 
     def _has(self, id: str) -> bool:
         return bool(self._engine.execute("SELECT 1 FROM people WHERE id = ?", (id,)))
+
+    def _set_record(self, person: Person, consent: str | None, expires: date | None) -> None:
+        self._rows.set_record(person.id, consent, expires)
+        if person.expired:
+            self._rows.renumber(person.id)  # searches in memory left the voices out
 
     def _delete(self, id: str) -> None:
         self._rows.delete(id)

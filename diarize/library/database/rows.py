@@ -17,6 +17,10 @@ from diarize.library.database.encryption import Seal
 from diarize.library.database.engine import RESTORE, Engine
 from diarize.library.database.records import Enrolled, Enrolment, Person
 
+_EXPIRED = (  # of a model, on a day: few, read by the index of the days
+    "FROM people p JOIN voices v ON v.person = p.id JOIN models m ON m.id = v.model WHERE m.name = ? AND p.expires < ?"
+)
+
 
 class VoiceRow(NamedTuple):
     """One person's voice, as index files and matrices hold it."""
@@ -251,21 +255,32 @@ class Rows:
             where = f"m.name = ? AND {where} AND (p.expires IS NULL OR p.expires >= ?)"
             yield from self._voices(where, (model, *numbers, today.isoformat()))
 
-    def numbers(self, model: str) -> NDArray[np.int64]:
-        """The number of the change that wrote each voice of `model`, sorted; those of expired people too."""
+    def renumber(self, person: str) -> None:
+        """Give the voices of a person new numbers: searches in memory read them again."""
+        for model in self._models_of(person):
+            number = self.changes() + 1
+            self.set_meta("changes", b"%d" % number)
+            sql = "UPDATE voices SET changed = ? WHERE person = ? AND model = ?"
+            self.engine.execute(sql, (number, person, self._model_id(model)))
+
+    def numbers(self, model: str, today: date) -> NDArray[np.int64]:
+        """The number of the change that wrote each voice of `model` whose consent lasts on `today`, sorted."""
         sql = "SELECT v.changed FROM voices v JOIN models m ON m.id = v.model WHERE m.name = ? ORDER BY v.changed"
         with self.engine.reading():
-            return np.fromiter((row[0] for row in self.engine.stream(sql, (model,))), np.int64)
+            every = np.fromiter((row[0] for row in self.engine.stream(sql, (model,))), np.int64)
+            expired = self.engine.execute(f"SELECT v.changed {_EXPIRED}", (model, today.isoformat()))
+        return np.setdiff1d(every, np.array([row[0] for row in expired], np.int64), assume_unique=True)
 
-    def vectors(self, model: str, numbers: Sequence[int] = (), after: int = -1) -> Iterator[NumberedVoice]:
-        """Voices by number: those in `numbers`, or where there are none of all that
-        were written later than `after`. Inside a transaction.
+    def vectors(self, model: str, today: date, numbers: Sequence[int] = (), after: int = -1) -> Iterator[NumberedVoice]:
+        """Voices whose consent lasts on `today`: those in `numbers`, or where there are none of all that
+        were written later than `after`; sorted by number. Inside a transaction.
         """
         where = f"IN ({', '.join('?' * len(numbers))})" if numbers else "> ?"
         for number, person, seconds, vector in self.engine.stream(
             "SELECT v.changed, v.person, v.seconds, v.vector FROM voices v JOIN models m ON m.id = v.model "
-            f"WHERE m.name = ? AND v.changed {where} ORDER BY v.changed",
-            (model, *(numbers or (after,))),
+            f"WHERE m.name = ? AND v.changed {where} "
+            "AND v.person NOT IN (SELECT id FROM people WHERE expires < ?) ORDER BY v.changed",
+            (model, *(numbers or (after,)), today.isoformat()),
         ):
             raw = self.seal.open(bytes(vector), _voice_place(person, model, seconds))
             yield NumberedVoice(number, person, seconds, _vector(raw))
@@ -303,6 +318,11 @@ class Rows:
         sql = "SELECT count(*) FROM voices v JOIN models m ON m.id = v.model WHERE m.name = ?"
         return int(self.engine.execute(sql, (model,))[0][0])
 
+    def count_lasting(self, model: str, today: date) -> int:
+        """How many voices of `model` there are whose consent lasts on `today`."""
+        expired = self.engine.execute(f"SELECT count(*) {_EXPIRED}", (model, today.isoformat()))
+        return self.count(model) - int(expired[0][0])
+
     def has_many(self, model: str, count: int) -> bool:
         """Whether there are `count` voices of `model` or more; expired ones count."""
         sql = (
@@ -310,15 +330,16 @@ class Rows:
         )
         return int(self.engine.execute(sql, (model, count))[0][0]) >= count
 
-    def lapsed(self, model: str, seconds: float, created: str, last: str) -> tuple[str, ...]:
+    def lapsed(self, model: str, seconds: float, created: str, last: str, person: str | None) -> tuple[str, ...]:
         """The ids of people who were enrolled before `created` and have fewer `seconds` of `model`, and of those whose
-        consent ended before the day `last`.
+        consent ended before the day `last`; `person`: of that one alone.
         """
+        one = "" if person is None else "p.id = ? AND "
         rows = self.engine.execute(
-            "SELECT p.id FROM people p WHERE p.expires < ? OR (p.created < ? AND coalesce((SELECT v.seconds "
-            "FROM voices v JOIN models m ON m.id = v.model WHERE v.person = p.id AND m.name = ?), 0) < ?) "
+            f"SELECT p.id FROM people p WHERE {one}(p.expires < ? OR (p.created < ? AND coalesce((SELECT v.seconds "
+            "FROM voices v JOIN models m ON m.id = v.model WHERE v.person = p.id AND m.name = ?), 0) < ?)) "
             "ORDER BY p.id",
-            (last, created, model, seconds),
+            (*(() if person is None else (person,)), last, created, model, seconds),
         )
         return tuple(row[0] for row in rows)
 

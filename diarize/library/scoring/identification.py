@@ -240,14 +240,15 @@ class OpenSet:
         allowed = (seconds >= self.config.seconds) & (np.nan_to_num(ratios, nan=-np.inf) >= self._threshold)
         deviations = None
         others: int | NDArray[np.int64]
-        if self.background is not None:
+        many = len(self.library if self.background is None else self.background.seconds) >= MANY
+        if self.background is not None and many:
             sums, squares = self._sums_of(self.background, rows, seconds, drift)
             counted = np.array([self.library.ids[int(n)] in self.background.ids for n in columns], bool)
             own, others = np.where(counted, strength, 0.0), len(self.background.seconds) - counted
-        elif len(self.library) >= MANY:
+        elif many:
             own = np.where(columns < compared, strength, 0.0)  # the sums without it are those of the others
             others = compared - (columns < compared)
-        if self.background is not None or len(self.library) >= MANY:
+        if many:
             means = (sums[:, None] - own) / others
             spread = np.sqrt(np.maximum((squares[:, None] - np.square(own)) / others - np.square(means), 1e-12))
             deviations = np.round((strength - means) / spread, 2)
@@ -257,10 +258,11 @@ class OpenSet:
 
     def _sums_of(self, background: Background, rows: Floats, seconds: Floats, drift: float) -> tuple[Floats, Floats]:
         """(sums (k,), sums of squares (k,)) of the strengths in the background."""
-        kind = self._scorer.kind
-        if kind not in background.transformed:
-            background.transformed[kind] = self._scorer.transform(background.vectors).astype(np.float32)
-        scores = (background.transformed[kind] @ rows.T.astype(np.float32)).T.astype(np.float64)
+        transformed = background.transformed.get(self.calibration)  # by value: its digest takes milliseconds
+        if transformed is None:
+            transformed = self._scorer.transform(background.vectors).astype(np.float32)
+            background.transformed[self.calibration] = transformed
+        scores = (transformed @ rows.T.astype(np.float32)).T.astype(np.float64)
         strength = self._ratios(scores, seconds, background.seconds, drift)
         return strength.sum(axis=1), np.square(strength).sum(axis=1)
 

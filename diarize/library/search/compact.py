@@ -39,7 +39,7 @@ class CompactVoices:
         self._index.pq.cp.seed = 0
         self._index.train(self._padded(sample))
         self._numbers = np.empty(1024, np.int64)  # of each row; -1: it was removed
-        self._rows = 0
+        self._rows, self._removed = 0, 0
 
     def __len__(self) -> int:
         """Rows, those of removed voices included."""
@@ -59,14 +59,18 @@ class CompactVoices:
         """The numbers of about `count` voices for each query (k, d), among them most of those with the largest inner
         products; sorted, each once.
         """
-        rows = self._index.search(self._padded(queries), min(count, max(1, self._rows)))[1]
+        if self._rows == self._removed:
+            return np.empty(0, np.int64)
+        count = count * self._rows // (self._rows - self._removed)  # codes of removed voices are still searched
+        rows = self._index.search(self._padded(queries), min(count, self._rows))[1]
         numbers = self._numbers[np.unique(rows[rows >= 0])]
         return np.unique(numbers[numbers >= 0])
 
-    def keep(self, numbers: NDArray[np.int64]) -> None:
-        """Remove all voices but these: they are proposed no longer."""
+    def keep(self, numbers: NDArray[np.int64], last: int) -> None:
+        """Remove all voices up to number `last` but these: they are proposed no longer."""
         own = self._numbers[: self._rows]
-        own[~np.isin(own, numbers)] = -1
+        own[(own <= last) & ~np.isin(own, numbers)] = -1
+        self._removed = int((own < 0).sum())
 
     def _padded(self, vectors: Vectors) -> Vectors:
         """Vectors as faiss wants them: contiguous, zeros at the end up to a multiple of the block."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from diarize.errors import LibraryError
+from diarize.errors import LibraryError, printable
 from pipelines.service.access.ledger import Ledger
 from pipelines.service.access.tenants import DEFAULT
 from pipelines.service.work.people import SpeakerRoom
@@ -21,23 +22,18 @@ def tenants_of(room: SpeakerRoom, ledger: Ledger) -> tuple[str, ...]:
     return tuple(sorted(names | {DEFAULT}))
 
 
-def retain(room: SpeakerRoom, jobs: RecordingJobs, ledger: Ledger, now: datetime | None = None) -> dict[str, int]:
-    """Delete what is to be deleted, in all tenants; how many of each."""
+def retain(
+    room: SpeakerRoom, jobs: RecordingJobs, ledger: Ledger, log: Callable[[str], None], now: datetime | None = None
+) -> dict[str, int]:
+    """Delete what is to be deleted, in all tenants; how many of each; a library that cannot be used is logged."""
     time = now or datetime.now(UTC)
     keeping = room.settings.keeping
     counts = {"speakers": 0, "recordings": 0, "events": 0}
     for tenant in tenants_of(room, ledger):
-        with room.settings.tenants.open(tenant) as library:  # opened anew: that also overwrites what was deleted
-            since = time - timedelta(days=keeping.unfinished) if keeping.unfinished and room.models.name else None
-            last = time.date() - timedelta(days=keeping.expired) if keeping.expired else None
-            for id in library.lapsed(room.models.name, room.settings.enrolment_seconds, since, last):
-                try:
-                    library.remove(id)
-                except LibraryError:  # deleted, and overwritten the next time
-                    continue
-                finally:
-                    counts["speakers"] += 1
-            room.libraries.searches.purge(tenant, library)
+        try:
+            counts["speakers"] += _retain_people(room, tenant, time)
+        except LibraryError as error:  # the other tenants' time limits hold nevertheless
+            log(f"retention: {printable(tenant)}: {printable(error.problem)}")
     if keeping.recordings:
         counts["recordings"] = jobs.delete_old(time - timedelta(days=keeping.recordings))
     ledger.execute("DELETE FROM answers WHERE created < ?", ((time - ANSWERS).isoformat(),))
@@ -47,3 +43,22 @@ def retain(room: SpeakerRoom, jobs: RecordingJobs, ledger: Ledger, now: datetime
         ledger.execute("DELETE FROM events WHERE time < ?", before)
         ledger.execute("DELETE FROM use_by_day WHERE day < ?", (before[0][0][:10],))
     return counts
+
+
+def _retain_people(room: SpeakerRoom, tenant: str, time: datetime) -> int:
+    """Delete the lapsed people of a tenant; how many. Raises LibraryError."""
+    keeping, model, removed = room.settings.keeping, room.models.name, 0
+    since = time - timedelta(days=keeping.unfinished) if keeping.unfinished and model else None
+    last = time.date() - timedelta(days=keeping.expired) if keeping.expired else None
+    limits = model, room.settings.enrolment_seconds, since, last
+    with room.settings.tenants.open(tenant) as library:  # opened anew: that also overwrites what was deleted
+        for id in library.lapsed(*limits):
+            try:
+                with library.batch():
+                    if library.lapsed(*limits, id):  # else they were changed or removed since they were listed
+                        library.remove(id)
+                        removed += 1
+            except LibraryError:  # deleted, and overwritten the next time
+                continue
+        room.libraries.searches.purge(tenant, library)
+    return removed

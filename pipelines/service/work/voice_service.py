@@ -121,7 +121,7 @@ class VoiceService:
 
     def clean_up(self) -> dict[str, int]:
         """Delete what has lain long enough (retention.py)."""
-        return retain(self.room, self.jobs, self.ledger)
+        return retain(self.room, self.jobs, self.ledger, self.log)
 
     def check_quota(self, caller: Caller) -> None:
         """Raises Refusal where a tenant has used the sound of today up."""

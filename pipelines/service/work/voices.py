@@ -82,15 +82,15 @@ class VoiceSearches:
     def __init__(self, tenants: Tenants, log: Callable[[str], None]) -> None:
         self._tenants, self._log = tenants, log
         self._searches: OrderedDict[tuple[str, str], LiveSearch] = OrderedDict()  # of (tenant, model)
-        self._at_work: set[tuple[str, str]] = set()
+        self._to_make: dict[tuple[str, str], None] = {}  # in order; a thread makes them while there are any
         self._failed: dict[tuple[str, str], float] = {}
-        self._lock, self._turn = threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def preparing(self) -> bool:
         """Whether a search is being made for the first time."""
         with self._lock:
-            return any(key not in self._searches for key in self._at_work)
+            return any(key not in self._searches for key in self._to_make)
 
     def prepare(self, tenants: Iterable[str], model: str) -> None:
         """Make the searches of these tenants, where their libraries are large."""
@@ -100,7 +100,10 @@ class VoiceSearches:
     def ready(self, tenant: str, model: str) -> LiveSearch | None:
         """The search of a tenant, where it is made."""
         with self._lock:
-            return self._searches.get((tenant, model))
+            search = self._searches.get((tenant, model))
+            if search is not None:
+                self._searches.move_to_end((tenant, model))
+            return search
 
     def of(self, tenant: str, model: str, library: Library) -> LiveSearch | None:
         """The search in a `library` of this thread. None: it has few voices, or there is no faiss, so that all are
@@ -130,18 +133,31 @@ class VoiceSearches:
 
     def _make(self, key: tuple[str, str]) -> None:
         with self._lock:
-            if key in self._at_work:
+            if key in self._to_make:
                 return
-            self._at_work.add(key)
-        threading.Thread(target=self._build, args=(key,), name="search", daemon=True).start()
+            self._to_make[key] = None
+            if len(self._to_make) > 1:  # the thread is at work
+                return
+        threading.Thread(target=self._build_all, args=(key,), name="search", daemon=True).start()
+
+    def _build_all(self, key: tuple[str, str] | None) -> None:
+        while key is not None:
+            try:
+                self._build(key)
+            finally:
+                with self._lock:
+                    del self._to_make[key]
+                    key = next(iter(self._to_make), None)
 
     def _build(self, key: tuple[str, str]) -> None:
         tenant, model = key
         try:
-            with self._turn, self._tenants.open(tenant) as library:
+            with self._tenants.open(tenant) as library:
                 started = time.monotonic()
                 search = library.live_search(model)
                 if search is None:
+                    with self._lock:
+                        self._searches.pop(key, None)  # the library was large before
                     if library.is_large(model):
                         self._log("search: all voices are compared, as the extra `faiss` is not installed")
                     return
@@ -156,9 +172,7 @@ class VoiceSearches:
             self._log(f"search: {type(error).__name__}: {printable(str(error))}")
             with self._lock:
                 self._failed[key] = time.monotonic()
-        finally:
-            with self._lock:
-                self._at_work.discard(key)
+                self._searches.pop(key, None)  # out of date: it may be of another library
 
 
 class OpenLibraries:

@@ -39,7 +39,8 @@ def test_removed_voices_are_not_proposed_and_new_ones_are() -> None:
     voices = CompactVoices(vectors)
     numbers = np.arange(1000)
     voices.add(numbers, vectors)
-    voices.keep(np.flatnonzero(numbers % 2))
+    voices.keep(np.flatnonzero(numbers[:998] % 2), 998)
+    assert 999 in voices.propose(vectors[999:], 10)  # later than the numbers that were known
     assert 7 in voices.propose(vectors[7:8], 10) and 8 not in voices.propose(vectors[8:9], 10)
     voices.add(np.array([5000]), vectors[8:9])
     assert 5000 in voices.propose(vectors[8:9], 10)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from diarize.config import IdentifyConfig
 from diarize.library import store
 from diarize.library.database import encryption
 from diarize.library.database.engine import Sqlite
+from diarize.library.database.rows import Rows
 from diarize.library.enrolled import nearest_people
 from diarize.library.scoring.identification import OpenSet
-from diarize.library.search.live import LiveSearch
+from diarize.library.search.live import PROPOSALS, LiveSearch
 from diarize.library.store import Library
 from diarize.types import Vectors
 from tests.library.scoring.test_identification import PLAIN
@@ -129,6 +132,93 @@ def test_who_was_removed_is_forgotten(crowd: Library) -> None:
     assert not any(np.array_equal(each, own.vector) for each in search._sample.vectors)
     assert len(search) == PEOPLE - 1 and first(crowd, search, 8) == "person 8"
     assert len(search._voices.propose(voice(7)[None], PEOPLE)) == PEOPLE - 1
+
+
+def test_who_is_enrolled_during_a_purge_stays(crowd: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, numbers = searched(crowd), Rows.numbers
+
+    def interrupted(self: Rows, model: str, *day: date) -> NDArray[np.int64]:
+        listed = numbers(self, model, *day)
+        crowd.enrol("late", [enrolment(9000)])
+        assert first(crowd, search, 9000) == "late"
+        return listed
+
+    with monkeypatch.context() as context:
+        context.setattr(Rows, "numbers", interrupted)
+        crowd.purge_search(search)
+    assert first(crowd, search, 9000) == "late" and len(search) == PEOPLE + 1
+    crowd.purge_search(search)
+    assert first(crowd, search, 9000) == "late" and len(search) == PEOPLE + 1
+
+
+def agrees(library: Library, search: LiveSearch, seed: int) -> bool:
+    """Whether a noisy voice gets the same decision, ratio and deviations as from a comparison with everybody."""
+    query = voice(seed) + 0.3 * np.random.default_rng(seed).standard_normal(16) / 4
+    vectors: Vectors = (query / np.linalg.norm(query))[None].astype(np.float32)
+    (exact,) = OpenSet(library.matrix(MODEL), PLAIN)(vectors, [8.0])
+    (near,) = nearest_people(library, search, PLAIN, IdentifyConfig(), vectors)(vectors, [8.0])
+    return near.person == exact.person and near.reason.split(", ")[:3] == exact.reason.split(", ")[:3]
+
+
+def rename_all(library: Library) -> None:
+    with library.batch():
+        for person in library.people():
+            library.rename(person.id, person.name + "x")
+
+
+def test_after_every_voice_was_changed_people_are_identified(crowd: Library) -> None:
+    search = searched(crowd)
+    rename_all(crowd)
+    crowd.purge_search(search)
+    assert all(agrees(crowd, search, seed) for seed in range(0, 200, 20))
+    assert len(search.candidates(crowd._rows, voice(1)[None], date(2026, 3, 1))[1].seconds) == PEOPLE
+
+
+def test_a_background_of_few_voices_has_no_deviations(crowd: Library) -> None:
+    search = searched(crowd)
+    with crowd.batch():
+        for person in crowd.people()[10:]:
+            crowd.consent(person.id, None, date(2020, 1, 1))
+    crowd.purge_search(search)
+    assert len(search) == 10
+    (identity,) = nearest_people(crowd, search, PLAIN, IdentifyConfig(), voice(1)[None])(voice(1)[None], [10.0])
+    assert "deviations" not in identity.reason and agrees(crowd, search, 1)
+
+
+def test_changed_voices_are_no_further_people(crowd: Library) -> None:
+    search = searched(crowd)
+    rename_all(crowd)
+    first(crowd, search, 1)
+    assert len(search) == PEOPLE
+    assert all(agrees(crowd, search, seed) for seed in range(0, 200, 20))
+
+
+def test_whose_consent_has_ended_is_not_used(crowd: Library) -> None:
+    early, people = searched(crowd), crowd.people()
+    ended = {person.id for person in people[100:]}
+    with crowd.batch():
+        for id in sorted(ended):
+            crowd.consent(id, None, date(2020, 1, 1))
+    crowd.purge_search(early)
+    near, background = early.candidates(crowd._rows, voice(1)[None], date(2026, 3, 1))
+    assert background.people == len(background.seconds) == 100 and not background.ids & ended
+    assert len(near) >= PROPOSALS  # nobody whose consent has ended takes a place
+    assert agrees(crowd, early, 1)
+    with pytest.raises(ValueError, match="100 voices are too few"):
+        crowd.live_search(MODEL)
+    with crowd.batch():  # extended, in two ways
+        crowd.consent(people[300].id, None, date(2030, 1, 1))
+        crowd.enrol(None, [], person=people[301].id, expires=date(2030, 1, 1))
+    assert first(crowd, early, 300) == "person 300" and first(crowd, early, 301) == "person 301"
+    assert len(early) == 102
+
+
+def test_calibrations_of_one_kind_have_backgrounds_of_their_own(crowd: Library) -> None:
+    search = searched(crowd)
+    nearest_people(crowd, search, PLAIN, IdentifyConfig(), voice(1)[None])(voice(1)[None], [10.0])
+    other = replace(PLAIN, data="others")
+    nearest_people(crowd, search, other, IdentifyConfig(), voice(1)[None])(voice(1)[None], [10.0])
+    assert set(search._sample.transformed) == {PLAIN, other}
 
 
 def test_a_search_that_is_out_of_date_says_so(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,8 @@ import pytest
 from diarize.library import store
 from diarize.library.database.records import Enrolment
 from diarize.library.search import compact
+from diarize.library.search.live import LiveSearch
+from pipelines.service.access.tenants import Tenants
 from pipelines.service.work import voices
 from pipelines.service.work.decisions import Decider
 from pipelines.service.work.retention import retain
@@ -139,6 +142,113 @@ def test_a_comparison_with_all_can_be_asked_for(tmp_path: Path, monkeypatch: pyt
         assert len(identified(client, 440, 1)["matches"]) == 5
 
 
+class Counted:
+    """`store.LiveSearch`, which counts what it makes; with a `problem` it fails."""
+
+    def __init__(self, problem: str = "") -> None:
+        self.problem, self.made, self.real = problem, 0, LiveSearch
+
+    def __call__(self, *arguments: Any) -> LiveSearch:
+        self.made += 1
+        if self.problem:
+            raise ValueError(self.problem)
+        return self.real(*arguments)
+
+
+def searches_of(folder: Path, lines: list[str]) -> tuple[voices.VoiceSearches, Tenants]:
+    pytest.importorskip("faiss", reason="the extra `faiss` is not installed")
+    fill(folder, "default")
+    tenants = settings_in(folder).tenants
+    return voices.VoiceSearches(tenants, lines.append), tenants
+
+
+def wait_until_made(searches: voices.VoiceSearches) -> None:
+    deadline = time.monotonic() + WAITING
+    while searches._to_make:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_outdated_search_of_a_library_that_is_small_now_is_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LARGE", 650)
+    searches, tenants = searches_of(tmp_path, [])
+    searches.prepare(["default"], "pitch")
+    wait_until_made(searches)
+    monkeypatch.setattr(store, "LARGE", 10_000)
+    with tenants.open("default") as library:
+        search = searches.of("default", "pitch", library)
+        assert search is not None
+        search.is_outdated = True
+        searches.of("default", "pitch", library)
+        wait_until_made(searches)
+        assert searches.of("default", "pitch", library) is None and searches.ready("default", "pitch") is None
+
+
+def test_an_outdated_search_that_cannot_be_made_again_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LARGE", 650)
+    lines: list[str] = []
+    searches, tenants = searches_of(tmp_path, lines)
+    searches.prepare(["default"], "pitch")
+    wait_until_made(searches)
+    counted = Counted("broken")
+    monkeypatch.setattr(store, "LiveSearch", counted)
+    with tenants.open("default") as library:
+        search = searches.of("default", "pitch", library)
+        assert search is not None
+        search.is_outdated = True
+        for _ in range(3):
+            searches.of("default", "pitch", library)
+            wait_until_made(searches)
+        assert searches.of("default", "pitch", library) is None  # all voices are compared
+    assert counted.made == 1 and sum("broken" in line for line in lines) == 1
+
+
+def test_searches_are_made_by_one_thread_and_the_one_used_last_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LARGE", 650)
+    monkeypatch.setattr(voices, "MOST_OPEN", 2)
+    searches, _ = searches_of(tmp_path, [])
+    for tenant in ("one", "two"):
+        fill(tmp_path, tenant)
+    before = threading.active_count()
+    searches.prepare(["default", "one"], "pitch")
+    assert threading.active_count() <= before + 1
+    wait_until_made(searches)
+    assert searches.ready("default", "pitch") is not None  # used
+    searches.prepare(["two"], "pitch")
+    wait_until_made(searches)
+    assert searches.ready("one", "pitch") is None and searches.ready("default", "pitch") is not None
+
+
+def test_a_damaged_library_does_not_keep_others_from_the_clean_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(settings_in(tmp_path)) as own, own.client() as client:
+        ready(client)
+        unfinished = [client.post("/v1/speakers", json={"name": name}).json()["id"] for name in ("Late", "Later")]
+        (tmp_path / "tenants" / "broken.db").write_bytes(b"no database" * 1000)
+        remove = store.Library.remove
+
+        def changed_meanwhile(library: store.Library, person: str) -> None:
+            remove(library, person)
+            rest = next(id for id in unfinished if id != person)
+            enrolment = Enrolment("f" * 64, 600.0, {}, np.full(32, 32**-0.5, np.float32), "pitch", 0.0, 600.0)
+            library.enrol(None, [enrolment], person=rest)
+
+        monkeypatch.setattr(store.Library, "remove", changed_meanwhile)
+        later = datetime.now(UTC) + timedelta(days=8)
+        counts = retain(own.service.room, own.service.jobs, own.service.ledger, own.service.log, later)
+        assert counts["speakers"] == 1  # the other one was completed after the list was read
+        answers = sorted(client.get(f"/v1/speakers/{id}").status_code for id in unfinished)
+        assert answers == [200, 404]
+        assert any("retention: broken" in line for line in own.lines)
+
+
 def test_the_hourly_clean_up_forgets_who_is_gone(large: Running) -> None:
     with large.client() as client:
         ready(client)
@@ -146,11 +256,14 @@ def test_the_hourly_clean_up_forgets_who_is_gone(large: Running) -> None:
         unfinished = client.post("/v1/speakers", json={"name": "Late"}).json()["id"]
         identified(client, 440, 1)
         search = large.service.libraries.searches.ready("default", "pitch")
-        assert len(search) == PEOPLE + 2  # an utterance more wrote the voice again
+        assert len(search) == PEOPLE + 1
         client.delete(f"/v1/speakers/{id}")
         large.service.clean_up()
         assert len(search) == PEOPLE
         assert client.get(f"/v1/speakers/{unfinished}").status_code == 200  # a week is left
         later = datetime.now(UTC) + timedelta(days=8)
-        assert retain(large.service.room, large.service.jobs, large.service.ledger, later)["speakers"] == 1
+        assert (
+            retain(large.service.room, large.service.jobs, large.service.ledger, large.service.log, later)["speakers"]
+            == 1
+        )
         assert client.get(f"/v1/speakers/{unfinished}").status_code == 404

@@ -256,7 +256,9 @@ def test_consent_quotas_and_retention(tmp_path: Path) -> None:
 
         def later(days: int) -> dict[str, int]:
             service = own.service
-            return retain(service.room, service.jobs, service.ledger, datetime.now(UTC) + timedelta(days=days))
+            return retain(
+                service.room, service.jobs, service.ledger, service.log, datetime.now(UTC) + timedelta(days=days)
+            )
 
         assert later(6)["speakers"] == 0
         assert later(8)["speakers"] == 1  # the one that was begun
