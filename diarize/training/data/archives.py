@@ -7,6 +7,7 @@ whatever they are called: paths are only compared, links and devices passed over
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import lzma
@@ -114,12 +115,12 @@ class _EndingFile(io.FileIO):
 
 def _members(path: Path, on_skipped: OnSkipped) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     """(name, bytes, function that reads it) of the regular files; it must be read before the next one is asked for."""
-    try:
-        file = _EndingFile(path)
-        archive = tarfile.open(fileobj=file, mode="r|*")  # noqa: SIM115 - closed below
-    except _DAMAGED as error:
-        raise FormatError(str(path), f"cannot be read as a tar archive: {error}") from error
-    with file, archive:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(_EndingFile(path))
+            archive = stack.enter_context(tarfile.open(fileobj=file, mode="r|*"))
+        except _DAMAGED as error:
+            raise FormatError(str(path), f"cannot be read as a tar archive: {error}") from error
         try:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # else every header stays in memory
