@@ -1,7 +1,7 @@
 """What a million enrolled voices add to the time of POST /v1/identify, measured through the service.
 
-    python -m benchmarks.identify_at_scale --voices 1000000 --folder /tmp/scale --json OUT.json
-    python -m benchmarks.identify_at_scale --server postgresql://user@/database?host=/tmp/socket
+    python -m benchmarks.identify_at_scale --voices 1000000 --folder FOLDER --json OUT.json
+    python -m benchmarks.identify_at_scale --server postgresql://user@/database?host=FOLDER
 
 Two services run at the same time with the default models: one with 10 voices, one with N. Requests alternate between
 them, so that other work on the machine delays both alike; `added_ms` is the median of the differences of neighbours.

@@ -59,8 +59,8 @@ def searched(library: Library) -> LiveSearch:
 
 def first(library: Library, search: LiveSearch, seed: int) -> str:
     """The name of the nearest candidate of a voice; "": there is none."""
-    found = nearest_people(library, search, PLAIN, IdentifyConfig(), voice(seed)[None])(voice(seed)[None], [10.0])
-    return found[0].candidates[0].name if found[0].candidates else ""
+    identities = nearest_people(library, search, PLAIN, IdentifyConfig(), voice(seed)[None])(voice(seed)[None], [10.0])
+    return identities[0].candidates[0].name if identities[0].candidates else ""
 
 
 def test_few_voices_need_none(tmp_path: Path) -> None:

@@ -146,10 +146,10 @@ class Counted:
     """`store.LiveSearch`, which counts what it makes; with a `problem` it fails."""
 
     def __init__(self, problem: str = "") -> None:
-        self.problem, self.made, self.real = problem, 0, LiveSearch
+        self.problem, self.searches, self.real = problem, 0, LiveSearch
 
     def __call__(self, *arguments: Any) -> LiveSearch:
-        self.made += 1
+        self.searches += 1
         if self.problem:
             raise ValueError(self.problem)
         return self.real(*arguments)
@@ -204,7 +204,7 @@ def test_an_outdated_search_that_cannot_be_made_again_is_tried_once(
             searches.of("default", "pitch", library)
             wait_until_made(searches)
         assert searches.of("default", "pitch", library) is None  # all voices are compared
-    assert counted.made == 1 and sum("broken" in line for line in lines) == 1
+    assert counted.searches == 1 and sum("broken" in line for line in lines) == 1
 
 
 def test_searches_are_made_by_one_thread_and_the_one_used_last_stays(
