@@ -114,9 +114,11 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     store = Store(offline=True)
+    whole = folded(options.file, options.work)
     print("share  channels removed     MB   ms/s   EER %")
     for share in map(float, options.shares.split(",")):
-        model = folded(options.file, options.work)
+        model = onnx.ModelProto()
+        model.CopyFrom(whole)
         removed = prune(model, share)
         path = options.work / f"{options.file.stem}-{share:g}.onnx"
         onnx.save(model, path)

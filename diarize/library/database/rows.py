@@ -217,8 +217,7 @@ class Rows:
         if (pooled := voice_of(self.utterances(person), model)) is None:
             return
         seconds, vector = pooled
-        number = self.changes() + 1
-        self.set_meta("changes", b"%d" % number)
+        number = self._next_change()
         sealed = self.seal.close(_raw(vector), _voice_place(person, model, seconds))
         self.engine.execute(
             "INSERT INTO voices (person, model, seconds, vector, changed) VALUES (?, ?, ?, ?, ?)",
@@ -258,10 +257,14 @@ class Rows:
     def renumber(self, person: str) -> None:
         """Give the voices of a person new numbers: searches in memory read them again."""
         for model in self._models_of(person):
-            number = self.changes() + 1
-            self.set_meta("changes", b"%d" % number)
             sql = "UPDATE voices SET changed = ? WHERE person = ? AND model = ?"
-            self.engine.execute(sql, (number, person, self._model_id(model)))
+            self.engine.execute(sql, (self._next_change(), person, self._model_id(model)))
+
+    def _next_change(self) -> int:
+        """The number of a new change of a voice."""
+        number = self.changes() + 1
+        self.set_meta("changes", b"%d" % number)
+        return number
 
     def numbers(self, model: str, today: date) -> NDArray[np.int64]:
         """The number of the change that wrote each voice of `model` whose consent lasts on `today`, sorted."""

@@ -48,7 +48,7 @@ class _Sample:
     """Some voices of the library, sorted by number."""
 
     numbers: NDArray[np.int64]  # (m,)
-    ids: tuple[str, ...]  # of the people
+    ids: frozenset[str]  # of the people
     vectors: Vectors  # (m, d)
     seconds: NDArray[np.float64]  # (m,)
     transformed: dict[Hashable, NDArray[np.float32]] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class LiveSearch:
             self.is_outdated = self.is_outdated or len(self._voices) > self._most
         with rows.engine.reading():
             near = matrix_of(self.model, queries.shape[1], rows.numbered(self.model, numbers.tolist(), today), b"")
-        return near, Background(people, sample.vectors, sample.seconds, frozenset(sample.ids), sample.transformed)
+        return near, Background(people, sample.vectors, sample.seconds, sample.ids, sample.transformed)
 
     def purge(self, rows: Rows, today: date) -> None:
         """Forget the voices that the library has no longer, and those whose consent has ended. Raises LibraryError."""
@@ -132,7 +132,7 @@ def _read_sample(rows: Rows, model: str, numbers: NDArray[np.int64], today: date
             read += rows.vectors(model, today, chosen[start : start + _PIECE].tolist())
     return _Sample(
         np.array([voice.number for voice in read], np.int64),
-        tuple(voice.id for voice in read),
+        frozenset(voice.id for voice in read),
         np.array([voice.vector for voice in read], np.float32).reshape(len(read), rows.dimension(model) or 0),
         np.array([voice.seconds for voice in read], np.float64),
     )
